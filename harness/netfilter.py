@@ -1,0 +1,107 @@
+"""The kernel's own netfilter vocabulary: families, hook points, verdicts (``include/uapi/linux/netfilter.h``)."""
+
+from __future__ import annotations
+
+import errno as errno_names
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = ("HOOK_POINTS", "PRIORITY_MAX", "PRIORITY_MIN", "Family", "Verdict", "VerdictKind", "errno_name", "hook_name",
+           "hook_number")
+
+PRIORITY_MIN, PRIORITY_MAX = -(2**31), 2**31 - 1
+
+
+class Family(IntEnum):
+    """``enum nf_inet_proto``: ``NFPROTO_*``."""
+
+    INET = 1
+    IPV4 = 2
+    ARP = 3
+    NETDEV = 5
+    BRIDGE = 7
+    IPV6 = 10
+
+
+_INET = {"PREROUTING": 0, "INPUT": 1, "FORWARD": 2, "OUTPUT": 3, "POSTROUTING": 4}
+
+#: Family → hook point's name → ``hooknum``.
+HOOK_POINTS: dict[Family, dict[str, int]] = {
+    Family.INET: {**_INET, "INGRESS": 5},
+    Family.IPV4: _INET,
+    Family.ARP: {"INPUT": 0, "OUTPUT": 1, "FORWARD": 2},
+    Family.NETDEV: {"INGRESS": 0, "EGRESS": 1},
+    Family.BRIDGE: {**_INET, "BROUTING": 5},
+    Family.IPV6: _INET,
+}
+
+
+def hook_number(family: Family, name: str) -> int:
+    """``hooknum`` of a hook point. :raises KeyError: the family has no point of that name"""
+    return HOOK_POINTS[family][name]
+
+
+def hook_name(family: Family, number: int) -> str:
+    """Name of a hook point; ``HOOK<n>`` for a number the family does not define."""
+    return next((name for name, value in HOOK_POINTS[family].items() if value == number), f"HOOK{number}")
+
+
+def errno_name(number: int) -> str:
+    """``1`` → ``EPERM``; a number without a name stays a number."""
+    return errno_names.errorcode.get(abs(number), str(abs(number)))
+
+
+class VerdictKind(IntEnum):
+    """The low byte of a hook's return value (``NF_VERDICT_MASK``)."""
+
+    DROP = 0
+    ACCEPT = 1
+    STOLEN = 2
+    QUEUE = 3
+    REPEAT = 4
+    STOP = 5
+
+
+_MASK, _QBITS, _BYPASS = 0xFF, 16, 0x8000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A hook's verdict, taken apart.
+
+    :param kind: low byte of the return value
+    :param errno: positive errno carried in the upper 16 bits of DROP (``NF_DROP_ERR(-errno)``) or STOLEN; 0 for none
+    :param queue: queue number in the upper 16 bits of QUEUE
+    :param bypass: ``NF_VERDICT_FLAG_QUEUE_BYPASS``
+    """
+
+    kind: VerdictKind
+    errno: int = 0
+    queue: int = 0
+    bypass: bool = False
+
+    def encode(self) -> int:
+        """The ``unsigned int`` that a hook function returns."""
+        if self.kind in (VerdictKind.DROP, VerdictKind.STOLEN):
+            return (self.errno & 0xFFFF) << _QBITS | self.kind
+        if self.kind is VerdictKind.QUEUE:
+            return self.queue << _QBITS | (_BYPASS if self.bypass else 0) | self.kind
+        return int(self.kind)
+
+    @classmethod
+    def decode(cls, value: int) -> Verdict:
+        """Take a hook's return value apart. :raises ValueError: the low byte is no known verdict"""
+        kind = VerdictKind(value & _MASK)
+        upper = value >> _QBITS & 0xFFFF
+        if kind in (VerdictKind.DROP, VerdictKind.STOLEN):
+            return cls(kind, errno=upper)
+        if kind is VerdictKind.QUEUE:
+            return cls(kind, queue=upper, bypass=bool(value & _BYPASS))
+        return cls(kind)
+
+    def __str__(self) -> str:
+        if self.errno:
+            return f"{self.kind.name}({errno_name(self.errno)})"
+        if self.kind is VerdictKind.QUEUE:
+            return f"QUEUE({self.queue}{', bypass' if self.bypass else ''})"
+        return self.kind.name
