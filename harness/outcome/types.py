@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.netfilter import Family, Verdict
+from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "Slot", "StepOutcome", "Traversal")
+__all__ = ("OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "Slot", "StepOutcome", "Traversal",
+           "point_key")
+
+OURS, OUR_MODULE = "nfharness_hook", "nfharness"
+"""Hook function of every hook of ours, and its module."""
 
 FateKind = Literal["delivered", "dropped", "stolen", "queued", "consumed", "unknown"]
 
@@ -57,7 +61,13 @@ class Traversal:
 class Fate:
     """What became of the skb.
 
-    :param errno: positive; what the sender or the loop saw
+    ``delivered``: the stack of the namespace that it was meant for took it (its INPUT let it pass).
+    ``dropped``: the verdict loop freed it: DROP, or QUEUE with nobody to queue to.
+    ``stolen``: a hook returned STOLEN; with an errno that is how newer nft drops.
+    ``queued``: it waits for an NFQUEUE listener.
+    ``consumed``: the stack ended it between two hook points: its ttl ran out, no route, a namespace that does not forward.
+
+    :param errno: positive; what the last verdict loop returned, negated; 0 where that returned 0 or 1
     :param reason: for a reader only, never compared: the kernel's drop reason, or the function that freed the skb
     """
 
@@ -68,9 +78,12 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class PacketOutcome:
-    """One packet's walk.
+    """One packet's walk, through every namespace that it came to.
 
-    :param packet: one-line summary of its headers
+    Answers that quote the payload (an echo reply, an ICMP error) carry the cookie of what they answer, and are packets of
+    their own, after it.
+
+    :param packet: one-line summary of its headers; for a reader only, never compared
     :param cookie: the number it carries in its last 8 bytes; ``None`` for a stranger's packet
     :param sent_errno: positive errno that ``sendto()`` failed with, 0 if it did not
     """
@@ -102,9 +115,12 @@ class Slot:
 class StepOutcome:
     """What one step of a scenario answered.
 
+    register, unregister and dump report the array(s) of their point, after the step; an INET hook has two points. nft reports every
+    array of its namespace that the ruleset changed, the emptied ones as ``()``. send reports none.
+
     :param step: its position, from 0
-    :param errno: positive; 0 for success
-    :param slots: the array of the hook point(s) that the step touched, after it; keyed ``netns/FAMILY/HOOK[/device]``
+    :param errno: positive; 0 for success; for send what ``sendto()`` failed with
+    :param slots: arrays by :func:`point_key`, sorted by it
     """
 
     step: int
@@ -124,3 +140,8 @@ class Outcome:
     packets: tuple[PacketOutcome, ...] = ()
     lost_events: int = 0
     doubts: tuple[str, ...] = ()
+
+
+def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> str:
+    """``netns/FAMILY/HOOK[/device]``: the key of a hook point's array."""
+    return "/".join((netns, pf.name, hook_name(pf, hook), *((device,) if device else ())))

@@ -1,0 +1,177 @@
+"""Whether a scenario makes sense as a whole: names that exist, ids used once, addresses that lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_interface, ip_network
+
+from harness.netfilter import HOOK_POINTS, Family
+from harness.scenario.reader import fail, quote, suggest
+from harness.scenario.routing import family_of
+from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Unregister, destination
+from harness.scenario.topology import LOOPBACK, End, Route, Topology
+
+__all__ = ("check",)
+
+_NETNS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_ID = re.compile(r"[^\s/](?:[^/]{0,62}[^\s/])?")
+
+
+def check(scenario: Scenario) -> None:
+    """:raises UserError: with the path of the first thing that makes no sense"""
+    if not scenario.name or len(scenario.name) > 64:
+        fail("name", "a scenario's name has 1 to 64 characters")
+    _check_topology(scenario.topology)
+    live: set[str] = set()
+    seen: dict[str, int] = {}
+    cookies: dict[int, int] = {}
+    for index, step in enumerate(scenario.steps):
+        path = f"steps[{index}]"
+        match step:
+            case Register():
+                _check_point(scenario.topology, step, path)
+                if not _ID.fullmatch(step.id):
+                    fail(f"{path}.id", f"{quote(step.id)} is no hook id", "use 1 to 64 characters, no slash, no space at the ends")
+                if step.id in seen:
+                    fail(f"{path}.id", f"{quote(step.id)} is already the id of steps[{seen[step.id]}]", "choose another id")
+                seen[step.id] = index
+                live.add(step.id)
+            case Unregister():
+                if step.id not in live:
+                    problem = "is already unregistered" if step.id in seen else "is no hook registered before this step"
+                    fail(f"{path}.id", f"{quote(step.id)} {problem}", suggest(step.id, live, what="registered here"))
+                live.remove(step.id)
+            case Send():
+                _check_send(scenario.topology, step, path)
+                if step.cookie in cookies:
+                    fail(f"{path}.cookie", f"{step.cookie} is already the cookie of steps[{cookies[step.cookie]}]",
+                         "give every packet a cookie of its own")
+                cookies[step.cookie] = index
+            case Dump():
+                _check_point(scenario.topology, step, path)
+                if step.pf is Family.INET and step.hook != "INGRESS":
+                    fail(f"{path}.pf", "INET has no array of its own at this point", "dump IPV4 or IPV6, where INET hooks land")
+            case Nft():
+                _check_netns(scenario.topology, step.netns, f"{path}.netns")
+    _check_cookies(scenario, cookies)
+
+
+def _check_cookies(scenario: Scenario, cookies: dict[int, int]) -> None:
+    for index, step in enumerate(scenario.steps):
+        if isinstance(step, Register) and step.cookie is not None and step.cookie not in cookies:
+            fail(f"steps[{index}].cookie", f"no packet of the scenario carries the cookie {step.cookie}",
+                 suggest(step.cookie, map(str, cookies), what="sent"))
+
+
+def _check_netns(topology: Topology, netns: str, path: str) -> None:
+    if netns not in topology.namespaces:
+        fail(path, f"no namespace {quote(netns)} in the topology {quote(topology.name)}",
+             suggest(netns, topology.namespaces, what="namespaces"))
+
+
+def _check_point(topology: Topology, step: Register | Dump, path: str) -> None:
+    """A hook point that exists: a device where the point is a device's, and only there."""
+    _check_netns(topology, step.netns, f"{path}.netns")
+    if step.hook not in HOOK_POINTS[step.pf]:
+        mend = suggest(step.hook, HOOK_POINTS[step.pf], what="it has")
+        fail(f"{path}.hook", f"{step.pf.name} has no hook point {quote(step.hook)}", mend)
+    wanted = step.pf is Family.NETDEV or (step.pf is Family.INET and step.hook == "INGRESS")
+    devices = topology.devices(step.netns)
+    if wanted and step.device is None:
+        problem = f'the key "device" is missing: {step.pf.name} {step.hook} belongs to a device'
+        fail(path, problem, f"devices in {step.netns}: {', '.join(devices)}")
+    if not wanted and step.device is not None:
+        fail(f"{path}.device", f"{step.pf.name} {step.hook} belongs to no device", "remove it; NETDEV and INET INGRESS have one")
+    if step.device is not None and step.device not in devices:
+        fail(f"{path}.device", f"no device {quote(step.device)} in the namespace {quote(step.netns)}",
+             suggest(step.device, devices, what="devices"))
+
+
+def _check_send(topology: Topology, step: Send, path: str) -> None:
+    _check_netns(topology, step.source, f"{path}.from")
+    if step.to not in topology.namespaces:
+        try:
+            address = ip_address(step.to)
+        except ValueError:
+            fail(f"{path}.to", f"{quote(step.to)} is neither a namespace of the topology nor an address",
+                 suggest(step.to, topology.namespaces, what="namespaces"))
+        if family_of(address) is not step.pf:
+            fail(f"{path}.pf", f"{step.to} is no {step.pf.name} address", f'write "{family_of(address).name}", or leave pf away')
+    try:
+        destination(topology, step)
+    except ValueError as error:
+        known = sorted({str(ip_interface(own).ip) for end in topology.ends() for own in end.addresses})
+        fail(f"{path}.to", str(error), f"addresses: {', '.join(known) or 'none but those of lo'}")
+
+
+def _check_topology(topology: Topology) -> None:
+    for index, netns in enumerate(topology.namespaces):
+        path = f"topology.namespaces[{index}]"
+        if not _NETNS.fullmatch(netns):
+            fail(path, f"{quote(netns)} is no name for a namespace", "use letters, digits, - and _, 32 at most")
+        if netns in topology.namespaces[:index]:
+            fail(path, f"{quote(netns)} appears twice", "remove one of the two")
+    if not topology.namespaces:
+        fail("topology.namespaces", "a topology has at least one namespace")
+    taken: set[tuple[str, str]] = set()
+    for index, link in enumerate(topology.links):
+        for side, end in (("a", link.a), ("b", link.b)):
+            path = f"topology.links[{index}].{side}"
+            _check_end(topology, end, path)
+            if (end.netns, end.device) in taken:
+                fail(f"{path}.device", f"{end.netns} already has a device {quote(end.device)}", "choose another name")
+            taken.add((end.netns, end.device))
+    _check_addresses_unique(topology)
+    for index, netns in enumerate(topology.forwarding):
+        _check_netns(topology, netns, f"topology.forwarding[{index}]")
+    for index, route in enumerate(topology.routes):
+        _check_route(topology, route, f"topology.routes[{index}]")
+
+
+def _check_end(topology: Topology, end: End, path: str) -> None:
+    _check_netns(topology, end.netns, f"{path}.netns")
+    if not _DEVICE.fullmatch(end.device) or end.device in (LOOPBACK, "all", "default"):
+        mend = "use letters, digits, . - and _, 15 at most; lo is taken"
+        fail(f"{path}.device", f"{quote(end.device)} is no name for a veth device", mend)
+    for index, address in enumerate(end.addresses):
+        where = f"{path}.addresses[{index}]"
+        try:
+            found = ip_interface(address)
+        except ValueError:
+            fail(where, f"{quote(address)} is no address with a prefix length", 'write it like "10.0.1.2/24"')
+        if "/" not in address:
+            prefix = 24 if found.version == 4 else 64
+            fail(where, f"{quote(address)} has no prefix length", f'write it like "{address}/{prefix}"')
+        if "%" in address or any((found.is_loopback, found.is_multicast, found.is_unspecified, found.is_link_local)):
+            fail(where, f"{address} is no unicast address for a link", "choose one from 10.0.0.0/8 or fd00::/8")
+
+
+def _check_addresses_unique(topology: Topology) -> None:
+    holders: dict[str, str] = {}
+    for index, link in enumerate(topology.links):
+        for side, end in (("a", link.a), ("b", link.b)):
+            for position, address in enumerate(end.addresses):
+                path = f"topology.links[{index}].{side}.addresses[{position}]"
+                found = str(ip_interface(address).ip)
+                if found in holders:
+                    fail(path, f"{found} is already the address at {holders[found]}", "give every device an address of its own")
+                holders[found] = path
+
+
+def _check_route(topology: Topology, route: Route, path: str) -> None:
+    _check_netns(topology, route.netns, f"{path}.netns")
+    try:
+        network = ip_network(route.destination)
+    except ValueError:
+        mend = 'write it like "10.0.2.0/24", host bits zero, or "0.0.0.0/0"'
+        fail(f"{path}.destination", f"{quote(route.destination)} is no network", mend)
+    try:
+        via = ip_address(route.via)
+    except ValueError:
+        fail(f"{path}.via", f"{quote(route.via)} is no address", 'write it like "10.0.1.1"')
+    neighbours = [str(ip_interface(own).ip) for end in topology.ends(route.netns)
+                  for own in topology.peer(end.netns, end.device).addresses]
+    if via.version != network.version or str(via) not in neighbours:
+        problem = f"{route.via} is no IPv{network.version} address at the other end of a link of {route.netns}"
+        fail(f"{path}.via", problem, suggest(route.via, neighbours, what="neighbours"))
