@@ -1,0 +1,70 @@
+"""Hypothesis strategies for scenarios that make sense."""
+
+from __future__ import annotations
+
+import errno
+
+from hypothesis import strategies as st
+
+from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
+from harness.scenario import TOPOLOGIES, Dump, End, Link, Nft, Register, Scenario, Send, Step, Topology, Unregister
+
+ERRNOS = sorted({errno.EPERM, errno.ENOENT, errno.EACCES, errno.ENOBUFS, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EAGAIN})
+
+#: Few values and often equal, with the ends of the range: what order depends on.
+priorities = st.one_of(st.sampled_from([PRIORITY_MIN, PRIORITY_MIN + 1, -300, -1, 0, 1, PRIORITY_MAX]),
+                       st.integers(PRIORITY_MIN, PRIORITY_MAX))
+
+verdicts = st.one_of(
+    st.just(Verdict(VerdictKind.ACCEPT)),
+    st.builds(Verdict, st.sampled_from([VerdictKind.DROP, VerdictKind.STOLEN]), errno=st.sampled_from([0, *ERRNOS])),
+    st.builds(Verdict, st.just(VerdictKind.QUEUE), queue=st.integers(0, 0xFFFF), bypass=st.booleans()),
+)
+
+OWN = Topology("own", ("a", "b"), (Link(End("a", "veth0", ("10.9.0.1/24",)), End("b", "veth0", ("10.9.0.2/24", "fd09::2/64"))),))
+
+_lines = st.text(st.characters(exclude_categories=("C", "Z")), max_size=12)
+
+
+@st.composite
+def registers(draw: st.DrawFn, topology: Topology, name: str, cookies: list[int]) -> Register:
+    netns = draw(st.sampled_from(topology.namespaces))
+    pf = draw(st.sampled_from(Family))
+    hook = draw(st.sampled_from(sorted(HOOK_POINTS[pf])))
+    by_device = pf is Family.NETDEV or (pf is Family.INET and hook == "INGRESS")
+    device = draw(st.sampled_from(topology.devices(netns))) if by_device else None
+    return Register(name, netns, pf, hook, draw(priorities), draw(verdicts), device, draw(st.sampled_from([None, *cookies])))
+
+
+@st.composite
+def sends(draw: st.DrawFn, topology: Topology, cookie: int) -> Send:
+    source = draw(st.sampled_from(topology.namespaces))
+    to = draw(st.sampled_from(topology.namespaces)) if list(topology.ends(source)) else source
+    kind = draw(st.sampled_from(["udp", "echo"]))
+    return Send(source, to, cookie, Family.IPV4, kind, draw(st.integers(16, 1400)), draw(st.integers(1, 64)))
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, max_steps: int = 12, nft: bool = True) -> Scenario:
+    """A scenario that :func:`harness.scenario.check.check` accepts."""
+    topology = draw(st.sampled_from([*TOPOLOGIES.values(), OWN]))
+    kinds = draw(st.lists(st.sampled_from(["register", "register", "send", "unregister", "dump"] + (["nft"] if nft else [])),
+                          max_size=max_steps))
+    cookies = [index + 1 for index, kind in enumerate(kinds) if kind == "send"]
+    live: list[str] = []
+    steps: list[Step] = []
+    for index, kind in enumerate(kinds):
+        match kind:
+            case "register":
+                steps.append(draw(registers(topology, f"hook {index}", cookies)))
+                live.append(f"hook {index}")
+            case "unregister" if live:
+                steps.append(Unregister(live.pop(draw(st.integers(0, len(live) - 1)))))
+            case "send":
+                steps.append(draw(sends(topology, index + 1)))
+            case "dump":
+                pf = draw(st.sampled_from([Family.IPV4, Family.IPV6]))
+                steps.append(Dump(draw(st.sampled_from(topology.namespaces)), pf, draw(st.sampled_from(sorted(HOOK_POINTS[pf])))))
+            case "nft":
+                steps.append(Nft(draw(st.sampled_from(topology.namespaces)), draw(_lines)))
+    return Scenario(draw(_lines.filter(bool)), draw(_lines), topology, tuple(steps))

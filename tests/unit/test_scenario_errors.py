@@ -1,0 +1,164 @@
+"""Every mistake in a scenario is one line with its place, and comes with the mend."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import ExitCode, UserError
+from harness.scenario import from_json, loads
+
+SOUND: dict[str, Any] = {
+    "name": "sound",
+    "topology": {
+        "namespaces": ["a", "b"],
+        "links": [{"a": {"netns": "a", "device": "veth0", "addresses": ["10.0.0.1/24"]},
+                   "b": {"netns": "b", "device": "veth0", "addresses": ["10.0.0.2/24"]}}],
+        "routes": [{"netns": "a", "destination": "0.0.0.0/0", "via": "10.0.0.2"}],
+        "forwarding": ["b"],
+    },
+    "steps": [
+        {"do": "register", "id": "one", "netns": "b", "pf": "IPV4", "hook": "INPUT", "priority": 0,
+         "verdict": {"kind": "drop", "errno": "EPERM"}, "cookie": 1},
+        {"do": "register", "id": "two", "netns": "b", "pf": "NETDEV", "hook": "INGRESS", "device": "veth0"},
+        {"do": "send", "from": "a", "to": "b", "cookie": 1},
+        {"do": "unregister", "id": "one"},
+        {"do": "dump", "netns": "b", "pf": "IPV4", "hook": "INPUT"},
+        {"do": "nft", "netns": "b", "ruleset": "flush ruleset"},
+    ],
+}
+
+MISTAKES: list[tuple[str, object, str, str]] = [
+    ("name", "", "name: a scenario's name has 1 to 64 characters", ""),
+    ("nme", 1, 'unknown key "nme"', 'did you mean "name"?'),
+    ("steps", {}, "steps: expected a list, found an object", ""),
+    ("topology", "ruoter", "topology: unknown topology 'ruoter'", 'did you mean "router"?'),
+    ("topology.namespaces", ["a", "b", "b"], 'topology.namespaces[2]: "b" appears twice', "remove"),
+    ("topology.namespaces", ["a", "b", "c/d"], 'topology.namespaces[2]: "c/d" is no name for a namespace', "letters"),
+    ("topology.namespaces", [], "topology.namespaces: a topology has at least one namespace", ""),
+    ("topology.links.0.b.netns", "bb", 'topology.links[0].b.netns: no namespace "bb" in the topology "own"', "namespaces: a, b"),
+    ("topology.links.0.b.device", "lo", 'topology.links[0].b.device: "lo" is no name for a veth device', "15 at most"),
+    ("topology.links.0.b.netns", "a", 'topology.links[0].b.device: a already has a device "veth0"', "another name"),
+    ("topology.links.0.a.addresses", ["10.0.0.300/24"],
+     'topology.links[0].a.addresses[0]: "10.0.0.300/24" is no address with a prefix length', "10.0.1.2/24"),
+    ("topology.links.0.a.addresses", ["10.0.0.1"],
+     'topology.links[0].a.addresses[0]: "10.0.0.1" has no prefix length', "10.0.0.1/24"),
+    ("topology.links.0.a.addresses", ["10.0.0.2/24"],
+     "topology.links[0].b.addresses[0]: 10.0.0.2 is already the address at topology.links[0].a.addresses[0]", "of its own"),
+    ("topology.routes.0.destination", "10.0.0.1/24", 'topology.routes[0].destination: "10.0.0.1/24" is no network', "host bits"),
+    ("topology.routes.0.via", "10.0.0.9",
+     "topology.routes[0].via: 10.0.0.9 is no IPv4 address at the other end of a link of a", "neighbours: 10.0.0.2"),
+    ("topology.forwarding", ["c"], 'topology.forwarding[0]: no namespace "c" in the topology "own"', "namespaces: a, b"),
+    ("steps.0.do", "regsiter", "steps[0].do: unknown step 'regsiter'", 'did you mean "register"?'),
+    ("steps.0.do", None, "steps[0].do: expected a string, found null", ""),
+    ("steps.0.prio", 3, 'steps[0]: unknown key "prio"', 'did you mean "priority"?'),
+    ("steps.0.priority", 2147483648, "steps[0].priority: 2147483648 is out of range (-2147483648 … 2147483647)", "write a number"),
+    ("steps.0.priority", True, "steps[0].priority: expected a whole number, found true or false (true)", ""),
+    ("steps.0.priority", 1.0, "steps[0].priority: expected a whole number, found a fraction (1.0)", ""),
+    ("steps.0.pf", "IPv4", 'steps[0].pf: unknown value "IPv4"', 'did you mean "IPV4"?'),
+    ("steps.0.hook", "INGRESS", 'steps[0].hook: unknown value "INGRESS"', "FORWARD, INPUT"),
+    ("steps.0.netns", "c", 'steps[0].netns: no namespace "c" in the topology "own"', "namespaces: a, b"),
+    ("steps.0.device", "veth0", "steps[0].device: IPV4 INPUT belongs to no device", "remove it"),
+    ("steps.0.id", "", 'steps[0].id: "" is no hook id', "1 to 64"),
+    ("steps.0.id", "a\nb", 'steps[0].id: "a\\nb" is not one printable line', "remove"),
+    ("steps.0.verdict", "dorp", 'steps[0].verdict: unknown value "dorp"', 'did you mean "drop"?'),
+    ("steps.0.verdict.errno", "EHOSTUNREAHC",
+     "steps[0].verdict.errno: unknown errno 'EHOSTUNREAHC'", 'did you mean "EHOSTUNREACH"?'),
+    ("steps.0.verdict.errno", -113, "steps[0].verdict.errno: an errno is given by its name, not as -113", 'write "EHOSTUNREACH"'),
+    ("steps.0.verdict.errno", "-EPERM", "steps[0].verdict.errno: '-EPERM': an errno has no sign here", 'write "EPERM"'),
+    ("steps.0.verdict", {"kind": "accept", "errno": "EPERM"}, "steps[0].verdict.errno: accept carries no errno", "remove it"),
+    ("steps.0.verdict", {"kind": "queue", "queue": 65536}, "steps[0].verdict.queue: 65536 is out of range (0 … 65535)", ""),
+    ("steps.0.cookie", 9, "steps[0].cookie: no packet of the scenario carries the cookie 9", "sent: 1"),
+    ("steps.1.device", "vteh0",
+     'steps[1].device: no device "vteh0" in the namespace "b"', 'did you mean "veth0"? devices: lo, veth0'),
+    ("steps.1.device", ..., 'steps[1]: the key "device" is missing: NETDEV INGRESS belongs to a device', "devices in b: lo, veth0"),
+    ("steps.1.id", "one", 'steps[1].id: "one" is already the id of steps[0]', "another id"),
+    ("steps.2.from", "c", 'steps[2].from: no namespace "c" in the topology "own"', ""),
+    ("steps.2.to", "c", 'steps[2].to: "c" is neither a namespace of the topology nor an address', "namespaces: a, b"),
+    ("steps.2.to", "10.0.0.7", "steps[2].to: no namespace has the address 10.0.0.7", "addresses: 10.0.0.1, 10.0.0.2"),
+    ("steps.2.pf", "IPV6", "steps[2].to: b has no IPV6 address", "addresses:"),
+    ("steps.2.pf", "ARP", 'steps[2].pf: unknown value "ARP"', "IPV4, IPV6"),
+    ("steps.2.size", 15, "steps[2].size: 15 is out of range (16 … 1400)", ""),
+    ("steps.2.ttl", 0, "steps[2].ttl: 0 is out of range (1 … 255)", ""),
+    ("steps.2.cookie", ..., 'steps[2]: the key "cookie" is missing', "keys: do, from, to, cookie"),
+    ("steps.3.id", "three", 'steps[3].id: "three" is no hook registered before this step', "registered here: one, two"),
+    ("steps.4", {"do": "unregister", "id": "one"}, 'steps[4].id: "one" is already unregistered', "registered here: two"),
+    ("steps.4.pf", "INET", "steps[4].pf: INET has no array of its own at this point", "dump IPV4 or IPV6"),
+    ("steps.5", {"do": "send", "from": "a", "to": "b", "cookie": 1},
+     "steps[5].cookie: 1 is already the cookie of steps[2]", "of its own"),
+    ("steps.5.ruleset", "\ud800", "steps[5].ruleset: has half of a surrogate pair", ""),
+]
+
+
+def altered(path: str, value: object) -> dict[str, Any]:
+    """SOUND with one place changed; ``...`` removes it."""
+    document: Any = copy.deepcopy(SOUND)
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place = document
+    for part in parents:
+        place = place[part]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return dict(document)
+
+
+def test_the_document_without_a_mistake_is_sound() -> None:
+    assert len(from_json(SOUND).steps) == 6
+
+
+@pytest.mark.parametrize(("path", "value", "message", "mend"), MISTAKES,
+                         ids=[f"{case[0]}={str(case[1])[:20]!a}" for case in MISTAKES])
+def test_a_mistake_is_named_with_its_place_and_mend(path: str, value: object, message: str, mend: str) -> None:
+    with pytest.raises(UserError) as caught:
+        from_json(altered(path, value))
+    assert caught.value.message.startswith(message)
+    assert "\n" not in caught.value.message
+    assert mend in (caught.value.mend or "")
+    assert caught.value.exit_code is ExitCode.USER_ERROR
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "not JSON: Expecting value at line 1, column 1"),
+    ('{"name": "x",\n}', "not JSON: .* at line "),
+    ("[1, 2", "not JSON: .* at line 1, column 6"),
+    ('{"name": "x", "name": "y"}', 'the key "name" appears twice'),
+    ('{"name": NaN}', "not JSON: NaN is no JSON number"),
+    ("[" * 100_000, "not a scenario: nested too deeply"),
+    ("1" * 5000, "not JSON: "),
+    ("[]", "expected an object, found a list"),
+    ("{}", 'the key "name" is missing'),
+])
+def test_text_that_is_no_scenario(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        loads(text)
+    assert "\n" not in caught.value.message
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _paths(value: Any, path: str = "") -> list[str]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, child in children for found in (f"{path}{key}", *_paths(child, f"{path}{key}."))]
+
+
+@given(st.sampled_from(_paths(SOUND)), _json)
+def test_no_value_anywhere_escapes_as_another_error(path: str, value: object) -> None:
+    document = altered(path, value)
+    try:
+        scenario = from_json(document)
+    except UserError as error:
+        assert "\n" not in error.message + (error.mend or "")
+    else:
+        assert loads(json.dumps(document)) == scenario
