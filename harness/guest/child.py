@@ -1,0 +1,214 @@
+"""One process that the agent runs for the host: a command, or a Python function in a fork of the agent itself."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import json
+import os
+import pty
+import selectors
+import signal
+import struct
+import sys
+import termios
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import NfharnessError
+from harness.wire import WINDOW
+
+__all__ = ("ERROR_STATUS", "Child", "start")
+
+#: Exit status of a Python task that ended in an NfharnessError; the last line of its stderr is that error as JSON.
+ERROR_STATUS = 120
+
+
+@dataclass(slots=True)
+class Child:
+    """A running process and its streams.
+
+    :param fds: channel → our end; 0 stdin, 1 stdout (a terminal's only one), 2 stderr
+    :param credit: channel → bytes that may still be sent to the host
+    :param status: wait status once it has ended
+    """
+
+    stream: int
+    pid: int
+    fds: dict[int, int]
+    terminal: bool
+    credit: dict[int, int] = field(default_factory=lambda: {1: WINDOW, 2: WINDOW})
+    pending: bytearray = field(default_factory=bytearray)
+    stdin_ended: bool = False
+    status: int | None = None
+    drained: set[int] = field(default_factory=set)
+    _watched: dict[int, int] = field(default_factory=dict)
+
+    def watch(self, selector: selectors.BaseSelector, *, room: bool) -> None:
+        """Register just what can make progress now; close stdin once its end has been passed on."""
+        if self.stdin_ended and not self.pending and 0 in self.fds:
+            self.hang_up(selector, 0)
+        wanted: dict[int, tuple[int, int]] = {}
+        for channel, fd in self.fds.items():
+            events = selectors.EVENT_READ if channel and room and self.may_read(channel) else 0
+            if channel == 0 and self.pending:
+                events = selectors.EVENT_WRITE
+            if events:
+                wanted[fd] = (events, channel)
+        for fd in [fd for fd in self._watched if fd not in wanted]:
+            selector.unregister(fd)
+            del self._watched[fd]
+        for fd, (events, channel) in wanted.items():
+            if fd not in self._watched:
+                selector.register(fd, events, (self, channel))
+                self._watched[fd] = events
+
+    def may_read(self, channel: int) -> bool:
+        """Whether there may be output that the host has room for."""
+        return channel in self.fds and channel not in self.drained and self.credit[channel] > 0
+
+    def is_drained(self) -> bool:
+        """Whether nothing that the process itself wrote is left."""
+        return all(channel in self.drained for channel in self.fds if channel)
+
+    def read(self, channel: int, limit: int) -> bytes | None:
+        """Some output; empty at its end; ``None`` if there is none now."""
+        try:
+            data = os.read(self.fds[channel], min(limit, self.credit[channel]))
+        except BlockingIOError:
+            return None
+        except OSError:  # EIO: the other end of a terminal is closed
+            data = b""
+        self.credit[channel] -= len(data)
+        if not data:
+            self.drained.add(channel)
+        return data
+
+    def feed(self, data: bytes) -> None:
+        """Input from the host; empty for its end."""
+        self.pending += data
+        if not data and self.terminal:
+            self.pending += b"\x04"
+        elif not data:
+            self.stdin_ended = True
+
+    def write_pending(self) -> int:
+        """Pass on some input; returns how many bytes need not be kept any more."""
+        try:
+            written = os.write(self.fds[0], self.pending)
+        except BlockingIOError:
+            return 0
+        except OSError:  # EPIPE: nobody reads it any more
+            written = len(self.pending)
+        del self.pending[:written]
+        return written
+
+    def kill(self, number: int) -> None:
+        """Send a signal to the process group."""
+        if self.status is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the terminal's size."""
+        if self.terminal:
+            fcntl.ioctl(self.fds[1], termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def hang_up(self, selector: selectors.BaseSelector, channel: int) -> None:
+        """Close our end of *channel*: the process reads the end of its input, or gets EPIPE."""
+        fd = self.fds.pop(channel, None)
+        if fd is not None:
+            if self._watched.pop(fd, None):
+                selector.unregister(fd)
+            os.close(fd)
+
+    def close(self, selector: selectors.BaseSelector) -> None:
+        """Let go of every descriptor."""
+        for fd in self._watched:
+            selector.unregister(fd)
+        for fd in set(self.fds.values()):
+            os.close(fd)
+        self.fds.clear()
+
+
+def start(stream: int, request: dict[str, Any], *, close: Sequence[int]) -> Child:
+    """Start what an OPEN frame asks for.
+
+    :param request: ``argv`` or ``python`` ("module:function") with ``args``; ``env``, ``cwd``; ``terminal`` as [rows, columns]
+    :param close: descriptors of the agent that the child must not keep
+    :raises OSError: the command cannot be run
+    """
+    terminal = request.get("terminal")
+    if terminal:
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *terminal, 0, 0))
+        fds, child_ends = {0: os.dup(ours), 1: ours}, (theirs, theirs, theirs)
+    else:
+        (in_r, in_w), (out_r, out_w), (err_r, err_w) = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
+        fds, child_ends = {0: in_w, 1: out_r, 2: err_r}, (in_r, out_w, err_w)
+    report_r, report_w = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _become(request, child_ends, report_w, [*close, report_r, *fds.values()])
+    for fd in {*child_ends, report_w}:
+        os.close(fd)
+    for fd in fds.values():
+        os.set_blocking(fd, False)
+    child = Child(stream, pid, fds, bool(terminal))
+    with os.fdopen(report_r, "rb") as report:
+        failure = report.read()
+    if failure:
+        for fd in fds.values():
+            os.close(fd)
+        number = int(failure)
+        raise OSError(number, os.strerror(number))
+    return child
+
+
+def _become(request: dict[str, Any], ends: tuple[int, int, int], report: int, close: Sequence[int]) -> None:
+    """The rest of the child's life."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler if "python" in request else signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.setsid()
+        if request.get("terminal"):
+            fcntl.ioctl(ends[0], termios.TIOCSCTTY, 0)
+        for target, fd in enumerate(ends):
+            os.dup2(fd, target)
+        for fd in {*close, *(fd for fd in ends if fd > 2)}:
+            os.close(fd)
+        os.environ.update(request.get("env") or {})
+        os.chdir(request.get("cwd") or "/root")
+        if "argv" in request:
+            os.execvp(request["argv"][0], request["argv"])  # noqa: S606
+        os.close(report)
+    except OSError as error:
+        os.write(report, str(error.errno).encode())
+        os._exit(127)
+    os._exit(_run_python(request["python"], request.get("args", [])))
+
+
+def _run_python(entry: str, arguments: list[Any]) -> int:
+    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0, "r"), os.fdopen(1, "w"), os.fdopen(2, "w")
+    try:
+        module, _, function = entry.partition(":")
+        status = getattr(importlib.import_module(module), function)(*arguments) or 0
+    except NfharnessError as error:
+        print(json.dumps({"error": type(error).__name__, "message": error.message, "mend": error.mend}), file=sys.stderr)
+        status = ERROR_STATUS
+    except KeyboardInterrupt:
+        status = 130
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return int(status)

@@ -1,0 +1,165 @@
+"""Debian's archive through apt, with sources, keyring and lists of our own: the host's package database is never touched.
+
+apt verifies every index against Debian's keyring and every package against its index; nothing unverified is ever unpacked.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlparse
+
+from debian.deb822 import Packages
+from debian.debian_support import Version
+
+from harness.errors import HostError
+from harness.vm import process
+from harness.vm.paths import cache_dir
+from harness.vm.store import disk_full_is_an_error, remove_tree
+
+__all__ = ("KEYRING", "Package", "download", "mirror", "packages", "refresh")
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_SUITES = ("bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid", "experimental")
+_SECURITY_SUITES = ("bullseye-security", "bookworm-security", "trixie-security")
+_FRESH_S = 24 * 3600
+_ARCHITECTURE = "amd64"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One version of one binary package that the archive offers."""
+
+    name: str
+    version: str
+    depends: tuple[str, ...]
+
+    @property
+    def sort_key(self) -> Version:
+        return Version(self.version)
+
+
+@cache
+def mirror() -> tuple[str, str]:
+    """Base addresses of the main and the security archive: ``NFHARNESS_MIRROR``, else the host's own, else Debian's."""
+    asked = os.environ.get("NFHARNESS_MIRROR")
+    listed = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI)"], capture_output=True, text=True, check=False)
+    uris = [uri.rstrip("/") for uri in listed.stdout.split()]
+    main = asked or next((uri for uri in uris if uri.endswith("/debian")), "http://ftp.debian.org/debian")
+    security = next((uri for uri in uris if uri.endswith("/debian-security")), "http://security.debian.org/debian-security")
+    return main.rstrip("/"), f"{asked.rstrip('/')}-security" if asked else security
+
+
+def _apt_root() -> Path:
+    return cache_dir() / "apt"
+
+
+def _options() -> list[str]:
+    root = _apt_root()
+    settings = {
+        "Dir::Etc::sourcelist": root / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": root / "lists",
+        "Dir::State::status": root / "status",
+        "Dir::Cache": root / "cache",
+        "APT::Architecture": _ARCHITECTURE,
+        "APT::Architectures::": _ARCHITECTURE,
+        "APT::Sandbox::User": "",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+        "Acquire::http::Timeout": "30",
+    }
+    return [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+
+
+def _write_configuration() -> None:
+    root = _apt_root()
+    for directory in ("lists/partial", "cache/archives/partial"):
+        (root / directory).mkdir(parents=True, exist_ok=True)
+    (root / "status").touch()
+    main, security = mirror()
+    # Old and unreleased suites are often frozen on a mirror: their signature counts, its expiry date does not.
+    options = f"[signed-by={KEYRING} check-valid-until=no]"
+    lines = [f"deb {options} {main} {suite} main" for suite in _SUITES]
+    lines += [f"deb {options} {security} {suite} main" for suite in _SECURITY_SUITES]
+    (root / "sources.list").write_text("\n".join(lines) + "\n")
+
+
+def refresh(*, force: bool = False) -> None:
+    """Fetch and verify the suites' indices, if those at hand are older than a day.
+
+    :raises HostError: no index at hand and none could be had; offline with indices at hand is fine
+    """
+    stamp = _apt_root() / "refreshed"
+    if not force and stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH_S:
+        return
+    if not KEYRING.exists():
+        raise HostError(f"Debian's archive keys are missing ({KEYRING})", mend="apt-get install debian-archive-keyring")
+    with disk_full_is_an_error(_apt_root()):
+        _write_configuration()
+        log = _apt_root() / "update.log"
+        log.unlink(missing_ok=True)
+        try:
+            process.run(
+                process.bound(["apt-get", *_options(), "-o", "APT::Update::Error-Mode=any", "-q", "update"]),
+                what="fetching Debian's package indices",
+                log=log,
+                timeout=600,
+            )
+        except HostError as error:
+            if stamp.exists():
+                return
+            host = urlparse(mirror()[0]).hostname
+            raise HostError(
+                f"{error.message}", mend=f"check the network to {host}, or set NFHARNESS_MIRROR to a Debian mirror; {error.mend}"
+            ) from None
+        stamp.touch()
+
+
+def packages(prefixes: Iterable[str]) -> list[Package]:
+    """All versions of all packages whose name starts with one of *prefixes*, from the indices at hand."""
+    wanted = tuple(prefixes)
+    names = subprocess.run(["apt-cache", *_options(), "pkgnames", _common(wanted)], capture_output=True, text=True, check=True)
+    chosen = sorted(name for name in names.stdout.split() if name.startswith(wanted))
+    if not chosen:
+        return []
+    shown = subprocess.run(["apt-cache", *_options(), "show", *chosen], capture_output=True, check=True)
+    found: dict[tuple[str, str], Package] = {}
+    for paragraph in Packages.iter_paragraphs(shown.stdout, use_apt_pkg=False):
+        depends = tuple(part.strip() for part in paragraph.get("Depends", "").split(","))
+        package = Package(paragraph["Package"], paragraph["Version"], depends)
+        found[package.name, package.version] = package
+    return list(found.values())
+
+
+def _common(prefixes: tuple[str, ...]) -> str:
+    return os.path.commonprefix(list(prefixes))
+
+
+def download(wanted: Iterable[Package], directory: Path) -> list[Path]:
+    """Fetch *wanted* into *directory*; apt checks size and hash against the signed index.
+
+    :raises HostError: no network, or an archive that is not what the index says
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / "download.log"
+    names = [f"{package.name}={package.version}" for package in wanted]
+    try:
+        process.run(
+            process.bound(["apt-get", *_options(), "-q", "download", *names]),
+            what="downloading kernel packages",
+            log=log,
+            timeout=1800,
+            cwd=directory,
+        )
+    except HostError as error:
+        remove_tree(directory)
+        corrupt = "Hash Sum mismatch" in error.message or "unexpected size" in error.message
+        mend = "the mirror served a corrupt file: try again, or set NFHARNESS_MIRROR to another mirror" if corrupt else None
+        raise HostError(error.message, mend=mend or f"check the network, or run 'nfharness kernels --refresh'; {error.mend}") from None
+    return sorted(directory.glob("*.deb"))

@@ -1,0 +1,165 @@
+"""A guest from the host's point of view: started or restored, with an agent that runs things in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.errors import GuestError, KernelDied
+from harness.vm import console
+from harness.vm.channel import Channel, Remote, Request, agent_error
+from harness.vm.code import CodeArchive
+from harness.vm.paths import run_dir
+from harness.vm.qemu import Machine, Qemu
+from harness.wire import CHUNK, Kind
+
+__all__ = ("Guest", "booted", "restored")
+
+_BOOT_DEADLINE_S = 180
+_PREPARE_DEADLINE_S = 240
+_ANSWER_DEADLINE_S = 30
+_TASK_FAILED = 120
+
+
+class Guest:
+    """A running VM whose agent answers."""
+
+    def __init__(self, qemu: Qemu) -> None:
+        self.qemu = qemu
+        self.death: asyncio.Future[KernelDied]
+        self.channel: Channel
+        self._watcher: asyncio.Task[None]
+
+    async def start(self) -> None:
+        """Start QEMU and watch it."""
+        self.death = asyncio.get_running_loop().create_future()
+        await self.qemu.start()
+        self.channel = Channel(self.qemu.port, self.death)
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        died = await self.qemu.died()
+        if not self.death.done():
+            self.death.set_result(died)
+
+    async def wake(self, code: CodeArchive, *, guest_has: str) -> None:
+        """First words after a boot or a restore: the time, fresh entropy, and newer code if the guest's is another."""
+        message = {"time_ns": str(time.time_ns()), "entropy": os.urandom(64).hex()}
+        await self.channel.send(Kind.WAKE, 0, json.dumps(message).encode())
+        if code.identity != guest_has:
+            for start in range(0, len(code.data), CHUNK):
+                await self.channel.send(Kind.CODE, 0, code.data[start : start + CHUNK])
+            await self.channel.send(Kind.CODE)
+            await self.channel.answer(_ANSWER_DEADLINE_S, "taking over newer code")
+
+    async def prepare(self) -> dict[str, Any]:
+        """Let the agent load all that a template holds."""
+        await self.channel.send(Kind.PREPARE)
+        answer = await self.channel.answer(_PREPARE_DEADLINE_S, "preparing the template")
+        return dict(answer["prepared"])
+
+    async def open(self, request: Request) -> Remote:
+        """Start a process. :raises OSError: the command cannot be run"""
+        return await self.channel.open(request)
+
+    async def output(self, request: Request, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Run a process to its end; its status, stdout and stderr."""
+        remote = await self.open(request)
+        collected = {1: bytearray(), 2: bytearray()}
+
+        async def feed() -> None:
+            await remote.write(stdin)
+            await remote.end_input()
+
+        feeding = asyncio.create_task(feed())
+        while piece := await remote.read():
+            collected[piece[0]] += piece[1]
+        status = await remote.wait()
+        await feeding
+        return status, bytes(collected[1]), bytes(collected[2])
+
+    async def call(self, function: str, *args: Any, stdin: bytes = b"", deadline_s: float = 120) -> bytes:
+        """Call a Python function ``module:function`` in a fork of the agent; what it wrote to stdout.
+
+        :raises NfharnessError: as the function raised it
+        :raises GuestError: it failed otherwise, or did not end in time
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                status, out, err = await self.output(Request(python=function, args=args), stdin)
+        except TimeoutError:
+            raise GuestError(f"{function} did not end within {deadline_s:.0f} s", mend=self._console_hint()) from None
+        text = err.decode(errors="replace")
+        if status == _TASK_FAILED:
+            raise agent_error(json.loads(text.strip().splitlines()[-1]), function)
+        if status:
+            raise agent_error({"traceback": text or f"exit status {status}"}, function)
+        return out
+
+    def _console_hint(self) -> str:
+        return f"the console says:\n{console.tail(self.qemu.console_file, 8)}"
+
+    async def close(self) -> None:
+        """End the VM at once."""
+        self._watcher.cancel()
+        await self.channel.close()
+        await self.qemu.kill()
+
+
+def _new_console() -> Path:
+    directory = run_dir() / "consoles"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), suffix=".log", dir=directory)
+    os.close(handle)
+    return Path(name)
+
+
+def keep_latest_consoles(count: int = 50) -> None:
+    """Forget all but the latest consoles."""
+    consoles: Sequence[Path] = sorted((run_dir() / "consoles").glob("*.log"))
+    for old in consoles[:-count]:
+        old.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def booted(machine: Machine, code: CodeArchive, console_file: Path | None = None) -> AsyncIterator[Guest]:
+    """A guest from a cold boot, its agent answering. :raises KernelDied: it panicked or never came up"""
+    guest = Guest(Qemu(machine, console_file or _new_console()))
+    await guest.start()
+    try:
+        try:
+            await guest.channel.deliver_code(code.data, _BOOT_DEADLINE_S)
+        except TimeoutError:
+            tail = console.tail(guest.qemu.console_file)
+            message = f"the guest did not come up within {_BOOT_DEADLINE_S} s"
+            raise KernelDied(message, console_tail=tail, mend=f"console: {guest.qemu.console_file}") from None
+        guest.channel.start()
+        await guest.wake(code, guest_has=code.identity)
+        yield guest
+    finally:
+        await guest.close()
+
+
+@asynccontextmanager
+async def restored(machine: Machine, state: Path, code: CodeArchive, *, guest_has: str) -> AsyncIterator[Guest]:
+    """A guest restored copy-on-write from a template.
+
+    :param guest_has: identity of the code that the template was made with
+    """
+    guest = Guest(Qemu(machine, _new_console(), incoming=True))
+    await guest.start()
+    try:
+        await guest.qemu.load(state)
+        guest.channel.start()
+        await guest.wake(code, guest_has=guest_has)
+        yield guest
+    finally:
+        await guest.close()
+        keep_latest_consoles()

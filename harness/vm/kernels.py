@@ -1,0 +1,159 @@
+"""Which kernels there are: a spec such as ``6.12`` becomes one exact build in Debian's archive."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from debian.debian_support import Version
+
+from harness.errors import UserError
+from harness.vm import archive
+from harness.vm.paths import cache_dir
+
+__all__ = ("DEFAULT", "Kernel", "catalogue", "resolve", "series_of")
+
+DEFAULT = "6.12"
+#: Flavour → the end of the package's name. Cloud kernels lack only drivers for real hardware.
+FLAVOURS = {"cloud": "-cloud-amd64", "rt": "-rt-amd64", "amd64": "-amd64"}
+_PREFIXES = ("linux-image-", "linux-headers-", "linux-binary-", "linux-modules-", "linux-kbuild-", "linux-base-")
+_FOREIGN_ARCHITECTURES = ("arm64", "armhf", "i386", "686", "riscv64", "ppc64el", "s390x", "mips64el", "loong64", "aarch64")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One build of a kernel that can be had.
+
+    :param release: what ``uname -r`` will say
+    :param version: Debian version of its packages
+    :param series: upstream series, ``6.12``
+    :param packages: ``(name, version)`` of each package to unpack: image or binary and modules, headers, kbuild
+    """
+
+    release: str
+    version: str
+    series: str
+    flavour: str
+    packages: tuple[tuple[str, str], ...]
+
+    @property
+    def slug(self) -> str:
+        """Name of its directories in the cache."""
+        return f"{self.release}_{self.version}"
+
+    @property
+    def sort_key(self) -> Version:
+        return Version(self.version)
+
+
+def series_of(version: str) -> str:
+    """``6.12.117-1`` → ``6.12``."""
+    return ".".join(re.split(r"[.~+-]", version)[:2])
+
+
+def catalogue(*, refresh: bool = False) -> list[Kernel]:
+    """Every kernel build that the suites offer, oldest first; kept in the cache until *refresh*.
+
+    :raises HostError: nothing at hand and no network
+    """
+    kept = cache_dir() / "apt" / "kernels.json"
+    if refresh or not kept.exists():
+        archive.refresh(force=refresh)
+        kernels = sorted(_from_packages(archive.packages(_PREFIXES)), key=lambda kernel: kernel.sort_key)
+        new = kept.with_suffix(".new")
+        new.write_text(json.dumps([asdict(kernel) for kernel in kernels], indent=1))
+        new.replace(kept)
+    return [from_json(entry) for entry in json.loads(kept.read_text())]
+
+
+def from_json(entry: dict[str, object]) -> Kernel:
+    """A kernel from its ``asdict`` form."""
+    packages = entry["packages"]
+    assert isinstance(packages, list)  # noqa: S101
+    pinned = tuple((str(name), str(version)) for name, version in packages)
+    return Kernel(str(entry["release"]), str(entry["version"]), str(entry["series"]), str(entry["flavour"]), pinned)
+
+
+def _from_packages(packages: list[archive.Package]) -> list[Kernel]:
+    by_name: dict[str, list[archive.Package]] = {}
+    for package in packages:
+        by_name.setdefault(package.name, []).append(package)
+    found = []
+    for image in packages:
+        release = image.name.removeprefix("linux-image-")
+        flavour = next((name for name, end in FLAVOURS.items() if release.endswith(end)), None)
+        # A metapackage depends on another image; a real one never does.
+        meta = any(depend.startswith("linux-image-") for depend in image.depends)
+        if image.name == release or not release[0].isdigit() or flavour is None or meta:
+            continue
+        headers = [package for package in by_name.get(f"linux-headers-{release}", ()) if package.version == image.version]
+        if headers:
+            parts = _closure([image, headers[0]], by_name)
+            found.append(Kernel(release, image.version, series_of(image.version), flavour, parts))
+    return found
+
+
+def _closure(roots: list[archive.Package], by_name: dict[str, list[archive.Package]]) -> tuple[tuple[str, str], ...]:
+    """Roots and what they depend on among the kernel's own packages, each in the root's version or else the newest."""
+    chosen: dict[str, archive.Package] = {}
+    waiting = list(roots)
+    while waiting:
+        package = waiting.pop()
+        if package.name in chosen:
+            continue
+        chosen[package.name] = package
+        for depend in package.depends:
+            name = depend.split(" ")[0]
+            candidates = by_name.get(name, [])
+            if candidates:
+                same = [candidate for candidate in candidates if candidate.version == roots[0].version]
+                waiting.append(same[0] if same else max(candidates, key=lambda candidate: candidate.sort_key))
+    return tuple(sorted((package.name, package.version) for package in chosen.values()))
+
+
+def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: True) -> Kernel:
+    """The kernel that *spec* means: ``6.12``, ``6.12-rt``, ``6.12.117-1`` or a release as ``uname -r`` has it.
+
+    The catalogue is fetched anew (at most once a day) if it does not know *spec* or its answer is not *at_hand*: a run of what is
+    already here needs no network.
+
+    :raises UserError: no such kernel
+    """
+    kernel = _newest(catalogue(), spec)
+    if kernel is None or not at_hand(kernel):
+        archive.refresh()
+        kernel = _newest(catalogue(refresh=_stale()), spec)
+    if kernel is None:
+        raise _unknown(spec)
+    return kernel
+
+
+def _stale() -> bool:
+    kept, stamp = cache_dir() / "apt" / "kernels.json", cache_dir() / "apt" / "refreshed"
+    return not kept.exists() or kept.stat().st_mtime < stamp.stat().st_mtime
+
+
+def _newest(kernels: list[Kernel], spec: str) -> Kernel | None:
+    """A release is taken as it is; a series or version may carry ``-rt``, ``-amd64`` or ``-cloud`` (the default)."""
+    suffix = next((name for name in FLAVOURS if spec.endswith(f"-{name}")), None)
+    flavour, base = suffix or "cloud", spec.removesuffix(f"-{suffix}")
+    matching = [
+        kernel
+        for kernel in kernels
+        if kernel.release == spec or (kernel.flavour == flavour and base in (kernel.series, kernel.version))
+    ]
+    return max(matching, key=lambda kernel: kernel.sort_key, default=None)
+
+
+def _unknown(spec: str) -> UserError:
+    foreign = next((name for name in _FOREIGN_ARCHITECTURES if spec.endswith(f"-{name}")), None)
+    if foreign:
+        return UserError(f"{spec!r} is a kernel for {foreign}; nfharness runs amd64 kernels", mend="name the series alone, as in 6.12")
+    known = catalogue()
+    names = sorted({kernel.series for kernel in known}, key=Version) + [kernel.version for kernel in known]
+    close = difflib.get_close_matches(spec, names, 3, 0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return UserError(f"no kernel {spec!r} in Debian's suites", mend=f"{hint}see 'nfharness kernels'")

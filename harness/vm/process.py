@@ -1,0 +1,61 @@
+"""Child processes that never outlive us."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import HostError
+
+__all__ = ("bound", "in_namespace", "run")
+
+
+def bound(argv: Sequence[str]) -> list[str]:
+    """*argv* such that the kernel kills it when the thread that started it ends, however that ends (``PR_SET_PDEATHSIG``)."""
+    return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+
+
+def in_namespace(argv: Sequence[str]) -> list[str]:
+    """*argv* as (possibly only apparent) root with its own mounts and processes: both vanish with it."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    return bound(["unshare", *user, "--mount", "--pid", "--fork", "--kill-child=KILL", "--", *argv])
+
+
+def run(argv: Sequence[str], *, what: str, log: Path, timeout: float, cwd: Path | None = None) -> None:
+    """Run a command to its end with its output in *log*.
+
+    :param what: for the error message, "building the kernel module"
+    :param timeout: seconds
+    :raises HostError: it failed or took too long; with the log's last line that says something, and the log's path
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        try:
+            status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=timeout, cwd=cwd, check=False)
+        except subprocess.TimeoutExpired:
+            raise HostError(f"{what} did not end within {timeout:.0f} s", mend=f"see {log}") from None
+        except FileNotFoundError as error:
+            raise HostError(f"{what}: {error.filename} is not installed", mend="run 'nfharness doctor'") from None
+    if status.returncode:
+        text = log.read_text(errors="replace")
+        if "No space left on device" in text:
+            raise OSError(28, "No space left on device", str(log))
+        raise HostError(f"{what} failed (exit {status.returncode}): {_last_words(text)}", mend=f"see {_keep(log)}")
+
+
+def _last_words(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower() or line.startswith("E:")]
+    return (telling or lines or ["no output"])[-1][:300]
+
+
+def _keep(log: Path) -> Path:
+    """Move the log out of a directory that is about to be swept."""
+    from harness.vm.paths import run_dir  # noqa: PLC0415
+
+    kept = run_dir() / "failed" / log.name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(log.read_bytes())
+    return kept

@@ -1,0 +1,227 @@
+"""QEMU: its command line, and QMP through QEMU's own library. Nothing here knows what runs in the guest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from qemu.qmp import QMPClient, QMPError
+
+from harness.errors import HostError, KernelDied
+from harness.vm import console, process
+
+__all__ = ("BINARY", "Accelerator", "Machine", "Qemu", "qemu_version")
+
+BINARY = "qemu-system-x86_64"
+_QMP_DEADLINE_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """How guest instructions run.
+
+    :param name: as a report says it, ``kvm`` or ``tcg``
+    :param option: the value of ``-accel``
+    """
+
+    name: str
+    option: str
+
+
+#: One thread for all processors: with ``thread=multi`` guests panic when a static key patches code that another processor runs.
+TCG = Accelerator("tcg", "tcg,thread=single,tb-size=256")
+KVM = Accelerator("kvm", "kvm")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The virtual hardware of one guest.
+
+    :param disks: read-only images, ``/dev/vda`` first
+    :param memory: size in MiB
+    :param ram: file that backs the RAM; ``None`` for anonymous memory
+    :param shared: whether what the guest writes goes into *ram* (while a template is made) or stays private (a restored guest)
+    """
+
+    kernel: Path
+    initrd: Path
+    disks: tuple[Path, ...]
+    accelerator: Accelerator
+    memory: int = 1024
+    processors: int = 2
+    append: str = ""
+    ram: Path | None = None
+    shared: bool = False
+
+    def arguments(self) -> list[str]:
+        """QEMU's command line, without the descriptors that :class:`Qemu` adds."""
+        backend = f"memory-backend-file,mem-path={self.ram},share={'on' if self.shared else 'off'}" if self.ram else "memory-backend-ram"
+        append = f"console=ttyS0 panic=-1 oops=panic mitigations=off no_timer_check tsc=reliable random.trust_cpu=on {self.append}"
+        disks = [
+            part
+            for number, disk in enumerate(self.disks)
+            for part in (
+                "-drive", f"if=none,id=disk{number},file={disk},format=raw,read-only=on,file.locking=off",
+                "-device", f"virtio-blk-pci,drive=disk{number}",
+            )
+        ]  # fmt: skip
+        return [
+            BINARY,
+            # Nothing that is not named here: no default devices, no user's configuration, no display, no network.
+            "-nodefaults", "-no-user-config", "-display", "none", "-net", "none",
+            # A guest that breaks out finds no system calls to start programs or gain privileges with.
+            "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            "-machine", "pc,usb=off,vmport=off,hpet=off,memory-backend=ram",
+            "-object", f"{backend},id=ram,size={self.memory}M",
+            "-m", f"{self.memory}M", "-smp", str(self.processors),
+            "-accel", self.accelerator.option, "-cpu", "max" if self.accelerator is TCG else "host",
+            # A guest that reboots has panicked: end, so that it is noticed.
+            "-no-reboot",
+            "-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", append.strip(),
+            *disks,
+            "-device", "virtio-serial-pci,max_ports=2",
+        ]  # fmt: skip
+
+
+@cache
+def qemu_version() -> str:
+    """QEMU's version as it says it. :raises HostError: QEMU is not installed"""
+    if not shutil.which(BINARY):
+        raise HostError(f"{BINARY} is not installed", mend="apt-get install qemu-system-x86")
+    shown = subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"version (.+)", shown)
+    return found[1] if found else shown.strip()
+
+
+class Qemu:
+    """One running QEMU, controlled over QMP. All sockets are pairs that it inherits: there is no path that anyone else could open.
+
+    :param console_file: gets the guest's console
+    """
+
+    def __init__(self, machine: Machine, console_file: Path, *, incoming: bool = False) -> None:
+        self.machine = machine
+        self.console_file = console_file
+        self.port: socket.socket
+        self._incoming = incoming
+        self._qmp = QMPClient("nfharness")
+        self._process: asyncio.subprocess.Process
+
+    async def start(self) -> None:
+        """Start QEMU and connect to its monitor; the guest runs, or waits for its saved state if *incoming*."""
+        monitor, monitor_theirs = socket.socketpair()
+        self.port, port_theirs = socket.socketpair()
+        for end in (self.port, port_theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        monitor.setblocking(False)
+        argv = [
+            *self.machine.arguments(),
+            "-chardev", f"socket,id=monitor,fd={monitor_theirs.fileno()}", "-mon", "chardev=monitor,mode=control",
+            "-chardev", f"file,id=console,path={self.console_file},append=on", "-serial", "chardev:console",
+            "-chardev", f"socket,id=agent,fd={port_theirs.fileno()}",
+            "-device", "virtserialport,chardev=agent,name=nfharness",
+            *(("-incoming", "defer") if self._incoming else ()),
+        ]  # fmt: skip
+        qemu_version()
+        self._process = await asyncio.create_subprocess_exec(
+            *process.bound(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(monitor_theirs.fileno(), port_theirs.fileno()),
+            # Ctrl-C is for us to act on; QEMU must live until we have said goodbye, and dies with us in any case.
+            start_new_session=True,
+        )
+        monitor_theirs.close()
+        port_theirs.close()
+        try:
+            async with asyncio.timeout(_QMP_DEADLINE_S):
+                await self._qmp.connect(monitor)
+        except (TimeoutError, QMPError, OSError) as error:
+            raise await self._failed_to_start(error) from None
+
+    async def _failed_to_start(self, error: Exception) -> HostError:
+        await self.kill()
+        assert self._process.stderr is not None  # noqa: S101
+        said = (await self._process.stderr.read()).decode(errors="replace").strip()
+        message = said.splitlines()[-1] if said else f"no answer from its monitor within {_QMP_DEADLINE_S} s ({error})"
+        return HostError(f"QEMU does not start: {message}", mend="run 'nfharness doctor'")
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process number."""
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU has ended."""
+        return self._process.returncode is not None
+
+    async def execute(self, command: str, **arguments: Any) -> Any:
+        """One QMP command. :raises HostError: QEMU refuses it or is gone"""
+        try:
+            async with asyncio.timeout(_QMP_DEADLINE_S):
+                return await self._qmp.execute(command, {name.replace("_", "-"): value for name, value in arguments.items()})
+        except (QMPError, TimeoutError, OSError) as error:
+            raise HostError(f"QEMU's {command} failed: {error or type(error).__name__}", mend=f"see {self.console_file}") from None
+
+    async def save(self, state: Path) -> None:
+        """Stop the guest and write its device state; its RAM is in the shared file already."""
+        await self._migration_capabilities()
+        await self.execute("stop")
+        fd = os.open(state, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            await self._migrate_over(fd, "migrate")
+        finally:
+            os.close(fd)
+
+    async def load(self, state: Path) -> None:
+        """Take over a saved device state and let the guest run."""
+        await self._migration_capabilities()
+        fd = os.open(state, os.O_RDONLY)
+        try:
+            await self._migrate_over(fd, "migrate-incoming")
+        finally:
+            os.close(fd)
+
+    async def _migration_capabilities(self) -> None:
+        wanted = [{"capability": "x-ignore-shared", "state": True}]
+        await self.execute("migrate-set-capabilities", capabilities=wanted)
+
+    async def _migrate_over(self, fd: int, command: str) -> None:
+        self._qmp.send_fd_scm(fd)
+        await self.execute("getfd", fdname="state")
+        await self.execute(command, uri="fd:state")
+        async with asyncio.timeout(_QMP_DEADLINE_S):
+            while (info := await self.execute("query-migrate")).get("status") not in ("completed", "failed", "cancelled"):
+                await asyncio.sleep(0.005)
+        if info["status"] != "completed":
+            raise HostError(f"QEMU's {command} {info['status']}: {info.get('error-desc', 'no reason given')}", mend="nfharness image prune --templates")
+
+    async def died(self) -> KernelDied:
+        """Wait for QEMU to end; what that means for the guest."""
+        status = await self._process.wait()
+        assert self._process.stderr is not None  # noqa: S101
+        said = (await self._process.stderr.read()).decode(errors="replace").strip()
+        tail = console.tail(self.console_file)
+        reason = console.reason(tail) or (f"QEMU: {said.splitlines()[-1]}" if said else f"QEMU ended with status {status}")
+        return KernelDied(f"the guest died: {reason}", console_tail=tail, mend=f"console: {self.console_file}")
+
+    async def kill(self) -> None:
+        """End QEMU at once. A guest has nothing to lose: its disks are read-only."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+        self.port.close()
+        with suppress(Exception):
+            await self._qmp.disconnect()

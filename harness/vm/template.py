@@ -1,0 +1,78 @@
+"""Templates: a guest that was booted and prepared once, then saved; every later guest is its RAM file mapped copy-on-write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.vm import guest
+from harness.vm.acceleration import proved
+from harness.vm.code import code_archive, files_hash
+from harness.vm.kmodule import MODULE, module, module_key
+from harness.vm.layers import Layer
+from harness.vm.paths import cache_dir, source_dir
+from harness.vm.progress import Progress
+from harness.vm.qemu import Accelerator, Machine, qemu_version
+from harness.vm.store import building
+
+__all__ = ("Template", "template")
+
+#: The code whose objects a template's memory holds: another version of it needs another template.
+_RESIDENT = ("guest/prepare.py", "trace/*.c", "trace/layout.py", "trace/probes.py", "trace/tracer.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A saved guest.
+
+    :param machine: to restore it with
+    :param code: identity of the code that it holds
+    :param facts: what preparing it found out: figures, the kernel's profile
+    """
+
+    machine: Machine
+    state: Path
+    code: str
+    facts: dict[str, object]
+
+
+def _machine(layer: Layer, userland: Path, accelerator: Accelerator) -> Machine:
+    return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), accelerator, append="quiet loglevel=4")
+
+
+def _key(machine: Machine) -> str:
+    resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern)]
+    parts = (machine.arguments(), qemu_version(), module_key(), files_hash(resident))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+async def template(layer: Layer, userland: Path, progress: Progress) -> Template:
+    """The kernel's template, booted and saved if need be. :raises KernelDied: it panicked while it booted"""
+    machine = _machine(layer, userland, await proved(layer, progress))
+    path = cache_dir() / "templates" / f"{layer.kernel.release}_{_key(machine)}"
+    with building(path, waiting=lambda: progress.note(f"waiting for another template of {layer.kernel.release}")) as new:
+        if new:
+            built = module(layer, userland, progress) / MODULE
+            with progress.step(f"template: booting {layer.kernel.release} with {machine.accelerator.name}", expected_s=25):
+                await _build(new, machine, built)
+    record = json.loads((path / "template.json").read_text())
+    return Template(replace(machine, ram=path / "ram"), path / "state", record["code"], record["facts"])
+
+
+async def _build(new: Path, machine: Machine, built: Path) -> None:
+    code, start = code_archive(), time.monotonic()
+    (new / "ram").touch(mode=0o600)
+    os.truncate(new / "ram", machine.memory << 20)
+    async with guest.booted(replace(machine, ram=new / "ram", shared=True), code, new / "console.log") as vm:
+        booted = time.monotonic()
+        await vm.call("harness.guest.files:receive", "/run/nfharness/nfharness.ko", stdin=built.read_bytes())
+        facts = await vm.prepare()
+        prepared = time.monotonic()
+        await vm.qemu.save(new / "state")
+        saved = time.monotonic()
+    facts |= {"cold_boot_s": booted - start, "prepare_s": prepared - booted, "template_save_s": saved - prepared}
+    (new / "template.json").write_text(json.dumps({"code": code.identity, "facts": facts}))

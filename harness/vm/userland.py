@@ -1,0 +1,160 @@
+"""The one Debian userland: every guest's read-only root, and the toolchain that builds for it at the host's own speed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from harness.errors import HostError
+from harness.vm import archive, process
+from harness.vm.guest_packages import lock_excerpt
+from harness.vm.paths import cache_dir, package_file
+from harness.vm.progress import Progress
+from harness.vm.store import building
+
+__all__ = ("SUITE", "ext4_image", "in_chroot", "userland")
+
+SUITE = "trixie"
+_PYTHON = "3.13"
+_SITE = f"usr/local/lib/python{_PYTHON}/dist-packages"
+_PACKAGES = (
+    # The agent and the tracer.
+    "python3", "python3-bpfcc",
+    # Building modules, layers and initial RAM disks.
+    "gcc", "libc6-dev", "make", "kmod", "cpio", "xz-utils", "zstd", "libelf1t64", "busybox-static",
+    # What a person types in a guest.
+    "iproute2", "iputils-ping", "procps", "nftables", "iptables", "arptables", "ebtables", "conntrack", "socat", "ncurses-base",
+)  # fmt: skip
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/bcc/*")
+
+
+def key() -> str:
+    """What the userland is made of, as a hash: another recipe is another userland, never a patched one."""
+    recipe = (SUITE, _PYTHON, _PACKAGES, _LEFT_OUT, lock_excerpt(package_file("requirements.lock")))
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]
+
+
+def userland(progress: Progress) -> Path:
+    """The userland's directory, built if need be: ``root/`` to chroot into and ``root.img`` for guests.
+
+    :raises HostError: no network, no room, or mmdebstrap's own error
+    """
+    path = cache_dir() / "userland" / key()
+    with building(path, waiting=lambda: progress.note("waiting for another build of the userland")) as new:
+        if new:
+            _build(new, progress)
+    return path
+
+
+def _build(new: Path, progress: Progress) -> None:
+    root, log = new / "root", new / "build.log"
+    with progress.step("userland: Debian trixie, packages", expected_s=45):
+        archive.refresh()
+        _bootstrap(new / "root.tar", log)
+        root.mkdir()
+        process.run(
+            process.in_namespace(["tar", "-x", "--exclude=./dev/*", "-C", str(root), "-f", str(new / "root.tar")]),
+            what="unpacking the userland",
+            log=log,
+            timeout=600,
+        )
+        (new / "root.tar").unlink()
+    with progress.step("userland: Python packages from the lock", expected_s=15):
+        _install_python_packages(root, new, log)
+    with progress.step("userland: image", expected_s=10):
+        ext4_image(root, new / "root.img", log)
+
+
+def _bootstrap(tar: Path, log: Path) -> None:
+    main, security = archive.mirror()
+    sources = [
+        f"deb [signed-by={archive.KEYRING}] {main} {SUITE} main",
+        f"deb [signed-by={archive.KEYRING}] {main} {SUITE}-updates main",
+        f"deb [signed-by={archive.KEYRING}] {security} {SUITE}-security main",
+    ]
+    command = [
+        "mmdebstrap", "--variant=minbase", "--architectures=amd64", f"--include={','.join(_PACKAGES)}",
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        '--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Retries "3"',
+        SUITE, str(tar), *sources,
+    ]  # fmt: skip
+    # As root its mounts and children live in namespaces of their own and vanish with it; otherwise mmdebstrap makes its own.
+    wrapped = process.in_namespace([*command, "--mode=root"]) if os.geteuid() == 0 else process.bound([*command, "--mode=unshare"])
+    try:
+        process.run(wrapped, what="mmdebstrap", log=log, timeout=1800)
+    except HostError as error:
+        raise HostError(error.message, mend=f"check the network and NFHARNESS_MIRROR; {error.mend}") from None
+
+
+def _install_python_packages(root: Path, new: Path, log: Path) -> None:
+    excerpt = new / "guest-requirements.txt"
+    excerpt.write_text(lock_excerpt(package_file("requirements.lock")))
+    platforms = [f"--platform={name}" for name in ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")]
+    process.run(
+        [
+            *process.bound([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]),
+            f"--target={root / _SITE}", f"--python-version={_PYTHON}", *platforms, "--only-binary=:all:",
+            "--no-deps", "--require-hashes", "-r", str(excerpt),
+        ],
+        what="installing the guest's Python packages",
+        log=log,
+        timeout=900,
+    )  # fmt: skip
+    in_chroot(root, new, f"python3 -m compileall -q /{_SITE} || true; rm -rf /var/cache/* /tmp/*", log, what="compiling Python packages")
+
+
+def in_chroot(lower: Path, upper: Path, script: str, log: Path, *, what: str, above: Path | None = None, timeout: float = 900) -> None:
+    """Run a shell script inside userland *lower*.
+
+    :param upper: gets what the script changes; if it is *lower*'s own parent, the script changes the userland itself
+    :param above: another read-only tree over *lower*
+    :raises HostError: the script failed
+    """
+    if upper == lower.parent:
+        mount = f"mount --bind '{lower}' '{lower}'"
+        target = lower
+    else:
+        target, work = upper.parent / f".{upper.name}.merged", upper.parent / f".{upper.name}.work"
+        for directory in (target, work, upper):
+            directory.mkdir(exist_ok=True)
+        lowers = f"{above}:{lower}" if above else str(lower)
+        options = f"lowerdir={lowers},upperdir={upper},workdir={work}" + ("" if os.geteuid() == 0 else ",userxattr")
+        mount = f"mount -t overlay overlay -o '{options}' '{target}'"
+    outer = f"""
+        {mount}
+        mkdir -p '{target}/proc' '{target}/dev'
+        mount -t proc proc '{target}/proc'
+        mount --rbind /dev '{target}/dev'
+        exec chroot '{target}' /bin/sh -ec "$1"
+    """
+    environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"]
+    process.run(
+        process.in_namespace([*environment, "sh", "-ec", outer, "sh", script]),
+        what=what,
+        log=log,
+        timeout=timeout,
+    )
+
+
+def ext4_image(root: Path, image: Path, log: Path) -> None:
+    """An ext4 image, just large enough, of the tree *root*; all of it belongs to the guest's root.
+
+    :raises HostError: :raises OSError: ENOSPC
+    """
+    counted = subprocess.run(["du", "-s", "--block-size=1M", "--apparent-size", str(root)], capture_output=True, text=True, check=True)
+    used = subprocess.run(["du", "-s", "--block-size=1M", str(root)], capture_output=True, text=True, check=True)
+    inodes = int(subprocess.run(["du", "-s", "--inodes", str(root)], capture_output=True, text=True, check=True).stdout.split()[0])
+    mebibytes = max(int(counted.stdout.split()[0]), int(used.stdout.split()[0]))
+    size = mebibytes + inodes // 4096 + mebibytes // 10 + 16
+    process.run(
+        process.in_namespace(
+            ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-N", str(inodes + 64), "-d", str(root),
+             str(image), f"{size}M"]
+        ),
+        what=f"making {image.name}",
+        log=log,
+        timeout=600,
+    )  # fmt: skip
