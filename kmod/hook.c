@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Hooks: their function, and how they come and go. */
+#include <linux/errno.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <net/netlink.h>
+
+#include "internal.h"
+
+/* The end of a packet that carries a cookie. */
+struct nfh_trailer {
+	u8 magic[NFHARNESS_COOKIE_MAGIC_LEN];
+	__be64 cookie;
+} __packed;
+
+static bool nfh_skb_has_cookie(const struct sk_buff *skb, u64 cookie)
+{
+	struct nfh_trailer end;
+
+	if (skb->len < sizeof(end) ||
+	    skb_copy_bits(skb, skb->len - sizeof(end), &end, sizeof(end)))
+		return false;
+	return !memcmp(end.magic, NFHARNESS_COOKIE_MAGIC, sizeof(end.magic)) &&
+	       end.cookie == cpu_to_be64(cookie);
+}
+
+/* Every hook of the module has this one function, not inlined and under this
+ * very name: that is how a tracer tells them, and then reads struct nfh_hook.
+ */
+noinline unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
+				     const struct nf_hook_state *state)
+{
+	struct nfh_hook *hook = priv;
+
+	atomic64_inc(&hook->calls);
+	if (hook->has_cookie && !nfh_skb_has_cookie(skb, hook->cookie))
+		return NF_ACCEPT;
+	atomic64_inc(&hook->matches);
+	if ((hook->verdict & NF_VERDICT_MASK) == NF_STOLEN)
+		consume_skb(skb);
+	return hook->verdict;
+}
+
+/* nf_reinject() finds its way back to these families only, and needs an okfn. */
+static bool nfh_point_can_queue(const struct nfh_point *point)
+{
+	switch (point->pf) {
+	case NFPROTO_IPV4:
+	case NFPROTO_IPV6:
+	case NFPROTO_BRIDGE:
+		return true;
+	case NFPROTO_INET:
+		return !nfh_point_has_device(point);
+	}
+	return false;
+}
+
+static int nfh_verdict_parse_queue(struct nlattr **tb, struct nfh_hook *hook,
+				   struct netlink_ext_ack *extack)
+{
+	if (!nfh_point_can_queue(&hook->point)) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_VERDICT],
+				    "core cannot reinject a packet queued at this hook point");
+		return -EOPNOTSUPP;
+	}
+	if (!tb[NFHARNESS_A_QUEUE_NUM]) {
+		NL_SET_ERR_MSG(extack, "attribute QUEUE_NUM is missing: the verdict is NF_QUEUE");
+		return -EINVAL;
+	}
+	hook->verdict = NF_QUEUE_NR(nla_get_u16(tb[NFHARNESS_A_QUEUE_NUM]));
+	if (tb[NFHARNESS_A_QUEUE_BYPASS])
+		hook->verdict |= NF_VERDICT_FLAG_QUEUE_BYPASS;
+	return 0;
+}
+
+/* The policy keeps ERRNO in 1..MAX_ERRNO. More than 15 bits of it, and core
+ * would free the skb and return a positive number: use after free in its caller.
+ */
+static int nfh_verdict_parse(struct nlattr **tb, struct nfh_hook *hook,
+			     struct netlink_ext_ack *extack)
+{
+	if (!tb[NFHARNESS_A_VERDICT]) {
+		NL_SET_ERR_MSG(extack, "attribute VERDICT is missing");
+		return -EINVAL;
+	}
+	hook->verdict = nla_get_u32(tb[NFHARNESS_A_VERDICT]);
+
+	if (hook->verdict != NF_QUEUE &&
+	    (tb[NFHARNESS_A_QUEUE_NUM] || tb[NFHARNESS_A_QUEUE_BYPASS])) {
+		NL_SET_ERR_MSG(extack, "QUEUE_NUM and QUEUE_BYPASS go with NF_QUEUE only");
+		return -EINVAL;
+	}
+	if (hook->verdict != NF_DROP && hook->verdict != NF_STOLEN && tb[NFHARNESS_A_ERRNO]) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_ERRNO],
+				    "an errno goes with the verdicts NF_DROP and NF_STOLEN only");
+		return -EINVAL;
+	}
+	switch (hook->verdict) {
+	case NF_ACCEPT:
+		return 0;
+	case NF_DROP:
+	case NF_STOLEN:
+		if (tb[NFHARNESS_A_ERRNO])
+			hook->verdict |= nla_get_u32(tb[NFHARNESS_A_ERRNO]) << NF_VERDICT_QBITS;
+		return 0;
+	case NF_QUEUE:
+		return nfh_verdict_parse_queue(tb, hook, extack);
+	}
+	NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_VERDICT],
+			    "the verdict must be NF_ACCEPT, NF_DROP, NF_STOLEN or NF_QUEUE: any other leaks the packet");
+	return -EINVAL;
+}
+
+static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
+				struct netlink_ext_ack *extack)
+{
+	int err;
+
+	if (!tb[NFHARNESS_A_ID]) {
+		NL_SET_ERR_MSG(extack, "attribute ID is missing");
+		return -EINVAL;
+	}
+	if (!tb[NFHARNESS_A_PRIORITY]) {
+		NL_SET_ERR_MSG(extack, "attribute PRIORITY is missing");
+		return -EINVAL;
+	}
+	hook->id = nla_get_u64(tb[NFHARNESS_A_ID]);
+	if (tb[NFHARNESS_A_COOKIE]) {
+		hook->has_cookie = true;
+		hook->cookie = nla_get_u64(tb[NFHARNESS_A_COOKIE]);
+	}
+	err = nfh_point_parse(tb, &hook->point, extack);
+	if (err)
+		return err;
+	err = nfh_verdict_parse(tb, hook, extack);
+	if (err)
+		return err;
+
+	hook->ops.hook = nfharness_hook;
+	hook->ops.priv = hook;
+	hook->ops.pf = hook->point.pf;
+	hook->ops.hooknum = hook->point.hooknum;
+	hook->ops.priority = nla_get_s32(tb[NFHARNESS_A_PRIORITY]);
+	return 0;
+}
+
+/**
+ * nfh_hook_parse - make a hook of a request's attributes, not yet registered
+ *
+ * @tb: attributes that have passed the policy
+ * @extack: why it was refused
+ *
+ * Return: the caller's to nfh_hook_add() or kfree(), or an ERR_PTR().
+ */
+struct nfh_hook *nfh_hook_parse(struct nlattr **tb, struct netlink_ext_ack *extack)
+{
+	struct nfh_hook *hook;
+	int err;
+
+	hook = kzalloc(sizeof(*hook), GFP_KERNEL_ACCOUNT);
+	if (!hook)
+		return ERR_PTR(-ENOMEM);
+	err = nfh_hook_parse_attrs(tb, hook, extack);
+	if (err) {
+		kfree(hook);
+		return ERR_PTR(err);
+	}
+	return hook;
+}
+
+struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id)
+{
+	struct nfh_hook *hook;
+
+	lockdep_assert_held(&nn->lock);
+	list_for_each_entry(hook, &nn->hooks, node)
+		if (hook->id == id)
+			return hook;
+	return NULL;
+}
+
+/* 0 is what a dump takes for "not looked yet", see nl_dump_check_consistent(). */
+static void nfh_net_changed(struct nfh_net *nn)
+{
+	if (!++nn->generation)
+		nn->generation = 1;
+}
+
+static int nfh_hook_register(struct net *net, struct nfh_hook *hook,
+			     struct netlink_ext_ack *extack)
+{
+	struct nfh_net *nn = nfh_net(net);
+	int err;
+
+	lockdep_assert_held(&nn->lock);
+	if (nfh_hook_find(nn, hook->id)) {
+		NL_SET_ERR_MSG(extack, "the namespace has a hook with this ID already");
+		return -EEXIST;
+	}
+	err = nf_register_net_hook(net, &hook->ops);
+	switch (err) {
+	case 0:
+		list_add_tail(&hook->node, &nn->hooks);
+		nfh_net_changed(nn);
+		break;
+	case -E2BIG:
+		NL_SET_ERR_MSG(extack, "nf_register_net_hook: the hook point is full");
+		break;
+	case -ENOMEM:
+		NL_SET_ERR_MSG(extack, "nf_register_net_hook: no memory for the larger array");
+		break;
+	default:
+		NL_SET_ERR_MSG(extack, "nf_register_net_hook refused the hook");
+		break;
+	}
+	return err;
+}
+
+/**
+ * nfh_hook_add - register a hook
+ *
+ * @net: namespace
+ * @hook: the namespace's from now on, unless an error is returned
+ * @extack: why it was refused
+ *
+ * Return: 0, -EEXIST, -ENODEV, or what nf_register_net_hook() answered.
+ */
+int nfh_hook_add(struct net *net, struct nfh_hook *hook, struct netlink_ext_ack *extack)
+{
+	struct nfh_net *nn = nfh_net(net);
+	int err;
+
+	if (!nfh_point_has_device(&hook->point)) {
+		mutex_lock(&nn->lock);
+		err = nfh_hook_register(net, hook, extack);
+		mutex_unlock(&nn->lock);
+		return err;
+	}
+
+	/* RTNL, for the device to be here still when the hook is on the list
+	 * where nfh_netdev_event() looks.
+	 */
+	rtnl_lock();
+	mutex_lock(&nn->lock);
+	hook->ops.dev = __dev_get_by_index(net, hook->point.ifindex);
+	if (hook->ops.dev) {
+		err = nfh_hook_register(net, hook, extack);
+	} else {
+		NL_SET_ERR_MSG(extack, "the namespace has no device of that IFINDEX");
+		err = -ENODEV;
+	}
+	mutex_unlock(&nn->lock);
+	rtnl_unlock();
+	return err;
+}
+
+/* Callers hold the namespace's lock. */
+void nfh_hook_del(struct net *net, struct nfh_hook *hook)
+{
+	struct nfh_net *nn = nfh_net(net);
+
+	lockdep_assert_held(&nn->lock);
+	nf_unregister_net_hook(net, &hook->ops);
+	list_del(&hook->node);
+	nfh_net_changed(nn);
+	kfree_rcu(hook, rcu);
+}
+
+/* Unregister the hooks on @dev, or all of the namespace's if it is NULL. */
+void nfh_hook_flush(struct net *net, const struct net_device *dev)
+{
+	struct nfh_net *nn = nfh_net(net);
+	struct nfh_hook *hook, *next;
+
+	mutex_lock(&nn->lock);
+	list_for_each_entry_safe(hook, next, &nn->hooks, node)
+		if (!dev || hook->ops.dev == dev)
+			nfh_hook_del(net, hook);
+	mutex_unlock(&nn->lock);
+}
+
+static int nfh_verdict_put(struct sk_buff *msg, u32 verdict)
+{
+	u32 kind = verdict & NF_VERDICT_MASK;
+	u32 upper = verdict >> NF_VERDICT_QBITS;
+
+	if (nla_put_u32(msg, NFHARNESS_A_VERDICT, kind))
+		return -EMSGSIZE;
+	if (kind != NF_QUEUE)
+		return upper ? nla_put_u32(msg, NFHARNESS_A_ERRNO, upper) : 0;
+	if (nla_put_u16(msg, NFHARNESS_A_QUEUE_NUM, upper))
+		return -EMSGSIZE;
+	if (verdict & NF_VERDICT_FLAG_QUEUE_BYPASS)
+		return nla_put_flag(msg, NFHARNESS_A_QUEUE_BYPASS);
+	return 0;
+}
+
+int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook)
+{
+	if (nla_put_u64_64bit(msg, NFHARNESS_A_ID, hook->id, NFHARNESS_A_PAD) ||
+	    nfh_point_put(msg, &hook->point) ||
+	    nla_put_s32(msg, NFHARNESS_A_PRIORITY, hook->ops.priority) ||
+	    nfh_verdict_put(msg, hook->verdict) ||
+	    nla_put_u64_64bit(msg, NFHARNESS_A_CALLS, atomic64_read(&hook->calls),
+			      NFHARNESS_A_PAD) ||
+	    nla_put_u64_64bit(msg, NFHARNESS_A_MATCHES, atomic64_read(&hook->matches),
+			      NFHARNESS_A_PAD))
+		return -EMSGSIZE;
+	if (hook->has_cookie &&
+	    nla_put_u64_64bit(msg, NFHARNESS_A_COOKIE, hook->cookie, NFHARNESS_A_PAD))
+		return -EMSGSIZE;
+	return 0;
+}

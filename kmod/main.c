@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Life of the module, of its namespaces, and of the devices that hooks hang on. */
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <net/genetlink.h>
+#include <net/netns/generic.h>
+
+#include "internal.h"
+
+static unsigned int nfh_net_id __read_mostly;
+
+struct nfh_net *nfh_net(const struct net *net)
+{
+	return net_generic(net, nfh_net_id);
+}
+
+static int __net_init nfh_net_init(struct net *net)
+{
+	struct nfh_net *nn = nfh_net(net);
+
+	mutex_init(&nn->lock);
+	INIT_LIST_HEAD(&nn->hooks);
+	nn->generation = 1;
+	return 0;
+}
+
+/* Not .exit: packets may be in nfharness_hook() until the synchronize_rcu()
+ * that the core does between the two.
+ */
+static void __net_exit nfh_net_pre_exit(struct net *net)
+{
+	nfh_hook_flush(net, NULL);
+}
+
+static void __net_exit nfh_net_exit(struct net *net)
+{
+	WARN_ON_ONCE(!list_empty(&nfh_net(net)->hooks));
+}
+
+static struct pernet_operations nfh_net_ops = {
+	.init = nfh_net_init,
+	.pre_exit = nfh_net_pre_exit,
+	.exit = nfh_net_exit,
+	.id = &nfh_net_id,
+	.size = sizeof(struct nfh_net),
+};
+
+/* A device that goes, or leaves for another namespace, takes its hooks along. */
+static int nfh_netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
+
+	if (event == NETDEV_UNREGISTER)
+		nfh_hook_flush(dev_net(dev), dev);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block nfh_netdev_notifier = {
+	.notifier_call = nfh_netdev_event,
+};
+
+static int __init nfh_init(void)
+{
+	int err;
+
+	err = register_pernet_subsys(&nfh_net_ops);
+	if (err)
+		return err;
+	err = register_netdevice_notifier(&nfh_netdev_notifier);
+	if (err)
+		goto err_pernet;
+	err = genl_register_family(&nfh_family);
+	if (err)
+		goto err_notifier;
+	return 0;
+
+err_notifier:
+	unregister_netdevice_notifier(&nfh_netdev_notifier);
+err_pernet:
+	unregister_pernet_subsys(&nfh_net_ops);
+	return err;
+}
+
+static void __exit nfh_exit(void)
+{
+	genl_unregister_family(&nfh_family);
+	unregister_netdevice_notifier(&nfh_netdev_notifier);
+	unregister_pernet_subsys(&nfh_net_ops);
+}
+
+module_init(nfh_init);
+module_exit(nfh_exit);
+
+MODULE_DESCRIPTION("Netfilter hooks on demand, for tests");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS_GENL_FAMILY(NFHARNESS_GENL_NAME);
+MODULE_INFO(test, "Y");

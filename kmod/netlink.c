@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The generic netlink family: policies and commands. */
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <net/genetlink.h>
+#include <net/sock.h>
+
+#include "internal.h"
+
+/* An op without a policy of its own would get none at all. */
+static const struct nla_policy nfh_empty_policy[NFHARNESS_A_PAD + 1];
+
+static const struct nla_policy nfh_id_policy[NFHARNESS_A_ID + 1] = {
+	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
+};
+
+static const struct nla_policy nfh_hook_add_policy[NFHARNESS_A_COOKIE + 1] = {
+	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
+	[NFHARNESS_A_PF] = { .type = NLA_U8 },
+	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
+	[NFHARNESS_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[NFHARNESS_A_PRIORITY] = { .type = NLA_S32 },
+	[NFHARNESS_A_VERDICT] = { .type = NLA_U32 },
+	[NFHARNESS_A_ERRNO] = NLA_POLICY_RANGE(NLA_U32, 1, MAX_ERRNO),
+	[NFHARNESS_A_QUEUE_NUM] = { .type = NLA_U16 },
+	[NFHARNESS_A_QUEUE_BYPASS] = { .type = NLA_FLAG },
+	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
+};
+
+static int nfh_hook_add_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nfh_hook *hook;
+	int err;
+
+	hook = nfh_hook_parse(info->attrs, info->extack);
+	if (IS_ERR(hook))
+		return PTR_ERR(hook);
+	err = nfh_hook_add(genl_info_net(info), hook, info->extack);
+	if (err)
+		kfree(hook);
+	return err;
+}
+
+static struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info)
+{
+	struct nfh_hook *hook;
+
+	if (!info->attrs[NFHARNESS_A_ID]) {
+		NL_SET_ERR_MSG(info->extack, "attribute ID is missing");
+		return ERR_PTR(-EINVAL);
+	}
+	hook = nfh_hook_find(nn, nla_get_u64(info->attrs[NFHARNESS_A_ID]));
+	if (!hook) {
+		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[NFHARNESS_A_ID],
+				    "the namespace has no hook with this ID");
+		return ERR_PTR(-ENOENT);
+	}
+	return hook;
+}
+
+static int nfh_hook_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct net *net = genl_info_net(info);
+	struct nfh_net *nn = nfh_net(net);
+	struct nfh_hook *hook;
+
+	mutex_lock(&nn->lock);
+	hook = nfh_hook_of_request(nn, info);
+	if (!IS_ERR(hook))
+		nfh_hook_del(net, hook);
+	mutex_unlock(&nn->lock);
+	return PTR_ERR_OR_ZERO(hook);
+}
+
+static int nfh_hook_flush_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	nfh_hook_flush(genl_info_net(info), NULL);
+	return 0;
+}
+
+static int nfh_hook_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nfh_net *nn = nfh_net(genl_info_net(info));
+	struct nfh_hook *hook;
+	struct sk_buff *msg;
+	void *hdr;
+	int err;
+
+	msg = genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+	if (!msg)
+		return -ENOMEM;
+	hdr = genlmsg_put_reply(msg, info, &nfh_family, 0, NFHARNESS_CMD_HOOK_GET);
+	if (!hdr) {
+		err = -EMSGSIZE;
+		goto err_free;
+	}
+	mutex_lock(&nn->lock);
+	hook = nfh_hook_of_request(nn, info);
+	err = IS_ERR(hook) ? PTR_ERR(hook) : nfh_hook_put(msg, hook);
+	mutex_unlock(&nn->lock);
+	if (err)
+		goto err_free;
+	genlmsg_end(msg, hdr);
+	return genlmsg_reply(msg, info);
+
+err_free:
+	nlmsg_free(msg);
+	return err;
+}
+
+static int nfh_hook_get_start(struct netlink_callback *cb)
+{
+	if (!genlmsg_len(nlmsg_data(cb->nlh)))
+		return 0;
+	NL_SET_ERR_MSG(cb->extack, "a dump lists every hook and takes no attributes");
+	return -EINVAL;
+}
+
+static int nfh_hook_get_dump(struct sk_buff *msg, struct netlink_callback *cb)
+{
+	struct nfh_net *nn = nfh_net(sock_net(cb->skb->sk));
+	long skip = cb->args[0], index = 0;
+	struct nfh_hook *hook;
+	void *hdr;
+
+	mutex_lock(&nn->lock);
+	cb->seq = nn->generation;
+	list_for_each_entry(hook, &nn->hooks, node) {
+		if (index++ < skip)
+			continue;
+		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
+				  &nfh_family, NLM_F_MULTI, NFHARNESS_CMD_HOOK_GET);
+		if (!hdr)
+			break;
+		if (nfh_hook_put(msg, hook)) {
+			genlmsg_cancel(msg, hdr);
+			break;
+		}
+		genl_dump_check_consistent(cb, hdr);
+		genlmsg_end(msg, hdr);
+		cb->args[0] = index;
+	}
+	mutex_unlock(&nn->lock);
+	return msg->len;
+}
+
+static const struct genl_ops nfh_genl_ops[] = {
+	{
+		.cmd = NFHARNESS_CMD_HOOK_ADD,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_hook_add_policy,
+		.maxattr = ARRAY_SIZE(nfh_hook_add_policy) - 1,
+		.doit = nfh_hook_add_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_HOOK_DEL,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_id_policy,
+		.maxattr = ARRAY_SIZE(nfh_id_policy) - 1,
+		.doit = nfh_hook_del_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_HOOK_GET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_id_policy,
+		.maxattr = ARRAY_SIZE(nfh_id_policy) - 1,
+		.doit = nfh_hook_get_doit,
+		.start = nfh_hook_get_start,
+		.dumpit = nfh_hook_get_dump,
+	},
+	{
+		.cmd = NFHARNESS_CMD_HOOK_FLUSH,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_empty_policy,
+		.maxattr = ARRAY_SIZE(nfh_empty_policy) - 1,
+		.doit = nfh_hook_flush_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_SLOT_GET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_slots_policy,
+		.maxattr = NFHARNESS_A_MAX,
+		.start = nfh_slots_start,
+		.dumpit = nfh_slots_dump,
+		.done = nfh_slots_done,
+	},
+};
+
+struct genl_family nfh_family __ro_after_init = {
+	.name = NFHARNESS_GENL_NAME,
+	.version = NFHARNESS_GENL_VERSION,
+	.maxattr = NFHARNESS_A_MAX,
+	.netnsok = true,
+	.module = THIS_MODULE,
+	.ops = nfh_genl_ops,
+	.n_ops = ARRAY_SIZE(nfh_genl_ops),
+};

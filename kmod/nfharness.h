@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * Generic netlink interface of nfharness.ko.
+ *
+ * Every command acts on the network namespace of the socket it is sent from
+ * and needs CAP_NET_ADMIN in the user namespace that owns it.
+ */
+#ifndef _UAPI_NFHARNESS_H
+#define _UAPI_NFHARNESS_H
+
+#define NFHARNESS_GENL_NAME		"nfharness"
+#define NFHARNESS_GENL_VERSION		1
+
+/*
+ * A packet carries a cookie when its last 16 bytes (the end of the skb) are
+ * NFHARNESS_COOKIE_MAGIC followed by the cookie as a big-endian 64-bit number.
+ */
+#define NFHARNESS_COOKIE_MAGIC		"nfharnes"
+#define NFHARNESS_COOKIE_MAGIC_LEN	8
+
+/**
+ * enum nfharness_cmd - commands
+ *
+ * @NFHARNESS_CMD_HOOK_ADD: register a hook. Needs ID, PF, HOOKNUM, PRIORITY,
+ *	VERDICT, and IFINDEX for a device's hook point; takes ERRNO, QUEUE_NUM,
+ *	QUEUE_BYPASS and COOKIE.
+ * @NFHARNESS_CMD_HOOK_DEL: unregister the hook ID.
+ * @NFHARNESS_CMD_HOOK_GET: the hook ID, or (dump) all of the namespace's in the
+ *	order they were added, with their counters.
+ * @NFHARNESS_CMD_HOOK_FLUSH: unregister all of the namespace's hooks.
+ * @NFHARNESS_CMD_SLOT_GET: (dump only) the live array of the hook point PF,
+ *	HOOKNUM, IFINDEX, one message for each slot, whoever registered it. The
+ *	array is read once, when the dump starts.
+ */
+enum nfharness_cmd {
+	NFHARNESS_CMD_UNSPEC,
+	NFHARNESS_CMD_HOOK_ADD,
+	NFHARNESS_CMD_HOOK_DEL,
+	NFHARNESS_CMD_HOOK_GET,
+	NFHARNESS_CMD_HOOK_FLUSH,
+	NFHARNESS_CMD_SLOT_GET,
+
+	/* private: */
+	__NFHARNESS_CMD_MAX,
+};
+
+#define NFHARNESS_CMD_MAX (__NFHARNESS_CMD_MAX - 1)
+
+/**
+ * enum nfharness_attr - attributes
+ *
+ * @NFHARNESS_A_PAD: alignment of 64-bit attributes
+ * @NFHARNESS_A_ID: u64, not 0, unique in the namespace, chosen by user space;
+ *	of a slot: the hook of this module that fills it, absent for others
+ * @NFHARNESS_A_PF: u8, NFPROTO_*
+ * @NFHARNESS_A_HOOKNUM: u32, hook point of the family
+ * @NFHARNESS_A_IFINDEX: u32, device of an ingress or egress hook point
+ * @NFHARNESS_A_PRIORITY: s32
+ * @NFHARNESS_A_VERDICT: u32, NF_ACCEPT, NF_DROP, NF_QUEUE or NF_STOLEN
+ * @NFHARNESS_A_ERRNO: u32, 1 to 4095, that an NF_DROP or NF_STOLEN carries
+ * @NFHARNESS_A_QUEUE_NUM: u16, queue of an NF_QUEUE
+ * @NFHARNESS_A_QUEUE_BYPASS: flag, NF_VERDICT_FLAG_QUEUE_BYPASS
+ * @NFHARNESS_A_COOKIE: u64, the verdict is for packets with this cookie only,
+ *	any other is accepted
+ * @NFHARNESS_A_CALLS: u64, how often the hook function was called
+ * @NFHARNESS_A_MATCHES: u64, how often it gave its verdict
+ * @NFHARNESS_A_SLOT_INDEX: u32, position in the array
+ * @NFHARNESS_A_SLOT_FUNCTION: string, symbol of the hook function
+ * @NFHARNESS_A_SLOT_MODULE: string, module it belongs to, absent for vmlinux
+ * @NFHARNESS_A_SLOT_ADDRESS: u64, its address; only for a reader that has
+ *	CAP_SYSLOG in the initial user namespace
+ * @NFHARNESS_A_SLOT_DUMMY: flag, the slot was left by an unregistration that
+ *	found no memory for a smaller array
+ */
+enum nfharness_attr {
+	NFHARNESS_A_UNSPEC,
+	NFHARNESS_A_PAD,
+	NFHARNESS_A_ID,
+	NFHARNESS_A_PF,
+	NFHARNESS_A_HOOKNUM,
+	NFHARNESS_A_IFINDEX,
+	NFHARNESS_A_PRIORITY,
+	NFHARNESS_A_VERDICT,
+	NFHARNESS_A_ERRNO,
+	NFHARNESS_A_QUEUE_NUM,
+	NFHARNESS_A_QUEUE_BYPASS,
+	NFHARNESS_A_COOKIE,
+	NFHARNESS_A_CALLS,
+	NFHARNESS_A_MATCHES,
+	NFHARNESS_A_SLOT_INDEX,
+	NFHARNESS_A_SLOT_FUNCTION,
+	NFHARNESS_A_SLOT_MODULE,
+	NFHARNESS_A_SLOT_ADDRESS,
+	NFHARNESS_A_SLOT_DUMMY,
+
+	/* private: */
+	__NFHARNESS_A_MAX,
+};
+
+#define NFHARNESS_A_MAX (__NFHARNESS_A_MAX - 1)
+
+#endif /* _UAPI_NFHARNESS_H */
