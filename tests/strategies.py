@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.scenario import TOPOLOGIES, Dump, End, Link, Nft, Register, Scenario, Send, Step, Topology, Unregister
+from harness.scenario.steps import PacketKind
 
 ERRNOS = sorted({errno.EPERM, errno.ENOENT, errno.EACCES, errno.ENOBUFS, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EAGAIN})
 
@@ -33,14 +34,16 @@ def registers(draw: st.DrawFn, topology: Topology, name: str, cookies: list[int]
     hook = draw(st.sampled_from(sorted(HOOK_POINTS[pf])))
     by_device = pf is Family.NETDEV or (pf is Family.INET and hook == "INGRESS")
     device = draw(st.sampled_from(topology.devices(netns))) if by_device else None
-    return Register(name, netns, pf, hook, draw(priorities), draw(verdicts), device, draw(st.sampled_from([None, *cookies])))
+    can_queue = device is None and pf is not Family.ARP
+    verdict = draw(verdicts.filter(lambda verdict: can_queue or verdict.kind is not VerdictKind.QUEUE))
+    return Register(name, netns, pf, hook, draw(priorities), verdict, device, draw(st.sampled_from([None, *cookies])))
 
 
 @st.composite
 def sends(draw: st.DrawFn, topology: Topology, cookie: int) -> Send:
     source = draw(st.sampled_from(topology.namespaces))
     to = draw(st.sampled_from(topology.namespaces)) if list(topology.ends(source)) else source
-    kind = draw(st.sampled_from(["udp", "echo"]))
+    kind: PacketKind = draw(st.sampled_from(["udp", "echo"]))
     return Send(source, to, cookie, Family.IPV4, kind, draw(st.integers(16, 1400)), draw(st.integers(1, 64)))
 
 

@@ -85,7 +85,7 @@ class PacketOutcome:
 
     :param packet: one-line summary of its headers; for a reader only, never compared
     :param cookie: the number it carries in its last 8 bytes; ``None`` for a stranger's packet
-    :param sent_errno: positive errno that ``sendto()`` failed with, 0 if it did not
+    :param sent_errno: positive errno that ``sendto()`` failed with, 0 if it did not; what is compared is the errno of the step
     """
 
     packet: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address, ip_interface, ip_network
 
-from harness.netfilter import HOOK_POINTS, Family
+from harness.netfilter import HOOK_POINTS, Family, VerdictKind
 from harness.scenario.reader import fail, quote, suggest
 from harness.scenario.routing import family_of
 from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Unregister, destination
@@ -73,6 +73,8 @@ def _check_netns(topology: Topology, netns: str, path: str) -> None:
 def _check_point(topology: Topology, step: Register | Dump, path: str) -> None:
     """A hook point that exists: a device where the point is a device's, and only there."""
     _check_netns(topology, step.netns, f"{path}.netns")
+    if isinstance(step, Register) and step.verdict.kind is VerdictKind.QUEUE and not _can_queue(step):
+        fail(f"{path}.verdict", f"no packet can be queued at {step.pf.name} {step.hook}", "queue at IPV4, IPV6 or BRIDGE")
     if step.hook not in HOOK_POINTS[step.pf]:
         mend = suggest(step.hook, HOOK_POINTS[step.pf], what="it has")
         fail(f"{path}.hook", f"{step.pf.name} has no hook point {quote(step.hook)}", mend)
@@ -86,6 +88,11 @@ def _check_point(topology: Topology, step: Register | Dump, path: str) -> None:
     if step.device is not None and step.device not in devices:
         fail(f"{path}.device", f"no device {quote(step.device)} in the namespace {quote(step.netns)}",
              suggest(step.device, devices, what="devices"))
+
+
+def _can_queue(step: Register) -> bool:
+    """``nf_reinject`` finds its way back to these families only."""
+    return step.pf in (Family.IPV4, Family.IPV6, Family.BRIDGE) or (step.pf is Family.INET and step.device is None)
 
 
 def _check_send(topology: Topology, step: Send, path: str) -> None:

@@ -1,0 +1,174 @@
+"""Registration and unregistration in namespaces: lines 266 to 501 of ``net/netfilter/core.c``.
+
+Marked ▲ is what newer kernels added to the file quoted: INET ingress, NETDEV egress.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.model.entries import (
+    Allocator,
+    Entries,
+    Head,
+    HookOps,
+    Warnings,
+    hooks_validate,
+    nf_hook_entries_grow,
+    nf_hook_entries_try_shrink,
+    nf_remove_net_hook,
+    plenty,
+)
+from harness.netfilter import Family
+from harness.outcome.profile import KernelProfile
+
+__all__ = ("NETDEV_EGRESS", "NETDEV_INGRESS", "NET_DEVICE_HOOKS", "NF_INET_INGRESS", "Core", "Net", "NetDevice")
+
+NF_INET_INGRESS = 5
+NETDEV_INGRESS, NETDEV_EGRESS = 0, 1
+NET_DEVICE_HOOKS = (NETDEV_INGRESS, NETDEV_EGRESS)
+
+ARRAY_SIZE = {Family.IPV4: 5, Family.IPV6: 5, Family.ARP: 3, Family.BRIDGE: 5}
+"""Heads of each family in ``struct netns_nf`` (BRIDGE has none for BROUTING, although the number is defined)."""
+
+
+def _heads(sizes: dict[Family, int]) -> dict[Family, list[Head]]:
+    return {pf: [Head() for _ in range(size)] for pf, size in sizes.items()}
+
+
+@dataclass(slots=True, eq=False)
+class NetDevice:
+    """``struct net_device``. :param hooks: ``nf_hooks_ingress``, and ▲ ``nf_hooks_egress``"""
+
+    name: str
+    net: Net
+    hooks: dict[int, Head] = field(default_factory=lambda: {hooknum: Head() for hooknum in NET_DEVICE_HOOKS})
+
+
+@dataclass(slots=True, eq=False)
+class Net:
+    """``struct net``, as ``netfilter_net_init`` (l.608-643) leaves it: every head NULL."""
+
+    name: str
+    hooks: dict[Family, list[Head]] = field(default_factory=lambda: _heads(ARRAY_SIZE))
+    devices: dict[str, NetDevice] = field(default_factory=dict)
+
+    def add_device(self, name: str) -> NetDevice:
+        return self.devices.setdefault(name, NetDevice(name, self))
+
+
+def _static_key(pf: Family, hooknum: int) -> tuple[Family, int]:
+    """▲ ``nf_static_key_inc``: INET ingress counts as NETDEV ingress, whose array it is in."""
+    return (Family.NETDEV, NETDEV_INGRESS) if pf is Family.INET else (pf, hooknum)
+
+
+@dataclass(slots=True)
+class Core:
+    """What core.c keeps for all namespaces, and what it is built with.
+
+    :param nf_hooks_needed: the static keys, l.38: registrations at each (pf, hooknum) of all namespaces
+    :param warnings: splats so far
+    :param queue_flushes: namespaces whose queued packets ``nf_queue_nf_hook_drop`` threw away
+    """
+
+    profile: KernelProfile = field(default_factory=KernelProfile)
+    alloc: Allocator = plenty
+    nf_hooks_needed: Counter[tuple[Family, int]] = field(default_factory=Counter)
+    warnings: Warnings = field(default_factory=list)
+    queue_flushes: list[str] = field(default_factory=list)
+
+    def nf_hook_entry_head(self, net: Net, pf: Family, hooknum: int, dev: NetDevice | None) -> Head | None:
+        """``nf_hook_entry_head``, l.266-312: the head of a hook point; ``None``, with a splat, if there is no such point."""
+        if pf in ARRAY_SIZE and pf in self.profile.families:
+            if hooknum < len(net.hooks[pf]):
+                return net.hooks[pf][hooknum]
+        elif pf in (Family.NETDEV, Family.INET) and dev is not None and dev.net is net:
+            if pf is Family.INET:  # ▲ shares the device's ingress array
+                return dev.hooks[NETDEV_INGRESS] if hooknum == NF_INET_INGRESS else None
+            if hooknum in dev.hooks:
+                return dev.hooks[hooknum]
+        self.warnings.append("nf_hook_entry_head")
+        return None
+
+    def _refused(self, net: Net, pf: Family, reg: HookOps) -> int:
+        """The checks of ``__nf_register_net_hook``, l.320-328, that come before the head is looked for."""
+        if pf is Family.NETDEV:
+            if reg.hooknum == NETDEV_EGRESS and not self.profile.netdev_egress:
+                return -self.profile.netdev_egress_errno
+            if reg.hooknum not in NET_DEVICE_HOOKS or reg.device is None or reg.device.net is not net:
+                return -errno.EINVAL
+        if pf is Family.INET:
+            if not self.profile.inet_ingress:
+                return -errno.EINVAL
+            if reg.hooknum != NF_INET_INGRESS or reg.device is None or reg.device.net is not net:
+                return -errno.EINVAL
+        return 0
+
+    def _register(self, net: Net, pf: Family, reg: HookOps) -> int:
+        """``__nf_register_net_hook``, l.314-357. :returns: 0, -EINVAL, -EOPNOTSUPP, -E2BIG, -ENOMEM"""
+        err = self._refused(net, pf, reg)
+        if err < 0:
+            return err
+        pp = self.nf_hook_entry_head(net, pf, reg.hooknum, reg.device)
+        if pp is None:
+            return -errno.EINVAL
+        new_hooks = nf_hook_entries_grow(pp.entries, reg, self.alloc)
+        if isinstance(new_hooks, int):
+            return new_hooks
+        pp.entries = new_hooks
+        hooks_validate(new_hooks, self.warnings)
+        self.nf_hooks_needed[_static_key(pf, reg.hooknum)] += 1
+        return 0
+
+    def _unregister(self, net: Net, pf: Family, reg: HookOps) -> None:
+        """``__nf_unregister_net_hook``, l.386-423: cannot fail; without memory a dummy stays behind."""
+        pp = self.nf_hook_entry_head(net, pf, reg.hooknum, reg.device)
+        if pp is None:
+            return
+        p: Entries | None = pp.entries
+        if p is None:
+            self.warnings.append("__nf_unregister_net_hook")
+            return
+        if nf_remove_net_hook(p, reg):
+            self.nf_hooks_needed[_static_key(pf, reg.hooknum)] -= 1
+        else:
+            self.warnings.append(f"hook not found, pf {pf:d} num {reg.hooknum}")
+        if nf_hook_entries_try_shrink(p, pp, self.alloc, self.warnings) is not None:
+            self.queue_flushes.append(net.name)
+
+    def nf_register_net_hook(self, net: Net, reg: HookOps) -> int:
+        """``nf_register_net_hook``, l.449-470: INET means IPV4 and IPV6, both or neither; ▲ INET ingress is a device's."""
+        if reg.pf is not Family.INET or reg.hooknum == NF_INET_INGRESS:
+            return self._register(net, reg.pf, reg)
+        err = self._register(net, Family.IPV4, reg)
+        if err < 0:
+            return err
+        err = self._register(net, Family.IPV6, reg)
+        if err < 0:
+            self._unregister(net, Family.IPV4, reg)
+        return err
+
+    def nf_unregister_net_hook(self, net: Net, reg: HookOps) -> None:
+        """``nf_unregister_net_hook``, l.425-433."""
+        if reg.pf is not Family.INET or reg.hooknum == NF_INET_INGRESS:
+            self._unregister(net, reg.pf, reg)
+        else:
+            self._unregister(net, Family.IPV4, reg)
+            self._unregister(net, Family.IPV6, reg)
+
+    def nf_register_net_hooks(self, net: Net, reg: Sequence[HookOps]) -> int:
+        """``nf_register_net_hooks``, l.473-490: all of them, or none and the errno of the one that failed."""
+        for i, ops in enumerate(reg):
+            err = self.nf_register_net_hook(net, ops)
+            if err:
+                self.nf_unregister_net_hooks(net, reg[:i])
+                return err
+        return 0
+
+    def nf_unregister_net_hooks(self, net: Net, reg: Sequence[HookOps]) -> None:
+        """``nf_unregister_net_hooks``, l.493-500."""
+        for ops in reg:
+            self.nf_unregister_net_hook(net, ops)

@@ -1,0 +1,107 @@
+"""The verdict loop: ``nf_hook_slow``, lines 503 to 536 of ``net/netfilter/core.c``, and what it calls of ``nf_queue.c``."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.model.entries import Entries
+from harness.netfilter import Family, Verdict, VerdictKind
+from harness.outcome.profile import KernelProfile
+from harness.outcome.types import HookCall
+
+__all__ = ("Context", "HookState", "Skb", "nf_drop_geterr", "nf_hook_slow", "no_listener")
+
+SkbState = Literal["in flight", "freed", "stolen", "queued", "leaked"]
+
+
+@dataclass(slots=True)
+class Skb:
+    """``struct sk_buff``, as far as hooks of ours look at it.
+
+    :param nth: which of the packets with this cookie it is, from 0: answers carry the cookie of what they answer
+    :param state: who has it: ``freed`` by core, ``stolen`` by the hook, ``leaked`` by an unconventional verdict
+    """
+
+    cookie: int | None = None
+    nth: int = 0
+    state: SkbState = "in flight"
+
+
+@dataclass(frozen=True, slots=True)
+class HookState:
+    """``struct nf_hook_state``. :param indev: empty for none, as is *outdev*"""
+
+    pf: Family
+    hook: int
+    net: str
+    indev: str = ""
+    outdev: str = ""
+
+
+@dataclass(slots=True)
+class Context:
+    """What a hook function is called with, and the calls of this run of the loop so far."""
+
+    skb: Skb
+    state: HookState
+    calls: list[HookCall] = field(default_factory=list)
+
+
+QueueHandler = Callable[[Skb, HookState, Verdict], int]
+"""``nf_queue_handler``'s ``outfn``: 0 if it took the packet, else a negative errno."""
+
+
+def no_listener(_skb: Skb, _state: HookState, _verdict: Verdict) -> int:
+    """Neither ``nfnetlink_queue`` nor anybody who listens to the queue."""
+    return -errno.ESRCH
+
+
+def nf_drop_geterr(verdict: Verdict) -> int:
+    """``NF_DROP_GETERR``: ``-(verdict >> NF_VERDICT_QBITS)`` of a signed int: with the top bit set, a positive number comes out."""
+    return -(verdict.errno - 0x10000 if verdict.errno & 0x8000 else verdict.errno)
+
+
+def nf_queue(skb: Skb, state: HookState, verdict: Verdict, handler: QueueHandler) -> int:
+    """``nf_queue``: 1 to go on with the next hook (nobody listens, and the verdict has the bypass flag), else 0."""
+    ret = handler(skb, state, verdict)
+    if ret < 0:
+        if ret == -errno.ESRCH and verdict.bypass:
+            return 1
+        skb.state = "freed"
+    else:
+        skb.state = "queued"
+    return 0
+
+
+def nf_hook_slow(context: Context, e: Entries, s: int = 0, *, profile: KernelProfile, handler: QueueHandler = no_listener) -> int:
+    """``nf_hook_slow``, l.505-536.
+
+    :param s: the entry to start with
+    :returns: 1 if the caller is to run okfn, a negative errno if the packet was dropped, else 0
+    """
+    skb = context.skb
+    for index in range(s, len(e)):
+        ops = e[index]
+        verdict = ops.hook(ops, context)
+        context.calls.append(HookCall(index, ops.function, ops.module, ops.priority, verdict, label=ops.label))
+        match verdict.kind:
+            case VerdictKind.ACCEPT:
+                continue
+            case VerdictKind.DROP:
+                skb.state = "freed"
+                return nf_drop_geterr(verdict) or -errno.EPERM
+            case VerdictKind.QUEUE:
+                ret = nf_queue(skb, context.state, verdict, handler)
+                if ret == 1:
+                    continue
+                return ret
+            case VerdictKind.STOLEN:
+                skb.state = "stolen"
+                return nf_drop_geterr(verdict) if profile.stolen_errno else 0
+            case _:  # the default case: nobody frees the skb; newer kernels warn
+                skb.state = "leaked"
+                return 0
+    return 1

@@ -1,0 +1,158 @@
+"""Outcome ↔ JSON: how a guest's observation reaches the host, and what ``--json`` prints."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Mapping
+from typing import Any, cast, get_args
+
+from harness.netfilter import Family, Verdict, VerdictKind, errno_name, hook_name, hook_number
+from harness.outcome.diff import Comparison
+from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
+
+__all__ = ("from_json", "report", "to_json", "verdict_from_text")
+
+_VERDICT = re.compile(r"(?P<kind>[A-Z]+)(?:\((?P<argument>[A-Z0-9]+)(?P<bypass>, bypass)?\))?")
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """What :func:`json.dumps` takes and :func:`from_json` makes an equal outcome of."""
+    return {
+        "steps": [_step_json(step) for step in outcome.steps],
+        "packets": [_packet_json(packet) for packet in outcome.packets],
+        "lost_events": outcome.lost_events,
+        "doubts": list(outcome.doubts),
+    }
+
+
+def from_json(document: Mapping[str, Any]) -> Outcome:
+    """:raises ValueError, KeyError, TypeError: it was not :func:`to_json` that wrote it"""
+    return Outcome(
+        steps=tuple(_step(step) for step in document["steps"]),
+        packets=tuple(_packet(packet) for packet in document["packets"]),
+        lost_events=int(document["lost_events"]),
+        doubts=tuple(document["doubts"]),
+    )
+
+
+def report(*, kernel: Mapping[str, Any], scenario: str, observed: Outcome, comparison: Comparison) -> dict[str, Any]:
+    """The object that ``run --json`` prints.
+
+    :param kernel: at least ``release``, how it is accelerated, and its profile
+    """
+    return {
+        "kernel": dict(kernel),
+        "scenario": scenario,
+        "verdict": comparison.verdict,
+        "differences": [
+            {"where": one.where, "predicted": one.predicted, "observed": one.observed, "explanation": one.explanation}
+            for one in comparison.differences
+        ],
+        "reasons": list(comparison.reasons),
+        **to_json(observed),
+    }
+
+
+def _step_json(step: StepOutcome) -> dict[str, Any]:
+    slots = {key: [_slot_json(slot) for slot in array] for key, array in step.slots}
+    return {"step": step.step, "errno": _errno_json(step.errno), "slots": slots}
+
+
+def _step(document: Mapping[str, Any]) -> StepOutcome:
+    slots = tuple((key, tuple(map(_slot, array))) for key, array in document["slots"].items())
+    return StepOutcome(document["step"], _errno(document["errno"]), slots)
+
+
+def _slot_json(slot: Slot) -> dict[str, Any]:
+    return {"index": slot.index, "function": slot.function, "module": slot.module, "priority": slot.priority, "dummy": slot.dummy,
+            "label": slot.label}
+
+
+def _slot(document: Mapping[str, Any]) -> Slot:
+    return Slot(document["index"], document["function"], document["module"], document["priority"], document["dummy"],
+                document["label"])
+
+
+def _packet_json(packet: PacketOutcome) -> dict[str, Any]:
+    return {
+        "packet": packet.packet,
+        "cookie": packet.cookie,
+        "fate": packet.fate.kind,
+        "errno": _errno_json(packet.fate.errno),
+        "reason": packet.fate.reason,
+        "sent_errno": _errno_json(packet.sent_errno),
+        "traversals": [_traversal_json(traversal) for traversal in packet.traversals],
+    }
+
+
+def _packet(document: Mapping[str, Any]) -> PacketOutcome:
+    kind = document["fate"]
+    if kind not in get_args(FateKind):
+        raise ValueError(f"no fate: {kind!r}")
+    return PacketOutcome(
+        packet=document["packet"],
+        cookie=document["cookie"],
+        fate=Fate(cast(FateKind, kind), _errno(document["errno"]), document["reason"]),
+        traversals=tuple(map(_traversal, document["traversals"])),
+        sent_errno=_errno(document["sent_errno"]),
+    )
+
+
+def _traversal_json(traversal: Traversal) -> dict[str, Any]:
+    return {
+        "pf": traversal.pf.name,
+        "hook": hook_name(traversal.pf, traversal.hook),
+        "netns": traversal.netns,
+        "in": traversal.indev,
+        "out": traversal.outdev,
+        "returned": traversal.returned,
+        "calls": [_call_json(call) for call in traversal.calls],
+    }
+
+
+def _traversal(document: Mapping[str, Any]) -> Traversal:
+    pf = Family[document["pf"]]
+    name = document["hook"]
+    hook = int(name[4:]) if re.fullmatch(r"HOOK\d+", name) else hook_number(pf, name)
+    return Traversal(pf, hook, document["netns"], document["in"], document["out"], tuple(map(_call, document["calls"])),
+                     document["returned"])
+
+
+def _call_json(call: HookCall) -> dict[str, Any]:
+    return {"index": call.index, "function": call.function, "module": call.module, "priority": call.priority, "label": call.label,
+            "verdict": str(call.verdict), "ns": call.ns}
+
+
+def _call(document: Mapping[str, Any]) -> HookCall:
+    return HookCall(document["index"], document["function"], document["module"], document["priority"],
+                    verdict_from_text(document["verdict"]), document["ns"], document["label"])
+
+
+def verdict_from_text(text: str) -> Verdict:
+    """The inverse of ``str(verdict)``. :raises ValueError: no verdict reads like that"""
+    found = _VERDICT.fullmatch(text)
+    if found is None or found["kind"] not in VerdictKind.__members__:
+        raise ValueError(f"no verdict: {text!r}")
+    kind = VerdictKind[found["kind"]]
+    if found["argument"] is None:
+        return Verdict(kind)
+    if kind is VerdictKind.QUEUE:
+        return Verdict(kind, queue=int(found["argument"]), bypass=found["bypass"] is not None)
+    return Verdict(kind, errno=_errno(found["argument"]))
+
+
+def _errno_json(number: int) -> str | None:
+    return errno_name(number) if number else None
+
+
+def _errno(name: str | None) -> int:
+    """:raises ValueError: neither a number nor a name that this system has"""
+    if name is None:
+        return 0
+    if name.isdigit():
+        return int(name)
+    number = getattr(errno, name, None)
+    if not isinstance(number, int):
+        raise ValueError(f"no errno: {name!r}")
+    return number

@@ -1,0 +1,200 @@
+"""Where an observation departs from the prediction, and what a run amounts to.
+
+Never compared: nanoseconds, drop reasons, summaries and strangers' packets; they are there for a reader.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.outcome import describe
+from harness.outcome.pairing import identity, pair_calls, pair_packets, pair_traversals
+from harness.outcome.types import OURS, HookCall, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
+
+__all__ = ("Comparison", "Conclusion", "Difference", "compare", "conclude", "diff", "inconclusive_reasons", "packet_names")
+
+Conclusion = Literal["conformant", "different", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One departure.
+
+    :param where: a path: ``steps[3]``, ``packet 1/router FORWARD``, ``packet 1/router FORWARD/call 2``, ``packet 1/fate``
+    :param predicted: what the model says, in words; :param observed: what the kernel did
+    :param explanation: what that means
+    """
+
+    where: str
+    predicted: str
+    observed: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """:param reasons: why the run is inconclusive, if it is"""
+
+    verdict: Conclusion
+    differences: tuple[Difference, ...]
+    reasons: tuple[str, ...]
+
+
+def compare(predicted: Outcome, observed: Outcome) -> Comparison:
+    """All that is to be said of a run."""
+    differences = diff(predicted, observed)
+    reasons = inconclusive_reasons(predicted, observed)
+    verdict: Conclusion = "inconclusive" if reasons else "different" if differences else "conformant"
+    return Comparison(verdict, differences, reasons)
+
+
+def conclude(predicted: Outcome, observed: Outcome) -> Conclusion:
+    """``inconclusive`` beats ``different``: what a tracer missed looks like a difference."""
+    return compare(predicted, observed).verdict
+
+
+def inconclusive_reasons(predicted: Outcome, observed: Outcome) -> tuple[str, ...]:
+    """Why nothing can be concluded; empty if it can."""
+    reasons = []
+    if observed.lost_events:
+        reasons.append(f"the tracer lost {observed.lost_events} event{'s' if observed.lost_events > 1 else ''}")
+    reasons += [*predicted.doubts, *observed.doubts]
+    seen = {packet.cookie for packet in observed.packets}
+    for packet in predicted.packets:
+        if packet.cookie not in seen:
+            reasons.append(f"packet {packet.cookie} was sent but not seen")
+    for packet in observed.packets:
+        if packet.cookie is None:
+            continue
+        if packet.fate.kind == "unknown":
+            reasons.append(f"packet {packet.cookie}: what became of it was not seen")
+        reasons += [f"packet {packet.cookie}: the end of the verdict loop at {one.netns} {describe.point(one)} was not seen"
+                    for one in packet.traversals if one.returned is None]
+    return tuple(dict.fromkeys(reasons))
+
+
+def diff(predicted: Outcome, observed: Outcome) -> tuple[Difference, ...]:
+    """Every departure, in the order of the steps and then of the packets."""
+    return (*_diff_steps(predicted.steps, observed.steps), *_diff_packets(predicted.packets, observed.packets))
+
+
+def _diff_steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> Iterator[Difference]:
+    expected, found = {step.step: step for step in predicted}, {step.step: step for step in observed}
+    for number in sorted(expected.keys() | found.keys()):
+        if number in expected and number in found:
+            yield from _diff_step(f"steps[{number}]", expected[number], found[number])
+        else:
+            said = ("an answer", "none") if number in expected else ("no such step", "an answer")
+            yield Difference(f"steps[{number}]", *said, "one of the two ran a step that the other did not")
+
+
+def _diff_step(where: str, predicted: StepOutcome, observed: StepOutcome) -> Iterator[Difference]:
+    if predicted.errno != observed.errno:
+        explanation = "the kernel failed with another errno"
+        if not predicted.errno or not observed.errno:
+            did, does = ("did", "refuses") if predicted.errno else ("refused", "does")
+            explanation = f"the kernel {did} what the model {does}"
+        yield Difference(where, describe.errno(predicted.errno), describe.errno(observed.errno), explanation)
+    expected, found = dict(predicted.slots), dict(observed.slots)
+    for key in sorted(expected.keys() | found.keys()):
+        before, after = expected.get(key, ()), found.get(key, ())
+        if before != after:
+            yield Difference(f"{where}/{key}", describe.slots(before), describe.slots(after), _explain_slots(before, after))
+
+
+def _explain_slots(predicted: Sequence[Slot], observed: Sequence[Slot]) -> str:
+    missing, extra = _odd(predicted, observed), _odd(observed, predicted)
+    parts = [f"{describe.name(slot)} is missing from the array" for slot in missing]
+    parts += [f"{describe.name(slot)} should not be in the array" for slot in extra]
+    if parts:
+        return "; ".join(dict.fromkeys(parts))
+    if [slot.index for slot in predicted] == [slot.index for slot in observed] and any(map(_dummy_differs, predicted, observed)):
+        return "a dummy slot is where none should be, or the other way round"
+    return "the same hooks in another order"
+
+
+def _dummy_differs(predicted: Slot, observed: Slot) -> bool:
+    return predicted.dummy != observed.dummy
+
+
+def _odd(some: Sequence[Slot], others: Sequence[Slot]) -> list[Slot]:
+    """Those of *some* that *others* lack."""
+    lacking = Counter(map(identity, some)) - Counter(map(identity, others))
+    return [slot for slot in some if lacking[identity(slot)]]
+
+
+def packet_names(packets: Sequence[PacketOutcome]) -> list[str]:
+    """``packet 1``; the answers that carry the same cookie are ``packet 1 (2)`` and so on."""
+    nth: Counter[int | None] = Counter()
+    names = []
+    for packet in packets:
+        nth[packet.cookie] += 1
+        names.append(f"packet {packet.cookie}" + (f" ({nth[packet.cookie]})" if nth[packet.cookie] > 1 else ""))
+    return names
+
+
+def _diff_packets(predicted: Sequence[PacketOutcome], observed: Sequence[PacketOutcome]) -> Iterator[Difference]:
+    pairs = [pair for pair in pair_packets(predicted, observed) if any(packet and packet.cookie is not None for packet in pair)]
+    names = packet_names([expected or found for expected, found in pairs if (expected or found)])  # type: ignore[misc]
+    for where, (expected, found) in zip(names, pairs, strict=True):
+        if expected is not None and found is not None:
+            yield from _diff_packet(where, expected, found)
+        elif found is not None:
+            yield Difference(where, "no such packet", found.packet, "a packet with this cookie that the model does not know of")
+        elif expected is not None:
+            yield Difference(where, expected.packet, "no such packet", "the packet was not seen")
+
+
+def _diff_packet(where: str, predicted: PacketOutcome, observed: PacketOutcome) -> Iterator[Difference]:
+    for expected, found in pair_traversals(predicted.traversals, observed.traversals):
+        if expected is not None and found is not None:
+            yield from _diff_traversal(f"{where}/{_place(expected)}", expected, found)
+        elif found is not None:
+            yield Difference(f"{where}/{_place(found)}", "not crossed", describe.calls(found.calls),
+                             "the packet came to a hook point that the model did not send it to")
+        elif expected is not None:
+            yield Difference(f"{where}/{_place(expected)}", describe.calls(expected.calls), "not crossed",
+                             "no hook of this point was called")
+    if (predicted.fate.kind, predicted.fate.errno) != (observed.fate.kind, observed.fate.errno):
+        yield Difference(f"{where}/fate", describe.fate(predicted.fate), describe.fate(observed.fate),
+                         "the packet came to another end")
+
+
+def _place(traversal: Traversal) -> str:
+    return f"{traversal.netns} {describe.point(traversal)}"
+
+
+def _diff_traversal(where: str, predicted: Traversal, observed: Traversal) -> Iterator[Difference]:
+    for side, expected, found in (("in", predicted.indev, observed.indev), ("out", predicted.outdev, observed.outdev)):
+        if expected != found:
+            yield Difference(where, f"{side} {expected or 'none'}", f"{side} {found or 'none'}", f"state->{side} is another device")
+    before, after = [identity(call) for call in predicted.calls], [identity(call) for call in observed.calls]
+    if before != after and Counter(before) == Counter(after):
+        yield Difference(where, describe.calls(predicted.calls), describe.calls(observed.calls),
+                         "the same hooks ran in another order")
+    else:
+        for position, (expected_call, found_call) in enumerate(pair_calls(predicted.calls, observed.calls)):
+            yield from _diff_call(f"{where}/call {position}", expected_call, found_call, shifted=len(before) != len(after))
+    if predicted.returned != observed.returned:
+        returned = describe.returned(predicted.returned), describe.returned(observed.returned)
+        yield Difference(where, f"returned {returned[0]}", f"returned {returned[1]}", "nf_hook_slow returned something else")
+
+
+def _diff_call(where: str, predicted: HookCall | None, observed: HookCall | None, *, shifted: bool) -> Iterator[Difference]:
+    """:param shifted: one of the two has calls that the other lacks, so that indexes differ of themselves"""
+    if predicted is not None and observed is not None:
+        if predicted.index != observed.index and not shifted:
+            yield Difference(where, f"slot {predicted.index}", f"slot {observed.index}",
+                             f"{describe.name(predicted)} is at another place in the array")
+        if predicted.verdict != observed.verdict:
+            yield Difference(where, str(predicted.verdict), str(observed.verdict),
+                             f"{describe.name(predicted)} gave another verdict")
+    elif observed is not None:
+        ours = observed.function == OURS
+        surprise = "was called, the model says it is not" if ours else "is a hook that no step of the scenario brought"
+        yield Difference(where, "not called", str(observed.verdict), f"{describe.name(observed)} {surprise}")
+    elif predicted is not None:
+        yield Difference(where, str(predicted.verdict), "not called", f"{describe.name(predicted)} was not called")
