@@ -92,7 +92,6 @@ void nfh_hook_flush(struct net *net, const struct net_device *dev);
 int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook);
 
 /* slots.c */
-int nfh_slots_start(struct netlink_callback *cb);
 int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb);
 int nfh_slots_done(struct netlink_callback *cb);
 extern const struct nla_policy nfh_slots_policy[NFHARNESS_A_MAX + 1];

@@ -109,20 +109,17 @@ err_free:
 	return err;
 }
 
-static int nfh_hook_get_start(struct netlink_callback *cb)
-{
-	if (!genlmsg_len(nlmsg_data(cb->nlh)))
-		return 0;
-	NL_SET_ERR_MSG(cb->extack, "a dump lists every hook and takes no attributes");
-	return -EINVAL;
-}
-
 static int nfh_hook_get_dump(struct sk_buff *msg, struct netlink_callback *cb)
 {
 	struct nfh_net *nn = nfh_net(sock_net(cb->skb->sk));
 	long skip = cb->args[0], index = 0;
 	struct nfh_hook *hook;
 	void *hdr;
+
+	if (genlmsg_len(nlmsg_data(cb->nlh))) {
+		NL_SET_ERR_MSG(cb->extack, "a dump lists every hook and takes no attributes");
+		return -EINVAL;
+	}
 
 	mutex_lock(&nn->lock);
 	cb->seq = nn->generation;
@@ -166,7 +163,6 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.policy = nfh_id_policy,
 		.maxattr = ARRAY_SIZE(nfh_id_policy) - 1,
 		.doit = nfh_hook_get_doit,
-		.start = nfh_hook_get_start,
 		.dumpit = nfh_hook_get_dump,
 	},
 	{
@@ -181,7 +177,6 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_slots_policy,
 		.maxattr = NFHARNESS_A_MAX,
-		.start = nfh_slots_start,
 		.dumpit = nfh_slots_dump,
 		.done = nfh_slots_done,
 	},

@@ -81,7 +81,7 @@ int nfh_point_parse(struct nlattr **tb, struct nfh_point *point,
 		return -EOPNOTSUPP;
 	}
 	if (!tb[NFHARNESS_A_IFINDEX]) {
-		NL_SET_ERR_MSG(extack, "attribute IFINDEX is missing: the point is a device's");
+		NL_SET_ERR_MSG(extack, "attribute IFINDEX is missing: each device has its own");
 		return -EINVAL;
 	}
 	point->ifindex = nla_get_u32(tb[NFHARNESS_A_IFINDEX]);

@@ -115,7 +115,8 @@ static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_point 
 	}
 }
 
-int nfh_slots_start(struct netlink_callback *cb)
+/* Not an op's .start: on 5.10 that one has no cb->extack. */
+static int nfh_slots_start(struct netlink_callback *cb)
 {
 	struct nlattr *tb[NFHARNESS_A_MAX + 1];
 	struct nfh_slots *slots;
@@ -181,8 +182,16 @@ static int nfh_slot_put(struct sk_buff *msg, const struct nfh_slots *slots, u32 
 
 int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb)
 {
-	struct nfh_slots *slots = (struct nfh_slots *)cb->args[0];
+	struct nfh_slots *slots;
 	void *hdr;
+	int err;
+
+	if (!cb->args[0]) {
+		err = nfh_slots_start(cb);
+		if (err)
+			return err;
+	}
+	slots = (struct nfh_slots *)cb->args[0];
 
 	for (; slots->next < slots->count; slots->next++) {
 		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,

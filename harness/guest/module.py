@@ -1,0 +1,250 @@
+"""Client of ``nfharness.ko``: hooks on demand, and the live array of any hook point (``kmod/nfharness.h``)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from types import TracebackType
+
+from harness.errors import GuestError
+from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute
+from harness.guest.netns import Namespace
+from harness.netfilter import Family, Verdict, VerdictKind
+
+__all__ = ("Attribute", "Command", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot")
+
+_VERSION = 1
+
+
+class Command(IntEnum):
+    """``enum nfharness_cmd``."""
+
+    UNSPEC = 0
+    HOOK_ADD = 1
+    HOOK_DEL = 2
+    HOOK_GET = 3
+    HOOK_FLUSH = 4
+    SLOT_GET = 5
+
+
+class Attribute(IntEnum):
+    """``enum nfharness_attr``."""
+
+    UNSPEC = 0
+    PAD = 1
+    ID = 2
+    PF = 3
+    HOOKNUM = 4
+    IFINDEX = 5
+    PRIORITY = 6
+    VERDICT = 7
+    ERRNO = 8
+    QUEUE_NUM = 9
+    QUEUE_BYPASS = 10
+    COOKIE = 11
+    CALLS = 12
+    MATCHES = 13
+    SLOT_INDEX = 14
+    SLOT_FUNCTION = 15
+    SLOT_MODULE = 16
+    SLOT_ADDRESS = 17
+    SLOT_DUMMY = 18
+
+
+_FORMATS = {
+    **dict.fromkeys((Attribute.ID, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
+    **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX), "=I"),
+    Attribute.PRIORITY: "=i", Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",
+}
+
+
+class HookRefused(OSError):
+    """The module or ``nf_register_net_hook`` refused.
+
+    :ivar reason: the extended-ack text, empty if there is none
+    :ivar attribute: what it complained about, if it named one
+    """
+
+    def __init__(self, refusal: NetlinkRefused) -> None:
+        try:
+            self.attribute = None if refusal.attribute is None else Attribute(refusal.attribute)
+        except ValueError:
+            self.attribute = None
+        text = refusal.strerror if self.attribute is None else f"{refusal.strerror} ({self.attribute.name})"
+        super().__init__(refusal.errno, text)
+        self.reason = refusal.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """What ``HOOK_ADD`` takes.
+
+    :param id: u64, not 0, unique in its namespace
+    :param hook: ``hooknum``
+    :param ifindex: for NETDEV and INET's INGRESS, 0 for others
+    :param cookie: only a packet that carries it gets the verdict; ``None``: every packet does
+    """
+
+    id: int
+    pf: Family
+    hook: int
+    priority: int
+    verdict: Verdict
+    ifindex: int = 0
+    cookie: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HookState:
+    """:param calls: of the hook function; :param matches: those that gave the verdict"""
+
+    hook: Hook
+    calls: int
+    matches: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSlot:
+    """One element of a hook point's array, as core walks it.
+
+    :param function: symbol of the hook function
+    :param module: owner; ``None`` for vmlinux
+    :param dummy: ``accept_all``, left behind by a shrink that found no memory
+    :param hook_id: the hook of ours in it; ``None`` for another's
+    :param address: of the function; ``None`` for a reader without CAP_SYSLOG
+    """
+
+    index: int
+    function: str
+    module: str | None
+    priority: int
+    dummy: bool
+    hook_id: int | None
+    address: int | None
+
+
+class HookModule:
+    """The module, as one namespace sees it.
+
+    :param netns: ``None`` for the calling thread's
+    :raises GuestError: it is not loaded
+    """
+
+    def __init__(self, netns: Namespace | None = None) -> None:
+        with netns.inside() if netns else contextlib.nullcontext():
+            try:
+                self._netlink = GenericNetlink("nfharness", _VERSION)
+            except NetlinkRefused as refusal:
+                if refusal.errno != errno.ENOENT:
+                    raise
+                raise GuestError("nfharness.ko is not loaded", mend="modprobe nfharness") from refusal
+
+    def __enter__(self) -> HookModule:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the namespace; its hooks stay."""
+        self._netlink.close()
+
+    def add_hook(self, hook: Hook) -> None:
+        """``nf_register_net_hook``. :raises HookRefused: EEXIST, E2BIG, EINVAL, ENODEV, EOPNOTSUPP …"""
+        self._request(Command.HOOK_ADD, _encode(hook))
+
+    def add_hooks(self, hooks: Iterable[Hook]) -> list[HookRefused | None]:
+        """Many of them, a few dozen in each system call; the refusal of each, or ``None``."""
+        return [HookRefused(refusal) if refusal else None
+                for refusal in self._netlink.request_many(Command.HOOK_ADD, map(_encode, hooks))]
+
+    def del_hook(self, hook_id: int) -> None:
+        """``nf_unregister_net_hook``. :raises HookRefused: ENOENT"""
+        self._request(Command.HOOK_DEL, _pack(Attribute.ID, hook_id))
+
+    def flush(self) -> None:
+        """Unregister all of the namespace's hooks."""
+        self._request(Command.HOOK_FLUSH, b"")
+
+    def hook(self, hook_id: int) -> HookState:
+        """One hook and its counters. :raises HookRefused: ENOENT"""
+        (reply,) = self._request(Command.HOOK_GET, _pack(Attribute.ID, hook_id))
+        return _hook_state(reply)
+
+    def hooks(self) -> list[HookState]:
+        """All of the namespace's hooks, in the order they were added. :raises DumpInterrupted: they changed meanwhile"""
+        return [_hook_state(reply) for reply in self._netlink.dump(Command.HOOK_GET)]
+
+    def slots(self, pf: Family, hook: int, ifindex: int = 0) -> list[LiveSlot]:
+        """The array of a hook point, read once. :raises HookRefused: no such point, or no such device"""
+        try:
+            return [_slot(reply) for reply in self._netlink.dump(Command.SLOT_GET, _point(pf, hook, ifindex))]
+        except NetlinkRefused as refusal:
+            raise HookRefused(refusal) from refusal
+
+    def _request(self, command: Command, body: bytes) -> list[Mapping[int, bytes]]:
+        try:
+            return list(self._netlink.request(command, body))
+        except NetlinkRefused as refusal:
+            raise HookRefused(refusal) from refusal
+
+
+def _pack(kind: Attribute, value: int) -> bytes:
+    return attribute(kind, struct.pack(_FORMATS[kind], value))
+
+
+def _unpack(reply: Mapping[int, bytes], kind: Attribute) -> int:
+    return int(struct.unpack(_FORMATS[kind], reply[kind])[0])
+
+
+def _optional(reply: Mapping[int, bytes], kind: Attribute) -> int | None:
+    return _unpack(reply, kind) if kind in reply else None
+
+
+def _text(reply: Mapping[int, bytes], kind: Attribute) -> str:
+    return reply[kind].rstrip(b"\0").decode()
+
+
+def _point(pf: Family, hook: int, ifindex: int) -> bytes:
+    body = _pack(Attribute.PF, pf) + _pack(Attribute.HOOKNUM, hook)
+    return body + _pack(Attribute.IFINDEX, ifindex) if ifindex else body
+
+
+def _encode(hook: Hook) -> bytes:
+    verdict = hook.verdict
+    parts = [_pack(Attribute.ID, hook.id), _point(hook.pf, hook.hook, hook.ifindex), _pack(Attribute.PRIORITY, hook.priority),
+             _pack(Attribute.VERDICT, verdict.kind)]
+    if verdict.errno:
+        parts.append(_pack(Attribute.ERRNO, verdict.errno))
+    if verdict.kind is VerdictKind.QUEUE:
+        parts.append(_pack(Attribute.QUEUE_NUM, verdict.queue))
+    if verdict.bypass:
+        parts.append(attribute(Attribute.QUEUE_BYPASS, b""))
+    if hook.cookie is not None:
+        parts.append(_pack(Attribute.COOKIE, hook.cookie))
+    return b"".join(parts)
+
+
+def _hook_state(reply: Mapping[int, bytes]) -> HookState:
+    verdict = Verdict(VerdictKind(_unpack(reply, Attribute.VERDICT)), errno=_optional(reply, Attribute.ERRNO) or 0,
+                      queue=_optional(reply, Attribute.QUEUE_NUM) or 0, bypass=Attribute.QUEUE_BYPASS in reply)
+    hook = Hook(_unpack(reply, Attribute.ID), Family(_unpack(reply, Attribute.PF)), _unpack(reply, Attribute.HOOKNUM),
+                _unpack(reply, Attribute.PRIORITY), verdict, _optional(reply, Attribute.IFINDEX) or 0,
+                _optional(reply, Attribute.COOKIE))
+    return HookState(hook, _unpack(reply, Attribute.CALLS), _unpack(reply, Attribute.MATCHES))
+
+
+def _slot(reply: Mapping[int, bytes]) -> LiveSlot:
+    return LiveSlot(
+        index=_unpack(reply, Attribute.SLOT_INDEX),
+        function=_text(reply, Attribute.SLOT_FUNCTION),
+        module=_text(reply, Attribute.SLOT_MODULE) if Attribute.SLOT_MODULE in reply else None,
+        priority=_unpack(reply, Attribute.PRIORITY),
+        dummy=Attribute.SLOT_DUMMY in reply,
+        hook_id=_optional(reply, Attribute.ID),
+        address=_optional(reply, Attribute.SLOT_ADDRESS),
+    )

@@ -1,0 +1,202 @@
+"""Packets with a cookie: sent so that ``sendto()``'s errno is seen, and awaited at the other end.
+
+A cookie is a packet's last 16 bytes: :data:`MAGIC` and a big-endian u64 (``kmod/nfharness.h``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from harness.guest.netns import Namespace
+from harness.scenario.steps import COOKIE_BYTES
+
+if TYPE_CHECKING:
+    from scapy.packet import Packet
+
+__all__ = ("COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "payload", "send_echo", "send_frame", "send_ip", "send_udp")
+
+MAGIC = b"nfharnes"
+
+_COOKIE = struct.Struct("!8sQ")
+_ICMPV6_ECHO_REQUEST, _ICMP_ECHO_REQUEST = 128, 8
+_RECEIVE = 1 << 16
+
+
+def payload(size: int, cookie: int) -> bytes:
+    """*size* bytes, the cookie at their end. :raises ValueError: they do not hold a cookie"""
+    if size < COOKIE_BYTES:
+        raise ValueError(f"a payload with a cookie has at least {COOKIE_BYTES} bytes, not {size}")
+    return bytes(index & 0xFF for index in range(size - COOKIE_BYTES)) + _COOKIE.pack(MAGIC, cookie)
+
+
+def cookie_of(data: bytes) -> int | None:
+    """The cookie at the end of a packet, if it carries one."""
+    if len(data) < COOKIE_BYTES:
+        return None
+    magic, cookie = _COOKIE.unpack(data[-COOKIE_BYTES:])
+    return int(cookie) if magic == MAGIC else None
+
+
+def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: int = 0, ttl: int = 64) -> int:
+    """One datagram through a socket of its own. :returns: positive errno of ``sendto()``, 0 if it was taken"""
+    with netns.inside(), socket.socket(_family(to), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _set_ttl(sender, ttl)
+        sender.bind(("", source_port))
+        return _sendto(sender, data, (to, port))
+
+
+def send_echo(netns: Namespace, to: str, data: bytes, *, identifier: int = 1, ttl: int = 64) -> int:
+    """One echo request through a raw socket. :returns: positive errno of ``sendto()``, 0 if it was taken"""
+    from scapy.layers.inet import ICMP  # noqa: PLC0415 - seconds in an emulated guest
+    from scapy.layers.inet6 import ICMPv6EchoRequest  # noqa: PLC0415
+
+    if _family(to) is socket.AF_INET6:
+        protocol, request = socket.IPPROTO_ICMPV6, bytes(ICMPv6EchoRequest(id=identifier, seq=1, cksum=0, data=data))
+    else:
+        protocol, request = socket.IPPROTO_ICMP, bytes(ICMP(id=identifier, seq=1) / data)
+    with netns.inside(), socket.socket(_family(to), socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sender:
+        _set_ttl(sender, ttl)
+        return _sendto(sender, request, (to, 0))
+
+
+def send_ip(netns: Namespace, packet: Packet, cookie: int | None = None) -> int:
+    """A scapy IP or IPv6 packet as it is, routed like a local one (it crosses OUTPUT).
+
+    :param cookie: appended to its payload
+    :returns: positive errno of ``sendto()``, 0 if it was taken
+    """
+    packet = _with_cookie(packet, cookie)
+    family = socket.AF_INET6 if packet.version == 6 else socket.AF_INET
+    with netns.inside(), socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as sender:
+        return _sendto(sender, bytes(packet), (packet.dst, 0))
+
+
+def send_frame(netns: Namespace, device: str, frame: Packet, cookie: int | None = None) -> int:
+    """A scapy Ethernet frame out of a device (it crosses NETDEV EGRESS, no IP hook point of the sender).
+
+    :param cookie: appended to its payload
+    :returns: positive errno of ``sendto()``, 0 if it was taken
+    """
+    data = bytes(_with_cookie(frame, cookie))
+    with netns.inside(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as sender:
+        return _sendto(sender, data, (device, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A cookie that a sink saw. :param netns: the namespace's name under ``/run/netns``"""
+
+    netns: str
+    cookie: int
+
+
+class Sinks:
+    """Sockets that take what is sent. Without one, a datagram is answered with an ICMP error, which is a walk of its own."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._open: set[tuple[str, int, int]] = set()
+        self._arrivals: list[Arrival] = []
+
+    def __enter__(self) -> Sinks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for key in list(self._selector.get_map().values()):
+            self._selector.unregister(key.fileobj)
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+        self._selector.close()
+
+    def add_udp(self, netns: Namespace, family: socket.AddressFamily, port: int) -> None:
+        """Take the datagrams for a port of a namespace, whatever its address; a second time changes nothing."""
+        self._add(netns, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, port)
+
+    def add_echo(self, netns: Namespace, family: socket.AddressFamily) -> None:
+        """Look at the echo requests that reach a namespace; the kernel answers them all the same."""
+        self._add(netns, family, socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP, 0)
+
+    def _add(self, netns: Namespace, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int, port: int) -> None:
+        key = (netns.name, int(family) << 8 | protocol, port)
+        if key in self._open:
+            return
+        with netns.inside():
+            sink = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+        try:
+            if (family, kind) == (socket.AF_INET6, socket.SOCK_DGRAM):
+                sink.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sink.bind(("", port))
+            self._selector.register(sink, selectors.EVENT_READ, (netns.name, kind == socket.SOCK_RAW, family))
+        except BaseException:
+            sink.close()
+            raise
+        self._open.add(key)
+
+    def wait(self, cookies: Collection[int], seconds: float) -> tuple[Arrival, ...]:
+        """Everything that has arrived since the sinks were made, as soon as all the *cookies* have, else when the time is up."""
+        deadline = time.monotonic() + seconds
+        while True:
+            missing = set(cookies) - {arrival.cookie for arrival in self._arrivals}
+            remaining = max(0.0, deadline - time.monotonic()) if missing else 0.0
+            ready = self._selector.select(remaining)
+            if not ready and (not missing or time.monotonic() >= deadline):
+                return tuple(self._arrivals)
+            self._take(key.fileobj for key, _ in ready)
+
+    def _take(self, ready: Iterable[object]) -> None:
+        for sink in ready:
+            if not isinstance(sink, socket.socket):
+                continue
+            netns, raw, family = self._selector.get_key(sink).data
+            with contextlib.suppress(BlockingIOError):
+                data = sink.recv(_RECEIVE)
+                cookie = cookie_of(data)
+                if cookie is not None and not (raw and not _is_echo_request(data, family)):
+                    self._arrivals.append(Arrival(netns, cookie))
+
+
+def _is_echo_request(data: bytes, family: socket.AddressFamily) -> bool:
+    """A raw IPv4 socket hands out the IP header too, an IPv6 one does not."""
+    if family == socket.AF_INET6:
+        return data[0] == _ICMPV6_ECHO_REQUEST
+    return data[(data[0] & 0x0F) * 4] == _ICMP_ECHO_REQUEST
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
+
+
+def _set_ttl(sender: socket.socket, ttl: int) -> None:
+    if sender.family == socket.AF_INET6:
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+    else:
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+
+
+def _sendto(sender: socket.socket, data: bytes, address: tuple[str, int]) -> int:
+    try:
+        sender.sendto(data, address)
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+def _with_cookie(packet: Packet, cookie: int | None) -> Packet:
+    if cookie is None:
+        return packet
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    return packet / Raw(_COOKIE.pack(MAGIC, cookie))
