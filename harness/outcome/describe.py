@@ -52,7 +52,8 @@ def fate(fate: Fate) -> str:
 
 def calls(calls: Sequence[HookCall]) -> str:
     """The hooks that ran, in order; one that did not accept with its verdict."""
-    return ", ".join(name(call) + ("" if call.verdict.kind is VerdictKind.ACCEPT else f" {call.verdict}") for call in calls) or "none"
+    accept = VerdictKind.ACCEPT
+    return ", ".join(name(call) if call.verdict.kind is accept else f"{name(call)} {call.verdict}" for call in calls) or "none"
 
 
 def slots(slots: Sequence[Slot]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.outcome import describe
-from harness.outcome.pairing import identity, pair_calls, pair_packets, pair_traversals
+from harness.outcome.pairing import identity, pair_calls, pair_packets, pair_traversals, reordered
 from harness.outcome.types import OURS, HookCall, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
 
 __all__ = ("Comparison", "Conclusion", "Difference", "compare", "conclude", "diff", "inconclusive_reasons", "packet_names")
@@ -171,20 +171,20 @@ def _diff_traversal(where: str, predicted: Traversal, observed: Traversal) -> It
     for side, expected, found in (("in", predicted.indev, observed.indev), ("out", predicted.outdev, observed.outdev)):
         if expected != found:
             yield Difference(where, f"{side} {expected or 'none'}", f"{side} {found or 'none'}", f"state->{side} is another device")
-    before, after = [identity(call) for call in predicted.calls], [identity(call) for call in observed.calls]
-    if before != after and Counter(before) == Counter(after):
+    shuffled = reordered(predicted.calls, observed.calls)
+    if shuffled:
         yield Difference(where, describe.calls(predicted.calls), describe.calls(observed.calls),
                          "the same hooks ran in another order")
-    else:
-        for position, (expected_call, found_call) in enumerate(pair_calls(predicted.calls, observed.calls)):
-            yield from _diff_call(f"{where}/call {position}", expected_call, found_call, shifted=len(before) != len(after))
+    shifted = shuffled or len(predicted.calls) != len(observed.calls)
+    for position, (expected_call, found_call) in enumerate(pair_calls(predicted.calls, observed.calls)):
+        yield from _diff_call(f"{where}/call {position}", expected_call, found_call, shifted=shifted)
     if predicted.returned != observed.returned:
         returned = describe.returned(predicted.returned), describe.returned(observed.returned)
         yield Difference(where, f"returned {returned[0]}", f"returned {returned[1]}", "nf_hook_slow returned something else")
 
 
 def _diff_call(where: str, predicted: HookCall | None, observed: HookCall | None, *, shifted: bool) -> Iterator[Difference]:
-    """:param shifted: one of the two has calls that the other lacks, so that indexes differ of themselves"""
+    """:param shifted: the calls are not the same ones in the same order, so that indexes differ of themselves"""
     if predicted is not None and observed is not None:
         if predicted.index != observed.index and not shifted:
             yield Difference(where, f"slot {predicted.index}", f"slot {observed.index}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -9,7 +10,7 @@ from typing import TypeVar
 
 from harness.outcome.types import HookCall, PacketOutcome, Slot, Traversal
 
-__all__ = ("identity", "pair_calls", "pair_packets", "pair_traversals")
+__all__ = ("identity", "pair_calls", "pair_packets", "pair_traversals", "reordered")
 
 T = TypeVar("T")
 
@@ -41,8 +42,19 @@ def pair_traversals(
 
 
 def pair_calls(predicted: Sequence[HookCall], observed: Sequence[HookCall]) -> tuple[tuple[HookCall | None, HookCall | None], ...]:
-    """Align the calls of two runs of the loop by the hook that was called."""
-    return _align(predicted, observed, identity)
+    """Align the calls of two runs of the loop by the hook; the same hooks in another order find their partners too."""
+    if not reordered(predicted, observed):
+        return _align(predicted, observed, identity)
+    partners: dict[Hashable, list[HookCall]] = {}
+    for call in predicted:
+        partners.setdefault(identity(call), []).append(call)
+    return tuple((partners[identity(call)].pop(0), call) for call in observed)
+
+
+def reordered(predicted: Sequence[HookCall | Slot], observed: Sequence[HookCall | Slot]) -> bool:
+    """Whether the two have the same hooks, but in another order."""
+    before, after = list(map(identity, predicted)), list(map(identity, observed))
+    return before != after and Counter(before) == Counter(after)
 
 
 def identity(hook: HookCall | Slot) -> tuple[str | None, str, str | None, int | None]:

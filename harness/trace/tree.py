@@ -1,0 +1,168 @@
+"""One packet's walk, line by line: columns that are the same at every hook point of the packet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from harness.netfilter import VerdictKind, errno_name
+from harness.outcome import describe
+from harness.outcome.pairing import pair_calls, pair_traversals
+from harness.outcome.types import OURS, HookCall, PacketOutcome, Traversal
+
+__all__ = ("packet_tree",)
+
+_VERDICT_STYLE = {VerdictKind.ACCEPT: "green", VerdictKind.DROP: "red", VerdictKind.STOLEN: "magenta", VerdictKind.QUEUE: "yellow"}
+_MATCH = Text("✓", "green")
+_BRANCH = "│  "
+_HEADER = ("slot", "priority", "hook", "verdict", "ns")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One call. :param cells: as in ``_HEADER``; :param model: what the model says of it, beside the call"""
+
+    cells: tuple[Text, ...]
+    model: Text
+
+
+def packet_tree(
+    title: str, predicted: PacketOutcome | None, observed: PacketOutcome | None, *, width: int, compared: bool
+) -> Iterator[Text]:
+    """A packet's summary, each hook point with its calls, and its fate.
+
+    :param width: columns of the terminal; in a narrow one the symbol of our own hooks, always the same, is left out
+    :param compared: whether there is a prediction, so that every line gets its mark
+    """
+    packet = observed or predicted
+    if packet is None:
+        return
+    points = pair_traversals(predicted.traversals if predicted else (), observed.traversals if observed else ())
+    for short in (False, True):
+        rows = [list(_rows(before, after, compared, short)) for before, after in points]
+        layout = _Layout.of([row for point in rows for row in point], tight=short)
+        if layout.model + len("model") <= width:
+            break
+    yield Text.assemble((title, "bold cyan"), "  ", packet.packet)
+    if any(rows):
+        yield Text.assemble(layout.line([Text(name, "dim") for name in _HEADER]), ("model" if compared else "", "dim"))
+    for (before, after), calls in zip(points, rows, strict=True):
+        yield _beside(*_point(before, after, compared), layout.model)
+        yield from (Text.assemble(layout.line(row.cells), row.model) for row in calls)
+        yield _beside(*_returned(before, after, compared), layout.model)
+    yield _beside(*_fate(predicted, observed, compared), layout.model)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Widths of the columns of ``_HEADER``.
+
+    :param middle: of hook and verdict together, the verdict to the right: long names mostly have short ones
+    """
+
+    widths: tuple[int, ...]
+    middle: int
+
+    @classmethod
+    def of(cls, rows: Sequence[_Row], *, tight: bool) -> _Layout:
+        cells = [[len(cell) for cell in row.cells] for row in rows] + [[len(name) for name in _HEADER]]
+        widths = tuple(max(column) for column in zip(*cells, strict=True))
+        return cls(widths, max(row[2] + 2 + row[3] for row in cells) if tight else widths[2] + 2 + widths[3])
+
+    @property
+    def model(self) -> int:
+        """Where the model's column begins."""
+        return len(_BRANCH) + self.widths[0] + self.widths[1] + self.middle + self.widths[4] + 8
+
+    def line(self, cells: Sequence[Text]) -> Text:
+        slot, priority, hook, verdict, ns = cells
+        loose = self.widths[2] + 2 + self.widths[3] == self.middle
+        before = self.widths[2] + 2 if loose else self.middle - len(verdict)
+        return Text.assemble(
+            _BRANCH, " " * (self.widths[0] - len(slot)), slot, "  ", " " * (self.widths[1] - len(priority)), priority, "  ",
+            hook, " " * (before - len(hook)), verdict, " " * (self.middle - before - len(verdict)), "  ",
+            " " * (self.widths[4] - len(ns)), ns, "  ",
+        )
+
+
+def _beside(line: Text, model: Text, at: int) -> Text:
+    """A line, and what the model says of it in the model's column."""
+    return Text.assemble(line, " " * max(at - len(line), 2), model) if model else line
+
+
+def _differs(prediction: str) -> Text:
+    return Text(f"✗ {prediction}", "bold red")
+
+
+def _rows(predicted: Traversal | None, observed: Traversal | None, compared: bool, short: bool) -> Iterator[_Row]:
+    for before, after in pair_calls(predicted.calls if predicted else (), observed.calls if observed else ()):
+        call = after or before
+        if call is not None:
+            style = _VERDICT_STYLE.get(call.verdict.kind, "yellow")
+            cells = (
+                Text(str(call.index)),
+                Text(describe.priority(call.priority), "blue"),
+                _hook(call, short),
+                Text(str(call.verdict), style) if after else Text("not called", "red"),
+                Text(f"{call.ns:,}" if after and call.ns is not None else "", "dim"),
+            )
+            yield _Row(cells, _model_of_call(before, after) if compared else Text())
+
+
+def _model_of_call(predicted: HookCall | None, observed: HookCall | None) -> Text:
+    if predicted is None:
+        return _differs("not called")
+    if observed is None or predicted.verdict != observed.verdict:
+        return _differs(str(predicted.verdict))
+    return _MATCH if predicted.index == observed.index else _differs(f"slot {predicted.index}")
+
+
+def _hook(call: HookCall, short: bool) -> Text:
+    """Symbol and owner; ours by its name in the scenario first."""
+    symbol, owner = call.function, f"[{call.module}]" if call.module else ""
+    if call.function != OURS:
+        return Text(f"{symbol} {owner}".rstrip())
+    return Text.assemble((call.label or "?", "bold"), (f" {owner}" if short else f" {symbol} {owner}", "dim"))
+
+
+def _point(predicted: Traversal | None, observed: Traversal | None, compared: bool) -> tuple[Text, Text]:
+    traversal = observed or predicted
+    assert traversal is not None  # noqa: S101 - a pair has at least one half
+    devices = describe.devices(traversal)
+    line = Text.assemble("├─ ", (describe.point(traversal), "bold"), "  ", (traversal.netns, "cyan"), f"  {devices}")
+    if not compared:
+        return line, Text()
+    if predicted is None:
+        return line, _differs("not crossed")
+    if observed is None:
+        return Text.assemble(line, ("  not crossed", "red")), _differs("crossed")
+    same = (predicted.indev, predicted.outdev) == (observed.indev, observed.outdev)
+    return line, Text() if same else _differs(describe.devices(predicted) or "no device")
+
+
+def _returned(predicted: Traversal | None, observed: Traversal | None, compared: bool) -> tuple[Text, Text]:
+    if observed is None:
+        return Text(f"{_BRANCH}did not run"), _differs(f"returns {describe.returned(predicted.returned)}") if predicted else Text()
+    line = Text.assemble(_BRANCH, ("returned ", "dim"), describe.returned(observed.returned))
+    if not compared or predicted is None:
+        return line, Text()
+    same = predicted.returned == observed.returned
+    return line, _MATCH if same else _differs(describe.returned(predicted.returned))
+
+
+def _fate(predicted: PacketOutcome | None, observed: PacketOutcome | None, compared: bool) -> tuple[Text, Text]:
+    if observed is None:
+        return Text.assemble("└─ ", ("not seen", "bold red")), _differs(describe.fate(predicted.fate)) if predicted else Text()
+    line = Text.assemble("└─ ", (describe.fate(observed.fate), "bold"))
+    if observed.sent_errno:
+        line.append(f", sendto() failed with {errno_name(observed.sent_errno)}")
+    if observed.fate.reason:
+        line.append(f"  {observed.fate.reason}", "dim")
+    if not compared:
+        return line, Text()
+    if predicted is None:
+        return line, _differs("no such packet")
+    same = (predicted.fate.kind, predicted.fate.errno) == (observed.fate.kind, observed.fate.errno)
+    return line, _MATCH if same else _differs(describe.fate(predicted.fate))
