@@ -22,7 +22,7 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
-from harness.guest.child import Child, start
+from harness.guest.child import Child, Spare, start
 from harness.wire import CHUNK, CREDIT, WINDOW, Decoder, Frame, Kind, encode
 
 __all__ = ("Agent",)
@@ -43,6 +43,7 @@ class Agent:
         self._outgoing = bytearray()
         self._children: dict[int, Child] = {}
         self._archive = bytearray()
+        self._spare: Spare | None = None
         self._successor: ModuleType | None = None
         self._selector = selectors.EpollSelector()
         self._wakeup, self._wakeup_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -130,7 +131,9 @@ class Agent:
             self._take_code(frame.payload)
         elif frame.kind is Kind.PREPARE:
             prepare = importlib.import_module("harness.guest.prepare")
-            self._send_json(Kind.READY, 0, prepared=prepare.prepare())
+            prepared = prepare.prepare()
+            self._spare = Spare.make(close=self._own_descriptors())
+            self._send_json(Kind.READY, 0, prepared=prepared)
         elif frame.kind is Kind.OPEN:
             self._open(frame)
         elif child := self._children.get(frame.stream):
@@ -149,11 +152,23 @@ class Agent:
         elif frame.kind is Kind.HANGUP:
             child.hang_up(self._selector, frame.payload[0])
 
+    def _own_descriptors(self) -> list[int]:
+        """What no child may keep."""
+        fds = [self._port, self._wakeup, self._wakeup_writer, self._selector.fileno()]
+        if self._spare:
+            fds += [self._spare.request, *self._spare.fds.values()]
+        for child in self._children.values():
+            fds += child.fds.values()
+        return fds
+
     def _open(self, frame: Frame) -> None:
         request = json.loads(frame.payload)
-        inherited = [self._port, self._wakeup, self._wakeup_writer, self._selector.fileno()]
         try:
-            child = start(frame.stream, request, close=inherited)
+            if self._spare and "python" in request and not request.get("terminal"):
+                spare, self._spare = self._spare, None
+                child = spare.start(frame.stream, request)
+            else:
+                child = start(frame.stream, request, close=self._own_descriptors())
         except OSError as error:
             self._send_json(Kind.STARTED, frame.stream, errno=error.errno, message=error.strerror)
             return
@@ -208,6 +223,8 @@ class Agent:
             raise
         finally:
             self._archive = bytearray()
+        if self._spare:
+            self._spare.dismiss()
         self._successor = successor
         self._send_json(Kind.READY, 0)
 

@@ -21,7 +21,7 @@ from typing import Any
 from harness.errors import NfharnessError
 from harness.wire import WINDOW
 
-__all__ = ("ERROR_STATUS", "Child", "start")
+__all__ = ("ERROR_STATUS", "Child", "Spare", "start")
 
 #: Exit status of a Python task that ended in an NfharnessError; the last line of its stderr is that error as JSON.
 ERROR_STATUS = 120
@@ -134,6 +134,47 @@ class Child:
         self.fds.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A fork of the agent that waits for a Python task. One is made before a template is saved: a restored guest's first task
+    then needs no fork, which copies the agent's page tables while nothing is in any cache yet.
+
+    :param request: where it reads what to run
+    """
+
+    pid: int
+    fds: dict[int, int]
+    request: int
+
+    @classmethod
+    def make(cls, *, close: Sequence[int]) -> Spare:
+        """Fork one. :param close: descriptors of the agent that it must not keep"""
+        fds, ends = _pipes()
+        request_r, request_w = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            _settle(ends, [*close, request_w, *fds.values()])
+            with os.fdopen(request_r, "rb") as pipe:
+                text = pipe.read()
+            os._exit(_run_python(json.loads(text)) if text else 0)
+        for fd in (*ends, request_r):
+            os.close(fd)
+        return cls(pid, fds, request_w)
+
+    def start(self, stream: int, request: dict[str, Any]) -> Child:
+        """Give it a Python task."""
+        with os.fdopen(self.request, "wb") as pipe:
+            pipe.write(json.dumps(request).encode())
+        for fd in self.fds.values():
+            os.set_blocking(fd, False)
+        return Child(stream, self.pid, self.fds, terminal=False)
+
+    def dismiss(self) -> None:
+        """It is not needed: it would run code that has been replaced."""
+        for fd in (self.request, *self.fds.values()):
+            os.close(fd)
+
+
 def start(stream: int, request: dict[str, Any], *, close: Sequence[int]) -> Child:
     """Start what an OPEN frame asks for.
 
@@ -145,19 +186,15 @@ def start(stream: int, request: dict[str, Any], *, close: Sequence[int]) -> Chil
     if terminal:
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *terminal, 0, 0))
-        fds, child_ends = {0: os.dup(ours), 1: ours}, (theirs, theirs, theirs)
+        fds, ends = {0: os.dup(ours), 1: ours}, (theirs, theirs, theirs)
     else:
-        (in_r, in_w), (out_r, out_w), (err_r, err_w) = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
-        fds, child_ends = {0: in_w, 1: out_r, 2: err_r}, (in_r, out_w, err_w)
+        fds, ends = _pipes()
     report_r, report_w = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _become(request, child_ends, report_w, [*close, report_r, *fds.values()])
-    for fd in {*child_ends, report_w}:
+        _become(request, ends, report_w, [*close, report_r, *fds.values()])
+    for fd in {*ends, report_w}:
         os.close(fd)
-    for fd in fds.values():
-        os.set_blocking(fd, False)
-    child = Child(stream, pid, fds, bool(terminal))
     with os.fdopen(report_r, "rb") as report:
         failure = report.read()
     if failure:
@@ -165,39 +202,55 @@ def start(stream: int, request: dict[str, Any], *, close: Sequence[int]) -> Chil
             os.close(fd)
         number = int(failure)
         raise OSError(number, os.strerror(number))
-    return child
+    for fd in fds.values():
+        os.set_blocking(fd, False)
+    return Child(stream, pid, fds, bool(terminal))
+
+
+def _pipes() -> tuple[dict[int, int], tuple[int, int, int]]:
+    """Three pipes: our ends by channel, and the child's ends."""
+    (in_r, in_w), (out_r, out_w), (err_r, err_w) = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
+    return {0: in_w, 1: out_r, 2: err_r}, (in_r, out_w, err_w)
+
+
+def _settle(ends: Sequence[int], close: Sequence[int]) -> None:
+    """In the child: a session of its own, the streams in their places, nothing of the agent's left."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    for target, fd in enumerate(ends):
+        os.dup2(fd, target)
+    for fd in {*close, *(fd for fd in ends if fd > 2)}:
+        os.close(fd)
 
 
 def _become(request: dict[str, Any], ends: tuple[int, int, int], report: int, close: Sequence[int]) -> None:
     """The rest of the child's life."""
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler if "python" in request else signal.SIG_DFL)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.setsid()
+        _settle(ends, close)
         if request.get("terminal"):
-            fcntl.ioctl(ends[0], termios.TIOCSCTTY, 0)
-        for target, fd in enumerate(ends):
-            os.dup2(fd, target)
-        for fd in {*close, *(fd for fd in ends if fd > 2)}:
-            os.close(fd)
-        os.environ.update(request.get("env") or {})
-        os.chdir(request.get("cwd") or "/root")
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         if "argv" in request:
+            for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.environ.update(request.get("env") or {})
+            os.chdir(request.get("cwd") or "/root")
             os.execvp(request["argv"][0], request["argv"])  # noqa: S606
         os.close(report)
     except OSError as error:
         os.write(report, str(error.errno).encode())
         os._exit(127)
-    os._exit(_run_python(request["python"], request.get("args", [])))
+    os._exit(_run_python(request))
 
 
-def _run_python(entry: str, arguments: list[Any]) -> int:
+def _run_python(request: dict[str, Any]) -> int:
+    """Call the function; its exit status."""
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0, "r"), os.fdopen(1, "w"), os.fdopen(2, "w")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        module, _, function = entry.partition(":")
-        status = getattr(importlib.import_module(module), function)(*arguments) or 0
+        os.environ.update(request.get("env") or {})
+        module, _, function = request["python"].partition(":")
+        status = getattr(importlib.import_module(module), function)(*request.get("args", [])) or 0
     except NfharnessError as error:
         print(json.dumps({"error": type(error).__name__, "message": error.message, "mend": error.mend}), file=sys.stderr)
         status = ERROR_STATUS
@@ -205,7 +258,7 @@ def _run_python(entry: str, arguments: list[Any]) -> int:
         status = 130
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - nothing may return into the agent's own stack
         traceback.print_exc()
         status = 1
     with suppress(OSError):

@@ -16,3 +16,7 @@ def receive(path: str, mode: int = 0o644) -> None:
     with target.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
     target.chmod(mode)
+
+
+def hello() -> None:
+    print("hello")

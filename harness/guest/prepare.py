@@ -8,7 +8,7 @@ from types import ModuleType
 
 __all__ = ("adopt", "prepare")
 
-_IMPORTS = ("scapy.all", "pyroute2", "bcc", "capstone", "pytest", "hypothesis", "xdist")
+_IMPORTS = ("scapy.all", "pyroute2", "bcc", "capstone", "pytest", "hypothesis", "xdist", "harness.guest.files")
 
 
 def prepare() -> dict[str, object]:

@@ -14,6 +14,8 @@ from harness.wire import Frame, Kind
 
 __all__ = ("Channel", "Remote", "Request")
 
+_START_DEADLINE_S = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -50,7 +52,11 @@ class Remote:
 
     async def started(self) -> int:
         """Its process number in the guest. :raises OSError: the command cannot be run, as ``execve`` said"""
-        answer = await self._channel.or_death(self._started)
+        try:
+            async with asyncio.timeout(_START_DEADLINE_S):
+                answer = await self._channel.or_death(self._started)
+        except TimeoutError:
+            raise errors.GuestError(f"the guest's agent did not start a process within {_START_DEADLINE_S} s") from None
         if "errno" in answer:
             raise OSError(answer["errno"], answer["message"])
         return int(answer["pid"])

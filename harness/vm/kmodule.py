@@ -16,11 +16,12 @@ __all__ = ("MODULE", "module", "module_key")
 
 MODULE = "nfharness.ko"
 # Some kernels' own .kernelvariables name a compiler that the userland does not have: the command line wins over them.
+# Without BTF of its own, so that it needs no pahole and loads whatever vmlinux's BTF is.
 _SCRIPT = """
 cd /build/kmod
-make -C /usr/lib/modules/$RELEASE/build M=/build/kmod CC=x86_64-linux-gnu-gcc-14 $ARGUMENTS modules
+make -C /usr/lib/modules/$RELEASE/build M=/build/kmod CC=x86_64-linux-gnu-gcc-14 CONFIG_DEBUG_INFO_BTF_MODULES= $ARGUMENTS modules
 cp nfharness.ko nfharness-debug.ko
-strip --strip-debug --remove-section=.BTF nfharness.ko
+strip --strip-debug nfharness.ko
 """
 
 

@@ -47,8 +47,9 @@ def run(argv: Sequence[str], *, what: str, log: Path, timeout: float, cwd: Path 
 
 def _last_words(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "error" in line.lower() or line.startswith("E:")]
-    return (telling or lines or ["no output"])[-1][:300]
+    signs = (" error", "Error", "E: ", "not found", "fatal")
+    telling = next((line for line in lines if any(sign in line for sign in signs)), None)
+    return (telling or (lines or ["no output"])[-1])[:300]
 
 
 def _keep(log: Path) -> Path:

@@ -192,6 +192,8 @@ class Qemu:
             await self._migrate_over(fd, "migrate-incoming")
         finally:
             os.close(fd)
+        # It was saved while it was stopped, and comes back as it was saved.
+        await self.execute("cont")
 
     async def _migration_capabilities(self) -> None:
         wanted = [{"capability": "x-ignore-shared", "state": True}]

@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from harness.vm.kernels import DEFAULT
+from harness.vm.paths import cache_dir
+
+__all__ = ("json_option", "kernel_option")
+
+
+def _complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Series and versions that the catalogue at hand knows."""
+    try:
+        known = json.loads((cache_dir() / "apt" / "kernels.json").read_text())
+    except (OSError, ValueError):
+        return []
+    names = sorted({entry["series"] for entry in known}) + [entry["version"] for entry in known]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--kernel SPEC``."""
+    return click.option(
+        "--kernel",
+        "spec",
+        default=DEFAULT,
+        show_default=True,
+        metavar="SPEC",
+        shell_complete=_complete_kernel,
+        help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, or release.",
+    )(function)
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")(function)

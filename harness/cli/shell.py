@@ -1,0 +1,61 @@
+"""``nfharness shell``: a terminal in a guest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from harness.cli.exec import relay
+from harness.cli.options import kernel_option
+from harness.errors import UserError
+from harness.vm.channel import Request
+from harness.vm.progress import Progress
+from harness.vm.session import session
+
+__all__ = ("command",)
+
+
+@click.command("shell")
+@kernel_option
+def command(spec: str) -> None:
+    """Open an interactive terminal in a fresh guest.
+
+    Window size and Ctrl-C work as in any terminal; Ctrl-D or 'exit' ends it, and everything done in the guest is gone.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("standard input and output are not a terminal", mend="use 'nfharness exec -- COMMAND'")
+    sys.exit(asyncio.run(_shell(spec)))
+
+
+async def _shell(spec: str) -> int:
+    async with session(spec, Progress()) as opened:
+        size = os.get_terminal_size()
+        environment = {"TERM": os.environ.get("TERM", "linux"), "PS1": f"{opened.kernel.release}:\\w# "}
+        remote = await opened.guest.open(Request(argv=["bash", "--norc"], env=environment, terminal=(size.lines, size.columns)))
+
+        def resized() -> None:
+            now = os.get_terminal_size()
+            asyncio.get_running_loop().create_task(remote.resize(now.lines, now.columns))
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized)
+        with _raw_terminal():
+            return await relay(remote)
+
+
+@contextmanager
+def _raw_terminal() -> Iterator[None]:
+    """Every key goes to the guest; the terminal is put back however this ends."""
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
