@@ -149,6 +149,8 @@ class Stack:
             self._icmp_send(netns, packet, "time exceeded")
             return Fate("consumed", reason=f"ttl ran out in {netns}")
         packet.ttl -= 1
+        if hop.device == device:
+            self.doubts.append(f"{netns} sends a packet out of {device} again, where it came in: it may answer with a redirect")
         ret = self._nf_hook(netns, packet, "FORWARD", device, hop.device)
         return self._ip_output(netns, packet, device, hop) if ret == 1 else _fate(packet, ret)
 

@@ -47,7 +47,8 @@ def render_walks(console: Console, observed: Outcome) -> None:
         _print(console, *([Text()] if number > 1 else []))
         _print(console, *packet_tree(f"packet {number}", None, packet, width=console.width, compared=False))
     if observed.lost_events:
-        _print(console, Text(f"{observed.lost_events} events were lost: calls may be missing above", "yellow"))
+        lost = "1 event was" if observed.lost_events == 1 else f"{observed.lost_events} events were"
+        _print(console, Text(f"{lost} lost: calls may be missing above", "yellow"))
     for doubt in observed.doubts:
         _print(console, Text(f"doubtful: {doubt}", "yellow"))
 

@@ -34,7 +34,8 @@ def ops(priority: int) -> HookOps:
 
 def naive(registered: list[HookOps]) -> list[HookOps]:
     """Registered, oldest first, as they run."""
-    return sorted(registered[::-1], key=lambda hook: hook.priority)
+    newest_first = registered[::-1]
+    return sorted(newest_first, key=lambda hook: hook.priority)
 
 
 def live(head: Head) -> list[HookOps]:

@@ -199,7 +199,8 @@ class Registrations(RuleBasedStateMachine):
             heads = {(netns, pf, number): head for pf, points in net.hooks.items() for number, head in enumerate(points)}
             heads |= {(netns, Family.NETDEV, number): head for number, head in net.devices["eth0"].hooks.items()}
             for place, head in heads.items():
-                expected = sorted(self.lists.get(place, [])[::-1], key=lambda hook: hook.priority)
+                newest_first = self.lists.get(place, [])[::-1]
+                expected = sorted(newest_first, key=lambda hook: hook.priority)
                 assert [hook for hook in head.entries or () if hook.function != "accept_all"] == expected
                 assert (head.entries is None) == (not expected)
 

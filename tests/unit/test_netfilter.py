@@ -1,0 +1,52 @@
+"""The kernel's vocabulary: numbers, names and verdicts as netfilter.h has them."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind, errno_name, hook_name, hook_number
+from tests.strategies import verdicts
+
+
+@given(verdicts)
+def test_a_verdict_survives_encoding(verdict: Verdict) -> None:
+    assert Verdict.decode(verdict.encode()) == verdict
+
+
+@pytest.mark.parametrize(("verdict", "value", "text"), [
+    (Verdict(VerdictKind.DROP), 0, "DROP"),
+    (Verdict(VerdictKind.ACCEPT), 1, "ACCEPT"),
+    (Verdict(VerdictKind.DROP, errno.EHOSTUNREACH), 113 << 16, "DROP(EHOSTUNREACH)"),
+    (Verdict(VerdictKind.STOLEN, errno.EPERM), 0x10002, "STOLEN(EPERM)"),
+    (Verdict(VerdictKind.QUEUE, queue=3), 0x30003, "QUEUE(3)"),
+    (Verdict(VerdictKind.QUEUE, queue=3, bypass=True), 0x38003, "QUEUE(3, bypass)"),
+])
+def test_verdicts_as_a_hook_returns_them(verdict: Verdict, value: int, text: str) -> None:
+    assert (verdict.encode(), Verdict.decode(value), str(verdict)) == (value, verdict, text)
+
+
+def test_only_the_low_byte_makes_an_accept() -> None:
+    assert Verdict.decode(0xABCD0001) == Verdict(VerdictKind.ACCEPT)
+
+
+@pytest.mark.parametrize("value", [6, 0xFF, 0x10007])
+def test_an_unknown_verdict_is_refused(value: int) -> None:
+    with pytest.raises(ValueError, match="is not a valid VerdictKind"):
+        Verdict.decode(value)
+
+
+@given(st.sampled_from([(family, name) for family in Family for name in HOOK_POINTS[family]]))
+def test_hook_points_have_a_number_and_a_name(point: tuple[Family, str]) -> None:
+    family, name = point
+    assert hook_name(family, hook_number(family, name)) == name
+
+
+def test_names_of_what_has_none() -> None:
+    assert hook_name(Family.IPV4, 7) == "HOOK7"
+    assert [errno_name(-1), errno_name(113), errno_name(4000)] == ["EPERM", "EHOSTUNREACH", "4000"]
+    with pytest.raises(KeyError):
+        hook_number(Family.IPV4, "INGRESS")
