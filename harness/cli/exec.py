@@ -17,6 +17,7 @@ from harness.vm.session import session
 
 __all__ = ("command", "exit_status", "relay")
 
+_sending: set[asyncio.Future[None]] = set()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -46,7 +47,7 @@ async def relay(remote: Remote) -> int:
     """Connect a guest process to our own streams until it ends; the exit status to end with ourselves."""
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, lambda number=number: loop.create_task(remote.signal(number)))
+        loop.add_signal_handler(number, _pass_on, remote, number)
     feeding = loop.create_task(_feed(remote))
     try:
         while piece := await remote.read():
@@ -60,6 +61,11 @@ async def relay(remote: Remote) -> int:
         feeding.cancel()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def _pass_on(remote: Remote, number: signal.Signals) -> None:
+    _sending.add(task := asyncio.ensure_future(remote.signal(number)))
+    task.add_done_callback(_sending.discard)
 
 
 def exit_status(status: int) -> int:

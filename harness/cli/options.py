@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
+from rich.console import Console
 
 from harness.vm.kernels import DEFAULT
 from harness.vm.paths import cache_dir
 
-__all__ = ("json_option", "kernel_option")
+__all__ = ("json_option", "kernel_option", "wide_console")
+
+
+def wide_console() -> Console:
+    """Standard output for tables: as wide as the terminal, and as wide as the table where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=250)
 
 
 def _complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

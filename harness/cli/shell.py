@@ -41,9 +41,11 @@ async def _shell(spec: str) -> int:
         environment = {"TERM": os.environ.get("TERM", "linux"), "PS1": f"{opened.kernel.release}:\\w# "}
         remote = await opened.guest.open(Request(argv=["bash", "--norc"], env=environment, terminal=(size.lines, size.columns)))
 
+        resizing: list[asyncio.Future[None]] = []
+
         def resized() -> None:
             now = os.get_terminal_size()
-            asyncio.get_running_loop().create_task(remote.resize(now.lines, now.columns))
+            resizing.append(asyncio.ensure_future(remote.resize(now.lines, now.columns)))
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized)
         with _raw_terminal():

@@ -258,7 +258,7 @@ def _run_python(request: dict[str, Any]) -> int:
         status = 130
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # noqa: BLE001 - nothing may return into the agent's own stack
+    except BaseException:
         traceback.print_exc()
         status = 1
     with suppress(OSError):

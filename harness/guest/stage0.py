@@ -34,7 +34,7 @@ def mount_all() -> None:
     for link, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")):
         if not os.path.lexists(f"/dev/{link}") or link == "ptmx":
             Path(f"/dev/{link}").unlink(missing_ok=True)
-            os.symlink(target, f"/dev/{link}")
+            Path(f"/dev/{link}").symlink_to(target)
 
 
 def open_port() -> int:

@@ -13,9 +13,9 @@ from harness.errors import HostError
 from harness.vm.layers import Layer
 from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
-from harness.vm.qemu import KVM, TCG, Accelerator, Machine, Qemu, qemu_version
+from harness.vm.qemu import KVM, TCG, Accelerator, Machine, Qemu, qemu_identity
 
-__all__ = ("Proof", "proved", "remembered")
+__all__ = ("Proof", "accelerator", "proved", "remembered")
 
 _DEVICE = Path("/dev/kvm")
 _DEADLINE_S = 10
@@ -27,7 +27,8 @@ class Proof(dict[str, str]):
 
 
 def _host() -> dict[str, str]:
-    return {"kernel": platform.release(), "qemu": qemu_version(), "device": str(_DEVICE.exists() and os.access(_DEVICE, os.R_OK | os.W_OK))}
+    usable = _DEVICE.exists() and os.access(_DEVICE, os.R_OK | os.W_OK)
+    return {"kernel": platform.release(), "qemu": qemu_identity(), "device": str(usable)}
 
 
 def _answer_file() -> Path:
@@ -50,6 +51,11 @@ async def proved(layer: Layer, progress: Progress) -> Accelerator:
         proof = Proof(_host() | await _prove(layer, progress))
         _answer_file().parent.mkdir(parents=True, exist_ok=True)
         _answer_file().write_text(json.dumps(proof, indent=1))
+    return accelerator(proof)
+
+
+def accelerator(proof: Proof) -> Accelerator:
+    """What a proof amounts to."""
     return KVM if proof["accelerator"] == "kvm" else TCG
 
 
@@ -59,9 +65,9 @@ async def _prove(layer: Layer, progress: Progress) -> dict[str, str]:
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return {"accelerator": "tcg", "why": f"no permission to open {_DEVICE}"}
     machine = Machine(layer.vmlinuz, layer.initrd, (), KVM, memory=256, append="nfharness.prove")
-    with progress.step("acceleration: booting a kernel with KVM to see whether it works", expected_s=_DEADLINE_S):
-        with tempfile.NamedTemporaryFile(prefix="nfharness-kvm-") as console:
-            said = await _boot(machine, Path(console.name))
+    step = progress.step("acceleration: booting a kernel with KVM to see whether it works", expected_s=_DEADLINE_S)
+    with step, tempfile.NamedTemporaryFile(prefix="nfharness-kvm-") as console:
+        said = await _boot(machine, Path(console.name))
     if said is None:
         return {"accelerator": "kvm", "why": "a kernel booted with it"}
     return {"accelerator": "tcg", "why": f"{_DEVICE} opens, but {said}"}

@@ -22,7 +22,7 @@ from harness.vm import process
 from harness.vm.paths import cache_dir
 from harness.vm.store import disk_full_is_an_error, remove_tree
 
-__all__ = ("KEYRING", "Package", "download", "mirror", "packages", "refresh")
+__all__ = ("KEYRING", "Package", "download", "is_fresh", "mirror", "packages", "refresh")
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SUITES = ("bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid", "experimental")
@@ -90,13 +90,19 @@ def _write_configuration() -> None:
     (root / "sources.list").write_text("\n".join(lines) + "\n")
 
 
+def is_fresh() -> bool:
+    """Whether the indices at hand are less than a day old."""
+    stamp = _apt_root() / "refreshed"
+    return stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH_S
+
+
 def refresh(*, force: bool = False) -> None:
     """Fetch and verify the suites' indices, if those at hand are older than a day.
 
     :raises HostError: no index at hand and none could be had; offline with indices at hand is fine
     """
     stamp = _apt_root() / "refreshed"
-    if not force and stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH_S:
+    if not force and is_fresh():
         return
     if not KEYRING.exists():
         raise HostError(f"Debian's archive keys are missing ({KEYRING})", mend="apt-get install debian-archive-keyring")
@@ -124,7 +130,7 @@ def refresh(*, force: bool = False) -> None:
 def packages(prefixes: Iterable[str]) -> list[Package]:
     """All versions of all packages whose name starts with one of *prefixes*, from the indices at hand."""
     wanted = tuple(prefixes)
-    names = subprocess.run(["apt-cache", *_options(), "pkgnames", _common(wanted)], capture_output=True, text=True, check=True)
+    names = subprocess.run(["apt-cache", *_options(), "pkgnames"], capture_output=True, text=True, check=True)
     chosen = sorted(name for name in names.stdout.split() if name.startswith(wanted))
     if not chosen:
         return []
@@ -135,10 +141,6 @@ def packages(prefixes: Iterable[str]) -> list[Package]:
         package = Package(paragraph["Package"], paragraph["Version"], depends)
         found[package.name, package.version] = package
     return list(found.values())
-
-
-def _common(prefixes: tuple[str, ...]) -> str:
-    return os.path.commonprefix(list(prefixes))
 
 
 def download(wanted: Iterable[Package], directory: Path) -> list[Path]:

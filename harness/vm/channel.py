@@ -99,7 +99,7 @@ class Remote:
     async def wait(self) -> int:
         """Its exit status; minus the signal's number if one ended it. :raises KernelDied: the guest did not live to tell"""
         ended = await self._channel.or_death(self._ended)
-        return -ended["signal"] if "signal" in ended else ended["status"]
+        return -int(ended["signal"]) if "signal" in ended else int(ended["status"])
 
     def on_frame(self, frame: Frame) -> None:
         """A frame for this stream has come."""

@@ -31,6 +31,7 @@ class Kernel:
     :param version: Debian version of its packages
     :param series: upstream series, ``6.12``
     :param packages: ``(name, version)`` of each package to unpack: image or binary and modules, headers, kbuild
+    :param lacks: what the archive no longer has of it, "headers"; it cannot be run then
     """
 
     release: str
@@ -38,6 +39,7 @@ class Kernel:
     series: str
     flavour: str
     packages: tuple[tuple[str, str], ...]
+    lacks: str = ""
 
     @property
     def slug(self) -> str:
@@ -74,7 +76,7 @@ def from_json(entry: dict[str, object]) -> Kernel:
     packages = entry["packages"]
     assert isinstance(packages, list)  # noqa: S101
     pinned = tuple((str(name), str(version)) for name, version in packages)
-    return Kernel(str(entry["release"]), str(entry["version"]), str(entry["series"]), str(entry["flavour"]), pinned)
+    return Kernel(str(entry["release"]), str(entry["version"]), str(entry["series"]), str(entry["flavour"]), pinned, str(entry["lacks"]))
 
 
 def _from_packages(packages: list[archive.Package]) -> list[Kernel]:
@@ -90,9 +92,8 @@ def _from_packages(packages: list[archive.Package]) -> list[Kernel]:
         if image.name == release or not release[0].isdigit() or flavour is None or meta:
             continue
         headers = [package for package in by_name.get(f"linux-headers-{release}", ()) if package.version == image.version]
-        if headers:
-            parts = _closure([image, headers[0]], by_name)
-            found.append(Kernel(release, image.version, series_of(image.version), flavour, parts))
+        parts = _closure([image, *headers[:1]], by_name)
+        found.append(Kernel(release, image.version, series_of(image.version), flavour, parts, "" if headers else "headers"))
     return found
 
 
@@ -128,6 +129,9 @@ def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: Tr
         kernel = _newest(catalogue(refresh=_stale()), spec)
     if kernel is None:
         raise _unknown(spec)
+    if kernel.lacks:
+        message = f"Debian's suites have {kernel.release} without its {kernel.lacks}: no module can be built for it"
+        raise UserError(message, mend="choose a build without that remark from 'nfharness kernels'")
     return kernel
 
 
@@ -145,7 +149,7 @@ def _newest(kernels: list[Kernel], spec: str) -> Kernel | None:
         for kernel in kernels
         if kernel.release == spec or (kernel.flavour == flavour and base in (kernel.series, kernel.version))
     ]
-    return max(matching, key=lambda kernel: kernel.sort_key, default=None)
+    return max(matching, key=lambda kernel: (not kernel.lacks, kernel.sort_key), default=None)
 
 
 def _unknown(spec: str) -> UserError:

@@ -1,4 +1,4 @@
-"""One small layer per kernel: its modules and headers as an image, its bzImage, and the initial RAM disk that puts it over the userland."""
+"""One small layer per kernel: its modules and headers as an image, its bzImage, and the initial RAM disk that joins it to the userland."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.vm.progress import Progress
 from harness.vm.store import building, remove_tree
 from harness.vm.userland import SUITE, ext4_image, in_chroot
 
-__all__ = ("Layer", "layer", "layer_path")
+__all__ = ("Layer", "key", "layer", "layer_path")
 
 #: What the initial RAM disk loads, in this order and with what they need, where the kernel has them as modules.
 _BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "ext4", "overlay")
@@ -53,7 +53,8 @@ class Layer:
         return self.path / "root"
 
 
-def _key() -> str:
+def key() -> str:
+    """What every layer is made with, as a hash."""
     digest = hashlib.sha256(repr((SUITE, _BOOT_MODULES, _SCRIPT)).encode())
     for name in _GUEST_FILES:
         digest.update((source_dir() / name).read_bytes())
@@ -62,7 +63,7 @@ def _key() -> str:
 
 def layer_path(kernel: Kernel) -> Path:
     """Where the kernel's layer is, or would be."""
-    return cache_dir() / "kernels" / f"{kernel.slug}_{_key()}"
+    return cache_dir() / "kernels" / f"{kernel.slug}_{key()}"
 
 
 def layer(kernel: Kernel, userland: Path, progress: Progress) -> Layer:
@@ -142,7 +143,8 @@ def check_bzimage(path: Path) -> None:
     with path.open("rb") as file:
         header = file.read(0x240)
     if header[0x202:0x206] != b"HdrS" or not struct.unpack_from("<H", header, 0x236)[0] & 1:
-        raise HostError(f"{path.name} is not a 64-bit x86 kernel image", mend="nfharness runs amd64 kernels: choose one from 'nfharness kernels'")
+        mend = "nfharness runs amd64 kernels: choose one from 'nfharness kernels'"
+        raise HostError(f"{path.name} is not a 64-bit x86 kernel image", mend=mend)
 
 
 def check_config(text: str, release: str) -> None:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from qemu.qmp import QMPClient, QMPError
 from harness.errors import HostError, KernelDied
 from harness.vm import console, process
 
-__all__ = ("BINARY", "Accelerator", "Machine", "Qemu", "qemu_version")
+__all__ = ("BINARY", "Accelerator", "Machine", "Qemu", "qemu_identity", "qemu_version")
 
 BINARY = "qemu-system-x86_64"
 _QMP_DEADLINE_S = 20
@@ -92,11 +91,18 @@ class Machine:
         ]  # fmt: skip
 
 
-@cache
+def qemu_identity() -> str:
+    """Which build of QEMU is installed: another one may not read a template's state. :raises HostError: none is"""
+    found = shutil.which(BINARY)
+    if not found:
+        raise HostError(f"{BINARY} is not installed", mend="apt-get install qemu-system-x86")
+    binary = Path(found).resolve()
+    return f"{binary} {binary.stat().st_size} {binary.stat().st_mtime_ns}"
+
+
 def qemu_version() -> str:
     """QEMU's version as it says it. :raises HostError: QEMU is not installed"""
-    if not shutil.which(BINARY):
-        raise HostError(f"{BINARY} is not installed", mend="apt-get install qemu-system-x86")
+    qemu_identity()
     shown = subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"version (.+)", shown)
     return found[1] if found else shown.strip()
@@ -131,7 +137,7 @@ class Qemu:
             "-device", "virtserialport,chardev=agent,name=nfharness",
             *(("-incoming", "defer") if self._incoming else ()),
         ]  # fmt: skip
-        qemu_version()
+        qemu_identity()
         self._process = await asyncio.create_subprocess_exec(
             *process.bound(argv),
             stdin=subprocess.DEVNULL,
@@ -207,7 +213,8 @@ class Qemu:
             while (info := await self.execute("query-migrate")).get("status") not in ("completed", "failed", "cancelled"):
                 await asyncio.sleep(0.005)
         if info["status"] != "completed":
-            raise HostError(f"QEMU's {command} {info['status']}: {info.get('error-desc', 'no reason given')}", mend="nfharness image prune --templates")
+            reason = info.get("error-desc", "no reason given")
+            raise HostError(f"QEMU's {command} {info['status']}: {reason}", mend="nfharness image prune --templates")
 
     async def died(self) -> KernelDied:
         """Wait for QEMU to end; what that means for the guest."""

@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.vm import guest
-from harness.vm.acceleration import proved
+from harness.vm.acceleration import accelerator, proved, remembered
 from harness.vm.code import code_archive, files_hash
+from harness.vm.kernels import Kernel
 from harness.vm.kmodule import MODULE, module, module_key
-from harness.vm.layers import Layer
+from harness.vm.layers import Layer, layer_path
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
-from harness.vm.qemu import Accelerator, Machine, qemu_version
+from harness.vm.qemu import Accelerator, Machine, qemu_identity
 from harness.vm.store import building
+from harness.vm.userland import userland_path
 
-__all__ = ("Template", "template")
+__all__ = ("Template", "template", "template_path")
 
 #: The code whose objects a template's memory holds: another version of it needs another template.
 _RESIDENT = ("guest/prepare.py", "trace/*.c", "trace/layout.py", "trace/probes.py", "trace/tracer.py")
@@ -40,24 +42,34 @@ class Template:
     facts: dict[str, object]
 
 
-def _machine(layer: Layer, userland: Path, accelerator: Accelerator) -> Machine:
-    return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), accelerator, append="quiet loglevel=4")
+def _machine(layer: Layer, userland: Path, acceleration: Accelerator) -> Machine:
+    return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append="quiet loglevel=4")
 
 
-def _key(machine: Machine) -> str:
+def _path(layer: Layer, userland: Path, acceleration: Accelerator) -> Path:
+    """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included."""
     resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern)]
-    parts = (machine.arguments(), qemu_version(), module_key(), files_hash(resident))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+    parts = (_machine(layer, userland, acceleration).arguments(), qemu_identity(), module_key(), files_hash(resident))
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+    return cache_dir() / "templates" / f"{layer.kernel.release}_{digest}"
+
+
+def template_path(kernel: Kernel) -> Path | None:
+    """Where the kernel's template is, or would be; ``None`` while it is not known how guests are accelerated here."""
+    proof = remembered()
+    if proof is None:
+        return None
+    return _path(Layer(kernel, layer_path(kernel)), userland_path(), accelerator(proof))
 
 
 async def template(layer: Layer, userland: Path, progress: Progress) -> Template:
     """The kernel's template, booted and saved if need be. :raises KernelDied: it panicked while it booted"""
-    machine = _machine(layer, userland, await proved(layer, progress))
-    path = cache_dir() / "templates" / f"{layer.kernel.release}_{_key(machine)}"
+    acceleration = await proved(layer, progress)
+    machine, path = _machine(layer, userland, acceleration), _path(layer, userland, acceleration)
     with building(path, waiting=lambda: progress.note(f"waiting for another template of {layer.kernel.release}")) as new:
         if new:
             built = module(layer, userland, progress) / MODULE
-            with progress.step(f"template: booting {layer.kernel.release} with {machine.accelerator.name}", expected_s=25):
+            with progress.step(f"template: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
                 await _build(new, machine, built)
     record = json.loads((path / "template.json").read_text())
     return Template(replace(machine, ram=path / "ram"), path / "state", record["code"], record["facts"])

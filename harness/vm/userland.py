@@ -15,7 +15,7 @@ from harness.vm.paths import cache_dir, package_file
 from harness.vm.progress import Progress
 from harness.vm.store import building
 
-__all__ = ("SUITE", "ext4_image", "in_chroot", "userland")
+__all__ = ("SUITE", "ext4_image", "in_chroot", "key", "userland", "userland_path")
 
 SUITE = "trixie"
 _PYTHON = "3.13"
@@ -37,12 +37,17 @@ def key() -> str:
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]
 
 
+def userland_path() -> Path:
+    """Where the userland is, or would be."""
+    return cache_dir() / "userland" / key()
+
+
 def userland(progress: Progress) -> Path:
     """The userland's directory, built if need be: ``root/`` to chroot into and ``root.img`` for guests.
 
     :raises HostError: no network, no room, or mmdebstrap's own error
     """
-    path = cache_dir() / "userland" / key()
+    path = userland_path()
     with building(path, waiting=lambda: progress.note("waiting for another build of the userland")) as new:
         if new:
             _build(new, progress)

@@ -1,0 +1,71 @@
+"""``nfharness kernels``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.table import Table
+
+from harness.cli.options import json_option, wide_console
+from harness.errors import HostError
+from harness.vm import archive
+from harness.vm.kernels import Kernel, catalogue
+from harness.vm.layers import layer_path
+from harness.vm.progress import Progress
+from harness.vm.template import template_path
+
+__all__ = ("command",)
+
+
+@click.command("kernels")
+@click.option("--all", "everything", is_flag=True, help="Every build, not just the newest of each series.")
+@click.option("--refresh", is_flag=True, help="Ask the archive now, however fresh the list at hand is.")
+@json_option
+def command(everything: bool, refresh: bool, as_json: bool) -> None:
+    """List the kernels that Debian's suites offer, and what is already here.
+
+    The list is at most a day old; without a network the last one is shown.
+    """
+    progress = Progress()
+    try:
+        fresh = archive.is_fresh() and not refresh
+        if not fresh:
+            with progress.step("asking Debian's archive", expected_s=15):
+                kernels = catalogue(refresh=True)
+        else:
+            kernels = catalogue()
+    except HostError as error:
+        progress.note(f"the archive does not answer ({error.message}); this is the last list")
+        kernels = catalogue()
+    shown = kernels if everything else _newest(kernels)
+    if as_json:
+        click.echo(json.dumps([_facts(kernel) for kernel in shown], indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("series", "flavour", "version", "release", "here"):
+        table.add_column(heading, no_wrap=True)
+    for kernel in shown:
+        table.add_row(kernel.series, kernel.flavour, kernel.version, kernel.release, _here(kernel))
+    wide_console().print(table)
+
+
+def _newest(kernels: list[Kernel]) -> list[Kernel]:
+    """The newest build of each series and flavour, and every other one that is here."""
+    complete_last = sorted(kernels, key=lambda kernel: (not kernel.lacks, kernel.sort_key))
+    newest = {(kernel.series, kernel.flavour): kernel for kernel in complete_last}
+    return [kernel for kernel in kernels if kernel in newest.values() or layer_path(kernel).is_dir()]
+
+
+def _here(kernel: Kernel) -> str:
+    if kernel.lacks:
+        return f"no {kernel.lacks} in the archive"
+    template = template_path(kernel)
+    if template and template.is_dir():
+        return "template"
+    return "layer" if layer_path(kernel).is_dir() else ""
+
+
+def _facts(kernel: Kernel) -> dict[str, str]:
+    facts = {"series": kernel.series, "flavour": kernel.flavour, "version": kernel.version, "release": kernel.release}
+    return facts | {"here": _here(kernel)}
