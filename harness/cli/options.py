@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from harness.vm.kernels import DEFAULT
-from harness.vm.paths import cache_dir
+from harness.vm.kernels import DEFAULT, catalogue_at_hand
 
 __all__ = ("json_option", "kernel_option", "wide_console")
 
@@ -23,11 +21,8 @@ def wide_console() -> Console:
 
 def _complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Series and versions that the catalogue at hand knows."""
-    try:
-        known = json.loads((cache_dir() / "apt" / "kernels.json").read_text())
-    except (OSError, ValueError):
-        return []
-    names = sorted({entry["series"] for entry in known}) + [entry["version"] for entry in known]
+    known = [kernel for kernel in catalogue_at_hand() if not kernel.lacks]
+    names = sorted({kernel.series for kernel in known}) + [kernel.version for kernel in known]
     return [name for name in names if name.startswith(incomplete)]
 
 

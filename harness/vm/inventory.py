@@ -58,7 +58,8 @@ def _is_current(kind: str, name: str) -> bool:
 
 
 def _current_templates() -> set[str]:
-    paths = (template_path(from_json(json.loads(path.read_text()))) for path in (cache_dir() / "kernels").glob("*/kernel.json"))
+    kept = (cache_dir() / "kernels").glob(f"*_{layers.key()}/kernel.json")
+    paths = (template_path(from_json(json.loads(path.read_text()))) for path in kept)
     return {path.name for path in paths if path}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from debian.debian_support import Version
 
@@ -14,7 +16,7 @@ from harness.errors import UserError
 from harness.vm import archive
 from harness.vm.paths import cache_dir
 
-__all__ = ("DEFAULT", "Kernel", "catalogue", "resolve", "series_of")
+__all__ = ("DEFAULT", "Kernel", "catalogue", "catalogue_at_hand", "resolve", "series_of")
 
 DEFAULT = "6.12"
 #: Flavour → the end of the package's name. Cloud kernels lack only drivers for real hardware.
@@ -61,7 +63,7 @@ def catalogue(*, refresh: bool = False) -> list[Kernel]:
 
     :raises HostError: nothing at hand and no network
     """
-    kept = cache_dir() / "apt" / "kernels.json"
+    kept = _kept()
     if refresh or not kept.exists():
         archive.refresh(force=refresh)
         kernels = sorted(_from_packages(archive.packages(_PREFIXES)), key=lambda kernel: kernel.sort_key)
@@ -77,6 +79,11 @@ def from_json(entry: dict[str, object]) -> Kernel:
     assert isinstance(packages, list)  # noqa: S101
     pinned = tuple((str(name), str(version)) for name, version in packages)
     return Kernel(str(entry["release"]), str(entry["version"]), str(entry["series"]), str(entry["flavour"]), pinned, str(entry["lacks"]))
+
+
+def catalogue_at_hand() -> list[Kernel]:
+    """The catalogue as it lies in the cache, empty if it does not; never asks the archive."""
+    return catalogue() if _kept().exists() else []
 
 
 def _from_packages(packages: list[archive.Package]) -> list[Kernel]:
@@ -135,8 +142,14 @@ def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: Tr
     return kernel
 
 
+def _kept() -> Path:
+    """The catalogue's file; another shape of its entries is another file."""
+    shape = hashlib.sha256(repr(Kernel.__dataclass_fields__.keys()).encode()).hexdigest()[:8]
+    return cache_dir() / "apt" / f"kernels-{shape}.json"
+
+
 def _stale() -> bool:
-    kept, stamp = cache_dir() / "apt" / "kernels.json", cache_dir() / "apt" / "refreshed"
+    kept, stamp = _kept(), cache_dir() / "apt" / "refreshed"
     return not kept.exists() or kept.stat().st_mtime < stamp.stat().st_mtime
 
 

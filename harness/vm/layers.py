@@ -55,7 +55,7 @@ class Layer:
 
 def key() -> str:
     """What every layer is made with, as a hash."""
-    digest = hashlib.sha256(repr((SUITE, _BOOT_MODULES, _SCRIPT)).encode())
+    digest = hashlib.sha256(repr((SUITE, _BOOT_MODULES, _SCRIPT, Kernel.__dataclass_fields__.keys())).encode())
     for name in _GUEST_FILES:
         digest.update((source_dir() / name).read_bytes())
     return digest.hexdigest()[:8]
