@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.vm.kernels import DEFAULT, catalogue_at_hand
 
-__all__ = ("json_option", "kernel_option", "wide_console")
+__all__ = ("complete_kernel", "json_option", "kernel_option", "wide_console")
 
 
 def wide_console() -> Console:
@@ -19,8 +19,8 @@ def wide_console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=250)
 
 
-def _complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Series and versions that the catalogue at hand knows."""
+def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Series and versions that the catalogue at hand knows, for the shell."""
     known = [kernel for kernel in catalogue_at_hand() if not kernel.lacks]
     names = sorted({kernel.series for kernel in known}) + [kernel.version for kernel in known]
     return [name for name in names if name.startswith(incomplete)]
@@ -34,7 +34,7 @@ def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
         default=DEFAULT,
         show_default=True,
         metavar="SPEC",
-        shell_complete=_complete_kernel,
+        shell_complete=complete_kernel,
         help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, or release.",
     )(function)
 

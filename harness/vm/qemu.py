@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 from contextlib import suppress
@@ -228,8 +229,9 @@ class Qemu:
     async def kill(self) -> None:
         """End QEMU at once. A guest has nothing to lose: its disks are read-only."""
         if self._process.returncode is None:
+            # Not Process.kill(): that polls, and would take the exit status away from asyncio's own watcher.
             with suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         self.port.close()
         with suppress(Exception):

@@ -1,0 +1,1 @@
+"""Plain pytest files whose tests run inside real kernels."""

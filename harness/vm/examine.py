@@ -1,0 +1,98 @@
+"""What doctor finds: the requirements of :mod:`harness.requirements`, and what only shows on a closer look."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import HostError
+from harness.requirements import requirements
+from harness.vm import acceleration, archive
+from harness.vm.kernels import catalogue_at_hand
+from harness.vm.paths import cache_dir
+from harness.vm.qemu import qemu_version
+from harness.vm.userland import userland_path
+
+__all__ = ("Finding", "examine")
+
+_NEEDED_GIB = 4
+_GUEST_MIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One requirement.
+
+    :param state: "slow" is no obstacle
+    """
+
+    name: str
+    why: str
+    state: Literal["ok", "slow", "missing"]
+    found: str
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything; a second or less, and no network."""
+    found = [
+        Finding(one.name, one.why, "ok" if one.found else "missing", one.found or "not found",
+                one.mend or f"apt-get install {one.package}")
+        for one in requirements()
+    ]  # fmt: skip
+    return [*found, *_qemu(), _acceleration(), _memory(), _disk(), _kernels(), _userland()]
+
+
+def _qemu() -> list[Finding]:
+    try:
+        version = qemu_version()
+    except HostError:
+        return []
+    old = int(version.split(".")[0]) < 7
+    mend = "install QEMU 7.2 or later: templates need its x-ignore-shared migration"
+    return [Finding("QEMU's version", "saves and restores templates", "missing" if old else "ok", version, mend)]
+
+
+def _acceleration() -> Finding:
+    why = "guests run ten times faster with it"
+    proof = acceleration.remembered()
+    if proof is None:
+        return Finding("KVM", why, "slow", "not tried yet; the first guest tries it by booting a kernel")
+    if proof["accelerator"] == "kvm":
+        return Finding("KVM", why, "ok", proof["why"])
+    return Finding("KVM", why, "slow", proof["why"], "a host with working virtualisation; everything works without, emulated")
+
+
+def _memory() -> Finding:
+    with open("/proc/meminfo") as file:  # noqa: PTH123
+        available = next(int(line.split()[1]) >> 10 for line in file if line.startswith("MemAvailable:"))
+    state: Literal["ok", "missing"] = "ok" if available > _GUEST_MIB else "missing"
+    return Finding("memory", f"a guest has {_GUEST_MIB} MiB, of which it shares what its template holds", state, f"{available} MiB available", "end something")
+
+
+def _disk() -> Finding:
+    place = cache_dir()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / 2**30
+    writable = os.access(place, os.W_OK)
+    enough = free >= _NEEDED_GIB or userland_path().is_dir()
+    found = f"{free:.1f} GiB free under {cache_dir()}" + ("" if writable else ", which cannot be written")
+    mend = "make room, or point NFHARNESS_CACHE at another disk"
+    return Finding("disk", f"userland, kernels and templates take about {_NEEDED_GIB} GiB", "ok" if enough and writable else "missing", found, mend)
+
+
+def _kernels() -> Finding:
+    known = catalogue_at_hand()
+    if not known:
+        main, _ = archive.mirror()
+        return Finding("list of kernels", "says what can be had", "slow", f"not fetched yet; will come from {main}", "nfharness kernels")
+    return Finding("list of kernels", "says what can be had", "ok", f"{len(known)} builds" + ("" if archive.is_fresh() else ", older than a day"))
+
+
+def _userland() -> Finding:
+    built = userland_path().is_dir()
+    found = str(userland_path()) if built else "not built yet; the first command that needs it does that in about a minute"
+    return Finding("userland", "root file system of every guest", "ok" if built else "slow", found, "nfharness image build")
