@@ -1,0 +1,179 @@
+"""A capture: the probes are armed while its context is open, and what they saw is there afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from harness.errors import GuestError
+from harness.trace.events import Event, decode
+from harness.trace.kprobes import Profile
+from harness.trace.ring import Ring
+from harness.trace.tracer import Control, Counter, Tracer
+from harness.trace.walk import Walk, walk
+
+__all__ = ("Capture", "doubts")
+
+_OFF, _STARTING, _ON = range(3)
+_SYS_MEMBARRIER, _MEMBARRIER_CMD_GLOBAL = 324, 1
+_EXPEDITED = (Path("/sys/kernel/rcu_expedited"), "1")
+_OPTIMISE = (Path("/proc/sys/debug/kprobes-optimization"), "0")
+_SENTENCES = {
+    Counter.LOST: "{} records found no room in the ring buffer",
+    Counter.UNMATCHED: "{} probes met no traversal that they belong to",
+    Counter.STALE: "{} traversals were never seen to return",
+    Counter.FRAMES_FULL: "{} traversals found no room in the table of those under way",
+    Counter.SKBS_FULL: "{} skbs found no room in the table of those alive",
+}
+
+
+class Capture:
+    """Everything that hooks do while this context is open, in all namespaces.
+
+    :param tracer: loaded; one capture at a time
+    :ivar doubts: why what was seen may not be all there was; set when the context closes
+    :ivar counters: the programs' own; likewise
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        if tracer.bpf is None:
+            raise GuestError("the tracer is not loaded", mend="call Tracer.load() first")
+        self._tracer = tracer
+        self._records: list[bytes] = []
+        self._undo = ExitStack()
+        self.counters: dict[Counter, int] = dict.fromkeys(Counter, 0)
+        self.doubts: tuple[str, ...] = ()
+
+    def __enter__(self) -> Capture:
+        tracer = self._tracer
+        with ExitStack() as stack:
+            stack.enter_context(_locked(tracer.lock))
+            # Optimised probes run with interrupts on, where a softirq's own probes would be missed; and disarming one takes 100 ms.
+            stack.enter_context(_setting(*_OPTIMISE))
+            for table in ("frames", "skbs"):
+                tracer.bpf[table].clear()
+            self._ring = Ring(tracer.bpf["events"].map_fd, tracer.ring_bytes)
+            stack.callback(self._ring.close)
+            self._ring.read()
+            self._before, self._profile = self._count(), tracer.kprobes.profile()
+            self._control(Control.OWN_HOOK, tracer.own_hook())
+            with _setting(*_EXPEDITED):
+                self._arm(stack)
+                stack.callback(self._control, Control.PHASE, _OFF)
+                self._control(Control.PHASE, _STARTING)
+                _grace_period()
+            self._control(Control.PHASE, _ON)
+            self._undo = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with self._undo, _setting(*_EXPEDITED):
+            self._control(Control.PHASE, _OFF)
+            _grace_period()
+            self.drain()
+            after, profile = self._count(), self._tracer.kprobes.profile()
+        self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
+        self.doubts = doubts(self.counters, {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
+                                             for name, old in self._profile.items()})
+
+    def drain(self, seconds: float = 0) -> int:
+        """Take what the kernel has so far. Call it now and then while much goes on: the ring holds some 6,000 traversals.
+
+        :param seconds: to wait for a first record
+        :returns: records taken
+        """
+        if seconds:
+            self._ring.wait(seconds)
+        records = self._ring.read()
+        self._records += records
+        return len(records)
+
+    @property
+    def lost_events(self) -> int:
+        """Records that did not fit, and probes or traversals that could not be matched."""
+        return sum(self.counters[counter] for counter in _SENTENCES)
+
+    def events(self) -> tuple[Event, ...]:
+        """What was taken so far, in order."""
+        return tuple(decode(self._records))
+
+    def walk(self, *, netns: Mapping[int, str] | None = None, labels: Mapping[int, str] | None = None) -> Walk:
+        """:func:`harness.trace.walk.walk` over the events, with this kernel's names."""
+        return walk(self.events(), self._tracer.symbols.function, netns=netns, labels=labels,
+                    reasons=self._tracer.layout.drop_reasons)
+
+    def _arm(self, stack: ExitStack) -> None:
+        tracer = self._tracer
+        group = tracer.kprobes.group.encode()
+        for name, program in tracer.programs.items():
+            stack.callback(os.close, _opened(tracer.lib.bpf_attach_tracepoint(program, group, name.encode()), name))
+        for name, program in tracer.raw.items():
+            stack.callback(os.close, _opened(tracer.lib.bpf_attach_raw_tracepoint(program, name.encode()), name))
+
+    def _control(self, what: Control, value: int) -> None:
+        self._tracer.bpf["control"][ctypes.c_int(what)] = ctypes.c_ulonglong(value)
+
+    def _count(self) -> dict[Counter, int]:
+        table = self._tracer.bpf["counters"]
+        return {counter: sum(table[ctypes.c_int(counter)]) for counter in Counter}
+
+
+def doubts(counters: Mapping[Counter, int], profile: Mapping[str, Profile]) -> tuple[str, ...]:
+    """Why a capture may have missed something; empty if everything balances.
+
+    :param profile: kprobe event → hits and misses during the capture
+    """
+    found = [sentence.format(counters[counter]) for counter, sentence in _SENTENCES.items() if counters[counter]]
+    if counters[Counter.TRAVERSALS] != counters[Counter.EXITS]:
+        found.append(f"{counters[Counter.TRAVERSALS]} traversals were entered and {counters[Counter.EXITS]} left")
+    for name, counter in (("entry", Counter.RAN_ENTRY), ("call", Counter.RAN_CALL), ("exit", Counter.RAN_EXIT)):
+        if profile[name].missed or profile[name].hits != counters[counter]:
+            found.append(f"probe {name}: {profile[name].hits} hits, {profile[name].missed} missed, "
+                         f"{counters[counter]} seen by the program")
+    return tuple(found)
+
+
+def _opened(fd: int, name: str) -> int:
+    if fd < 0:
+        raise GuestError(f"the kernel does not let the probe {name} be attached: {os.strerror(-fd)}",
+                         mend="see the kernel's log; the probes need CAP_SYS_ADMIN and tracefs")
+    return fd
+
+
+@contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise GuestError("another capture is under way in this kernel", mend="wait until it is over") from error
+    try:
+        yield
+    finally:
+        fcntl.lockf(fd, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _setting(path: Path, value: str) -> Iterator[None]:
+    """Change a setting of the kernel for a while; one that it does not have is left out."""
+    if not path.exists():
+        yield
+        return
+    before = path.read_text()
+    path.write_text(value)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def _grace_period() -> None:
+    """Wait until every traversal that is under way has returned: the verdict loop runs inside ``rcu_read_lock()``."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(_SYS_MEMBARRIER, _MEMBARRIER_CMD_GLOBAL, 0, 0):
+        raise GuestError(f"membarrier(): {os.strerror(ctypes.get_errno())}",
+                         mend="boot without nohz_full=, on a kernel with CONFIG_MEMBARRIER=y")

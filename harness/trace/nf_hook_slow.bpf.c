@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Every call that nf_hook_slow() makes, and the end of every skb that it saw.
+ *
+ * Compiled by BCC. The only kernel header is ptrace.h: structure offsets arrive as constants made from the kernel's BTF (layout.py),
+ * DEPTH from the function's own code (probes.py). The records below have their mirror in events.py.
+ *
+ * A traversal is known by the stack address of its return address: no two traversals under way share one, however deep they nest (a
+ * veth pair delivers inside sendto()), whatever softirq interrupts them and wherever a preempted task goes on. The three probes
+ * compute it from the stack pointer, so one that was missed cannot shift the meaning of the others.
+ */
+#include <uapi/linux/ptrace.h>
+
+#define EV_ENTRY 1
+#define EV_CALL 2
+#define EV_EXIT 3
+#define EV_END 4
+
+#define HAS_ID 1
+#define HAS_PRIORITY 2
+#define LINEAR 4
+
+struct entry_event {
+	u8 type, flags, pf, hook;
+	u32 netns;
+	u64 traversal, skb, time;
+	u32 len;
+	u16 start, slots, protocol, network, copied, reserved;
+	char in[16], out[16];
+	u8 head[64], tail[16];
+};
+
+struct call_event {
+	u8 type, flags;
+	u16 index;
+	u32 verdict;
+	u64 traversal, function, priv, id;
+	s32 priority;
+	u32 ns;
+};
+
+struct exit_event {
+	u8 type, flags;
+	u16 reserved;
+	s32 returned;
+	u64 traversal, time;
+};
+
+struct end_event {
+	u8 type, how;
+	u16 reserved;
+	u32 reason;
+	u64 skb, location, time;
+};
+
+struct frame {
+	u64 traversal;	/* 0: its entry event was lost */
+	u64 task, entries, since;
+	u32 slots, index;
+};
+
+BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+BPF_TABLE("hash", u64, struct frame, frames, 4096);
+BPF_TABLE("hash", u64, u8, skbs, 16384);
+BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
+BPF_ARRAY(control, u64, 2);
+
+/* control[PHASE] */
+#define OFF 0		/* traversals under way are seen to their end, new ones are not looked at */
+#define STARTING 1	/* some may be under way that were entered before */
+#define ON 2
+
+static __always_inline void count(int what)
+{
+	u64 *value = counters.lookup(&what);
+
+	if (value)
+		*value += 1;
+}
+
+static __always_inline u64 setting(int what)
+{
+	u64 *value = control.lookup(&what);
+
+	return value ? *value : 0;
+}
+
+static __always_inline u64 number(void)
+{
+	int what = N_TRAVERSALS;
+	u64 *value = counters.lookup(&what);
+
+	/* Per CPU, and BPF programs of this kind do not nest on one: nothing can come between. */
+	return value ? ++*value << 12 | bpf_get_smp_processor_id() : 0;
+}
+
+#define READ(to, address) bpf_probe_read_kernel(&(to), sizeof(to), (void *)(address))
+
+static __always_inline void packet(struct entry_event *event, u64 skb)
+{
+	u64 head = 0, data = 0;
+	u32 data_len = 0, skip;
+	u16 network = 0;
+
+	READ(head, skb + SKB_HEAD);
+	READ(data, skb + SKB_DATA);
+	READ(data_len, skb + SKB_DATA_LEN);
+	READ(event->len, skb + SKB_LEN);
+	READ(network, skb + SKB_NETWORK_HEADER);
+	READ(event->protocol, skb + SKB_PROTOCOL);
+	/* The network header lies behind data on ingress and egress, where data is the link layer's. */
+	skip = head + network - data;
+	event->network = network != 0xffff && skip < 256 ? skip : 0;
+	event->copied = event->len - data_len > 0xffff ? 0xffff : event->len - data_len;
+	bpf_probe_read_kernel(event->head, sizeof(event->head), (void *)(data + event->network));
+	if (!data_len && event->len >= sizeof(event->tail)) {
+		event->flags |= LINEAR;
+		bpf_probe_read_kernel(event->tail, sizeof(event->tail), (void *)(data + event->len - sizeof(event->tail)));
+	}
+}
+
+static __always_inline void circumstances(struct entry_event *event, u64 state)
+{
+	u64 in = 0, out = 0, net = 0;
+
+	READ(event->pf, state + STATE_PF);
+	READ(event->hook, state + STATE_HOOK);
+	READ(in, state + STATE_IN);
+	READ(out, state + STATE_OUT);
+	READ(net, state + STATE_NET);
+	READ(event->netns, net + NET_INUM);
+	event->in[0] = event->out[0] = 0;
+	if (in)
+		READ(event->in, in + DEV_NAME);
+	if (out)
+		READ(event->out, out + DEV_NAME);
+}
+
+/* int nf_hook_slow(struct sk_buff *skb, struct nf_hook_state *state, const struct nf_hook_entries *e, unsigned int s) */
+int probe_entry(struct pt_regs *ctx)
+{
+	u64 key = PT_REGS_SP(ctx), skb = PT_REGS_PARM1(ctx);
+	struct frame frame = {
+		.task = bpf_get_current_task(),
+		.entries = PT_REGS_PARM3(ctx),
+		.index = PT_REGS_PARM4(ctx),
+	};
+	struct entry_event *event;
+	u16 slots = 0;
+	u8 seen = 1;
+
+	count(N_RAN_ENTRY);
+	if (setting(PHASE) == OFF)
+		return 0;
+	frame.traversal = number();
+	READ(slots, frame.entries + ENTRIES_NUM);
+	frame.slots = slots;
+	if (frames.lookup(&key))
+		count(N_STALE);
+	if (skbs.update(&skb, &seen))
+		count(N_SKBS_FULL);
+	event = events.ringbuf_reserve(sizeof(*event));
+	if (event) {
+		event->type = EV_ENTRY;
+		event->flags = 0;
+		event->traversal = frame.traversal;
+		event->skb = skb;
+		event->start = frame.index;
+		event->slots = slots;
+		circumstances(event, PT_REGS_PARM2(ctx));
+		packet(event, skb);
+		event->time = bpf_ktime_get_ns();
+		events.ringbuf_submit(event, 0);
+	} else {
+		frame.traversal = 0;
+		count(N_LOST);
+	}
+	frame.since = bpf_ktime_get_ns();
+	if (frames.update(&key, &frame))
+		count(N_FRAMES_FULL);
+	return 0;
+}
+
+static __always_inline struct frame *under_way(u64 key)
+{
+	struct frame *frame = frames.lookup(&key);
+
+	/* Another task's frame at this address was left behind by an exit that was missed. */
+	if (frame && frame->task == bpf_get_current_task())
+		return frame;
+	if (setting(PHASE) == ON)
+		count(N_UNMATCHED);
+	return 0;
+}
+
+/* Just behind the indirect call: ax holds what the hook returned. */
+int probe_call(struct pt_regs *ctx)
+{
+	u64 now = bpf_ktime_get_ns(), key = PT_REGS_SP(ctx) + DEPTH, slot, ops = 0;
+	struct { u64 function, priv; } hook = {};
+	struct call_event *event;
+	struct frame *frame;
+
+	count(N_RAN_CALL);
+	frame = under_way(key);
+	if (!frame)
+		return 0;
+	count(N_CALLS);
+	if (!frame->traversal) {
+		count(N_LOST);
+		return 0;
+	}
+	event = events.ringbuf_reserve(sizeof(*event));
+	if (!event) {
+		count(N_LOST);
+		goto out;
+	}
+	event->type = EV_CALL;
+	event->flags = 0;
+	event->index = frame->index;
+	event->verdict = PT_REGS_RC(ctx);
+	event->traversal = frame->traversal;
+	event->ns = now - frame->since > 0xffffffff ? 0xffffffff : now - frame->since;
+	slot = frame->entries + ENTRIES_HOOKS;
+	READ(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
+	READ(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
+	event->function = hook.function;
+	event->priv = hook.priv;
+	event->id = 0;
+	event->priority = 0;
+	if (hook.function == setting(OWN_HOOK) && !READ(event->id, hook.priv))
+		event->flags |= HAS_ID;
+	/* nf_hook_entries_get_hook_ops(): the pointers to the ops follow the slots. */
+	READ(ops, slot + frame->slots * ENTRY_SIZE + frame->index * sizeof(ops));
+	if (!READ(event->priority, ops + OPS_PRIORITY))
+		event->flags |= HAS_PRIORITY;
+	events.ringbuf_submit(event, 0);
+out:
+	frame->index++;
+	frame->since = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* On a returning instruction: the stack pointer is what it was at the entry. */
+int probe_exit(struct pt_regs *ctx)
+{
+	u64 key = PT_REGS_SP(ctx);
+	struct exit_event *event;
+	struct frame *frame;
+
+	count(N_RAN_EXIT);
+	frame = under_way(key);
+	if (!frame)
+		return 0;
+	count(N_EXITS);
+	event = frame->traversal ? events.ringbuf_reserve(sizeof(*event)) : 0;
+	if (event) {
+		event->type = EV_EXIT;
+		event->flags = 0;
+		event->reserved = 0;
+		event->returned = PT_REGS_RC(ctx);
+		event->traversal = frame->traversal;
+		event->time = bpf_ktime_get_ns();
+		events.ringbuf_submit(event, 0);
+	} else {
+		count(N_LOST);
+	}
+	frames.delete(&key);
+	return 0;
+}
+
+static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)
+{
+	struct end_event *event;
+
+	if (!skbs.lookup(&skb))
+		return 0;
+	skbs.delete(&skb);
+	event = events.ringbuf_reserve(sizeof(*event));
+	if (!event) {
+		count(N_LOST);
+		return 0;
+	}
+	event->type = EV_END;
+	event->how = how;
+	event->reserved = 0;
+	event->reason = reason;
+	event->skb = skb;
+	event->location = location;
+	event->time = bpf_ktime_get_ns();
+	events.ringbuf_submit(event, 0);
+	return 0;
+}
+
+#define FREED 1
+#define CONSUMED 2
+#define RELEASED 3
+
+int probe_kfree_skb(struct bpf_raw_tracepoint_args *ctx)
+{
+	return end(ctx->args[0], FREED, KFREE_HAS_REASON ? ctx->args[KFREE_HAS_REASON * 2] : 0, ctx->args[1]);
+}
+
+int probe_consume_skb(struct bpf_raw_tracepoint_args *ctx)
+{
+	return end(ctx->args[0], CONSUMED, 0, CONSUME_HAS_LOCATION ? ctx->args[CONSUME_HAS_LOCATION] : 0);
+}
+
+/*
+ * skb_release_head_state(): the last stop of every skb. Those that TCP eats or that are merged into another one pass no tracepoint,
+ * and their address would later join two packets into one.
+ */
+int probe_release(struct pt_regs *ctx)
+{
+	return end(PT_REGS_PARM1(ctx), RELEASED, 0, 0);
+}

@@ -1,0 +1,135 @@
+"""Where the probes go in ``nf_hook_slow``, found in the bytes that the kernel really runs.
+
+Three kinds of place: the entry, the instruction after the one indirect call (the hook has just returned, its verdict is in ax),
+and every instruction that leaves the function. Return probes are not used: the kernel may skip them when too many calls are under
+way, and they replace the return address that the stack keeps; a probe on the returning instruction does neither.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+import capstone
+from capstone import x86_const as x86
+
+from harness.errors import GuestError
+from harness.trace.symbols import Symbols
+
+__all__ = ("Placement", "after_prologue", "code_of", "place")
+
+KCORE = Path("/proc/kcore")
+_SEGMENT = struct.Struct("<IIQQQQQQ")
+_MEND = "this kernel's code is laid out in a way the tracer does not know: report its version and compiler"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Offsets of the probes from the start of the function.
+
+    :param entry: the first instruction of its own
+    :param after_call: the instruction after the indirect call
+    :param depth: bytes of stack in use there; the stack pointer there plus this is the one at the entry
+    :param exits: every returning instruction, with the stack pointer as it was at the entry
+    """
+
+    entry: int
+    after_call: int
+    depth: int
+    exits: tuple[int, ...]
+
+
+def place(code: bytes, address: int, names: Callable[[int], Set[str]], function: str = "nf_hook_slow") -> Placement:
+    """Find the places of the probes in a verdict loop.
+
+    :param code: the function's bytes as they are in memory, alternatives and static keys applied
+    :param address: where they begin
+    :param names: address → names of the symbols that begin there
+    :raises GuestError: not exactly one indirect call, no return, or a tail call
+    """
+    def target(instruction: capstone.CsInsn) -> int | None:
+        operand = instruction.operands[0]
+        return operand.imm & 2**64 - 1 if operand.type == x86.X86_OP_IMM else None
+
+    def through(to: int | None, kind: str) -> bool:
+        return to is not None and any(kind in name for name in names(to))
+
+    calls: list[tuple[int, int]] = []
+    exits: list[int] = []
+    depth = decoded = 0
+    for instruction in _decoder().disasm(code, address):
+        offset, decoded = instruction.address - address, instruction.address - address + instruction.size
+        if instruction.id == x86.X86_INS_CALL:
+            # With mitigations off the call is patched to be indirect; else it goes through __x86_indirect_thunk_* or an ITS thunk.
+            if (to := target(instruction)) is None or through(to, "__x86_indirect_"):
+                calls.append((decoded, depth))
+        elif instruction.id == x86.X86_INS_RET:
+            exits.append(offset)
+        elif instruction.id == x86.X86_INS_JMP:
+            if (to := target(instruction)) is not None and address <= to < address + len(code):
+                continue
+            if not through(to, "return_thunk"):
+                raise GuestError(f"{function} ends in a jump at +{offset:#x} ({instruction.op_str})", mend=_MEND)
+            exits.append(offset)
+        elif not calls:
+            depth += _stack_use(instruction)
+    if len(calls) != 1 or not exits or decoded < len(code) - 16:
+        raise GuestError(f"{function}: {len(calls)} indirect calls and {len(exits)} returns in {decoded} of {len(code)} bytes",
+                         mend=_MEND)
+    return Placement(after_prologue(code), *calls[0], tuple(exits))
+
+
+def after_prologue(code: bytes) -> int:
+    """Offset of the first instruction behind ``endbr64`` and the tracer's ``__fentry__`` site.
+
+    A probe on the site itself goes through ftrace, which takes ten times as long to arm and to disarm. Arguments and stack pointer
+    are the same behind it.
+    """
+    # The site is a nop, or a call while somebody else traces the function.
+    skipped = (x86.X86_INS_ENDBR64, x86.X86_INS_NOP, x86.X86_INS_CALL)
+    return next((instruction.address for instruction in _decoder().disasm(code, 0) if instruction.id not in skipped), 0)
+
+
+def _decoder() -> capstone.Cs:
+    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    decoder.detail = True
+    return decoder
+
+
+def _stack_use(instruction: capstone.CsInsn) -> int:
+    """Bytes by which an instruction moves the stack pointer down (before the call, so prologues only)."""
+    if instruction.id == x86.X86_INS_PUSH:
+        return 8
+    if instruction.id == x86.X86_INS_POP:
+        return -8
+    if instruction.id in (x86.X86_INS_SUB, x86.X86_INS_ADD):
+        target, amount = instruction.operands
+        if target.type == x86.X86_OP_REG and target.reg == x86.X86_REG_RSP and amount.type == x86.X86_OP_IMM:
+            return int(amount.imm) if instruction.id == x86.X86_INS_SUB else -int(amount.imm)
+    return 0
+
+
+def code_of(symbols: Symbols, function: str) -> tuple[int, bytes]:
+    """Address and bytes of a function of the running kernel. :raises GuestError: it has none, or /proc/kcore cannot be read"""
+    symbol = symbols.one(function)
+    return symbol.address, read_kernel(symbol.address, symbols.end(symbol) - symbol.address)
+
+
+def read_kernel(address: int, size: int, kcore: Path = KCORE) -> bytes:
+    """Bytes of kernel memory. :raises GuestError: /proc/kcore is missing or does not cover them"""
+    try:
+        with kcore.open("rb", buffering=0) as core:
+            header = core.read(64)
+            (table,), (count,) = struct.unpack_from("<Q", header, 32), struct.unpack_from("<H", header, 56)
+            core.seek(table)
+            segments = core.read(_SEGMENT.size * count)
+            for _type, _flags, offset, virtual, _physical, length, _memory, _align in _SEGMENT.iter_unpack(segments):
+                if virtual <= address and address + size <= virtual + length:
+                    core.seek(offset + address - virtual)
+                    return core.read(size)
+    except (OSError, struct.error) as error:
+        raise GuestError(f"cannot read the kernel's code: {error}", mend="run as root on a kernel with CONFIG_PROC_KCORE=y "
+                         "and without lockdown") from error
+    raise GuestError(f"/proc/kcore does not cover {address:#x}", mend=_MEND)

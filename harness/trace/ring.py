@@ -1,0 +1,65 @@
+"""A BPF ring buffer, read from its own mapping (``Documentation/bpf/ringbuf.rst``).
+
+libbpf's reader calls back once a record, which through ctypes costs more than the kernel spent on making it; and a mapping made
+before a fork is not there after it. This one is made by the process that reads.
+"""
+
+from __future__ import annotations
+
+import mmap
+import select
+import struct
+
+__all__ = ("Ring",)
+
+_BUSY, _DISCARD = 1 << 31, 1 << 30
+_HEADER = 8
+_POSITION, _LENGTH = struct.Struct("<Q"), struct.Struct("<I")
+
+
+class Ring:
+    """Reader of one ring buffer map.
+
+    :param fd: the map's; stays the caller's
+    :param size: bytes of data, a power of two
+    """
+
+    def __init__(self, fd: int, size: int) -> None:
+        page = mmap.PAGESIZE
+        self._size = size
+        self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
+        # The data follows twice, so that a record never wraps.
+        self._producer = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._poll = select.epoll()
+        self._poll.register(fd, select.EPOLLIN)
+
+    def read(self) -> list[bytes]:
+        """Take every complete record out of the buffer."""
+        records: list[bytes] = []
+        page = mmap.PAGESIZE
+        position, = _POSITION.unpack_from(self._consumer)
+        produced, = _POSITION.unpack_from(self._producer)
+        while position < produced:
+            at = page + position % self._size
+            length, = _LENGTH.unpack_from(self._producer, at)
+            if length & _BUSY:
+                break
+            if not length & _DISCARD:
+                records.append(self._producer[at + _HEADER:at + _HEADER + length])
+            position += _HEADER + ((length & ~_DISCARD) + 7 & ~7)
+        _POSITION.pack_into(self._consumer, 0, position)
+        return records
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until there is something to read. :returns: whether there is"""
+        return bool(self._poll.poll(seconds))
+
+    def discard(self) -> None:
+        """Forget what is in the buffer."""
+        self.read()
+
+    def close(self) -> None:
+        """Undo the mappings."""
+        self._poll.close()
+        self._producer.close()
+        self._consumer.close()

@@ -1,0 +1,172 @@
+"""From what the probes saw to the walks of packets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from harness.netfilter import Family, Verdict, VerdictKind
+from harness.outcome.types import Fate, HookCall, PacketOutcome, Traversal
+from harness.trace.events import Call, End, Entry, Event, Exit, How
+from harness.trace.summary import cookie_of, headers
+from harness.trace.symbols import Symbol
+
+__all__ = ("Walk", "calls_by_hook", "compare_calls", "walk")
+
+
+class Walk(NamedTuple):
+    """The packets of a capture, in the order in which they were first seen. :param doubts: what could not be made out"""
+
+    packets: tuple[PacketOutcome, ...]
+    doubts: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of the verdict loop. :param ended: its skb was freed before the loop returned"""
+
+    entry: Entry
+    calls: list[Call] = field(default_factory=list)
+    exit: Exit | None = None
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class _Packet:
+    """One skb from its first hook point to its end, and its clones if it carries a cookie."""
+
+    runs: list[_Run] = field(default_factory=list)
+    ends: dict[int, End] = field(default_factory=dict)
+
+
+def walk(events: Iterable[Event], function: Callable[[int], Symbol | None], *, netns: Mapping[int, str] | None = None,
+         labels: Mapping[int, str] | None = None, reasons: Mapping[int, str] | None = None) -> Walk:
+    """Put a capture's events together.
+
+    :param function: address → symbol that covers it
+    :param netns: inode number of a namespace → its name in the scenario; others become ``net:[number]``
+    :param labels: id of a hook of ours → its name in the scenario
+    :param reasons: ``enum skb_drop_reason``
+    """
+    teller = _Teller(function, netns or {}, labels or {}, reasons or {})
+    packets = tuple(teller.packet(packet) for packet in _group(events))
+    return Walk(packets, tuple(teller.doubts))
+
+
+def _group(events: Iterable[Event]) -> list[_Packet]:
+    """Events by packet: by the life of the skb, and by cookie where the stack cloned or copied it."""
+    packets: list[_Packet] = []
+    by_skb: dict[int, _Packet] = {}
+    by_cookie: dict[tuple[int, tuple[int, int | None]], _Packet] = {}
+    runs: dict[int, _Run] = {}
+    for event in events:
+        if isinstance(event, Entry):
+            key = _key(event)
+            packet = by_skb.get(event.skb) or (by_cookie.get(key) if key else None)
+            if packet is None:
+                packet = _Packet()
+                packets.append(packet)
+            by_skb[event.skb] = packet
+            if key:
+                by_cookie.setdefault(key, packet)
+            runs[event.traversal] = run = _Run(event)
+            packet.runs.append(run)
+        elif isinstance(event, Call):
+            if event.traversal in runs:
+                runs[event.traversal].calls.append(event)
+        elif isinstance(event, Exit):
+            if event.traversal in runs:
+                runs[event.traversal].exit = event
+        elif packet := by_skb.pop(event.skb, None):
+            packet.ends[event.skb] = event
+            for run in packet.runs:
+                run.ended |= run.entry.skb == event.skb and run.exit is None
+    return packets
+
+
+def _key(entry: Entry) -> tuple[int, tuple[int, int | None]] | None:
+    cookie = cookie_of(entry.tail)
+    return None if cookie is None else (cookie, headers(entry.protocol, entry.head, entry.length).kind)
+
+
+class _Teller:
+    """Turns numbers into names."""
+
+    def __init__(self, function: Callable[[int], Symbol | None], netns: Mapping[int, str], labels: Mapping[int, str],
+                 reasons: Mapping[int, str]) -> None:
+        self._function, self._netns, self._labels, self._reasons = function, netns, labels, reasons
+        self.doubts: list[str] = []
+
+    def packet(self, packet: _Packet) -> PacketOutcome:
+        first, last = packet.runs[0].entry, packet.runs[-1]
+        cookies = (cookie_of(run.entry.tail) for run in packet.runs)
+        return PacketOutcome(
+            packet=headers(first.protocol, first.head, first.length).text,
+            cookie=next((cookie for cookie in cookies if cookie is not None), None),
+            fate=self._fate(last, packet.ends.get(last.entry.skb)),
+            traversals=tuple(traversal for run in packet.runs if (traversal := self._traversal(run))),
+        )
+
+    def _traversal(self, run: _Run) -> Traversal | None:
+        entry = run.entry
+        try:
+            family = Family(entry.pf)
+        except ValueError:
+            self.doubts.append(f"a hook point of unknown family {entry.pf}")
+            return None
+        return Traversal(family, entry.hook, self._netns.get(entry.netns, f"net:[{entry.netns}]"), entry.indev, entry.outdev,
+                         tuple(call for seen in run.calls if (call := self._call(seen))),
+                         run.exit.returned if run.exit else None)
+
+    def _call(self, call: Call) -> HookCall | None:
+        symbol = self._function(call.function)
+        name = symbol.name if symbol else f"{call.function:#x}"
+        try:
+            verdict = Verdict.decode(call.verdict)
+        except ValueError:
+            self.doubts.append(f"{name} returned {call.verdict:#x}, which is no verdict")
+            return None
+        return HookCall(call.slot, name, symbol.module if symbol else None, call.priority, verdict, call.ns,
+                        None if call.hook_id is None else self._labels.get(call.hook_id))
+
+    def _fate(self, run: _Run, end: End | None) -> Fate:
+        """The fate as the last verdict loop and the end of the skb tell it; delivery is for the caller to know."""
+        if run.exit is None:
+            return Fate("unknown", reason="the verdict loop was not seen to return")
+        reason = self._reason(end) if end else None
+        if run.exit.returned == 1:
+            return Fate("consumed", reason=reason) if end else Fate("unknown")
+        errno = max(0, -run.exit.returned)
+        last = run.calls[-1].verdict & 0xFF if run.calls else None
+        if last == VerdictKind.STOLEN:
+            return Fate("stolen", errno, reason)
+        if last == VerdictKind.QUEUE and not run.ended:
+            return Fate("queued", errno, reason)
+        if last in (VerdictKind.DROP, VerdictKind.QUEUE):
+            return Fate("dropped", errno, reason)
+        return Fate("unknown", errno, reason)
+
+    def _reason(self, end: End) -> str | None:
+        symbol = self._function(end.location) if end.location else None
+        where = symbol.name if symbol else None
+        if end.how is How.FREED and end.reason:
+            name = self._reasons.get(end.reason, f"reason {end.reason:#x}")
+            return f"{name} in {where}" if where else name
+        return where
+
+
+def calls_by_hook(events: Iterable[Event]) -> Counter[int]:
+    """Hook id → how often the hook of ours with that id was seen to be called."""
+    return Counter(event.hook_id for event in events if isinstance(event, Call) and event.hook_id is not None)
+
+
+def compare_calls(events: Iterable[Event], counted: Mapping[int, int]) -> tuple[str, ...]:
+    """Doubts where the probes saw another number of calls than the hooks themselves counted.
+
+    :param counted: hook id → calls by nfharness.ko's own counter since the capture began; hooks that are not in it are not compared
+    """
+    seen = calls_by_hook(events)
+    return tuple(f"hook {hook} counted {calls} calls, the probes saw {seen[hook]}"
+                 for hook, calls in sorted(counted.items()) if calls != seen[hook])
