@@ -1,13 +1,14 @@
-"""What the model is told rather than asked: the hooks that an nft ruleset brings, and the verdicts they give.
+"""What the model is told rather than asked: hooks that are not the scenario's own, and the verdicts they give.
 
-A ruleset means whatever nft, nf_tables and conntrack make of it, and that is not core.c. So of a foreign hook the model **adopts**
+A security module puts hooks into every new namespace, and a ruleset means whatever nft, nf_tables and conntrack make of it: none of
+that is core.c. So of a foreign hook the model **adopts**
 
-* that it is there: function, module, priority and point, from the arrays that the executor reported for the ``nft`` step, and the
-  order among those that one step brought at one priority (their registration order is not to be seen otherwise);
+* that it is there: function, module, priority and point, from the arrays that the executor found before the first step and after
+  each ``nft`` step, and the order among those that came together at one priority (nothing else tells their registration order);
 * its verdict on a packet, where one was seen; otherwise it is taken to accept.
 
 Everything else is **predicted**: its place among the hooks of the scenario, then and later, whether and at which index it is
-called, what the loop returns, and all that follows from its verdict. A foreign hook that no nft step brought is a difference.
+called, what the loop returns, and all that follows from its verdict. A foreign hook that came at any other time is a difference.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CallKey = tuple[int | None, int, str, Family, int, str, str | None, int | None]
 class Foreign:
     """What was seen of foreign hooks.
 
-    :param arrays: what each nft step, by its position, reported
+    :param arrays: by the position of the nft step that reported them, or ``BEFORE``
     :param verdicts: those of foreign calls, in the order of the calls with the same key
     """
 

@@ -13,7 +13,7 @@ from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS,
 from harness.model.slow import Context, Skb
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
-from harness.outcome.types import OUR_MODULE, OURS, Outcome, PacketOutcome, Slot, StepOutcome, point_key
+from harness.outcome.types import BEFORE, OUR_MODULE, OURS, Outcome, PacketOutcome, Slot, StepOutcome, point_key
 from harness.scenario.routing import source_address
 from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Step, Unregister, destination, packet_summary
 
@@ -29,7 +29,7 @@ def predict(scenario: Scenario, profile: KernelProfile | None = None, foreign: F
     :param foreign: what was seen of hooks that are not the scenario's own (:func:`harness.model.foreign.seen`); none by default
     """
     run = _Run(scenario, Core(profile or KernelProfile()), Oracle(foreign or Foreign()))
-    steps = tuple(run.step(index, step) for index, step in enumerate(scenario.steps))
+    steps = (*run.before(), *(run.step(index, step) for index, step in enumerate(scenario.steps)))
     return Outcome(steps, tuple(run.packets), doubts=tuple(run.stack.doubts))
 
 
@@ -63,6 +63,11 @@ class _Run:
                 net.add_device(device)
         self.stack = Stack(topology, self.core, self.nets)
 
+    def before(self) -> Iterator[StepOutcome]:
+        """Foreign hooks that were there first, if any were seen."""
+        if BEFORE in self.oracle.foreign.arrays:
+            yield self._adopt(BEFORE)
+
     def step(self, index: int, step: Step) -> StepOutcome:
         match step:
             case Register():
@@ -74,7 +79,7 @@ class _Run:
             case Send():
                 return StepOutcome(index, self._send(step))
             case Nft():
-                return self._nft(index)
+                return self._adopt(index)
 
     def _module_refuses(self, pf: Family, hook: str) -> int:
         """Points that this kernel has not: nfharness.ko answers before core is asked. :returns: a positive errno, or 0"""
@@ -142,7 +147,7 @@ class _Run:
             self.packets.append(answer.outcome(fate))
         return packet.sent_errno
 
-    def _nft(self, index: int) -> StepOutcome:
+    def _adopt(self, index: int) -> StepOutcome:
         """A ruleset brings or takes the foreign hooks that it was seen to; their arrays come out as the model has them."""
         arrays = self.oracle.foreign.arrays.get(index, ())
         adopt(self.core, self.nets, arrays, self.oracle)

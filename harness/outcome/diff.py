@@ -194,7 +194,7 @@ def _diff_call(where: str, predicted: HookCall | None, observed: HookCall | None
                              f"{describe.name(predicted)} gave another verdict")
     elif observed is not None:
         ours = observed.function == OURS
-        surprise = "was called, the model says it is not" if ours else "is a hook that no step of the scenario brought"
+        surprise = "was called, the model says it is not" if ours else "is a foreign hook that came behind the scenario's back"
         yield Difference(where, "not called", str(observed.verdict), f"{describe.name(observed)} {surprise}")
     elif predicted is not None:
         yield Difference(where, str(predicted.verdict), "not called", f"{describe.name(predicted)} was not called")

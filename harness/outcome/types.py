@@ -7,11 +7,14 @@ from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "Slot", "StepOutcome", "Traversal",
+__all__ = ("BEFORE", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "Slot", "StepOutcome", "Traversal",
            "point_key")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
+
+BEFORE = -1
+"""Number of the step before the first one: what an executor found when the topology stood and nothing had been done yet."""
 
 FateKind = Literal["delivered", "dropped", "stolen", "queued", "consumed", "unknown"]
 
@@ -116,9 +119,10 @@ class StepOutcome:
     """What one step of a scenario answered.
 
     register, unregister and dump report the array(s) of their point, after the step; an INET hook has two points. nft reports every
-    array of its namespace that the ruleset changed, the emptied ones as ``()``. send reports none.
+    array of its namespace that the ruleset changed, the emptied ones as ``()``. send reports none. An observation begins with the step
+    ``BEFORE``: every array of every namespace that is not empty (AppArmor and SELinux put hooks into each new namespace).
 
-    :param step: its position, from 0
+    :param step: its position, from 0; ``BEFORE``
     :param errno: positive; 0 for success; for send what ``sendto()`` failed with
     :param slots: arrays by :func:`point_key`, sorted by it
     """

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from harness.model import Foreign, predict, seen
 from harness.netfilter import PRIORITY_MAX, Family, Verdict, VerdictKind
-from harness.outcome import Fate, Outcome, PacketOutcome, Slot, compare, point_key
+from harness.outcome import Fate, Outcome, PacketOutcome, Slot, StepOutcome, compare, point_key
+from harness.outcome.types import BEFORE, OURS
 from harness.scenario import BUILTIN, Dump, Nft, Register, Scenario, Send, Unregister
 from harness.scenario.topology import PAIR
 
@@ -35,6 +36,15 @@ def test_a_foreign_hook_takes_the_place_that_core_gives_it() -> None:
     assert names(outcome, 1) == ["nft_do_chain_inet", "older", "nf_confirm"]
     assert [call.label or call.function for call in outcome.packets[0].traversals[0].calls] == [
         "newer", "nft_do_chain_inet", "older", "last", "nf_confirm"]
+
+
+def test_hooks_that_every_namespace_is_born_with_are_adopted_before_the_first_step() -> None:
+    apparmor = Slot(0, "apparmor_ip_postroute", None, -225)
+    steps = scenario(Register("newer", "host", V4, "INPUT", -225), Send("peer", "host", 1))
+    outcome = predict(steps, foreign=Foreign({BEFORE: ((INPUT, (apparmor,)),)}))
+    assert outcome.steps[0] == StepOutcome(BEFORE, 0, ((INPUT, (apparmor,)),))
+    assert [call.function for call in outcome.packets[0].traversals[0].calls] == [OURS, "apparmor_ip_postroute"]
+    assert predict(steps, foreign=seen(outcome)) == outcome
 
 
 def test_the_order_that_one_ruleset_brings_at_one_priority_is_adopted() -> None:
@@ -89,7 +99,7 @@ def test_a_foreign_hook_that_no_step_brought_is_a_difference() -> None:
     observed = replace(observed, packets=(changed, *observed.packets[1:]))
     (difference,) = compare(predict(steps, foreign=seen(observed)), observed).differences
     assert difference.where == "packet 1/host INPUT/call 2"
-    assert difference.explanation == "intruder [elsewhere] is a hook that no step of the scenario brought"
+    assert difference.explanation == "intruder [elsewhere] is a foreign hook that came behind the scenario's back"
 
 
 def test_what_the_executor_says_of_steps_that_are_no_nft_step_is_not_adopted() -> None:

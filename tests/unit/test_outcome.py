@@ -136,7 +136,7 @@ DIFFERENT: dict[str, tuple[Outcome, list[tuple[str, str]]]] = {
         [("packet 1/router FORWARD/call 3", "e was called, the model says it is not")]),
     "a stranger's hook": (
         forwarded(calls=(HookCall(0, "spy", None, -9, ACCEPT), *(replace(one, index=one.index + 1) for one in FWD.calls))),
-        [("packet 1/router FORWARD/call 0", "spy is a hook that no step of the scenario brought")]),
+        [("packet 1/router FORWARD/call 0", "spy is a foreign hook that came behind the scenario's back")]),
     "index": (
         forwarded(calls=(*FWD.calls[:2], replace(FWD.calls[2], index=7))),
         [("packet 1/router FORWARD/call 2", "d is at another place in the array")]),
