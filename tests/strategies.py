@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import errno
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.scenario import TOPOLOGIES, Dump, End, Link, Nft, Register, Scenario, Send, Step, Topology, Unregister
 from harness.scenario.steps import PacketKind
+
+# How long an example takes says nothing on a machine that also emulates kernels.
+settings.register_profile("nfharness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nfharness")
 
 ERRNOS = sorted({errno.EPERM, errno.ENOENT, errno.EACCES, errno.ENOBUFS, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EAGAIN})
 

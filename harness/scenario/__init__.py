@@ -1,4 +1,16 @@
-"""Scenarios: a topology and steps, as plain data with a strict JSON form."""
+"""Scenarios: a topology and steps, as plain data with a strict JSON form.
+
+    {"name": "guarded", "topology": "router", "steps": [
+        {"do": "nft", "netns": "router", "ruleset": "table ip t { … }"},
+        {"do": "register", "id": "guard", "netns": "router", "pf": "IPV4", "hook": "FORWARD", "priority": -10,
+         "verdict": {"kind": "drop", "errno": "EHOSTUNREACH"}, "cookie": 1},
+        {"do": "send", "from": "client", "to": "server", "cookie": 1},
+        {"do": "unregister", "id": "guard"},
+        {"do": "dump", "netns": "router", "pf": "IPV4", "hook": "FORWARD"}]}
+
+A topology is the name of a built-in one, or its own ``namespaces``, ``links``, ``routes`` and ``forwarding``. What a step may say
+further is in :mod:`harness.scenario.steps`.
+"""
 
 from __future__ import annotations
 
