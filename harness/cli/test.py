@@ -16,7 +16,7 @@ __all__ = ("command",)
 
 
 @click.command("test", context_settings={"ignore_unknown_options": True})
-@click.option("--kernel", "specs", multiple=True, metavar="SPEC", shell_complete=complete_kernel, help="Kernel to run kernel tests on; repeatable.")
+@click.option("--kernel", "specs", multiple=True, metavar="SPEC", shell_complete=complete_kernel, help="Repeatable.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST ARGUMENT]...")
 def command(specs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     """Run the project's own tests with pytest; what follows is pytest's.
@@ -27,7 +27,8 @@ def command(specs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     if not (checkout / "tests").is_dir():
         raise UserError("there are no tests beside this installation", mend="run it in a checkout: python3 -m harness test")
     kernels = [part for spec in specs for part in ("--kernel", spec)]
-    sys.exit(subprocess.run([sys.executable, "-m", "pytest", *kernels, *arguments], cwd=_start(checkout, arguments), check=False).returncode)
+    pytest = [sys.executable, "-m", "pytest", *kernels, *arguments]
+    sys.exit(subprocess.run(pytest, cwd=_start(checkout, arguments), check=False).returncode)
 
 
 def _start(checkout: Path, arguments: tuple[str, ...]) -> Path:

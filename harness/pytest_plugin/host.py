@@ -29,7 +29,8 @@ _SILENCE_DEADLINE_S = 120
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--kernel``."""
     if not os.environ.get(IN_GUEST):
-        parser.addoption("--kernel", action="append", default=[], metavar="SPEC", help=f"kernel to run kernel tests on [{DEFAULT}]; repeatable")
+        what = f"kernel to run kernel tests on [{DEFAULT}]; repeatable"
+        parser.addoption("--kernel", action="append", default=[], metavar="SPEC", help=what)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -174,7 +175,7 @@ class _GuestRun:
 
 def _key(item: pytest.Item) -> tuple[str, Path] | None:
     if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "nfharness_kernel" in item.callspec.params:
-        return item.callspec.params["nfharness_kernel"], item.path
+        return str(item.callspec.params["nfharness_kernel"]), item.path
     return None
 
 

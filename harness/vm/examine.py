@@ -68,8 +68,8 @@ def _acceleration() -> Finding:
 def _memory() -> Finding:
     with open("/proc/meminfo") as file:  # noqa: PTH123
         available = next(int(line.split()[1]) >> 10 for line in file if line.startswith("MemAvailable:"))
-    state: Literal["ok", "missing"] = "ok" if available > _GUEST_MIB else "missing"
-    return Finding("memory", f"a guest has {_GUEST_MIB} MiB, of which it shares what its template holds", state, f"{available} MiB available", "end something")
+    why = f"a guest has {_GUEST_MIB} MiB, of which it shares what its template holds"
+    return Finding("memory", why, "ok" if available > _GUEST_MIB else "missing", f"{available} MiB available", "end something")
 
 
 def _disk() -> Finding:
@@ -80,16 +80,16 @@ def _disk() -> Finding:
     writable = os.access(place, os.W_OK)
     enough = free >= _NEEDED_GIB or userland_path().is_dir()
     found = f"{free:.1f} GiB free under {cache_dir()}" + ("" if writable else ", which cannot be written")
-    mend = "make room, or point NFHARNESS_CACHE at another disk"
-    return Finding("disk", f"userland, kernels and templates take about {_NEEDED_GIB} GiB", "ok" if enough and writable else "missing", found, mend)
+    why, mend = f"userland, kernels and templates take about {_NEEDED_GIB} GiB", "make room, or point NFHARNESS_CACHE at another disk"
+    return Finding("disk", why, "ok" if enough and writable else "missing", found, mend)
 
 
 def _kernels() -> Finding:
-    known = catalogue_at_hand()
+    known, why = catalogue_at_hand(), "says what can be had"
     if not known:
-        main, _ = archive.mirror()
-        return Finding("list of kernels", "says what can be had", "slow", f"not fetched yet; will come from {main}", "nfharness kernels")
-    return Finding("list of kernels", "says what can be had", "ok", f"{len(known)} builds" + ("" if archive.is_fresh() else ", older than a day"))
+        return Finding("list of kernels", why, "slow", f"not fetched yet; will come from {archive.mirror()[0]}", "nfharness kernels")
+    age = "" if archive.is_fresh() else ", older than a day"
+    return Finding("list of kernels", why, "ok", f"{len(known)} builds{age}")
 
 
 def _userland() -> Finding:

@@ -23,8 +23,9 @@ from harness.vm.userland import userland_path
 
 __all__ = ("Template", "template", "template_path")
 
-#: The code whose objects a template's memory holds: another version of it needs another template.
-_RESIDENT = ("guest/prepare.py", "trace/*.c", "trace/layout.py", "trace/probes.py", "trace/tracer.py")
+#: The code whose objects a template's memory holds (another version of it needs another template), less what is only on top of it.
+_RESIDENT = ("guest/prepare.py", "guest/profile.py", "trace/*")
+_NOT_RESIDENT = {"walk.py", "summary.py", "render.py", "tree.py"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def _machine(layer: Layer, userland: Path, acceleration: Accelerator) -> Machine
 
 def _path(layer: Layer, userland: Path, acceleration: Accelerator) -> Path:
     """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included."""
-    resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern)]
+    resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern) if path.is_file()]
+    resident = [path for path in resident if path.name not in _NOT_RESIDENT]
     parts = (_machine(layer, userland, acceleration).arguments(), qemu_identity(), module_key(), files_hash(resident))
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     return cache_dir() / "templates" / f"{layer.kernel.release}_{digest}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
@@ -18,7 +17,7 @@ def test_root_is_an_overlay_whose_lower_layers_cannot_be_written() -> None:
 
 
 def test_there_is_no_network_device_but_loopback() -> None:
-    assert os.listdir("/sys/class/net") == ["lo"]
+    assert [device.name for device in Path("/sys/class/net").iterdir()] == ["lo"]
 
 
 @pytest.mark.parametrize("name", ["scapy", "pyroute2", "bcc", "capstone"])

@@ -1,0 +1,217 @@
+"""The kernel as an executor: a scenario in, the outcome that a real kernel gives out."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from harness.errors import UserError
+from harness.guest import traffic
+from harness.guest.arrays import Arrays, arrays_of, changed, points_of
+from harness.guest.module import Hook, HookModule, HookRefused
+from harness.guest.prepare import tracer
+from harness.guest.settle import settled
+from harness.guest.topology import Network, built
+from harness.netfilter import hook_number
+from harness.outcome import codec
+from harness.outcome.types import BEFORE, Fate, Outcome, PacketOutcome, StepOutcome
+from harness.scenario.codec import loads
+from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Unregister, destination
+from harness.trace.capture import Capture
+from harness.trace.walk import compare_calls
+
+__all__ = ("execute", "main")
+
+_SETTLE_SECONDS = 3.0
+_NFT_SECONDS = 60
+
+
+def main() -> None:
+    """A scenario's JSON from standard input; its outcome's JSON to standard output."""
+    outcome = execute(loads(sys.stdin.read()))
+    print(json.dumps(codec.to_json(outcome)))
+
+
+def execute(scenario: Scenario) -> Outcome:
+    """Run a scenario in namespaces of its own, traced. Nothing of it is left.
+
+    :raises GuestError: the topology does not come up, the module or the tracer does not work
+    :raises UserError: nft does not take a ruleset
+    """
+    with ExitStack() as stack:
+        network = stack.enter_context(built(scenario.topology))
+        sinks = stack.enter_context(traffic.Sinks())
+        modules = {name: stack.enter_context(HookModule(namespace)) for name, namespace in network.namespaces.items()}
+        run = _Run(scenario, network, modules, sinks)
+        run.open_sinks()
+        before = StepOutcome(BEFORE, 0, run.not_empty())
+        with Capture(tracer()) as capture:
+            run.capture = capture
+            steps = (before, *(run.step(index, step) for index, step in enumerate(scenario.steps)))
+            run.count_calls()
+        return run.outcome(steps)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A scenario under way.
+
+    :param ids: the module's number for each hook that is registered or was
+    :param calls: the module's own count of each hook's calls
+    """
+
+    scenario: Scenario
+    network: Network
+    modules: dict[str, HookModule]
+    sinks: traffic.Sinks
+    capture: Capture = field(init=False)
+    ids: dict[str, int] = field(default_factory=dict)
+    registers: dict[str, Register] = field(default_factory=dict)
+    calls: dict[int, int] = field(default_factory=dict)
+    sent: dict[int, int] = field(default_factory=dict)
+
+    def open_sinks(self) -> None:
+        """Where packets are meant to end: without them the kernel answers with errors of its own."""
+        for step in self.scenario.steps:
+            if isinstance(step, Send):
+                netns, address = destination(self.scenario.topology, step)
+                family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+                if step.kind == "udp":
+                    self.sinks.add_udp(self.network.namespaces[netns], family, step.port)
+                else:
+                    self.sinks.add_echo(self.network.namespaces[netns], family)
+
+    def not_empty(self) -> Arrays:
+        """The arrays of every namespace that have hooks in them before the first step."""
+        found = (array for name, module in self.modules.items() for array in arrays_of(module, self.network, name, None, {}))
+        return tuple(sorted(array for array in found if array[1]))
+
+    def step(self, index: int, step: object) -> StepOutcome:
+        match step:
+            case Register():
+                return StepOutcome(index, self._register(step), self._arrays(step))
+            case Unregister():
+                return StepOutcome(index, self._unregister(step), self._arrays(self.registers[step.id]))
+            case Dump():
+                return self._dump(index, step)
+            case Send():
+                return StepOutcome(index, self._send(step))
+            case Nft():
+                return StepOutcome(index, 0, self._nft(step))
+        raise TypeError(step)
+
+    def _ifindex(self, netns: str, device: str | None) -> int:
+        return self.network.ifindexes[netns, device] if device else 0
+
+    def _register(self, step: Register) -> int:
+        number = self.ids[step.id] = len(self.ids) + 1
+        self.registers[step.id] = step
+        ifindex = self._ifindex(step.netns, step.device)
+        hook = Hook(number, step.pf, hook_number(step.pf, step.hook), step.priority, step.verdict, ifindex, step.cookie)
+        try:
+            self.modules[step.netns].add_hook(hook)
+        except HookRefused as refusal:
+            return refusal.errno or 0
+        return 0
+
+    def _unregister(self, step: Unregister) -> int:
+        module, number = self.modules[self.registers[step.id].netns], self.ids[step.id]
+        try:
+            self.calls[number] = module.hook(number).calls
+            module.del_hook(number)
+        except HookRefused as refusal:
+            return refusal.errno or 0
+        return 0
+
+    def _labels(self) -> dict[int, str]:
+        return {number: label for label, number in self.ids.items()}
+
+    def _arrays(self, step: Register | Dump) -> Arrays:
+        """The arrays of the step's point(s); none for a point that the kernel has not."""
+        points = points_of(step.pf, hook_number(step.pf, step.hook), step.device)
+        try:
+            return arrays_of(self.modules[step.netns], self.network, step.netns, points, self._labels())
+        except HookRefused:
+            return ()
+
+    def _dump(self, index: int, step: Dump) -> StepOutcome:
+        ifindex = self._ifindex(step.netns, step.device)
+        try:
+            self.modules[step.netns].slots(step.pf, hook_number(step.pf, step.hook), ifindex)
+        except HookRefused as refusal:
+            return StepOutcome(index, refusal.errno or 0)
+        return StepOutcome(index, 0, self._arrays(step))
+
+    def _nft(self, step: Nft) -> Arrays:
+        before = arrays_of(self.modules[step.netns], self.network, step.netns, None, self._labels())
+        with self.network.namespaces[step.netns].inside():
+            command = ["nft", "-f", "-"]
+            loaded = subprocess.run(command, input=step.ruleset, capture_output=True, text=True, timeout=_NFT_SECONDS, check=False)
+        if loaded.returncode:
+            said = loaded.stderr.strip().splitlines() or [f"exit status {loaded.returncode}"]
+            raise UserError(f"nft does not take the ruleset for {step.netns}: {said[0]}", mend="correct the nft step's ruleset")
+        return changed(before, arrays_of(self.modules[step.netns], self.network, step.netns, None, self._labels()))
+
+    def _send(self, step: Send) -> int:
+        netns, to = self.network.namespaces[step.source], destination(self.scenario.topology, step)[1]
+        data = traffic.payload(step.size, step.cookie)
+        if step.kind == "udp":
+            errno = traffic.send_udp(netns, str(to), step.port, data, source_port=step.source_port, ttl=step.ttl)
+        else:
+            errno = traffic.send_echo(netns, str(to), data, ttl=step.ttl)
+        self.sent[step.cookie] = errno
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while not settled(self.capture, step.cookie, self._arrived(step.cookie) or errno != 0) and time.monotonic() < deadline:
+            continue
+        return errno
+
+    def _arrived(self, cookie: int) -> bool:
+        return any(arrival.cookie == cookie for arrival in self.sinks.wait((), 0))
+
+    def count_calls(self) -> None:
+        """Ask the module how often each of its hooks was called."""
+        for module in self.modules.values():
+            for state in module.hooks():
+                self.calls[state.hook.id] = state.calls
+
+    def outcome(self, steps: tuple[StepOutcome, ...]) -> Outcome:
+        """Put together what the tracer, the module, the sinks and sendto() saw."""
+        names = {namespace.inum: name for name, namespace in self.network.namespaces.items()}
+        seen = self.capture.walk(netns=names, labels=self._labels())
+        counted = compare_calls(self.capture.events(), self.calls)
+        delivered = {(arrival.netns, arrival.cookie) for arrival in self.sinks.wait((), 0)}
+        packets = self._judged(seen.packets, delivered)
+        doubts = (*self.capture.doubts, *seen.doubts, *counted)
+        return Outcome(steps, packets, self.capture.lost_events, doubts)
+
+    def _judged(self, packets: tuple[PacketOutcome, ...], delivered: set[tuple[str, int]]) -> tuple[PacketOutcome, ...]:
+        """Add what only the ends know: delivery, and what ``sendto()`` returned."""
+        judged: list[PacketOutcome] = []
+        met: set[int] = set()
+        wanted = {step.cookie: destination(self.scenario.topology, step)[0] for step in self.scenario.steps if isinstance(step, Send)}
+        for packet in packets:
+            first = packet.cookie in wanted and packet.cookie not in met
+            if first and packet.cookie is not None:
+                met.add(packet.cookie)
+                arrived = (self.network.namespaces[wanted[packet.cookie]].name, packet.cookie) in delivered
+                fate = Fate("delivered", reason=packet.fate.reason) if arrived else packet.fate
+                judged.append(replace(packet, fate=fate, sent_errno=self.sent.get(packet.cookie, 0)))
+            elif packet.cookie in wanted and packet.fate.kind == "consumed" and packet.fate.reason is None:
+                # An answer that the stack of the first sender took: it was freed without a reason to drop it.
+                judged.append(replace(packet, fate=Fate("delivered")))
+            else:
+                judged.append(packet)
+        for cookie, netns in wanted.items():
+            if cookie not in met and (self.network.namespaces[netns].name, cookie) in delivered:
+                judged.append(self._unhooked(cookie))
+        return tuple(judged)
+
+    def _unhooked(self, cookie: int) -> PacketOutcome:
+        """A packet that arrived and crossed no hook point that has a hook: the tracer has nothing to say of it."""
+        return PacketOutcome(f"packet {cookie}", cookie, Fate("delivered"), (), self.sent.get(cookie, 0))
+
