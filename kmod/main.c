@@ -34,7 +34,10 @@ static void __net_exit nfh_net_pre_exit(struct net *net)
 
 static void __net_exit nfh_net_exit(struct net *net)
 {
-	WARN_ON_ONCE(!list_empty(&nfh_net(net)->hooks));
+	struct nfh_net *nn = nfh_net(net);
+
+	WARN_ON_ONCE(!list_empty(&nn->hooks));
+	mutex_destroy(&nn->lock);
 }
 
 static struct pernet_operations nfh_net_ops = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
+import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestError
@@ -15,9 +17,34 @@ from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute
 from harness.guest.netns import Namespace
 from harness.netfilter import Family, Verdict, VerdictKind
 
-__all__ = ("Attribute", "Command", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot")
+__all__ = ("KERNEL_OBJECT", "Attribute", "Command", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "is_loaded", "load",
+           "unload")
 
-_VERSION = 1
+#: Where a guest finds the module built for its kernel.
+KERNEL_OBJECT = Path("/run/nfharness/nfharness.ko")
+
+_NAME, _VERSION = "nfharness", 1
+
+
+def is_loaded() -> bool:
+    """Whether the running kernel has the module."""
+    return Path("/sys/module", _NAME).is_dir()
+
+
+def load(kernel_object: Path = KERNEL_OBJECT) -> None:
+    """Load the module. :raises GuestError: there is none, or the kernel does not take it"""
+    _run("insmod", str(kernel_object))
+
+
+def unload() -> None:
+    """Unload the module; all of its hooks go. :raises GuestError: the kernel keeps it"""
+    _run("rmmod", _NAME)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise GuestError(f"{' '.join(command)}: {done.stderr.strip()}", mend="the kernel's log says why: dmesg")
 
 
 class Command(IntEnum):
@@ -137,11 +164,11 @@ class HookModule:
     def __init__(self, netns: Namespace | None = None) -> None:
         with netns.inside() if netns else contextlib.nullcontext():
             try:
-                self._netlink = GenericNetlink("nfharness", _VERSION)
+                self._netlink = GenericNetlink(_NAME, _VERSION)
             except NetlinkRefused as refusal:
                 if refusal.errno != errno.ENOENT:
                     raise
-                raise GuestError("nfharness.ko is not loaded", mend="modprobe nfharness") from refusal
+                raise GuestError("nfharness.ko is not loaded", mend=f"insmod {KERNEL_OBJECT}") from refusal
 
     def __enter__(self) -> HookModule:
         return self

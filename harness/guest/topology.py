@@ -56,7 +56,7 @@ class Network:
 
 def mac_address(link: int, end: int) -> str:
     """Of the *end* (0 or 1) of the *link*-th veth pair; locally administered."""
-    return f"02:00:00:00:{link:02x}:{end + 1:02x}"
+    return f"02:00:00:{link >> 8:02x}:{link & 0xFF:02x}:{end + 1:02x}"
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ from harness.scenario.topology import PAIR
 
 
 def test_no_two_ends_share_a_mac_address_and_all_are_local_unicast() -> None:
-    addresses = [mac_address(link, end) for link in range(20) for end in range(2)]
+    addresses = [mac_address(link, end) for link in range(300) for end in range(2)]
     assert len(set(addresses)) == len(addresses)
+    assert {len(address) for address in addresses} == {17}
     assert all(int(address[:2], 16) & 0b11 == 0b10 for address in addresses)
 
 
