@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 __all__ = ("Call", "End", "Entry", "Event", "Exit", "How", "decode")
@@ -91,6 +92,7 @@ _END = struct.Struct("<BBHIQQQ")
 _HAS_ID, _HAS_PRIORITY, _LINEAR = 1, 2, 4
 
 
+@lru_cache
 def _text(raw: bytes) -> str:
     return raw.partition(b"\0")[0].decode(errors="replace")
 

@@ -7,6 +7,7 @@ missed. Several places can share one event of tracefs, which makes arming quick,
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from harness.errors import GuestError
 
 __all__ = ("KprobeEvents", "Profile")
 
+_PREFIX = "nfharness_"
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 
 
@@ -26,14 +28,13 @@ class Profile(NamedTuple):
 
 
 class KprobeEvents:
-    """A group of kprobe events; defined they cost nothing, a perf event on one of them arms its probes.
+    """This process's group of kprobe events; defined they cost nothing, a perf event on one of them arms its probes.
 
-    :param group: unique on this kernel
     :raises GuestError: the kernel has no kprobe events or refuses one
     """
 
-    def __init__(self, group: str) -> None:
-        self.group = group
+    def __init__(self) -> None:
+        self.group = f"{_PREFIX}{os.getpid()}"
         self._root = next((root for root in TRACEFS if (root / "kprobe_events").exists()), None)
         self._names: list[str] = []
         if self._root is None:
@@ -42,6 +43,7 @@ class KprobeEvents:
 
     def define(self, events: Mapping[str, Iterable[tuple[str, int]]]) -> None:
         """Define events. :param events: name → the places that trigger it, as (symbol, offset)"""
+        self._remove_orphans()
         for name, places in events.items():
             self._names.append(name)
             # By symbol, not by address: trace_kprobe_has_same_kprobe() takes all places without a symbol for the same one.
@@ -52,6 +54,12 @@ class KprobeEvents:
         """Forget the events. None may be in use."""
         while self._names:
             self._write(f"-:{self.group}/{self._names.pop()}")
+
+    def _remove_orphans(self) -> None:
+        """Forget what processes defined that died without :meth:`remove`."""
+        defined = re.findall(rf"^p\S*:({_PREFIX}(\d+)/\S+)", self._path("kprobe_events").read_text(), re.MULTILINE)
+        for event in {event for event, pid in defined if not Path("/proc", pid).exists() or int(pid) == os.getpid()}:
+            self._write(f"-:{event}")
 
     def profile(self) -> dict[str, Profile]:
         """Event → its counts, summed over its places."""

@@ -94,7 +94,7 @@ static __always_inline u64 number(void)
 	return value ? ++*value << 12 | bpf_get_smp_processor_id() : 0;
 }
 
-#define READ(to, address) bpf_probe_read_kernel(&(to), sizeof(to), (void *)(address))
+#define FETCH(to, address) bpf_probe_read_kernel(&(to), sizeof(to), (void *)(address))
 
 static __always_inline void packet(struct entry_event *event, u64 skb)
 {
@@ -102,12 +102,12 @@ static __always_inline void packet(struct entry_event *event, u64 skb)
 	u32 data_len = 0, skip;
 	u16 network = 0;
 
-	READ(head, skb + SKB_HEAD);
-	READ(data, skb + SKB_DATA);
-	READ(data_len, skb + SKB_DATA_LEN);
-	READ(event->len, skb + SKB_LEN);
-	READ(network, skb + SKB_NETWORK_HEADER);
-	READ(event->protocol, skb + SKB_PROTOCOL);
+	FETCH(head, skb + SKB_HEAD);
+	FETCH(data, skb + SKB_DATA);
+	FETCH(data_len, skb + SKB_DATA_LEN);
+	FETCH(event->len, skb + SKB_LEN);
+	FETCH(network, skb + SKB_NETWORK_HEADER);
+	FETCH(event->protocol, skb + SKB_PROTOCOL);
 	/* The network header lies behind data on ingress and egress, where data is the link layer's. */
 	skip = head + network - data;
 	event->network = network != 0xffff && skip < 256 ? skip : 0;
@@ -123,17 +123,17 @@ static __always_inline void circumstances(struct entry_event *event, u64 state)
 {
 	u64 in = 0, out = 0, net = 0;
 
-	READ(event->pf, state + STATE_PF);
-	READ(event->hook, state + STATE_HOOK);
-	READ(in, state + STATE_IN);
-	READ(out, state + STATE_OUT);
-	READ(net, state + STATE_NET);
-	READ(event->netns, net + NET_INUM);
+	FETCH(event->pf, state + STATE_PF);
+	FETCH(event->hook, state + STATE_HOOK);
+	FETCH(in, state + STATE_IN);
+	FETCH(out, state + STATE_OUT);
+	FETCH(net, state + STATE_NET);
+	FETCH(event->netns, net + NET_INUM);
 	event->in[0] = event->out[0] = 0;
 	if (in)
-		READ(event->in, in + DEV_NAME);
+		FETCH(event->in, in + DEV_NAME);
 	if (out)
-		READ(event->out, out + DEV_NAME);
+		FETCH(event->out, out + DEV_NAME);
 }
 
 /* int nf_hook_slow(struct sk_buff *skb, struct nf_hook_state *state, const struct nf_hook_entries *e, unsigned int s) */
@@ -153,7 +153,7 @@ int probe_entry(struct pt_regs *ctx)
 	if (setting(PHASE) == OFF)
 		return 0;
 	frame.traversal = number();
-	READ(slots, frame.entries + ENTRIES_NUM);
+	FETCH(slots, frame.entries + ENTRIES_NUM);
 	frame.slots = slots;
 	if (frames.lookup(&key))
 		count(N_STALE);
@@ -222,17 +222,17 @@ int probe_call(struct pt_regs *ctx)
 	event->traversal = frame->traversal;
 	event->ns = now - frame->since > 0xffffffff ? 0xffffffff : now - frame->since;
 	slot = frame->entries + ENTRIES_HOOKS;
-	READ(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
-	READ(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
+	FETCH(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
+	FETCH(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
 	event->function = hook.function;
 	event->priv = hook.priv;
 	event->id = 0;
 	event->priority = 0;
-	if (hook.function == setting(OWN_HOOK) && !READ(event->id, hook.priv))
+	if (hook.function == setting(OWN_HOOK) && !FETCH(event->id, hook.priv))
 		event->flags |= HAS_ID;
 	/* nf_hook_entries_get_hook_ops(): the pointers to the ops follow the slots. */
-	READ(ops, slot + frame->slots * ENTRY_SIZE + frame->index * sizeof(ops));
-	if (!READ(event->priority, ops + OPS_PRIORITY))
+	FETCH(ops, slot + frame->slots * ENTRY_SIZE + frame->index * sizeof(ops));
+	if (!FETCH(event->priority, ops + OPS_PRIORITY))
 		event->flags |= HAS_PRIORITY;
 	events.ringbuf_submit(event, 0);
 out:

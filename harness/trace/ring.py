@@ -30,8 +30,7 @@ class Ring:
         self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         # The data follows twice, so that a record never wraps.
         self._producer = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
-        self._poll = select.epoll()
-        self._poll.register(fd, select.EPOLLIN)
+        self._fd = fd
 
     def read(self) -> list[bytes]:
         """Take every complete record out of the buffer."""
@@ -52,14 +51,11 @@ class Ring:
 
     def wait(self, seconds: float) -> bool:
         """Wait until there is something to read. :returns: whether there is"""
-        return bool(self._poll.poll(seconds))
-
-    def discard(self) -> None:
-        """Forget what is in the buffer."""
-        self.read()
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def close(self) -> None:
         """Undo the mappings."""
-        self._poll.close()
         self._producer.close()
         self._consumer.close()

@@ -57,6 +57,7 @@ class Symbols:
         self._cut = cut
         self._in_modules = sorted(_parse(line) for line in text[cut:].split(b"\n") if line)
         self._known: dict[int, Symbol | None] = {}
+        self._settled: set[int] = set()
 
     def refresh(self) -> bool:
         """Read the symbols anew if a module was loaded or unloaded since. :returns: whether they were"""
@@ -116,8 +117,10 @@ class Symbols:
         """The function that covers ``address``, its module perhaps loaded since the symbols were read."""
         symbol = self.at(address)
         # A hook's address is that of its function: anything else says that the symbols are old, or that it is a place in one.
-        if (symbol is None or symbol.address != address) and self.refresh():
-            symbol = self.at(address)
+        if (symbol is None or symbol.address != address) and address not in self._settled:
+            if self.refresh():
+                symbol = self.at(address)
+            self._settled.add(address)
         return symbol
 
     def _search(self, address: int) -> Symbol | None:

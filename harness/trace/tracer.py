@@ -100,7 +100,7 @@ class Tracer:
         except Exception as error:
             raise GuestError(f"the BPF program does not load: {error}", mend="needs root, CONFIG_BPF_SYSCALL=y, "
                              "CONFIG_BPF_EVENTS=y and the kernel's headers in /lib/modules/$(uname -r)/build") from error
-        self.kprobes = KprobeEvents(f"nfharness_{os.getpid()}")
+        self.kprobes = KprobeEvents()
         self.kprobes.define({
             "entry": ((_LOOP, placement.entry),),
             "call": ((_LOOP, placement.after_call),),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import Fate, HookCall, PacketOutcome, Traversal
 from harness.trace.events import Call, End, Entry, Event, Exit, How
-from harness.trace.summary import cookie_of, headers
+from harness.trace.summary import cookie_of, kind_of, summary
 from harness.trace.symbols import Symbol
 
 __all__ = ("Walk", "calls_by_hook", "compare_calls", "walk")
@@ -88,7 +89,10 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
 
 def _key(entry: Entry) -> tuple[int, tuple[int, int | None]] | None:
     cookie = cookie_of(entry.tail)
-    return None if cookie is None else (cookie, headers(entry.protocol, entry.head, entry.length).kind)
+    return None if cookie is None else (cookie, kind_of(entry.protocol, entry.head))
+
+
+_decode = lru_cache(Verdict.decode)
 
 
 class _Teller:
@@ -103,7 +107,7 @@ class _Teller:
         first, last = packet.runs[0].entry, packet.runs[-1]
         cookies = (cookie_of(run.entry.tail) for run in packet.runs)
         return PacketOutcome(
-            packet=headers(first.protocol, first.head, first.length).text,
+            packet=summary(first.protocol, first.head, first.length),
             cookie=next((cookie for cookie in cookies if cookie is not None), None),
             fate=self._fate(last, packet.ends.get(last.entry.skb)),
             traversals=tuple(traversal for run in packet.runs if (traversal := self._traversal(run))),
@@ -124,7 +128,7 @@ class _Teller:
         symbol = self._function(call.function)
         name = symbol.name if symbol else f"{call.function:#x}"
         try:
-            verdict = Verdict.decode(call.verdict)
+            verdict = _decode(call.verdict)
         except ValueError:
             self.doubts.append(f"{name} returned {call.verdict:#x}, which is no verdict")
             return None

@@ -1,0 +1,116 @@
+"""Where the probes go, on ``nf_hook_slow`` as Debian's kernels have it in memory (gcc 10, 12 and 14)."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import GuestError
+from harness.trace.probes import Placement, after_prologue, place
+
+#: Kernel → code with mitigations off.
+CODE = {
+    "5.10": bytes.fromhex(
+        "66666666900fb70239c10f839100000041564989f641554989fd4154554889d55389cb89d84c89f24c89ee48c1e0044801e8488b7810488b"
+        "4008ffd06666904189c40fb6d03c01742c83fa03741331c085d274335b5d415c415d415ec3cccccccc89c189da4c89f64c89efe8701e0000"
+        "83f80175df0fb7450083c30139d877a3b801000000ebcd41c1fc104c89efe87db5f5ff4489e0f7d875bab8ffffffffebb3b801000000c3cc"
+        "cccccc0f1f440000"
+    ),
+    "6.1": bytes.fromhex(
+        "0f1f4400000fb70239c10f83c900000041564989d641554189cd41544989f4554889fd534489e84c89e24889ee48c1e0044c01f0488b7810"
+        "488b4008ffd00f1f0089c30fb6c083f802747a772385c07446410fb7064183c5014139c572c6b8010000005b5d415c415d415ec3cccccccc"
+        "83f803753f89d94489ea4c89e64889efe86b20000083f80174c75b5d415c415d415ec3ccccccccbe070000004889efe8ec69f5ff89d8c1f8"
+        "10f7d875b6b8ffffffffebaf0f0b31c05b5d415c415d415ec3cccccccc89d85b5dc1f810415c415df7d8415ec3ccccccccb801000000c3cc"
+        "cccccc66662e0f1f8400000000006690"
+    ),
+    "6.12": bytes.fromhex(
+        "f30f1efa0f1f4400000fb70239c10f83cd00000041564989d641554189cd41544989f4554889fd534489e84c89e24889ee48c1e0044c01f0"
+        "488b7810488b4008ffd00f1f0089c30fb6c083f8027466773d85c07414410fb7064183c5014139c572c6b801000000eb1831ffc1fb10ba0b"
+        "0000004889eee89539f3ff89d8f7d874595b5d415c415d415ec3cccccccc83f803753689d94489ea4c89e64889efe8ad20000083f80174ad"
+        "5b5d415c415d415ec3cccccccc89d85b5dc1f810415c415df7d8415ec3cccccccc0f0b31c05b5d415c415d415ec3ccccccccb8ffffffffeb"
+        "a0b801000000c3cccccccc0f1f440000"
+    ),
+    "7.3": bytes.fromhex(
+        "f30f1efa0f1f4400000fb70239c10f83cd00000041564989d641554189cd41544989f4554889fd534489e84c89e24889ee48c1e0044c01f0"
+        "488b7810488b40082e2e2effd089c30fb6c083f8027466773d85c07414410fb7064183c5014139c572c6b801000000eb1831ffc1fb10ba0c"
+        "0000004889eee8c595f1ff89d8f7d874595b5d415c415d415ec3cccccccc83f803753689d94489ea4c89e64889efe86d27000083f80174ad"
+        "5b5d415c415d415ec3cccccccc89d85b5dc1f810415c415df7d8415ec3cccccccc0f0b31c05b5d415c415d415ec3ccccccccb8ffffffffeb"
+        "a0b801000000c3cccccccc0f1f440000"
+    ),
+}
+#: Kernel → the call instruction with mitigations off and on. Both have the same length and are followed by nothing, or by nops.
+CALLS = {
+    "5.10": ("ffd0666690", "e871e54900"),
+    "6.1": ("ffd00f1f00", "e81f785c00"),
+    "6.12": ("ffd00f1f00", "e86bb52100"),
+    "7.3": ("2e2e2effd0", "e81b6f2000"),
+}
+#: Kernel → places: entry, behind the call (off), behind the call (on), exits.
+PLACES = {
+    "5.10": (5, 0x3C, 0x3F, (92, 166)),
+    "6.1": (5, 0x3E, 0x41, (107, 146, 192, 212, 222)),
+    "6.12": (9, 0x42, 0x45, (137, 176, 196, 213, 230)),
+    "7.3": (9, 0x45, 0x45, (137, 176, 196, 213, 230)),
+}
+ADDRESS = 0xFFFFFFFF89B5F620
+PUSHED = 5 * 8
+
+
+def nowhere(_address: int) -> set[str]:
+    return set()
+
+
+def thunk(address: int) -> set[str]:
+    """Every call out of the function that is not to a neighbour goes to the retpoline, as kallsyms would have it."""
+    return {"__pi___x86_indirect_thunk_rax"} if address - ADDRESS > 0x100000 else {"nf_queue"}
+
+
+@pytest.mark.parametrize("kernel", CODE)
+def test_with_mitigations_off_the_call_is_the_indirect_one(kernel: str) -> None:
+    entry, behind, _, exits = PLACES[kernel]
+    assert place(CODE[kernel], ADDRESS, nowhere) == Placement(entry, behind, PUSHED, exits)
+
+
+@pytest.mark.parametrize("kernel", CODE)
+def test_with_mitigations_on_the_call_is_the_one_through_the_thunk(kernel: str) -> None:
+    off, on = (bytes.fromhex(call) for call in CALLS[kernel])
+    assert CODE[kernel].count(off) == 1
+    entry, _, behind, exits = PLACES[kernel]
+    assert place(CODE[kernel].replace(off, on), ADDRESS, thunk) == Placement(entry, behind, PUSHED, exits)
+
+
+def test_a_jump_to_the_return_thunk_is_an_exit() -> None:
+    # call rax; jmp +0x1000
+    code = bytes.fromhex("ffd0 e9fb0f0000".replace(" ", ""))
+    placement = place(code, ADDRESS, lambda address: {"srso_return_thunk"} if address == ADDRESS + 2 + 0x1000 else set())
+    assert placement.exits == (2,)
+
+
+def test_stack_that_the_prologue_reserves_counts() -> None:
+    # push rbp; sub rsp, 0x20; call rax; add rsp, 0x20; pop rbp; ret
+    assert place(bytes.fromhex("554883ec20ffd04883c4205dc3"), ADDRESS, nowhere).depth == 8 + 0x20
+
+
+@pytest.mark.parametrize(("code", "complaint"), [
+    ("ffd0ffd0c3", "2 indirect calls"),
+    ("90c3", "0 indirect calls"),
+    ("ffd090", "0 returns"),
+    ("ffd0e9fb0f0000", "ends in a jump"),
+], ids=["two calls", "no call", "no return", "tail call"])
+def test_any_other_shape_is_refused(code: str, complaint: str) -> None:
+    with pytest.raises(GuestError, match=complaint):
+        place(bytes.fromhex(code), ADDRESS, nowhere)
+
+
+def test_bytes_that_are_no_instructions_are_refused() -> None:
+    with pytest.raises(GuestError, match="in 3 of 35 bytes"):
+        place(bytes.fromhex("ffd0c3") + b"\x06" * 32, ADDRESS, nowhere)
+
+
+@pytest.mark.parametrize(("code", "offset"), [
+    ("f30f1efa0f1f44000053c3", 9),
+    ("666666669053c3", 5),
+    ("f30f1efae81122334453c3", 9),
+    ("53c3", 0),
+], ids=["endbr64 and nop", "nop", "traced by somebody else", "no fentry"])
+def test_the_entry_probe_is_behind_the_fentry_site(code: str, offset: int) -> None:
+    assert after_prologue(bytes.fromhex(code)) == offset

@@ -1,0 +1,89 @@
+"""Reading a BPF ring buffer from its mapping; here a file of the same layout stands for the map."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from harness.trace.ring import Ring
+
+SIZE = mmap.PAGESIZE
+BUSY, DISCARD = 1 << 31, 1 << 30
+
+
+class Kernel:
+    """The producer's side."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd, self.produced = fd, 0
+
+    def produce(self, payload: bytes, flags: int = 0) -> None:
+        record = struct.pack("<II", len(payload) | flags, 0) + payload
+        record += bytes(-len(record) % 8)
+        at = self.produced % SIZE
+        for copy in (at, at + SIZE, at - SIZE):
+            for index, byte in enumerate(record):
+                if 0 <= copy + index < 2 * SIZE:
+                    os.pwrite(self.fd, bytes([byte]), 2 * mmap.PAGESIZE + copy + index)
+        self.produced += len(record)
+        os.pwrite(self.fd, struct.pack("<Q", self.produced), mmap.PAGESIZE)
+
+    @property
+    def consumed(self) -> int:
+        return int(struct.unpack("<Q", os.pread(self.fd, 8, 0))[0])
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    fd = os.memfd_create("ring")
+    os.truncate(fd, 2 * mmap.PAGESIZE + 2 * SIZE)
+    yield Kernel(fd)
+    os.close(fd)
+
+
+def test_records_come_in_order_and_once(kernel: Kernel) -> None:
+    ring = Ring(kernel.fd, SIZE)
+    kernel.produce(b"first")
+    kernel.produce(b"second one")
+    assert ring.read() == [b"first", b"second one"]
+    assert ring.read() == []
+    assert kernel.consumed == kernel.produced
+
+
+def test_a_record_that_is_still_being_written_holds_up_those_behind_it(kernel: Kernel) -> None:
+    ring = Ring(kernel.fd, SIZE)
+    kernel.produce(b"done")
+    kernel.produce(b"busy", BUSY)
+    kernel.produce(b"behind")
+    assert ring.read() == [b"done"]
+    assert kernel.consumed < kernel.produced
+
+
+def test_a_discarded_record_is_passed_over(kernel: Kernel) -> None:
+    ring = Ring(kernel.fd, SIZE)
+    kernel.produce(b"thrown away", DISCARD)
+    kernel.produce(b"kept")
+    assert ring.read() == [b"kept"]
+
+
+def test_a_record_across_the_end_is_whole(kernel: Kernel) -> None:
+    ring = Ring(kernel.fd, SIZE)
+    payloads = [bytes([number]) * 1000 for number in range(10)]
+    taken = []
+    for payload in payloads:
+        kernel.produce(payload)
+        taken += ring.read()
+    assert taken == payloads
+
+
+def test_a_new_reader_goes_on_where_the_last_one_stopped(kernel: Kernel) -> None:
+    first = Ring(kernel.fd, SIZE)
+    kernel.produce(b"old")
+    assert first.read() == [b"old"]
+    first.close()
+    kernel.produce(b"new")
+    assert Ring(kernel.fd, SIZE).read() == [b"new"]

@@ -1,0 +1,143 @@
+"""From the events of the probes to the walks of packets."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+
+import pytest
+
+from harness.netfilter import Family, Verdict, VerdictKind
+from harness.outcome.types import Fate, HookCall, PacketOutcome, Traversal
+from harness.trace.events import Call, End, Entry, Event, Exit, How
+from harness.trace.symbols import Symbol
+from harness.trace.walk import Walk, calls_by_hook, compare_calls, walk
+
+ACCEPT, DROP_EPERM, STOLEN, STOLEN_EPERM, QUEUE_3 = 1, 1 << 16, 2, 1 << 16 | 2, 3 << 16 | 3
+UDP, ICMP = 17, 1
+OURS = 0xFFFFFFFFC0000000
+SYMBOLS = {OURS: Symbol(OURS, "nfharness_hook", "nfharness"), 0x1000: Symbol(0x1000, "apparmor_ip_postroute", None),
+           0x2004: Symbol(0x2000, "udp_queue_rcv_one_skb", None)}
+
+
+def ip(protocol: int = UDP, icmp_type: int = 8) -> bytes:
+    transport = struct.pack("!HH", 1000, 9) if protocol == UDP else bytes([icmp_type, 0, 0, 0])
+    addresses = IPv4Address("10.0.0.1").packed + IPv4Address("10.0.0.2").packed
+    return struct.pack("!BBHHHBBH", 0x45, 0, 60, 0, 0, 64, protocol, 0) + addresses + transport
+
+
+def entry(traversal: int, *, skb: int = 0xA, hook: int = 3, netns: int = 7, head: bytes | None = None, cookie: int | None = None,
+          pf: int = 2) -> Entry:
+    tail = bytes(16) if cookie is None else b"nfharnes" + cookie.to_bytes(8, "big")
+    return Entry(traversal, skb, 0, pf, hook, netns, "", "veth0", 0, 1, 0x0800, 60, ip() if head is None else head, tail)
+
+
+def call(traversal: int, verdict: int = ACCEPT, *, slot: int = 0, function: int = OURS, hook_id: int | None = None) -> Call:
+    return Call(traversal, slot, function, 0xB, hook_id, -7, verdict, 1234)
+
+
+def end(skb: int = 0xA, how: How = How.CONSUMED, reason: int = 0, location: int = 0) -> End:
+    return End(skb, how, reason, location, 0)
+
+
+def walked(*events: Event, labels: Mapping[int, str] | None = None) -> Walk:
+    return walk(events, SYMBOLS.get, netns={7: "router"}, labels=labels, reasons={3: "NO_SOCKET"})
+
+
+def only(*events: Event, labels: Mapping[int, str] | None = None) -> PacketOutcome:
+    packets, doubts = walked(*events, labels=labels)
+    assert doubts == ()
+    assert len(packets) == 1
+    return packets[0]
+
+
+def test_a_traversal_has_its_calls_in_order_with_everything_about_them() -> None:
+    packet = only(entry(1), call(1, hook_id=5), call(1, slot=1, function=0x1000), Exit(1, 1, 0), labels={5: "first"})
+    accept = Verdict(VerdictKind.ACCEPT)
+    assert packet.traversals == (Traversal(Family.IPV4, 3, "router", "", "veth0", (
+        HookCall(0, "nfharness_hook", "nfharness", -7, accept, 1234, "first"),
+        HookCall(1, "apparmor_ip_postroute", None, -7, accept, 1234)), 1),)
+
+
+def test_what_has_no_name_keeps_its_number() -> None:
+    packet = only(entry(1, netns=4026531840), call(1, function=0x3000, hook_id=5), Exit(1, 1, 0))
+    assert packet.traversals[0].netns == "net:[4026531840]"
+    assert (packet.traversals[0].calls[0].function, packet.traversals[0].calls[0].label) == ("0x3000", None)
+
+
+def test_a_packet_is_all_that_happens_to_its_skb() -> None:
+    packet = only(entry(1, hook=3), Exit(1, 1, 0), entry(2, hook=4), Exit(2, 1, 0), end())
+    assert [traversal.hook for traversal in packet.traversals] == [3, 4]
+
+
+def test_an_address_that_is_used_again_is_another_packet() -> None:
+    packets, _ = walked(entry(1), Exit(1, 1, 0), end(), entry(2), Exit(2, 1, 0))
+    assert [len(packet.traversals) for packet in packets] == [1, 1]
+
+
+def test_nested_traversals_keep_their_own_calls() -> None:
+    outer, inner = walked(entry(1, skb=0xA), entry(2, skb=0xB), call(2, slot=0), Exit(2, 1, 0), call(1, slot=0), call(1, slot=1),
+                          Exit(1, 1, 0)).packets
+    assert (len(outer.traversals[0].calls), len(inner.traversals[0].calls)) == (2, 1)
+
+
+def test_clones_with_one_cookie_are_one_packet() -> None:
+    packet = only(entry(1, skb=0xA, cookie=9), Exit(1, 1, 0), entry(2, skb=0xB, hook=4, cookie=9), Exit(2, 1, 0))
+    assert (packet.cookie, len(packet.traversals)) == (9, 2)
+
+
+@pytest.mark.parametrize(("question", "answer"), [
+    (ip(ICMP, 8), ip(ICMP, 0)), (ip(UDP), ip(ICMP, 3)), (ip(UDP), ip(ICMP, 11)),
+], ids=["echo reply", "destination unreachable", "time exceeded"])
+def test_an_answer_that_quotes_the_cookie_is_a_packet_of_its_own(question: bytes, answer: bytes) -> None:
+    packets, _ = walked(entry(1, skb=0xA, cookie=9, head=question), Exit(1, 1, 0), entry(2, skb=0xB, cookie=9, head=answer),
+                        Exit(2, 1, 0))
+    assert [packet.cookie for packet in packets] == [9, 9]
+
+
+@pytest.mark.parametrize(("verdict", "returned", "before", "after", "fate"), [
+    (ACCEPT, 1, None, end(), Fate("consumed")),
+    (ACCEPT, 1, None, end(how=How.FREED, reason=3, location=0x2004), Fate("consumed", reason="NO_SOCKET in udp_queue_rcv_one_skb")),
+    (ACCEPT, 1, None, end(how=How.FREED, location=0x2004), Fate("consumed", reason="udp_queue_rcv_one_skb")),
+    (ACCEPT, 1, None, None, Fate("unknown")),
+    (DROP_EPERM, -1, end(), None, Fate("dropped", 1)),
+    (113 << 16, -113, end(), None, Fate("dropped", 113)),
+    (STOLEN, 0, None, None, Fate("stolen")),
+    (STOLEN_EPERM, -1, end(), None, Fate("stolen", 1)),
+    (STOLEN_EPERM, 0, end(), None, Fate("stolen", 0)),
+    (QUEUE_3, 0, None, None, Fate("queued")),
+    (QUEUE_3, 0, end(how=How.FREED), None, Fate("dropped")),
+], ids=["consumed", "freed with a reason", "freed without", "still alive", "drop", "drop with errno", "stolen", "stolen with errno",
+        "stolen with errno, older kernels", "queued", "nobody to queue to"])
+def test_the_fate_follows_from_the_last_verdict_and_the_end_of_the_skb(
+    verdict: int, returned: int, before: End | None, after: End | None, fate: Fate
+) -> None:
+    inside = (before,) if before else ()
+    behind = (after,) if after else ()
+    assert only(entry(1), *inside, call(1, verdict), Exit(1, returned, 0), *behind).fate == fate
+
+
+def test_a_traversal_that_was_not_seen_to_return_has_an_unknown_end() -> None:
+    packet = only(entry(1), call(1))
+    assert (packet.fate.kind, packet.traversals[0].returned) == ("unknown", None)
+
+
+def test_calls_whose_entry_was_lost_belong_nowhere() -> None:
+    assert walked(call(1), Exit(1, 1, 0), end()) == ((), ())
+
+
+def test_a_number_that_is_no_verdict_raises_doubt() -> None:
+    assert walked(entry(1), call(1, 0x99), Exit(1, 1, 0)).doubts == ("nfharness_hook returned 0x99, which is no verdict",)
+
+
+def test_an_unknown_family_raises_doubt() -> None:
+    packets, doubts = walked(entry(1, pf=12), Exit(1, 1, 0))
+    assert (packets[0].traversals, doubts) == ((), ("a hook point of unknown family 12",))
+
+
+def test_calls_are_counted_by_the_id_of_the_hook() -> None:
+    events = (entry(1), call(1, hook_id=5), call(1, slot=1, hook_id=6), call(1, slot=2), entry(2), call(2, hook_id=5))
+    assert calls_by_hook(events) == {5: 2, 6: 1}
+    assert compare_calls(events, {5: 2, 6: 1}) == ()
+    assert compare_calls(events, {5: 3, 8: 1}) == ("hook 5 counted 3 calls, the probes saw 2", "hook 8 counted 1 calls, the probes saw 0")
