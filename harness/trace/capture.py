@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +45,7 @@ class Capture:
             raise GuestError("the tracer is not loaded", mend="call Tracer.load() first")
         self._tracer = tracer
         self._records: list[bytes] = []
+        self._events: list[Event] = []
         self._undo = ExitStack()
         self.counters: dict[Counter, int] = dict.fromkeys(Counter, 0)
         self.doubts: tuple[str, ...] = ()
@@ -98,9 +99,10 @@ class Capture:
         """Records that did not fit, and probes or traversals that could not be matched."""
         return sum(self.counters[counter] for counter in _SENTENCES)
 
-    def events(self) -> tuple[Event, ...]:
+    def events(self) -> Sequence[Event]:
         """What was taken so far, in order."""
-        return tuple(decode(self._records))
+        self._events += decode(self._records[len(self._events):])
+        return self._events
 
     def walk(self, *, netns: Mapping[int, str] | None = None, labels: Mapping[int, str] | None = None) -> Walk:
         """:func:`harness.trace.walk.walk` over the events, with this kernel's names."""
