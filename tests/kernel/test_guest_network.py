@@ -36,14 +36,6 @@ def names() -> set[str]:
 
 # Topologies
 
-def test_the_router_topology_is_up_in_less_than_a_second() -> None:
-    with built(ROUTER):
-        pass  # the first one pays for pyroute2's import
-    start = time.monotonic()
-    with built(ROUTER):
-        assert time.monotonic() - start < 1
-
-
 def test_a_namespace_is_found_by_its_inode_number(router: Network) -> None:
     for name, namespace in router.namespaces.items():
         with namespace.inside():
@@ -179,7 +171,7 @@ def test_waiting_ends_at_its_deadline_when_a_packet_does_not_come(router: Networ
         sinks.add_udp(router.namespaces["server"], socket.AF_INET, 9)
         start = time.monotonic()
         assert sinks.wait([1], 0.2) == ()
-        assert 0.2 <= time.monotonic() - start < 5
+        assert time.monotonic() - start >= 0.2
 
 
 # Families without an address of their own

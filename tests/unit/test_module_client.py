@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.guest import genetlink
 from harness.guest.genetlink import NetlinkRefused, attribute, attributes
 from harness.guest.module import Attribute, Command, HookRefused
 
@@ -52,3 +53,22 @@ def test_a_refusal_says_errno_reason_and_attribute() -> None:
 def test_a_refusal_without_a_reason_is_still_its_errno() -> None:
     refused = HookRefused(NetlinkRefused(errno.EPERM))
     assert (refused.errno, refused.reason, refused.attribute) == (errno.EPERM, "", None)
+
+
+REQUEST = genetlink._Request(1, b"\0" * 20 + attribute(Attribute.PRIORITY, b"\0\0\0\0"))
+EXTENDED = attribute(1, b"no\0") + attribute(2, struct.pack("=I", 20))
+
+
+@pytest.mark.parametrize("message", [
+    genetlink._Message(2, 0x300, 1, struct.pack("=i", -errno.EINVAL) + b"\0" * 16 + EXTENDED),
+    genetlink._Message(2, 0x200, 1, struct.pack("=i", -errno.EINVAL) + struct.pack("=I", 28) + b"\0" * 24 + EXTENDED),
+    genetlink._Message(3, 0x202, 1, struct.pack("=i", -errno.EINVAL) + EXTENDED),
+], ids=["capped ack", "ack with the request in it", "end of a dump"])
+def test_the_extended_ack_gives_reason_and_attribute(message: genetlink._Message) -> None:
+    refused = genetlink._refusal(message, REQUEST)
+    assert refused is not None
+    assert (refused.errno, refused.reason, refused.attribute) == (errno.EINVAL, "no", Attribute.PRIORITY)
+
+
+def test_an_ack_without_an_errno_is_no_refusal() -> None:
+    assert genetlink._refusal(genetlink._Message(2, 0x100, 1, struct.pack("=i", 0) + b"\0" * 16), REQUEST) is None
