@@ -56,14 +56,18 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     def through(to: int | None, kind: str) -> bool:
         return to is not None and any(kind in name for name in names(to))
 
+    entry = after_prologue(code)
     calls: list[tuple[int, int]] = []
     exits: list[int] = []
     depth = decoded = 0
     for instruction in _decoder().disasm(code, address):
         offset, decoded = instruction.address - address, instruction.address - address + instruction.size
+        if offset < entry:
+            continue
         if instruction.id == x86.X86_INS_CALL:
-            # With mitigations off the call is patched to be indirect; else it goes through __x86_indirect_thunk_* or an ITS thunk.
-            if (to := target(instruction)) is None or through(to, "__x86_indirect_"):
+            # With mitigations off the call is patched to be indirect; else it goes through __x86_indirect_thunk_*, or through an ITS
+            # thunk, which may be in memory that its_allocate_thunk() took and no symbol names. Functions all have a symbol.
+            if (to := target(instruction)) is None or through(to, "__x86_indirect_") or not names(to):
                 calls.append((decoded, depth))
         elif instruction.id == x86.X86_INS_RET:
             exits.append(offset)
@@ -78,7 +82,7 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     if len(calls) != 1 or not exits or decoded < len(code) - 16:
         raise GuestError(f"{function}: {len(calls)} indirect calls and {len(exits)} returns in {decoded} of {len(code)} bytes",
                          mend=_MEND)
-    return Placement(after_prologue(code), *calls[0], tuple(exits))
+    return Placement(entry, *calls[0], tuple(exits))
 
 
 def after_prologue(code: bytes) -> int:

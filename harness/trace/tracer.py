@@ -83,6 +83,8 @@ class Tracer:
 
         :raises GuestError: the kernel lacks BTF, kprobes or BPF, or its ``nf_hook_slow`` cannot be probed
         """
+        if (machine := os.uname().machine) != "x86_64":
+            raise GuestError(f"no tracing on {machine}: the probes are placed by reading x86-64 code", mend="run on x86-64")
         try:
             import bcc  # noqa: PLC0415
         except ImportError as error:

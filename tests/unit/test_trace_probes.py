@@ -55,8 +55,9 @@ ADDRESS = 0xFFFFFFFF89B5F620
 PUSHED = 5 * 8
 
 
-def nowhere(_address: int) -> set[str]:
-    return set()
+def functions(_address: int) -> set[str]:
+    """Every direct call is to some function."""
+    return {"nf_queue"}
 
 
 def thunk(address: int) -> set[str]:
@@ -67,7 +68,7 @@ def thunk(address: int) -> set[str]:
 @pytest.mark.parametrize("kernel", CODE)
 def test_with_mitigations_off_the_call_is_the_indirect_one(kernel: str) -> None:
     entry, behind, _, exits = PLACES[kernel]
-    assert place(CODE[kernel], ADDRESS, nowhere) == Placement(entry, behind, PUSHED, exits)
+    assert place(CODE[kernel], ADDRESS, functions) == Placement(entry, behind, PUSHED, exits)
 
 
 @pytest.mark.parametrize("kernel", CODE)
@@ -78,32 +79,43 @@ def test_with_mitigations_on_the_call_is_the_one_through_the_thunk(kernel: str) 
     assert place(CODE[kernel].replace(off, on), ADDRESS, thunk) == Placement(entry, behind, PUSHED, exits)
 
 
+def test_a_tracer_on_the_fentry_site_does_not_count_as_a_call() -> None:
+    # call ftrace trampoline; push rbx; call rax; pop rbx; ret
+    assert place(bytes.fromhex("e8fb0f000053ffd05bc3"), ADDRESS, lambda _: set()).after_call == 8
+
+
+def test_a_call_to_where_no_symbol_is_goes_through_an_its_thunk() -> None:
+    # push rbx; call +0x1000; call +0x2000; pop rbx; ret
+    code = bytes.fromhex("53e8fa0f0000e8f51f00005bc3")
+    assert place(code, ADDRESS, lambda address: set() if address == ADDRESS + 0x1000 else {"nf_queue"}).after_call == 6
+
+
 def test_a_jump_to_the_return_thunk_is_an_exit() -> None:
-    # call rax; jmp +0x1000
-    code = bytes.fromhex("ffd0 e9fb0f0000".replace(" ", ""))
-    placement = place(code, ADDRESS, lambda address: {"srso_return_thunk"} if address == ADDRESS + 2 + 0x1000 else set())
-    assert placement.exits == (2,)
+    # push rbx; call rax; pop rbx; jmp +0x1000
+    code = bytes.fromhex("53ffd05be9f70f0000")
+    placement = place(code, ADDRESS, lambda address: {"srso_return_thunk" if address == ADDRESS + 0x1000 else "kfree_skb"})
+    assert placement.exits == (4,)
 
 
 def test_stack_that_the_prologue_reserves_counts() -> None:
     # push rbp; sub rsp, 0x20; call rax; add rsp, 0x20; pop rbp; ret
-    assert place(bytes.fromhex("554883ec20ffd04883c4205dc3"), ADDRESS, nowhere).depth == 8 + 0x20
+    assert place(bytes.fromhex("554883ec20ffd04883c4205dc3"), ADDRESS, functions).depth == 8 + 0x20
 
 
 @pytest.mark.parametrize(("code", "complaint"), [
-    ("ffd0ffd0c3", "2 indirect calls"),
-    ("90c3", "0 indirect calls"),
-    ("ffd090", "0 returns"),
-    ("ffd0e9fb0f0000", "ends in a jump"),
+    ("53ffd0ffd05bc3", "2 indirect calls"),
+    ("535bc3", "0 indirect calls"),
+    ("53ffd05b", "0 returns"),
+    ("53ffd05be9f70f0000", "ends in a jump"),
 ], ids=["two calls", "no call", "no return", "tail call"])
 def test_any_other_shape_is_refused(code: str, complaint: str) -> None:
     with pytest.raises(GuestError, match=complaint):
-        place(bytes.fromhex(code), ADDRESS, nowhere)
+        place(bytes.fromhex(code), ADDRESS, functions)
 
 
 def test_bytes_that_are_no_instructions_are_refused() -> None:
-    with pytest.raises(GuestError, match="in 3 of 35 bytes"):
-        place(bytes.fromhex("ffd0c3") + b"\x06" * 32, ADDRESS, nowhere)
+    with pytest.raises(GuestError, match="in 4 of 36 bytes"):
+        place(bytes.fromhex("53ffd0c3") + b"\x06" * 32, ADDRESS, functions)
 
 
 @pytest.mark.parametrize(("code", "offset"), [
