@@ -19,8 +19,7 @@ static bool nfh_skb_has_cookie(const struct sk_buff *skb, u64 cookie)
 {
 	struct nfh_trailer end;
 
-	if (skb->len < sizeof(end) ||
-	    skb_copy_bits(skb, skb->len - sizeof(end), &end, sizeof(end)))
+	if (skb->len < sizeof(end) || skb_copy_bits(skb, skb->len - sizeof(end), &end, sizeof(end)))
 		return false;
 	return !memcmp(end.magic, NFHARNESS_COOKIE_MAGIC, sizeof(end.magic)) &&
 	       end.cookie == cpu_to_be64(cookie);
@@ -109,7 +108,7 @@ static int nfh_verdict_parse(struct nlattr **tb, struct nfh_hook *hook,
 		return nfh_verdict_parse_queue(tb, hook, extack);
 	}
 	NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_VERDICT],
-			    "the verdict must be NF_ACCEPT, NF_DROP, NF_STOLEN or NF_QUEUE: any other leaks the packet");
+			    "the verdict must be NF_ACCEPT, NF_DROP, NF_STOLEN or NF_QUEUE");
 	return -EINVAL;
 }
 
@@ -188,8 +187,7 @@ static void nfh_net_changed(struct nfh_net *nn)
 		nn->generation = 1;
 }
 
-static int nfh_hook_register(struct net *net, struct nfh_hook *hook,
-			     struct netlink_ext_ack *extack)
+static int nfh_hook_register(struct net *net, struct nfh_hook *hook, struct netlink_ext_ack *extack)
 {
 	struct nfh_net *nn = nfh_net(net);
 	int err;

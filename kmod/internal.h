@@ -74,16 +74,14 @@ struct nfh_net *nfh_net(const struct net *net);
 extern struct genl_family nfh_family;
 
 /* point.c */
-int nfh_point_parse(struct nlattr **tb, struct nfh_point *point,
-		    struct netlink_ext_ack *extack);
+int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_ext_ack *extack);
 bool nfh_point_has_device(const struct nfh_point *point);
 struct nf_hook_entries __rcu **nfh_point_head(struct net *net, struct net_device *dev,
 					      const struct nfh_point *point);
 int nfh_point_put(struct sk_buff *msg, const struct nfh_point *point);
 
 /* hook.c */
-unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
-			    const struct nf_hook_state *state);
+unsigned int nfharness_hook(void *priv, struct sk_buff *skb, const struct nf_hook_state *state);
 struct nfh_hook *nfh_hook_parse(struct nlattr **tb, struct netlink_ext_ack *extack);
 int nfh_hook_add(struct net *net, struct nfh_hook *hook, struct netlink_ext_ack *extack);
 struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id);

@@ -126,8 +126,8 @@ static int nfh_hook_get_dump(struct sk_buff *msg, struct netlink_callback *cb)
 	list_for_each_entry(hook, &nn->hooks, node) {
 		if (index++ < skip)
 			continue;
-		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
-				  &nfh_family, NLM_F_MULTI, NFHARNESS_CMD_HOOK_GET);
+		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &nfh_family,
+				  NLM_F_MULTI, NFHARNESS_CMD_HOOK_GET);
 		if (!hdr)
 			break;
 		if (nfh_hook_put(msg, hook)) {

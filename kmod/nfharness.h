@@ -8,15 +8,15 @@
 #ifndef _UAPI_NFHARNESS_H
 #define _UAPI_NFHARNESS_H
 
-#define NFHARNESS_GENL_NAME		"nfharness"
-#define NFHARNESS_GENL_VERSION		1
+#define NFHARNESS_GENL_NAME    "nfharness"
+#define NFHARNESS_GENL_VERSION 1
 
 /*
  * A packet carries a cookie when its last 16 bytes (the end of the skb) are
  * NFHARNESS_COOKIE_MAGIC followed by the cookie as a big-endian 64-bit number.
  */
-#define NFHARNESS_COOKIE_MAGIC		"nfharnes"
-#define NFHARNESS_COOKIE_MAGIC_LEN	8
+#define NFHARNESS_COOKIE_MAGIC	   "nfharnes"
+#define NFHARNESS_COOKIE_MAGIC_LEN 8
 
 /**
  * enum nfharness_cmd - commands

@@ -40,8 +40,7 @@ static u32 nfh_point_limit(u8 pf)
 	return 0;
 }
 
-int nfh_point_parse(struct nlattr **tb, struct nfh_point *point,
-		    struct netlink_ext_ack *extack)
+int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_ext_ack *extack)
 {
 	u32 limit;
 

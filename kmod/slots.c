@@ -165,17 +165,14 @@ static int nfh_slot_put(struct sk_buff *msg, const struct nfh_slots *slots, u32 
 {
 	const struct nfh_slot *slot = &slots->slot[index];
 
-	if (nfh_point_put(msg, &slots->point) ||
-	    nla_put_u32(msg, NFHARNESS_A_SLOT_INDEX, index) ||
+	if (nfh_point_put(msg, &slots->point) || nla_put_u32(msg, NFHARNESS_A_SLOT_INDEX, index) ||
 	    nla_put_s32(msg, NFHARNESS_A_PRIORITY, slot->priority) ||
 	    nfh_slot_put_function(msg, slot))
 		return -EMSGSIZE;
-	if (slots->addresses &&
-	    nla_put_u64_64bit(msg, NFHARNESS_A_SLOT_ADDRESS, (unsigned long)slot->function,
-			      NFHARNESS_A_PAD))
+	if (slots->addresses && nla_put_u64_64bit(msg, NFHARNESS_A_SLOT_ADDRESS,
+						  (unsigned long)slot->function, NFHARNESS_A_PAD))
 		return -EMSGSIZE;
-	if (slot->id &&
-	    nla_put_u64_64bit(msg, NFHARNESS_A_ID, slot->id, NFHARNESS_A_PAD))
+	if (slot->id && nla_put_u64_64bit(msg, NFHARNESS_A_ID, slot->id, NFHARNESS_A_PAD))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -194,8 +191,8 @@ int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb)
 	slots = (struct nfh_slots *)cb->args[0];
 
 	for (; slots->next < slots->count; slots->next++) {
-		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq,
-				  &nfh_family, NLM_F_MULTI, NFHARNESS_CMD_SLOT_GET);
+		hdr = genlmsg_put(msg, NETLINK_CB(cb->skb).portid, cb->nlh->nlmsg_seq, &nfh_family,
+				  NLM_F_MULTI, NFHARNESS_CMD_SLOT_GET);
 		if (!hdr)
 			break;
 		if (nfh_slot_put(msg, slots, slots->next)) {

@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_interface
 
 from harness.errors import UserError
 from harness.guest import traffic
@@ -17,11 +18,13 @@ from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.prepare import tracer
 from harness.guest.settle import settled
 from harness.guest.topology import Network, built
-from harness.netfilter import hook_number
+from harness.netfilter import Family, hook_number
 from harness.outcome import codec
 from harness.outcome.types import BEFORE, Fate, Outcome, PacketOutcome, StepOutcome
 from harness.scenario.codec import loads
+from harness.scenario.routing import source_address
 from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Unregister, destination
+from harness.scenario.topology import End, Link, Topology
 from harness.trace.capture import Capture
 from harness.trace.walk import compare_calls
 
@@ -44,7 +47,7 @@ def execute(scenario: Scenario) -> Outcome:
     :raises UserError: nft does not take a ruleset
     """
     with ExitStack() as stack:
-        network = stack.enter_context(built(scenario.topology))
+        network = stack.enter_context(built(_ground(scenario)))
         sinks = stack.enter_context(traffic.Sinks())
         modules = {name: stack.enter_context(HookModule(namespace)) for name, namespace in network.namespaces.items()}
         run = _Run(scenario, network, modules, sinks)
@@ -55,6 +58,19 @@ def execute(scenario: Scenario) -> Outcome:
             steps = (before, *(run.step(index, step) for index, step in enumerate(scenario.steps)))
             run.count_calls()
         return run.outcome(steps)
+
+
+def _ground(scenario: Scenario) -> Topology:
+    """The topology without the addresses that no packet of the scenario needs: IPv6 alone would chatter across the hook points."""
+    versions = {4 if send.pf is Family.IPV4 else 6 for send in scenario.steps if isinstance(send, Send)}
+
+    def trimmed(end: End) -> End:
+        return replace(end, addresses=tuple(text for text in end.addresses if ip_interface(text).version in versions))
+
+    topology = scenario.topology
+    links = tuple(Link(trimmed(link.a), trimmed(link.b)) for link in topology.links)
+    routes = tuple(route for route in topology.routes if ip_interface(route.via).version in versions)
+    return replace(topology, links=links, routes=routes)
 
 
 @dataclass(slots=True)
@@ -84,7 +100,8 @@ class _Run:
                 if step.kind == "udp":
                     self.sinks.add_udp(self.network.namespaces[netns], family, step.port)
                 else:
-                    self.sinks.add_echo(self.network.namespaces[netns], family)
+                    for end in (netns, step.source):
+                        self.sinks.add_echo(self.network.namespaces[end], family)
 
     def not_empty(self) -> Arrays:
         """The arrays of every namespace that have hooks in them before the first step."""
@@ -161,7 +178,9 @@ class _Run:
         netns, to = self.network.namespaces[step.source], destination(self.scenario.topology, step)[1]
         data = traffic.payload(step.size, step.cookie)
         if step.kind == "udp":
-            errno = traffic.send_udp(netns, str(to), step.port, data, source_port=step.source_port, ttl=step.ttl)
+            source = str(source_address(self.scenario.topology, step.source, to) or to)
+            packet = traffic.udp_packet(source, str(to), step.source_port, step.port, data, ttl=step.ttl)
+            errno = traffic.send_ip(netns, packet)
         else:
             errno = traffic.send_echo(netns, str(to), data, ttl=step.ttl)
         self.sent[step.cookie] = errno
@@ -193,7 +212,9 @@ class _Run:
         """Add what only the ends know: delivery, and what ``sendto()`` returned."""
         judged: list[PacketOutcome] = []
         met: set[int] = set()
-        wanted = {step.cookie: destination(self.scenario.topology, step)[0] for step in self.scenario.steps if isinstance(step, Send)}
+        sends = [step for step in self.scenario.steps if isinstance(step, Send)]
+        wanted = {step.cookie: destination(self.scenario.topology, step)[0] for step in sends}
+        sender = {step.cookie: step.source for step in sends}
         for packet in packets:
             first = packet.cookie in wanted and packet.cookie not in met
             if first and packet.cookie is not None:
@@ -201,9 +222,8 @@ class _Run:
                 arrived = (self.network.namespaces[wanted[packet.cookie]].name, packet.cookie) in delivered
                 fate = Fate("delivered", reason=packet.fate.reason) if arrived else packet.fate
                 judged.append(replace(packet, fate=fate, sent_errno=self.sent.get(packet.cookie, 0)))
-            elif packet.cookie in wanted and packet.fate.kind == "consumed" and packet.fate.reason is None:
-                # An answer that the stack of the first sender took: it was freed without a reason to drop it.
-                judged.append(replace(packet, fate=Fate("delivered")))
+            elif packet.cookie in wanted and (self.network.namespaces[sender[packet.cookie]].name, packet.cookie) in delivered:
+                judged.append(replace(packet, fate=Fate("delivered", reason=packet.fate.reason)))
             else:
                 judged.append(packet)
         for cookie, netns in wanted.items():

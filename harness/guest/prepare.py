@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import json
@@ -12,16 +11,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from harness.errors import GuestError
+from harness.guest import module
 from harness.trace.tracer import Tracer
 
-__all__ = ("MODULE", "adopt", "prepare", "tracer")
+__all__ = ("adopt", "prepare", "tracer")
 
-MODULE = Path("/run/nfharness/nfharness.ko")
 #: What a guest's first use would wait for.
 _IMPORTS = (
     "scapy.all", "pyroute2", "bcc", "capstone", "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist",
@@ -29,7 +27,6 @@ _IMPORTS = (
 )  # fmt: skip
 #: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
 _KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nfnetlink_queue", "bridge")
-_FINIT_MODULE = 313
 
 _tracer: Tracer | None = None
 
@@ -51,7 +48,7 @@ def prepare() -> dict[str, Any]:
     imported = time.monotonic()
     for name in _KERNEL_MODULES:
         subprocess.run(["modprobe", "--quiet", name], check=False)
-    insert_module(MODULE)
+    module.load()
     tracer()
     loaded = time.monotonic()
     profile = in_fork(_profile)
@@ -71,15 +68,6 @@ def _rehearse() -> list[str]:
     before = set(sys.modules)
     importlib.import_module("harness.guest.executor").execute(importlib.import_module("harness.scenario.builtin").load())
     return sorted(name for name in set(sys.modules) - before if not name.startswith("_"))
-
-
-def insert_module(path: Path) -> None:
-    """``finit_module``. :raises GuestError: the kernel refuses it"""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with path.open("rb") as file:
-        if libc.syscall(_FINIT_MODULE, file.fileno(), b"", 0):
-            error = os.strerror(ctypes.get_errno())
-            raise GuestError(f"the kernel refuses {path.name}: {error}", mend="see the console; the kernel must allow unsigned modules")
 
 
 def in_fork(function: Callable[[], Any]) -> Any:
@@ -109,8 +97,7 @@ def in_fork(function: Callable[[], Any]) -> Any:
 def adopt(older: dict[str, ModuleType]) -> None:
     """Take over the tracer from the code that a newer archive replaces: its programs are in the kernel already."""
     global _tracer  # noqa: PLW0603
-    module = older.get(__name__)
-    _tracer = getattr(module, "_tracer", None)
+    _tracer = getattr(older.get(__name__), "_tracer", None)
     for name in _IMPORTS:
         if name.startswith("harness.") and name not in sys.modules:
             importlib.import_module(name)

@@ -22,12 +22,13 @@ from harness.scenario.steps import COOKIE_BYTES
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-__all__ = ("COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "payload", "send_echo", "send_frame", "send_ip", "send_udp")
+__all__ = ("COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "payload", "send_echo", "send_frame", "send_ip", "send_udp",
+           "udp_packet")
 
 MAGIC = b"nfharnes"
 
 _COOKIE = struct.Struct("!8sQ")
-_ICMPV6_ECHO_REQUEST, _ICMP_ECHO_REQUEST = 128, 8
+_ECHO_TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 _RECEIVE = 1 << 16
 
 
@@ -67,6 +68,15 @@ def send_echo(netns: Namespace, to: str, data: bytes, *, identifier: int = 1, tt
     with netns.inside(), socket.socket(_family(to), socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sender:
         _set_ttl(sender, ttl)
         return _sendto(sender, request, (to, 0))
+
+
+def udp_packet(source: str, to: str, source_port: int, port: int, data: bytes, *, ttl: int = 64) -> Packet:
+    """A scapy UDP datagram, IPv4 or IPv6 as its addresses are."""
+    from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - seconds in an emulated guest
+    from scapy.layers.inet6 import IPv6  # noqa: PLC0415
+
+    header = IPv6(src=source, dst=to, hlim=ttl) if _family(to) is socket.AF_INET6 else IP(src=source, dst=to, ttl=ttl)
+    return header / UDP(sport=source_port, dport=port) / data
 
 
 def send_ip(netns: Namespace, packet: Packet, cookie: int | None = None) -> int:
@@ -126,7 +136,7 @@ class Sinks:
         self._add(netns, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, port)
 
     def add_echo(self, netns: Namespace, family: socket.AddressFamily) -> None:
-        """Look at the echo requests that reach a namespace; the kernel answers them all the same."""
+        """Look at the echo requests and replies that reach a namespace; the kernel answers requests all the same."""
         self._add(netns, family, socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP, 0)
 
     def _add(self, netns: Namespace, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int, port: int) -> None:
@@ -164,15 +174,13 @@ class Sinks:
             with contextlib.suppress(BlockingIOError):
                 data = sink.recv(_RECEIVE)
                 cookie = cookie_of(data)
-                if cookie is not None and not (raw and not _is_echo_request(data, family)):
+                if cookie is not None and not (raw and not _is_echo(data, family)):
                     self._arrivals.append(Arrival(netns, cookie))
 
 
-def _is_echo_request(data: bytes, family: socket.AddressFamily) -> bool:
+def _is_echo(data: bytes, family: socket.AddressFamily) -> bool:
     """A raw IPv4 socket hands out the IP header too, an IPv6 one does not."""
-    if family == socket.AF_INET6:
-        return data[0] == _ICMPV6_ECHO_REQUEST
-    return data[(data[0] & 0x0F) * 4] == _ICMP_ECHO_REQUEST
+    return data[0 if family == socket.AF_INET6 else (data[0] & 0x0F) * 4] in _ECHO_TYPES[family]
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -51,7 +51,7 @@ class Unregister:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One packet, through ``sendto()`` on a UDP socket (a sink waits at the other end) or a raw ICMP one.
+    """One packet, made with scapy and sent with ``sendto()`` on a raw socket; a sink waits at the other end.
 
     :param source: the sending namespace (``from`` in JSON)
     :param to: a namespace, whose first address of the family is meant, or an address
