@@ -73,7 +73,7 @@ class Capture:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._undo, _setting(*_EXPEDITED):
+        with _setting(*_EXPEDITED), self._undo:
             self._control(Control.PHASE, _OFF)
             _grace_period()
             self.drain()
