@@ -15,7 +15,7 @@ from harness.vm.channel import Remote, Request
 from harness.vm.progress import Progress
 from harness.vm.session import session
 
-__all__ = ("command", "exit_status", "relay")
+__all__ = ("command", "exit_status", "refused", "relay")
 
 _sending: set[asyncio.Future[None]] = set()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
@@ -38,13 +38,21 @@ async def _exec(spec: str, argv: tuple[str, ...]) -> int:
         try:
             remote = await opened.guest.open(Request(argv=argv))
         except OSError as error:
-            print(f"nfharness: error: {argv[0]}: {error.strerror} (in the guest)", file=sys.stderr)
-            return 127 if isinstance(error, FileNotFoundError) else 126
+            return refused(argv[0], error)
         return await relay(remote)
 
 
-async def relay(remote: Remote) -> int:
-    """Connect a guest process to our own streams until it ends; the exit status to end with ourselves."""
+def refused(name: str, error: OSError) -> int:
+    """Say that a command cannot be run in the guest; the exit status to end with, as a shell has it."""
+    print(f"nfharness: error: {name}: {error.strerror} (in the guest)", file=sys.stderr)
+    return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+async def relay(remote: Remote, *, stdout: int = 1) -> int:
+    """Connect a guest process to our own streams until it ends; the exit status to end with ourselves.
+
+    :param stdout: our descriptor that gets its standard output
+    """
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, _pass_on, remote, number)
@@ -53,7 +61,7 @@ async def relay(remote: Remote) -> int:
         while piece := await remote.read():
             channel, data = piece
             try:
-                await loop.run_in_executor(None, _write_all, channel, data)
+                await loop.run_in_executor(None, _write_all, stdout if channel == 1 else channel, data)
             except BrokenPipeError:
                 await remote.hang_up(channel)
         return exit_status(await remote.wait())

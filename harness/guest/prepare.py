@@ -23,7 +23,7 @@ __all__ = ("adopt", "prepare", "tracer")
 #: What a guest's first use would wait for.
 _IMPORTS = (
     "scapy.all", "pyroute2", "bcc", "capstone", "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist",
-    "harness.guest.executor", "harness.guest.files", "harness.pytest_plugin.guest",
+    "harness.guest.executor", "harness.guest.files", "harness.guest.observe", "harness.pytest_plugin.guest",
 )  # fmt: skip
 #: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
 _KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nfnetlink_queue", "bridge")

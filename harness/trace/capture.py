@@ -13,7 +13,7 @@ from types import TracebackType
 from harness.errors import GuestError
 from harness.trace.events import Event, decode
 from harness.trace.kprobes import Profile
-from harness.trace.ring import Ring
+from harness.trace.ring import Ring, records
 from harness.trace.tracer import Control, Counter, Tracer
 from harness.trace.walk import Walk, walk
 
@@ -44,7 +44,7 @@ class Capture:
         if tracer.bpf is None:
             raise GuestError("the tracer is not loaded", mend="call Tracer.load() first")
         self._tracer = tracer
-        self._records: list[bytes] = []
+        self._taken: list[bytes] = []
         self._events: list[Event] = []
         self._undo = ExitStack()
         self.counters: dict[Counter, int] = dict.fromkeys(Counter, 0)
@@ -82,17 +82,23 @@ class Capture:
         self.doubts = doubts(self.counters, {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
                                              for name, old in self._profile.items()})
 
-    def drain(self, seconds: float = 0) -> int:
+    def drain(self, seconds: float = 0) -> bool:
         """Take what the kernel has so far. Call it now and then while much goes on: the ring holds some 6,000 traversals.
 
         :param seconds: to wait for a first record
-        :returns: records taken
+        :returns: whether there was anything
         """
         if seconds:
             self._ring.wait(seconds)
-        records = self._ring.read()
-        self._records += records
-        return len(records)
+        taken = self._ring.take()
+        if taken:
+            self._taken.append(taken)
+        return bool(taken)
+
+    def hand_over(self) -> bytes:
+        """What was drained since the last call, for :func:`harness.trace.ring.records`; :meth:`events` does not see it then."""
+        taken, self._taken = b"".join(self._taken), []
+        return taken
 
     @property
     def lost_events(self) -> int:
@@ -101,7 +107,8 @@ class Capture:
 
     def events(self) -> Sequence[Event]:
         """What was taken so far, in order."""
-        self._events += decode(self._records[len(self._events):])
+        self._events += decode(record for taken in self._taken for record in records(taken))
+        self._taken = []
         return self._events
 
     def walk(self, *, netns: Mapping[int, str] | None = None, labels: Mapping[int, str] | None = None) -> Walk:

@@ -1,0 +1,117 @@
+"""What happens in a guest beside a command: the host's end of :mod:`harness.guest.observe`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from harness.outcome.types import Outcome
+from harness.trace.events import Call, End, Entry, Event, decode
+from harness.trace.ring import records
+from harness.trace.symbols import Symbol
+from harness.trace.walk import walk
+from harness.vm.channel import Remote, Request, agent_error
+from harness.vm.guest import Guest
+
+__all__ = ("Observation", "told_apart")
+
+_OBSERVER = "harness.guest.observe:main"
+
+
+class Observation:
+    """A guest's tracer, armed from :meth:`start` to :meth:`end`."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._records = bytearray()
+        self._said = bytearray()
+        self._more = asyncio.Event()
+        self._over = False
+        self._reading = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, guest: Guest) -> Observation:
+        """Arm the tracer. :raises GuestError: it does not work there"""
+        observation = cls(await guest.open(Request(python=_OBSERVER)))
+        await observation._message()
+        return observation
+
+    async def end(self) -> Outcome:
+        """Disarm the tracer; the packets that were seen."""
+        await self._remote.write(b'{"ended": true}\n')
+        ended = await self._message()
+        while len(self._records) < ended["records"]:
+            await self._wait()
+        events, names = told_apart(decode(records(bytes(self._records))), ended["namespaces"])
+        symbols = await self._symbols({address for event in events for address in _addresses(event)})
+        seen = walk(events, symbols.get, netns=names, reasons=dict(ended["reasons"]))
+        return Outcome((), seen.packets, ended["lost_events"], (*ended["doubts"], *seen.doubts))
+
+    async def _symbols(self, addresses: set[int]) -> dict[int, Symbol]:
+        await self._remote.write(json.dumps({"addresses": sorted(addresses)}).encode() + b"\n")
+        answer = await self._message()
+        return {address: Symbol(address, name, module) for address, name, module in answer["symbols"]}
+
+    async def _read(self) -> None:
+        """Take what comes as it comes: a guest's agent keeps little, and its memory is small."""
+        while piece := await self._remote.read():
+            into = self._records if piece[0] == 1 else self._said
+            into += piece[1]
+            self._more.set()
+        self._over = True
+        self._more.set()
+
+    async def _wait(self) -> None:
+        """:raises GuestError: the observer has ended; with its last words"""
+        if self._over:
+            status = await self._remote.wait()
+            raise agent_error({"traceback": self._said.decode(errors="replace") or f"exit status {status}"}, "observing")
+        self._more.clear()
+        await self._more.wait()
+
+    async def _message(self) -> dict[str, Any]:
+        while b"\n" not in self._said:
+            await self._wait()
+        line, _, rest = bytes(self._said).partition(b"\n")
+        try:
+            message: dict[str, Any] = json.loads(line)
+        except ValueError:  # a traceback
+            while True:
+                await self._wait()
+        if "error" in message:
+            raise agent_error(message, "observing")
+        self._said = bytearray(rest)
+        return message
+
+
+def _addresses(event: Event) -> Iterator[int]:
+    if isinstance(event, Call):
+        yield event.function
+    elif isinstance(event, End) and event.location:
+        yield event.location
+
+
+def told_apart(events: Iterable[Event], sightings: Sequence[tuple[int, int, str]]) -> tuple[list[Event], dict[int, str]]:
+    """Events, and names by number of namespace; a number that was used again after its namespace had gone gets another one.
+
+    :param sightings: ``CLOCK_MONOTONIC`` in ns, ``net->ns.inum`` and name, in the order of time
+    """
+    lives: dict[int, list[tuple[int, str]]] = {}
+    for time, inum, name in sightings:
+        lives.setdefault(inum, []).append((time, name))
+    names = {_numbered(inum, life): name for inum, named in lives.items() for life, (_, name) in enumerate(named)}
+    found: list[Event] = []
+    for event in events:
+        if isinstance(event, Entry) and len(named := lives.get(event.netns, ())) > 1:
+            life = max(0, sum(time <= event.time for time, _ in named) - 1)
+            found.append(event._replace(netns=_numbered(event.netns, life)))
+        else:
+            found.append(event)
+    return found, names
+
+
+def _numbered(inum: int, life: int) -> int:
+    """Inode numbers of namespaces have 32 bits."""
+    return inum | life << 32
