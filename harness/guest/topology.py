@@ -1,7 +1,8 @@
 """A scenario's topology made real: namespaces, veth pairs, addresses, routes.
 
 Neighbours are permanent, duplicate address detection, router solicitations and link-local addresses are off, and the devices of a
-namespace without IPv6 addresses have no IPv6: ARP and ND would cross the hook points beside the scenario's own packets.
+namespace without IPv6 addresses have no IPv6: ARP and ND would cross the hook points beside the scenario's own packets. Where there
+is IPv6, a few multicast listener reports still do, some time after the devices are up: nothing turns them off.
 """
 
 from __future__ import annotations
