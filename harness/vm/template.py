@@ -21,7 +21,7 @@ from harness.vm.qemu import Accelerator, Machine, qemu_identity
 from harness.vm.store import building
 from harness.vm.userland import userland_path
 
-__all__ = ("Template", "template", "template_path")
+__all__ = ("Template", "build", "template", "template_path")
 
 #: The code whose objects a template's memory holds (another version of it needs another template), less what is only on top of it.
 _RESIDENT = ("guest/prepare.py", "guest/profile.py", "trace/*")
@@ -72,12 +72,18 @@ async def template(layer: Layer, userland: Path, progress: Progress) -> Template
         if new:
             built = module(layer, userland, progress) / MODULE
             with progress.step(f"template: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
-                await _build(new, machine, built)
+                await build(new, machine, built)
     record = json.loads((path / "template.json").read_text())
     return Template(replace(machine, ram=path / "ram"), path / "state", record["code"], record["facts"])
 
 
-async def _build(new: Path, machine: Machine, built: Path) -> None:
+async def build(new: Path, machine: Machine, built: Path) -> Template:
+    """Boot a guest, prepare it and save it.
+
+    :param new: empty directory; gets ``ram``, ``state``, and ``template.json`` with what was found out and how long each part took
+    :param built: the module for its kernel
+    :raises KernelDied: it panicked while it booted
+    """
     code, start = code_archive(), time.monotonic()
     (new / "ram").touch(mode=0o600)
     os.truncate(new / "ram", machine.memory << 20)
@@ -90,3 +96,4 @@ async def _build(new: Path, machine: Machine, built: Path) -> None:
         saved = time.monotonic()
     facts |= {"cold_boot_s": booted - start, "prepare_s": prepared - booted, "template_save_s": saved - prepared}
     (new / "template.json").write_text(json.dumps({"code": code.identity, "facts": facts}))
+    return Template(replace(machine, ram=new / "ram"), new / "state", code.identity, facts)

@@ -1,0 +1,41 @@
+"""``nfharness bench``: the form of what it prints. How fast a machine is, no test may judge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from harness.vm.paths import cache_dir
+
+UNITS = {
+    "cold_boot_s": "s", "template_save_s": "s", "restore_to_first_output_s": "s", "run_warm_s": "s", "vm_private_mib": "MiB",
+    "trace_ns_per_hook_call": "ns", "register_unregister_per_s": "1/s", "packets_per_s_untraced": "1/s", "packets_per_s_traced": "1/s",
+}
+
+
+@pytest.mark.slow
+def test_the_metrics_as_json() -> None:
+    command = [sys.executable, "-m", "harness", "bench", "--json", "--rounds", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert list(document) == ["metrics"]
+    metrics = document["metrics"]
+    assert metrics.keys() >= UNITS.keys()
+    assert {name: metrics[name]["unit"] for name in UNITS} == UNITS
+    for metric in metrics.values():
+        assert metric.keys() == {"median", "min", "max", "unit"}
+        assert 0 < metric["min"] <= metric["median"] <= metric["max"]
+    # A boot takes longer than a restore, and a tracer costs something, on any machine.
+    assert metrics["cold_boot_s"]["min"] > metrics["restore_to_first_output_s"]["max"]
+    assert metrics["packets_per_s_untraced"]["max"] > metrics["packets_per_s_traced"]["min"]
+    assert not [path for path in (cache_dir() / "bench").iterdir() if path.suffix != ".lock"], "nothing big is left behind"
+
+
+def test_no_rounds_at_all_are_refused() -> None:
+    command = [sys.executable, "-m", "harness", "bench", "--rounds", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
