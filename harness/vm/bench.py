@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import resource
 import subprocess
@@ -27,7 +28,7 @@ from harness.vm.layers import layer
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
 from harness.vm.session import made_ready
-from harness.vm.store import building, remove_tree
+from harness.vm.store import disk_full_is_an_error, remove_tree
 from harness.vm.template import Template, build
 from harness.vm.userland import userland
 
@@ -102,20 +103,27 @@ async def _cold_boot(spec: str, progress: Progress, samples: dict[str, list[floa
     kernel, saved = await made_ready(spec, progress)
     root = userland(progress)
     built = module(layer(kernel, root, progress), root, progress) / MODULE
-    path = cache_dir() / "bench" / kernel.release
-    remove_tree(path)
+    path = _place(kernel.release)
     try:
-        with building(path, waiting=lambda: progress.note("waiting for another bench")) as new:
-            if new is None:
-                raise GuestError("another bench is under way on this kernel", mend="wait until it has ended")
+        with disk_full_is_an_error(path):
+            path.mkdir(parents=True)
             with progress.step(f"cold boot of {kernel.release} with {saved.machine.accelerator.name}", expected_s=25):
-                fresh = await build(new, replace(saved.machine, ram=None), built)
+                fresh = await build(path, replace(saved.machine, ram=None), built)
         facts = {name: float(str(fresh.facts[name])) for name in ("cold_boot_s", "prepare_s", "template_save_s")}
         _add(samples, boot_to_agent_s=facts["cold_boot_s"], cold_boot_s=facts["cold_boot_s"] + facts["prepare_s"],
              template_save_s=facts["template_save_s"])
-        yield replace(fresh, machine=replace(fresh.machine, ram=path / "ram"), state=path / "state")
+        yield fresh
     finally:
         remove_tree(path)
+
+
+def _place(release: str) -> Path:
+    """A directory for this process; what others left that were killed goes."""
+    directory = cache_dir() / "bench"
+    for old in directory.glob("*.*"):
+        if not Path("/proc", old.name.rpartition(".")[2]).exists():
+            remove_tree(old)
+    return directory / f"{release}.{os.getpid()}"
 
 
 def _add(samples: dict[str, list[float]], **values: float) -> None:
