@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ("CHUNK", "CREDIT", "GREETING", "WINDOW", "Decoder", "Frame", "Kind", "encode")
+__all__ = ("CHUNK", "CREDIT", "GREETING", "LIMIT", "WINDOW", "Decoder", "Frame", "Kind", "encode")
 
 #: What stage 0 says on the port when it is ready for the code archive.
 GREETING = b"nfharness stage0\n"
 WINDOW = 1 << 18
 CHUNK = 1 << 15
+#: Bytes that a payload may have.
+LIMIT = 1 << 24
 _HEADER = struct.Struct("!IIB")
 #: Payload of CREDIT: channel (0 stdin, 1 stdout, 2 stderr) and bytes granted.
 CREDIT = struct.Struct("!BI")
@@ -68,7 +70,7 @@ class Decoder:
         self._buffer += data
         while len(self._buffer) >= _HEADER.size:
             length, stream, kind = _HEADER.unpack_from(self._buffer)
-            if length > 1 << 24:
+            if length > LIMIT:
                 raise ValueError(f"frame of {length} bytes: the peer does not speak this protocol")
             end = _HEADER.size + length
             if len(self._buffer) < end:

@@ -10,7 +10,7 @@ from rich.table import Table
 from harness.cli.options import json_option, wide_console
 from harness.errors import HostError
 from harness.vm import archive
-from harness.vm.kernels import Kernel, catalogue
+from harness.vm.kernels import Kernel, catalogue, catalogue_at_hand
 from harness.vm.layers import layer_path
 from harness.vm.progress import Progress
 from harness.vm.template import template_path
@@ -30,14 +30,12 @@ def command(everything: bool, refresh: bool, as_json: bool) -> None:
     progress = Progress()
     try:
         fresh = archive.is_fresh() and not refresh
-        if not fresh:
-            with progress.step("asking Debian's archive", expected_s=15):
-                kernels = catalogue(refresh=True)
-        else:
-            kernels = catalogue()
+        kernels = catalogue(refresh=not fresh, progress=progress)
     except HostError as error:
+        kernels = catalogue_at_hand()
+        if not kernels:
+            raise
         progress.note(f"the archive does not answer ({error.message}); this is the last list")
-        kernels = catalogue()
     shown = kernels if everything else _newest(kernels)
     if as_json:
         click.echo(json.dumps([_facts(kernel) for kernel in shown], indent=1))

@@ -14,9 +14,15 @@ from harness.vm.kernels import DEFAULT, catalogue_at_hand
 __all__ = ("complete_kernel", "json_option", "kernel_option", "wide_console")
 
 
-def wide_console() -> Console:
-    """Standard output for tables: as wide as the terminal, and as wide as the table where there is none."""
-    return Console() if sys.stdout.isatty() else Console(width=250)
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """rich would end the program with status 1, which to us means that model and kernel differ."""
+        raise BrokenPipeError
+
+
+def wide_console(width: int = 250) -> Console:
+    """Standard output for tables: as wide as the terminal; *width* columns, as wide as any table, where there is none."""
+    return _Output() if sys.stdout.isatty() else _Output(width=width)
 
 
 def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

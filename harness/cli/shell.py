@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 import click
 
-from harness.cli.exec import relay
 from harness.cli.options import kernel_option
+from harness.cli.relay import in_background, relay
 from harness.errors import UserError
 from harness.vm.channel import Request
 from harness.vm.progress import Progress
@@ -41,15 +41,14 @@ async def _shell(spec: str) -> int:
         environment = {"TERM": os.environ.get("TERM", "linux"), "PS1": f"{opened.kernel.release}:\\w# "}
         remote = await opened.guest.open(Request(argv=["bash", "--norc"], env=environment, terminal=(size.lines, size.columns)))
 
-        resizing: list[asyncio.Future[None]] = []
-
         def resized() -> None:
             now = os.get_terminal_size()
-            resizing.append(asyncio.ensure_future(remote.resize(now.lines, now.columns)))
+            in_background(remote.resize(now.lines, now.columns))
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized)
         with _raw_terminal():
-            return await relay(remote)
+            # Keys go to the guest as they are; a signal is meant for us, and a shell in the guest would not heed it anyway.
+            return await relay(remote, signals=())
 
 
 @contextmanager

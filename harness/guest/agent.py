@@ -185,7 +185,7 @@ class Agent:
                 break
             for child in self._children.values():
                 if child.pid == pid:
-                    child.status = status
+                    child.end(status)
         for child in [child for child in self._children.values() if child.status is not None]:
             self._finish(child)
 

@@ -34,6 +34,7 @@ class Child:
     :param fds: channel → our end; 0 stdin, 1 stdout (a terminal's only one), 2 stderr
     :param credit: channel → bytes that may still be sent to the host
     :param status: wait status once it has ended
+    :param left: channel → bytes that lay in its pipe when it had ended
     """
 
     stream: int
@@ -44,6 +45,7 @@ class Child:
     pending: bytearray = field(default_factory=bytearray)
     stdin_ended: bool = False
     status: int | None = None
+    left: dict[int, int] = field(default_factory=dict)
     drained: set[int] = field(default_factory=set)
     _watched: dict[int, int] = field(default_factory=dict)
 
@@ -74,8 +76,17 @@ class Child:
         """Whether nothing that the process itself wrote is left."""
         return all(channel in self.drained for channel in self.fds if channel)
 
+    def end(self, status: int) -> None:
+        """It has ended. What lies in its pipes now is its output; what its own children, which may live on, write later is not."""
+        self.status = status
+        if not self.terminal:
+            for channel in self.fds.keys() - {0}:
+                (self.left[channel],) = struct.unpack("i", fcntl.ioctl(self.fds[channel], termios.FIONREAD, bytes(4)))
+
     def read(self, channel: int, limit: int) -> bytes | None:
         """Some output; empty at its end; ``None`` if there is none now."""
+        if channel in self.left:
+            limit = min(limit, self.left[channel])
         try:
             data = os.read(self.fds[channel], min(limit, self.credit[channel]))
         except BlockingIOError:
@@ -83,6 +94,8 @@ class Child:
         except OSError:  # EIO: the other end of a terminal is closed
             data = b""
         self.credit[channel] -= len(data)
+        if channel in self.left:
+            self.left[channel] -= len(data)
         if not data:
             self.drained.add(channel)
         return data

@@ -14,6 +14,7 @@ from harness.vm.layers import Layer
 from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.qemu import KVM, TCG, Accelerator, Machine, Qemu, qemu_identity
+from harness.vm.store import locked, write_whole
 
 __all__ = ("Proof", "accelerator", "proved", "remembered")
 
@@ -39,18 +40,18 @@ def remembered() -> Proof | None:
     """The answer found earlier, if it still is about this host."""
     try:
         proof = Proof(json.loads(_answer_file().read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError, TypeError):
         return None
-    return proof if all(proof.get(name) == value for name, value in _host().items()) else None
+    return proof if "accelerator" in proof and all(proof.get(name) == value for name, value in _host().items()) else None
 
 
 async def proved(layer: Layer, progress: Progress) -> Accelerator:
     """KVM if a kernel boots with it here, TCG otherwise; the answer is kept."""
     proof = remembered()
     if proof is None:
-        proof = Proof(_host() | await _prove(layer, progress))
-        _answer_file().parent.mkdir(parents=True, exist_ok=True)
-        _answer_file().write_text(json.dumps(proof, indent=1))
+        with locked(_answer_file().with_name(".acceleration.lock"), lambda: progress.note("waiting for another proof of acceleration")):
+            proof = remembered() or Proof(_host() | await _prove(layer, progress))
+            write_whole(_answer_file(), json.dumps(proof, indent=1))
     return accelerator(proof)
 
 

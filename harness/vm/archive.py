@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,10 @@ from debian.debian_support import Version
 from harness.errors import HostError
 from harness.vm import process
 from harness.vm.paths import cache_dir
-from harness.vm.store import disk_full_is_an_error, remove_tree
+from harness.vm.progress import Progress
+from harness.vm.store import disk_full_is_an_error, locked, remove_tree, write_whole
 
-__all__ = ("KEYRING", "Package", "download", "is_fresh", "mirror", "packages", "refresh")
+__all__ = ("KEYRING", "Package", "download", "exclusive", "is_fresh", "mirror", "packages", "refresh")
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SUITES = ("bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid", "experimental")
@@ -87,7 +89,7 @@ def _write_configuration() -> None:
     options = f"[signed-by={KEYRING} check-valid-until=no]"
     lines = [f"deb {options} {main} {suite} main" for suite in _SUITES]
     lines += [f"deb {options} {security} {suite} main" for suite in _SECURITY_SUITES]
-    (root / "sources.list").write_text("\n".join(lines) + "\n")
+    write_whole(root / "sources.list", "\n".join(lines) + "\n")
 
 
 def is_fresh() -> bool:
@@ -96,14 +98,32 @@ def is_fresh() -> bool:
     return stamp.exists() and time.time() - stamp.stat().st_mtime < _FRESH_S
 
 
-def refresh(*, force: bool = False) -> None:
+def exclusive(progress: Progress | None = None) -> AbstractContextManager[None]:
+    """Keep other processes from changing the indices, or wait until they have."""
+    with disk_full_is_an_error(_apt_root()):
+        _apt_root().mkdir(parents=True, exist_ok=True)
+    return locked(_apt_root() / ".lock", lambda: progress.note("waiting for another look at Debian's archive") if progress else None)
+
+
+def refresh(*, force: bool = False, progress: Progress | None = None) -> None:
     """Fetch and verify the suites' indices, if those at hand are older than a day.
 
-    :raises HostError: no index at hand and none could be had; offline with indices at hand is fine
+    :raises HostError: no index at hand, or *force*, and none could be had; offline with indices at hand is fine
     """
-    stamp = _apt_root() / "refreshed"
     if not force and is_fresh():
         return
+    stamp = _apt_root() / "refreshed"
+    with exclusive(progress):
+        if force or not is_fresh():
+            try:
+                with progress.step("asking Debian's archive", expected_s=15) if progress else nullcontext():
+                    _refresh(stamp)
+            except HostError:
+                if force or not stamp.exists():
+                    raise
+
+
+def _refresh(stamp: Path) -> None:
     if not KEYRING.exists():
         raise HostError(f"Debian's archive keys are missing ({KEYRING})", mend="apt-get install debian-archive-keyring")
     with disk_full_is_an_error(_apt_root()):
@@ -118,8 +138,6 @@ def refresh(*, force: bool = False) -> None:
                 timeout=600,
             )
         except HostError as error:
-            if stamp.exists():
-                return
             host = urlparse(mirror()[0]).hostname
             raise HostError(
                 f"{error.message}", mend=f"check the network to {host}, or set NFHARNESS_MIRROR to a Debian mirror; {error.mend}"
@@ -130,17 +148,23 @@ def refresh(*, force: bool = False) -> None:
 def packages(prefixes: Iterable[str]) -> list[Package]:
     """All versions of all packages whose name starts with one of *prefixes*, from the indices at hand."""
     wanted = tuple(prefixes)
-    names = subprocess.run(["apt-cache", *_options(), "pkgnames"], capture_output=True, text=True, check=True)
-    chosen = sorted(name for name in names.stdout.split() if name.startswith(wanted))
+    chosen = sorted(name for name in _apt_cache("pkgnames").decode().split() if name.startswith(wanted))
     if not chosen:
         return []
-    shown = subprocess.run(["apt-cache", *_options(), "show", *chosen], capture_output=True, check=True)
     found: dict[tuple[str, str], Package] = {}
-    for paragraph in Packages.iter_paragraphs(shown.stdout, use_apt_pkg=False):
+    for paragraph in Packages.iter_paragraphs(_apt_cache("show", *chosen), use_apt_pkg=False):
         depends = tuple(part.strip() for part in paragraph.get("Depends", "").split(","))
         package = Package(paragraph["Package"], paragraph["Version"], depends)
         found[package.name, package.version] = package
     return list(found.values())
+
+
+def _apt_cache(*arguments: str) -> bytes:
+    done = subprocess.run(["apt-cache", *_options(), *arguments], capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit {done.returncode}"]
+        raise HostError(f"reading Debian's package indices failed: {said[-1]}", mend="nfharness kernels --refresh")
+    return done.stdout
 
 
 def download(wanted: Iterable[Package], directory: Path) -> list[Path]:
@@ -152,13 +176,14 @@ def download(wanted: Iterable[Package], directory: Path) -> list[Path]:
     log = directory / "download.log"
     names = [f"{package.name}={package.version}" for package in wanted]
     try:
-        process.run(
-            process.bound(["apt-get", *_options(), "-q", "download", *names]),
-            what="downloading kernel packages",
-            log=log,
-            timeout=1800,
-            cwd=directory,
-        )
+        with exclusive():
+            process.run(
+                process.bound(["apt-get", *_options(), "-q", "download", *names]),
+                what="downloading kernel packages",
+                log=log,
+                timeout=1800,
+                cwd=directory,
+            )
     except HostError as error:
         remove_tree(directory)
         corrupt = "Hash Sum mismatch" in error.message or "unexpected size" in error.message

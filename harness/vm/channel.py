@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +58,8 @@ class Remote:
             async with asyncio.timeout(_START_DEADLINE_S):
                 answer = await self._channel.or_death(self._started)
         except TimeoutError:
-            raise errors.GuestError(f"the guest's agent did not start a process within {_START_DEADLINE_S} s") from None
+            message = f"the guest's agent did not start a process within {_START_DEADLINE_S} s"
+            raise errors.GuestError(message, mend="try again; if it stays so: nfharness image prune --templates") from None
         if "errno" in answer:
             raise OSError(answer["errno"], answer["message"])
         return int(answer["pid"])
@@ -67,7 +70,7 @@ class Remote:
         while view and not self._ended.done():
             while not self._credit and not self._ended.done():
                 self._may_write.clear()
-                await self._channel.or_death(asyncio.ensure_future(self._may_write.wait()))
+                await self._channel.or_death_of(self._may_write.wait())
             part = view[: min(wire.CHUNK, self._credit)]
             self._credit -= len(part)
             await self._channel.send(Kind.STDIN, self.stream, bytes(part))
@@ -128,7 +131,7 @@ class Channel:
     :param death: completes with the error to raise when the guest dies
     """
 
-    def __init__(self, port: socket.socket, death: asyncio.Future[errors.KernelDied]) -> None:
+    def __init__(self, port: socket.socket, death: asyncio.Future[errors.NfharnessError]) -> None:
         self._port = port
         self._death = death
         self._streams: dict[int, Remote] = {}
@@ -146,16 +149,27 @@ class Channel:
             return awaited.result()
         raise self._death.result()
 
+    async def or_death_of(self, awaited: Coroutine[Any, Any, Any]) -> Any:
+        """What a coroutine returns; it does not go on when nobody waits for it any more. :raises KernelDied: the guest died first"""
+        task = asyncio.ensure_future(awaited)
+        try:
+            return await self.or_death(task)
+        finally:
+            task.cancel()
+
     async def deliver_code(self, archive: bytes, deadline_s: float) -> None:
         """Wait for stage 0 of a guest that boots, and give it the code it becomes the agent with."""
         loop = asyncio.get_running_loop()
         greeting = b""
         async with asyncio.timeout(deadline_s):
             while len(greeting) < len(wire.GREETING):
-                greeting += await self.or_death(asyncio.ensure_future(loop.sock_recv(self._port, len(wire.GREETING) - len(greeting))))
-        if greeting != wire.GREETING:
-            raise errors.GuestError(f"the guest greets with {greeting!r}")
-        await self._send_all(len(archive).to_bytes(8, "big") + archive)
+                piece = await self.or_death_of(loop.sock_recv(self._port, len(wire.GREETING) - len(greeting)))
+                if not piece:
+                    raise await self._death
+                greeting += piece
+            if greeting != wire.GREETING:
+                raise errors.GuestError(f"the guest greets with {greeting!r}", mend="nfharness image prune --all")
+            await self._send_all(len(archive).to_bytes(8, "big") + archive)
 
     def start(self) -> None:
         """Read frames from now on."""
@@ -182,7 +196,7 @@ class Channel:
 
     async def _send_all(self, data: bytes) -> None:
         try:
-            await self.or_death(asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(self._port, data)))
+            await self.or_death_of(asyncio.get_running_loop().sock_sendall(self._port, data))
         except OSError:
             raise (await self._death) from None
 
@@ -198,7 +212,8 @@ class Channel:
             async with asyncio.timeout(deadline_s):
                 frame: Frame = await self.or_death(waiting)
         except TimeoutError:
-            raise errors.GuestError(f"the guest's agent did not answer within {deadline_s:.0f} s while {what}") from None
+            message = f"the guest's agent did not answer within {deadline_s:.0f} s while {what}"
+            raise errors.GuestError(message, mend="try again; if it stays so: nfharness image prune --templates") from None
         finally:
             waiting.cancel()
         answer: dict[str, Any] = json.loads(frame.payload)
@@ -208,9 +223,12 @@ class Channel:
 
     async def open(self, request: Request) -> Remote:
         """Start a guest process. :raises OSError: the command cannot be run"""
+        payload = request.payload()
+        if len(payload) > wire.LIMIT:
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
         stream, self._next_stream = self._next_stream, self._next_stream + 1
         remote = self._streams[stream] = Remote(self, stream)
-        await self.send(Kind.OPEN, stream, request.payload())
+        await self.send(Kind.OPEN, stream, payload)
         try:
             await remote.started()
         except OSError:

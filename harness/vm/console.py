@@ -5,32 +5,43 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ("reason", "tail")
+__all__ = ("reason", "tail", "text")
 
+#: What a dying kernel or our own first processes say, the most telling first: a panic that follows from an oops only says so.
 _DEATHS = (
-    re.compile(r"Kernel panic - not syncing: .*"),
+    re.compile(r"nfharness: (?!acceleration).*"),
     re.compile(r"BUG: .*"),
     re.compile(r"Oops: .*"),
-    re.compile(r"nfharness: (?!acceleration).*"),
-    re.compile(r".*(?:end Kernel panic|Attempted to kill init).*"),
+    re.compile(r"Kernel panic - not syncing: .*"),
     re.compile(r"Out of memory: .*"),
 )
+_READ = 1 << 18
 
 
-def tail(path: Path, lines: int = 25) -> str:
-    """The last lines of a console file, without the clutter of serial terminals."""
+def text(path: Path) -> str:
+    """The end of a console file, without the clutter of serial terminals; empty if there is none."""
     try:
-        text = path.read_bytes()[-65536:].decode(errors="replace")
-    except FileNotFoundError:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _READ))
+            raw = file.read().decode(errors="replace")
+    except OSError:
         return ""
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", text)
-    return "\n".join(text.splitlines()[-lines:])
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", raw)
 
 
-def reason(text: str) -> str | None:
+def tail(said: str, lines: int = 25) -> str:
+    """What a person wants to see of a console: its last lines; of a kernel that died, from the line on that says why."""
+    whole = said.splitlines()
+    why = reason(said)
+    first = next((number for number, line in enumerate(whole) if why and why in line), len(whole))
+    start = min(first, max(0, len(whole) - lines))
+    return "\n".join(whole[start:][:lines])
+
+
+def reason(said: str) -> str | None:
     """The line that says why a kernel died, if one does."""
     for pattern in _DEATHS:
-        found = pattern.search(text)
+        found = pattern.search(said)
         if found:
             return found[0].strip()
     return None

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.errors import GuestError, KernelDied
+from harness.errors import HostError, KernelDied, NfharnessError
 from harness.vm import console
 from harness.vm.channel import Channel, Remote, Request, agent_error
 from harness.vm.code import CodeArchive
@@ -33,7 +33,7 @@ class Guest:
 
     def __init__(self, qemu: Qemu) -> None:
         self.qemu = qemu
-        self.death: asyncio.Future[KernelDied]
+        self.death: asyncio.Future[NfharnessError]
         self.channel: Channel
         self._watcher: asyncio.Task[None]
 
@@ -44,6 +44,15 @@ class Guest:
         self.channel = Channel(self.qemu.port, self.death)
         self._watcher = asyncio.create_task(self._watch())
 
+    async def load(self, state: Path) -> None:
+        """Go on from a saved state. :raises HostError: QEMU refuses it, or ends over it"""
+        try:
+            await self.qemu.load(state)
+        except HostError:
+            if self.qemu.ended:
+                raise (await self.death) from None
+            raise
+
     async def _watch(self) -> None:
         died = await self.qemu.died()
         if not self.death.done():
@@ -52,12 +61,19 @@ class Guest:
     async def wake(self, code: CodeArchive, *, guest_has: str) -> None:
         """First words after a boot or a restore: the time, fresh entropy, and newer code if the guest's is another."""
         message = {"time_ns": str(time.time_ns()), "entropy": os.urandom(64).hex()}
-        await self.channel.send(Kind.WAKE, 0, json.dumps(message).encode())
-        if code.identity != guest_has:
-            for start in range(0, len(code.data), CHUNK):
-                await self.channel.send(Kind.CODE, 0, code.data[start : start + CHUNK])
-            await self.channel.send(Kind.CODE)
-            await self.channel.answer(_ANSWER_DEADLINE_S, "taking over newer code")
+        try:
+            async with asyncio.timeout(_ANSWER_DEADLINE_S):
+                await self.channel.send(Kind.WAKE, 0, json.dumps(message).encode())
+                if code.identity != guest_has:
+                    await self._replace_code(code)
+        except TimeoutError:
+            raise self.hangs(f"take over newer code within {_ANSWER_DEADLINE_S} s") from None
+
+    async def _replace_code(self, code: CodeArchive) -> None:
+        for start in range(0, len(code.data), CHUNK):
+            await self.channel.send(Kind.CODE, 0, code.data[start : start + CHUNK])
+        await self.channel.send(Kind.CODE)
+        await self.channel.answer(_ANSWER_DEADLINE_S, "taking over newer code")
 
     async def prepare(self) -> dict[str, Any]:
         """Let the agent load all that a template holds."""
@@ -95,7 +111,7 @@ class Guest:
             async with asyncio.timeout(deadline_s):
                 status, out, err = await self.output(Request(python=function, args=args), stdin)
         except TimeoutError:
-            raise GuestError(f"{function} did not end within {deadline_s:.0f} s", mend=self._console_hint()) from None
+            raise self.hangs(f"end {function} within {deadline_s:.0f} s") from None
         text = err.decode(errors="replace")
         if status == _TASK_FAILED:
             raise agent_error(json.loads(text.strip().splitlines()[-1]), function)
@@ -103,8 +119,10 @@ class Guest:
             raise agent_error({"traceback": text or f"exit status {status}"}, function)
         return out
 
-    def _console_hint(self) -> str:
-        return f"the console says:\n{console.tail(self.qemu.console_file, 8)}"
+    def hangs(self, what: str) -> KernelDied:
+        """The error for a guest that lives and does not do *what*."""
+        tail = console.tail(console.text(self.qemu.console_file))
+        return KernelDied(f"the guest did not {what}", console_tail=tail, mend=f"try again; see {self.qemu.console_file}")
 
     async def close(self) -> None:
         """End the VM at once."""
@@ -137,9 +155,7 @@ async def booted(machine: Machine, code: CodeArchive, console_file: Path | None 
         try:
             await guest.channel.deliver_code(code.data, _BOOT_DEADLINE_S)
         except TimeoutError:
-            tail = console.tail(guest.qemu.console_file)
-            message = f"the guest did not come up within {_BOOT_DEADLINE_S} s"
-            raise KernelDied(message, console_tail=tail, mend=f"console: {guest.qemu.console_file}") from None
+            raise guest.hangs(f"come up within {_BOOT_DEADLINE_S} s") from None
         guest.channel.start()
         await guest.wake(code, guest_has=code.identity)
         yield guest
@@ -156,7 +172,7 @@ async def restored(machine: Machine, state: Path, code: CodeArchive, *, guest_ha
     guest = Guest(Qemu(machine, _new_console(), incoming=True))
     await guest.start()
     try:
-        await guest.qemu.load(state)
+        await guest.load(state)
         guest.channel.start()
         await guest.wake(code, guest_has=guest_has)
         yield guest

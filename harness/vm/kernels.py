@@ -15,6 +15,8 @@ from debian.debian_support import Version
 from harness.errors import UserError
 from harness.vm import archive
 from harness.vm.paths import cache_dir
+from harness.vm.progress import Progress
+from harness.vm.store import write_whole
 
 __all__ = ("DEFAULT", "Kernel", "catalogue", "catalogue_at_hand", "resolve", "series_of")
 
@@ -58,19 +60,23 @@ def series_of(version: str) -> str:
     return ".".join(re.split(r"[.~+-]", version)[:2])
 
 
-def catalogue(*, refresh: bool = False) -> list[Kernel]:
+def catalogue(*, refresh: bool = False, progress: Progress | None = None) -> list[Kernel]:
     """Every kernel build that the suites offer, oldest first; kept in the cache until *refresh*.
 
     :raises HostError: nothing at hand and no network
     """
-    kept = _kept()
-    if refresh or not kept.exists():
-        archive.refresh(force=refresh)
-        kernels = sorted(_from_packages(archive.packages(_PREFIXES)), key=lambda kernel: kernel.sort_key)
-        new = kept.with_suffix(".new")
-        new.write_text(json.dumps([asdict(kernel) for kernel in kernels], indent=1))
-        new.replace(kept)
-    return [from_json(entry) for entry in json.loads(kept.read_text())]
+    known = catalogue_at_hand()
+    if refresh or not known:
+        with archive.exclusive(progress):
+            archive.refresh(force=refresh, progress=progress)
+            _write_catalogue()
+        known = catalogue_at_hand()
+    return known
+
+
+def _write_catalogue() -> None:
+    kernels = sorted(_from_packages(archive.packages(_PREFIXES)), key=lambda kernel: kernel.sort_key)
+    write_whole(_kept(), json.dumps([asdict(kernel) for kernel in kernels], indent=1))
 
 
 def from_json(entry: dict[str, object]) -> Kernel:
@@ -82,8 +88,11 @@ def from_json(entry: dict[str, object]) -> Kernel:
 
 
 def catalogue_at_hand() -> list[Kernel]:
-    """The catalogue as it lies in the cache, empty if it does not; never asks the archive."""
-    return catalogue() if _kept().exists() else []
+    """The catalogue as it lies in the cache, empty if it does not or is damaged; never asks the archive."""
+    try:
+        return [from_json(entry) for entry in json.loads(_kept().read_text())]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _from_packages(packages: list[archive.Package]) -> list[Kernel]:
@@ -122,7 +131,7 @@ def _closure(roots: list[archive.Package], by_name: dict[str, list[archive.Packa
     return tuple(sorted((package.name, package.version) for package in chosen.values()))
 
 
-def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: True) -> Kernel:
+def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: True, progress: Progress | None = None) -> Kernel:
     """The kernel that *spec* means: ``6.12``, ``6.12-rt``, ``6.12.117-1`` or a release as ``uname -r`` has it.
 
     The catalogue is fetched anew (at most once a day) if it does not know *spec* or its answer is not *at_hand*: a run of what is
@@ -130,10 +139,13 @@ def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: Tr
 
     :raises UserError: no such kernel
     """
-    kernel = _newest(catalogue(), spec)
+    kernel = _newest(catalogue(progress=progress), spec)
     if kernel is None or not at_hand(kernel):
-        archive.refresh()
-        kernel = _newest(catalogue(refresh=_stale()), spec)
+        with archive.exclusive(progress):
+            archive.refresh(progress=progress)
+            if _stale():
+                _write_catalogue()
+        kernel = _newest(catalogue(), spec)
     if kernel is None:
         raise _unknown(spec)
     if kernel.lacks:

@@ -42,7 +42,7 @@ def module(layer: Layer, userland: Path, progress: Progress, *, arguments: str =
     """
     name = f"{layer.path.name}_{module_key()}" + (f"_{arguments}" if arguments else "")
     path = cache_dir() / "modules" / name
-    with building(path) as new:
+    with building(path, waiting=lambda: progress.note(f"waiting for another build of {MODULE}")) as new:
         if new:
             _build(layer, new, userland, progress, arguments)
     return path

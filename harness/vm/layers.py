@@ -14,7 +14,7 @@ from harness.vm import archive, process
 from harness.vm.kernels import Kernel, from_json
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
-from harness.vm.store import building, remove_tree
+from harness.vm.store import building, read_record, remove_tree
 from harness.vm.userland import SUITE, ext4_image, in_chroot
 
 __all__ = ("Layer", "key", "layer", "layer_path")
@@ -75,7 +75,7 @@ def layer(kernel: Kernel, userland: Path, progress: Progress) -> Layer:
     with building(path, waiting=lambda: progress.note(f"waiting for another build of {kernel.release}")) as new:
         if new:
             _build(kernel, new, userland, progress)
-    return Layer(from_json(json.loads((path / "kernel.json").read_text())), path)
+    return Layer(from_json(read_record(path / "kernel.json")), path)
 
 
 _SCRIPT = r"""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HostError
+from harness.vm.paths import run_dir
 
 __all__ = ("bound", "in_namespace", "run")
+
+
+#: What apt, dpkg, tar, mke2fs, pip and gcc say when a disk is full.
+_NO_ROOM = ("No space left on device", "enough free space", "Disk quota exceeded")
 
 
 def bound(argv: Sequence[str]) -> list[str]:
@@ -35,13 +41,13 @@ def run(argv: Sequence[str], *, what: str, log: Path, timeout: float, cwd: Path 
         try:
             status = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=timeout, cwd=cwd, check=False)
         except subprocess.TimeoutExpired:
-            raise HostError(f"{what} did not end within {timeout:.0f} s", mend=f"see {log}") from None
+            raise HostError(f"{what} did not end within {timeout:.0f} s", mend=f"try again; see {_keep(log)}") from None
         except FileNotFoundError as error:
             raise HostError(f"{what}: {error.filename} is not installed", mend="run 'nfharness doctor'") from None
     if status.returncode:
         text = log.read_text(errors="replace")
-        if "No space left on device" in text:
-            raise OSError(28, "No space left on device", str(log))
+        if any(sign in text for sign in _NO_ROOM):
+            raise OSError(errno.ENOSPC, "No space left on device", str(log))
         raise HostError(f"{what} failed (exit {status.returncode}): {_last_words(text)}", mend=f"see {_keep(log)}")
 
 
@@ -53,10 +59,11 @@ def _last_words(text: str) -> str:
 
 
 def _keep(log: Path) -> Path:
-    """Move the log out of a directory that is about to be swept."""
-    from harness.vm.paths import run_dir  # noqa: PLC0415
-
+    """Copy the log out of a directory that is about to be swept."""
     kept = run_dir() / "failed" / log.name
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_bytes(log.read_bytes())
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(log.read_bytes())
+    except OSError:  # what went wrong first is what must be told
+        return log
     return kept

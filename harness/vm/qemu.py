@@ -18,6 +18,7 @@ from qemu.qmp import QMPClient, QMPError
 
 from harness.errors import HostError, KernelDied
 from harness.vm import console, process
+from harness.vm.store import no_room
 
 __all__ = ("BINARY", "Accelerator", "Machine", "Qemu", "qemu_identity", "qemu_version")
 
@@ -109,6 +110,11 @@ def qemu_version() -> str:
     return found[1] if found else shown.strip()
 
 
+def _ended(status: int) -> str:
+    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+    return f"QEMU {how} and the console does not say why"
+
+
 class Qemu:
     """One running QEMU, controlled over QMP. All sockets are pairs that it inherits: there is no path that anyone else could open.
 
@@ -139,6 +145,7 @@ class Qemu:
             *(("-incoming", "defer") if self._incoming else ()),
         ]  # fmt: skip
         qemu_identity()
+        self.console_file.parent.mkdir(parents=True, exist_ok=True)
         self._process = await asyncio.create_subprocess_exec(
             *process.bound(argv),
             stdin=subprocess.DEVNULL,
@@ -153,8 +160,11 @@ class Qemu:
         try:
             async with asyncio.timeout(_QMP_DEADLINE_S):
                 await self._qmp.connect(monitor)
-        except (TimeoutError, QMPError, OSError) as error:
+        except (TimeoutError, QMPError, OSError, EOFError) as error:
             raise await self._failed_to_start(error) from None
+        except BaseException:
+            await self.kill()
+            raise
 
     async def _failed_to_start(self, error: Exception) -> HostError:
         await self.kill()
@@ -217,14 +227,22 @@ class Qemu:
             reason = info.get("error-desc", "no reason given")
             raise HostError(f"QEMU's {command} {info['status']}: {reason}", mend="nfharness image prune --templates")
 
-    async def died(self) -> KernelDied:
-        """Wait for QEMU to end; what that means for the guest."""
+    async def died(self) -> KernelDied | HostError:
+        """Wait for QEMU to end; what that means for the guest. A host error if the guest was not to blame."""
         status = await self._process.wait()
         assert self._process.stderr is not None  # noqa: S101
         said = (await self._process.stderr.read()).decode(errors="replace").strip()
-        tail = console.tail(self.console_file)
-        reason = console.reason(tail) or (f"QEMU: {said.splitlines()[-1]}" if said else f"QEMU ended with status {status}")
-        return KernelDied(f"the guest died: {reason}", console_tail=tail, mend=f"console: {self.console_file}")
+        if status == -signal.SIGBUS and self.machine.ram:
+            # A page of the RAM file could not be allocated on disk, or lies beyond the end of a file that was cut short.
+            return self._no_page(self.machine.ram)
+        text = console.text(self.console_file)
+        reason = console.reason(text) or (f"QEMU: {said.splitlines()[-1]}" if said else _ended(status))
+        return KernelDied(f"the guest died: {reason}", console_tail=console.tail(text), mend=f"see {self.console_file}")
+
+    def _no_page(self, ram: Path) -> HostError:
+        if ram.exists() and ram.stat().st_size < self.machine.memory << 20:
+            return HostError(f"{ram} is cut short", mend="nfharness image prune --templates")
+        return no_room(ram)
 
     async def kill(self) -> None:
         """End QEMU at once. A guest has nothing to lose: its disks are read-only."""

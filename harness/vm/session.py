@@ -33,7 +33,7 @@ async def made_ready(spec: str, progress: Progress) -> tuple[Kernel, Template]:
     :raises UserError: no such kernel
     :raises HostError: the host lacks something
     """
-    kernel = kernels.resolve(spec, at_hand=lambda candidate: layer_path(candidate).is_dir())
+    kernel = kernels.resolve(spec, at_hand=lambda candidate: layer_path(candidate).is_dir(), progress=progress)
     root = userland(progress)
     return kernel, await template(layer(kernel, root, progress), root, progress)
 

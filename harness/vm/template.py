@@ -18,7 +18,7 @@ from harness.vm.layers import Layer, layer_path
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
 from harness.vm.qemu import Accelerator, Machine, qemu_identity
-from harness.vm.store import building
+from harness.vm.store import building, read_record
 from harness.vm.userland import userland_path
 
 __all__ = ("Template", "build", "template", "template_path")
@@ -73,7 +73,7 @@ async def template(layer: Layer, userland: Path, progress: Progress) -> Template
             built = module(layer, userland, progress) / MODULE
             with progress.step(f"template: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
                 await build(new, machine, built)
-    record = json.loads((path / "template.json").read_text())
+    record = read_record(path / "template.json")
     return Template(replace(machine, ram=path / "ram"), path / "state", record["code"], record["facts"])
 
 

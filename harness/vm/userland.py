@@ -57,7 +57,6 @@ def userland(progress: Progress) -> Path:
 def _build(new: Path, progress: Progress) -> None:
     root, log = new / "root", new / "build.log"
     with progress.step("userland: Debian trixie, packages", expected_s=45):
-        archive.refresh()
         _bootstrap(new / "root.tar", log)
         root.mkdir()
         process.run(

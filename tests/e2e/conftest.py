@@ -1,0 +1,119 @@
+"""The command line as a person has it: a process, its streams, its exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.vm.paths import cache_dir
+
+CHECKOUT = Path(__file__).parents[2]
+DEADLINE_S = 120
+
+
+class CommandLine:
+    """Starts ``nfharness`` in the checkout. :param env: variables beside our own"""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = env
+
+    def start(self, *arguments: str | bytes, before: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
+        """Start it in a session of its own, so that signals for it are not for us."""
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [*before, sys.executable, "-m", "harness", *arguments]
+        return subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **self.env}, start_new_session=True, **{**streams, **options})
+
+    def __call__(self, *arguments: str | bytes, stdin: bytes = b"", before: tuple[str, ...] = (), **options: Any) -> Result:
+        """Run it to its end."""
+        process = self.start(*arguments, before=before, **{"stdin": subprocess.PIPE, **options})
+        try:
+            out, err = process.communicate(stdin, DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return Result(process.returncode, out or b"", (err or b"").decode(errors="replace"))
+
+    def processes(self) -> list[str]:
+        """Command lines of all processes that have our environment."""
+        mark = {f"{name}={value}".encode() for name, value in self.env.items()}
+        found = []
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark and mark <= set((directory / "environ").read_bytes().split(b"\0")):
+                    found.append((directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            except OSError:
+                continue
+        return [line for line in found if line]
+
+
+class Result:
+    """What a command did."""
+
+    def __init__(self, status: int, out: bytes, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def error(self) -> list[str]:
+        """Standard error without progress and console lines."""
+        return [line for line in self.err.splitlines() if line.startswith(("nfharness: ", "  mend: ", "Traceback"))]
+
+    def __repr__(self) -> str:
+        return f"status {self.status}, {len(self.out)} bytes {self.out[:200]!r}, standard error:\n{self.err}"
+
+
+@pytest.fixture(scope="session")
+def ready() -> None:
+    """The default kernel's template is there."""
+    done = subprocess.run([sys.executable, "-m", "harness", "image", "build"], cwd=CHECKOUT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.fixture
+def nfharness(ready: None) -> CommandLine:
+    """The command line with a warm cache."""
+    return CommandLine({})
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> CommandLine:
+    """The command line with an empty cache and no network."""
+    return CommandLine({"NFHARNESS_CACHE": str(tmp_path / "cache"), "NFHARNESS_MIRROR": "http://127.0.0.1:1/debian"})
+
+
+@pytest.fixture
+def without_templates(ready: None, elsewhere: CommandLine) -> CommandLine:
+    """The command line with a cache that lacks only templates, and no network."""
+    cache = Path(elsewhere.env["NFHARNESS_CACHE"])
+    cache.mkdir()
+    for name in ("apt", "userland", "kernels", "modules", "acceleration.json"):
+        (cache / name).symlink_to(cache_dir() / name)
+    return elsewhere
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait until something holds, as long as a loaded machine may need."""
+
+    def wait(holds: Callable[[], object], what: str, deadline_s: float = 90) -> None:
+        end = time.monotonic() + deadline_s
+        while not holds():
+            assert time.monotonic() < end, f"{what}: not within {deadline_s} s"
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(autouse=True)
+def nothing_mounted() -> Iterator[None]:
+    """No test leaves a mount or a loop device."""
+    before = Path("/proc/mounts").read_text()
+    yield
+    assert Path("/proc/mounts").read_text() == before
