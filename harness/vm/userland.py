@@ -60,7 +60,8 @@ def _build(new: Path, progress: Progress) -> None:
         _bootstrap(new / "root.tar", log)
         root.mkdir()
         process.run(
-            process.in_namespace(["tar", "-x", "--exclude=./dev/*", "-C", str(root), "-f", str(new / "root.tar")]),
+            # All of it belongs to the guest's root, as it must where whoever builds it has but one user to give it to.
+            process.in_namespace(["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-C", str(root), "-f", str(new / "root.tar")]),
             what="unpacking the userland",
             log=log,
             timeout=600,
@@ -86,7 +87,9 @@ def _bootstrap(tar: Path, log: Path) -> None:
         SUITE, str(tar), *sources,
     ]  # fmt: skip
     # As root its mounts and children live in namespaces of their own and vanish with it; otherwise mmdebstrap makes its own.
-    wrapped = process.in_namespace([*command, "--mode=root"]) if os.geteuid() == 0 else process.bound([*command, "--mode=unshare"])
+    # Its temporary directory is part of what is swept after a crash.
+    here = ["env", f"TMPDIR={tar.parent}"]
+    wrapped = process.in_namespace([*here, *command, "--mode=root"]) if os.geteuid() == 0 else process.bound([*command, "--mode=unshare"])
     try:
         process.run(wrapped, what="mmdebstrap", log=log, timeout=1800)
     except HostError as error:
@@ -99,7 +102,7 @@ def _install_python_packages(root: Path, new: Path, log: Path) -> None:
     platforms = [f"--platform={name}" for name in ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")]
     process.run(
         [
-            *process.bound([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]),
+            *process.bound(["env", f"TMPDIR={new}", sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]),
             f"--target={root / _SITE}", f"--python-version={_PYTHON}", *platforms, "--only-binary=:all:",
             "--no-deps", "--require-hashes", "-r", str(excerpt),
         ],
