@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib.util
 import os
 import shutil
@@ -53,7 +54,7 @@ def requirements() -> list[Requirement]:
         Requirement("python3 venv", "makes .venv", "ensurepip" if importlib.util.find_spec("ensurepip") else None, "python3-venv"),
     ]  # fmt: skip
     if os.geteuid() != 0:
-        found += [_program("newuidmap", "builds the userland without root", "uidmap"), _user_namespaces()]
+        found += [_program("newuidmap", "builds the userland without root", "uidmap"), _user_namespaces(), _subordinate_users()]
     return found
 
 
@@ -66,6 +67,24 @@ def _user_namespaces() -> Requirement:
         None,
         "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), kernel.unprivileged_userns_clone=1 (Debian), or use root",
     )
+
+
+def _subordinate_users() -> Requirement:
+    """Looked up, not tried: trying needs newuidmap, which may be missing as well."""
+    user, number = getpass.getuser(), str(os.getuid())
+    lacking = [name for name in ("subuid", "subgid") if not _has_range(Path("/etc", name), (user, number))]
+    mend = " ".join(f"--add-{name}s 100000-165535" for name in lacking)
+    return Requirement(
+        "subordinate users", "own the userland's files while it is built without root", None if lacking else "/etc/subuid, /etc/subgid",
+        None, f"sudo usermod {mend} {user}",
+    )  # fmt: skip
+
+
+def _has_range(path: Path, owners: tuple[str, str]) -> bool:
+    try:
+        return any(line.startswith(tuple(f"{owner}:" for owner in owners)) for line in path.read_text().splitlines())
+    except OSError:
+        return False
 
 
 def _can_unshare() -> bool:

@@ -24,7 +24,7 @@ from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import disk_full_is_an_error, locked, remove_tree, write_whole
 
-__all__ = ("KEYRING", "Package", "download", "exclusive", "is_fresh", "mirror", "packages", "refresh")
+__all__ = ("KEYRING", "Package", "download", "exclusive", "is_fresh", "mend", "mirror", "packages", "refresh")
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SUITES = ("bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid", "experimental")
@@ -138,10 +138,7 @@ def _refresh(stamp: Path) -> None:
                 timeout=600,
             )
         except HostError as error:
-            host = urlparse(mirror()[0]).hostname
-            raise HostError(
-                f"{error.message}", mend=f"check the network to {host}, or set NFHARNESS_MIRROR to a Debian mirror; {error.mend}"
-            ) from None
+            raise HostError(error.message, mend=mend(error)) from None
         stamp.touch()
 
 
@@ -157,6 +154,15 @@ def packages(prefixes: Iterable[str]) -> list[Package]:
         package = Package(paragraph["Package"], paragraph["Version"], depends)
         found[package.name, package.version] = package
     return list(found.values())
+
+
+def mend(error: HostError) -> str:
+    """What puts a download that failed right."""
+    if any(sign in error.message for sign in ("Hash Sum mismatch", "unexpected size", "BADSIG", "signatures were invalid")):
+        return f"the mirror served a corrupt file: try again, or set NFHARNESS_MIRROR to another Debian mirror; {error.mend}"
+    if "404" in error.message:
+        return f"the list of kernels is out of date: nfharness kernels --refresh; {error.mend}"
+    return f"check the network to {urlparse(mirror()[0]).hostname}, or set NFHARNESS_MIRROR to another Debian mirror; {error.mend}"
 
 
 def _apt_cache(*arguments: str) -> bytes:
@@ -186,7 +192,5 @@ def download(wanted: Iterable[Package], directory: Path) -> list[Path]:
             )
     except HostError as error:
         remove_tree(directory)
-        corrupt = "Hash Sum mismatch" in error.message or "unexpected size" in error.message
-        mend = "the mirror served a corrupt file: try again, or set NFHARNESS_MIRROR to another mirror" if corrupt else None
-        raise HostError(error.message, mend=mend or f"check the network, or run 'nfharness kernels --refresh'; {error.mend}") from None
+        raise HostError(error.message, mend=mend(error)) from None
     return sorted(directory.glob("*.deb"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ __all__ = ("bound", "in_namespace", "run")
 
 #: What apt, dpkg, tar, mke2fs, pip and gcc say when a disk is full.
 _NO_ROOM = ("No space left on device", "enough free space", "Disk quota exceeded")
+_ROOM_FOR_A_LOG = 1 << 20
 
 
 def bound(argv: Sequence[str]) -> list[str]:
@@ -23,9 +25,12 @@ def bound(argv: Sequence[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", "--", *argv]
 
 
-def in_namespace(argv: Sequence[str]) -> list[str]:
-    """*argv* as (possibly only apparent) root with its own mounts and processes: both vanish with it."""
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+def in_namespace(argv: Sequence[str], *, every_user: bool = False) -> list[str]:
+    """*argv* as (possibly only apparent) root with its own mounts and processes: both vanish with it.
+
+    :param every_user: with other users to give files to as well, if need be those of ``/etc/subuid``
+    """
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user", *(["--map-auto"] if every_user else [])]
     return bound(["unshare", *user, "--mount", "--pid", "--fork", "--kill-child=KILL", "--", *argv])
 
 
@@ -46,7 +51,8 @@ def run(argv: Sequence[str], *, what: str, log: Path, timeout: float, cwd: Path 
             raise HostError(f"{what}: {error.filename} is not installed", mend="run 'nfharness doctor'") from None
     if status.returncode:
         text = log.read_text(errors="replace")
-        if any(sign in text for sign in _NO_ROOM):
+        # On a full disk the log is cut short as well.
+        if any(sign in text for sign in _NO_ROOM) or shutil.disk_usage(log.parent).free < _ROOM_FOR_A_LOG:
             raise OSError(errno.ENOSPC, "No space left on device", str(log))
         raise HostError(f"{what} failed (exit {status.returncode}): {_last_words(text)}", mend=f"see {_keep(log)}")
 

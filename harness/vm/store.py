@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +22,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import HostError
+from harness.vm import process
 
 __all__ = ("building", "checked", "disk_full_is_an_error", "locked", "no_room", "read_record", "remove_tree", "size_of", "write_whole")
 
@@ -134,9 +136,10 @@ def disk_full_is_an_error(path: Path) -> Iterator[None]:
 
 def no_room(path: Path) -> HostError:
     """The error for a full disk under *path*."""
-    free = shutil.disk_usage(path.parent).free >> 20
+    place = next(parent for parent in path.parents if parent.is_dir() and not parent.name.startswith("."))
+    free = shutil.disk_usage(place).free >> 20
     return HostError(
-        f"the disk is full: {free} MiB free under {path.parent}",
+        f"the disk is full: {free} MiB free under {place} are not enough",
         mend="make room there, run 'nfharness image prune', or point NFHARNESS_CACHE at a larger disk",
     )
 
@@ -153,8 +156,15 @@ def remove_tree(path: Path) -> None:
         else:
             shutil.rmtree(name, ignore_errors=True)
 
-    if path.exists():
+    if not path.exists():
+        return
+    try:
         shutil.rmtree(path, onerror=lambda function, name, info: make_writable(function, name, info[1]))
+    except PermissionError:
+        # Without root a build that was killed leaves files of the users that it had borrowed from /etc/subuid.
+        subprocess.run(process.in_namespace(["rm", "-rf", str(path)], every_user=True), capture_output=True, check=False)
+        if path.exists():
+            raise
 
 
 def size_of(path: Path) -> int:

@@ -81,19 +81,18 @@ def _bootstrap(tar: Path, log: Path) -> None:
         f"deb [signed-by={archive.KEYRING}] {security} {SUITE}-security main",
     ]
     command = [
-        "mmdebstrap", "--variant=minbase", "--architectures=amd64", f"--include={','.join(_PACKAGES)}",
+        "mmdebstrap", "--mode=root", "--variant=minbase", "--architectures=amd64", f"--include={','.join(_PACKAGES)}",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
         '--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Retries "3"',
         SUITE, str(tar), *sources,
     ]  # fmt: skip
     # As root its mounts and children live in namespaces of their own and vanish with it; otherwise mmdebstrap makes its own.
-    # Its temporary directory is part of what is swept after a crash.
-    here = ["env", f"TMPDIR={tar.parent}"]
-    wrapped = process.in_namespace([*here, *command, "--mode=root"]) if os.geteuid() == 0 else process.bound([*command, "--mode=unshare"])
+    # Its temporary directory is part of what is swept after a crash; its mounts and children vanish with its namespaces.
+    wrapped = process.in_namespace(["env", f"TMPDIR={tar.parent}", *command], every_user=True)
     try:
         process.run(wrapped, what="mmdebstrap", log=log, timeout=1800)
     except HostError as error:
-        raise HostError(error.message, mend=f"check the network and NFHARNESS_MIRROR; {error.mend}") from None
+        raise HostError(error.message, mend=archive.mend(error)) from None
 
 
 def _install_python_packages(root: Path, new: Path, log: Path) -> None:
@@ -102,7 +101,8 @@ def _install_python_packages(root: Path, new: Path, log: Path) -> None:
     platforms = [f"--platform={name}" for name in ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")]
     process.run(
         [
-            *process.bound(["env", f"TMPDIR={new}", sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]),
+            *process.bound(["env", f"TMPDIR={new}", sys.executable, "-m", "pip", "install", "--quiet"]),
+            "--disable-pip-version-check", "--no-compile",
             f"--target={root / _SITE}", f"--python-version={_PYTHON}", *platforms, "--only-binary=:all:",
             "--no-deps", "--require-hashes", "-r", str(excerpt),
         ],
