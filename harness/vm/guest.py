@@ -25,6 +25,7 @@ __all__ = ("Guest", "booted", "restored")
 _BOOT_DEADLINE_S = 180
 _PREPARE_DEADLINE_S = 240
 _ANSWER_DEADLINE_S = 30
+_END_DEADLINE_S = 2
 _TASK_FAILED = 120
 
 
@@ -48,10 +49,11 @@ class Guest:
         """Go on from a saved state. :raises HostError: QEMU refuses it, or ends over it"""
         try:
             await self.qemu.load(state)
-        except HostError:
-            if self.qemu.ended:
-                raise (await self.death) from None
-            raise
+        except HostError as error:
+            # QEMU may refuse a state by ending over it: what it says then is more than that it is gone.
+            await asyncio.wait([self.death], timeout=_END_DEADLINE_S)
+            why = self.death.result() if self.death.done() else error
+            raise HostError(f"the template cannot be restored: {why.message}", mend="nfharness image prune --templates") from None
 
     async def _watch(self) -> None:
         died = await self.qemu.died()

@@ -158,7 +158,8 @@ def ext4_image(root: Path, image: Path, log: Path) -> None:
     size = mebibytes + inodes // 4096 + mebibytes // 10 + 16
     process.run(
         process.in_namespace(
-            ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-N", str(inodes + inodes // 16 + 1024), "-d", str(root),
+            ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-N", str(inodes + inodes // 16 + 1024),
+             "-d", str(root),
              str(image), f"{size}M"]
         ),
         what=f"making {image.name}",
