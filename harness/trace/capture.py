@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestError
-from harness.trace.events import Event, decode
+from harness.trace.events import Event, decode, in_order
 from harness.trace.kprobes import Profile
-from harness.trace.ring import Ring, records
+from harness.trace.ring import Rings, records
 from harness.trace.tracer import Control, Counter, Tracer
 from harness.trace.walk import Walk, walk
 
@@ -58,9 +58,9 @@ class Capture:
             stack.enter_context(_setting(*_OPTIMISE))
             for table in ("frames", "skbs"):
                 tracer.bpf[table].clear()
-            self._ring = Ring(tracer.bpf["events"].map_fd, tracer.ring_bytes)
-            stack.callback(self._ring.close)
-            self._ring.read()
+            self._rings = Rings(tracer.ring_descriptors(), tracer.ring_bytes)
+            stack.callback(self._rings.close)
+            self._rings.take()
             self._before, self._profile = self._count(), tracer.kprobes.profile()
             self._control(Control.OWN_HOOK, tracer.own_hook())
             with _setting(*_EXPEDITED):
@@ -89,8 +89,8 @@ class Capture:
         :returns: whether there was anything
         """
         if seconds:
-            self._ring.wait(seconds)
-        taken = self._ring.take()
+            self._rings.wait(seconds)
+        taken = self._rings.take()
         if taken:
             self._taken.append(taken)
         return bool(taken)
@@ -107,8 +107,9 @@ class Capture:
 
     def events(self) -> Sequence[Event]:
         """What was taken so far, in order."""
-        self._events += decode(record for taken in self._taken for record in records(taken))
-        self._taken = []
+        if self._taken:
+            self._events = in_order([*self._events, *decode(record for taken in self._taken for record in records(taken))])
+            self._taken = []
         return self._events
 
     def walk(self, *, netns: Mapping[int, str] | None = None, labels: Mapping[int, str] | None = None) -> Walk:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
-__all__ = ("Call", "End", "Entry", "Event", "Exit", "How", "decode")
+__all__ = ("Call", "End", "Entry", "Event", "Exit", "How", "decode", "in_order")
 
 
 class How(IntEnum):
@@ -50,6 +51,7 @@ class Call(NamedTuple):
     :param slot: its index in the array
     :param priv: the hook's first argument; :param hook_id: what it points to, if the function is nfharness.ko's
     :param ns: since the entry or the previous call: the function's time and that of taking the probe
+    :param time: when it returned, ``CLOCK_MONOTONIC``, ns
     """
 
     traversal: int
@@ -60,6 +62,7 @@ class Call(NamedTuple):
     priority: int | None
     verdict: int
     ns: int
+    time: int
 
 
 class Exit(NamedTuple):
@@ -86,7 +89,7 @@ class End(NamedTuple):
 Event = Entry | Call | Exit | End
 
 _ENTRY = struct.Struct("<BBBBIQQQIHHHHHH16s16s64s16s")
-_CALL = struct.Struct("<BBHIQQQQiI")
+_CALL = struct.Struct("<BBHIQQQQiIQ")
 _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQ")
 _HAS_ID, _HAS_PRIORITY, _LINEAR = 1, 2, 4
@@ -106,9 +109,9 @@ def _entry(record: bytes) -> Entry:
 
 
 def _call(record: bytes) -> Call:
-    _type, flags, index, verdict, traversal, function, priv, hook_id, priority, ns = _CALL.unpack_from(record)
+    _type, flags, index, verdict, traversal, function, priv, hook_id, priority, ns, time = _CALL.unpack_from(record)
     return Call(traversal, index, function, priv, hook_id if flags & _HAS_ID else None, priority if flags & _HAS_PRIORITY else None,
-                verdict, ns)
+                verdict, ns, time)
 
 
 def _exit(record: bytes) -> Exit:
@@ -124,7 +127,11 @@ def _end(record: bytes) -> End:
 _DECODERS: dict[int, Callable[[bytes], Event]] = {1: _entry, 2: _call, 3: _exit, 4: _end}
 
 
-def decode(records: Iterable[bytes]) -> Iterator[Event]:
-    """Events in the order in which the kernel reserved their records."""
-    for record in records:
-        yield _DECODERS[record[0]](record)
+def decode(records: Iterable[bytes]) -> list[Event]:
+    """Events in the order of their times, whichever processor's ring their records come from."""
+    return in_order(_DECODERS[record[0]](record) for record in records)
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Events by their times; those of one processor never share one."""
+    return sorted(events, key=attrgetter("time"))

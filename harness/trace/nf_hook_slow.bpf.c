@@ -8,6 +8,9 @@
  * A traversal is known by the stack address of its return address: no two traversals under way share one, however deep they nest (a
  * veth pair delivers inside sendto()), whatever softirq interrupts them and wherever a preempted task goes on. The three probes
  * compute it from the stack pointer, so one that was missed cannot shift the meaning of the others.
+ *
+ * Every processor has a ring of its own. A probe runs as if in an NMI, where a reservation gives up at once if another processor holds
+ * the ring's lock; the records' times put the rings together again. RINGS and RESERVES are made by tracer.py, one each a processor.
  */
 #include <uapi/linux/ptrace.h>
 
@@ -37,6 +40,7 @@ struct call_event {
 	u64 traversal, function, priv, id;
 	s32 priority;
 	u32 ns;
+	u64 time;
 };
 
 struct exit_event {
@@ -59,7 +63,7 @@ struct frame {
 	u32 slots, index;
 };
 
-BPF_RINGBUF_OUTPUT(events, RING_PAGES);
+RINGS
 BPF_TABLE("hash", u64, struct frame, frames, 4096);
 BPF_TABLE("hash", u64, u8, skbs, 16384);
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
@@ -93,6 +97,8 @@ static __always_inline u64 number(void)
 	/* Per CPU, and BPF programs of this kind do not nest on one: nothing can come between. */
 	return value ? ++*value << 12 | bpf_get_smp_processor_id() : 0;
 }
+
+RESERVES
 
 #define FETCH(to, address) bpf_probe_read_kernel(&(to), sizeof(to), (void *)(address))
 
@@ -159,7 +165,7 @@ int probe_entry(struct pt_regs *ctx)
 		count(N_STALE);
 	if (skbs.update(&skb, &seen))
 		count(N_SKBS_FULL);
-	event = events.ringbuf_reserve(sizeof(*event));
+	event = reserve_entry_event();
 	if (event) {
 		event->type = EV_ENTRY;
 		event->flags = 0;
@@ -170,7 +176,7 @@ int probe_entry(struct pt_regs *ctx)
 		circumstances(event, PT_REGS_PARM2(ctx));
 		packet(event, skb);
 		event->time = bpf_ktime_get_ns();
-		events.ringbuf_submit(event, 0);
+		events0.ringbuf_submit(event, 0);
 	} else {
 		frame.traversal = 0;
 		count(N_LOST);
@@ -210,7 +216,7 @@ int probe_call(struct pt_regs *ctx)
 		count(N_LOST);
 		return 0;
 	}
-	event = events.ringbuf_reserve(sizeof(*event));
+	event = reserve_call_event();
 	if (!event) {
 		count(N_LOST);
 		goto out;
@@ -221,6 +227,7 @@ int probe_call(struct pt_regs *ctx)
 	event->verdict = PT_REGS_RC(ctx);
 	event->traversal = frame->traversal;
 	event->ns = now - frame->since > 0xffffffff ? 0xffffffff : now - frame->since;
+	event->time = now;
 	slot = frame->entries + ENTRIES_HOOKS;
 	FETCH(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
 	FETCH(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
@@ -234,7 +241,7 @@ int probe_call(struct pt_regs *ctx)
 	FETCH(ops, slot + frame->slots * ENTRY_SIZE + frame->index * sizeof(ops));
 	if (!FETCH(event->priority, ops + OPS_PRIORITY))
 		event->flags |= HAS_PRIORITY;
-	events.ringbuf_submit(event, 0);
+	events0.ringbuf_submit(event, 0);
 out:
 	frame->index++;
 	frame->since = bpf_ktime_get_ns();
@@ -253,7 +260,7 @@ int probe_exit(struct pt_regs *ctx)
 	if (!frame)
 		return 0;
 	count(N_EXITS);
-	event = frame->traversal ? events.ringbuf_reserve(sizeof(*event)) : 0;
+	event = frame->traversal ? reserve_exit_event() : 0;
 	if (event) {
 		event->type = EV_EXIT;
 		event->flags = 0;
@@ -261,7 +268,7 @@ int probe_exit(struct pt_regs *ctx)
 		event->returned = PT_REGS_RC(ctx);
 		event->traversal = frame->traversal;
 		event->time = bpf_ktime_get_ns();
-		events.ringbuf_submit(event, 0);
+		events0.ringbuf_submit(event, 0);
 	} else {
 		count(N_LOST);
 	}
@@ -276,7 +283,7 @@ static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)
 	if (!skbs.lookup(&skb))
 		return 0;
 	skbs.delete(&skb);
-	event = events.ringbuf_reserve(sizeof(*event));
+	event = reserve_end_event();
 	if (!event) {
 		count(N_LOST);
 		return 0;
@@ -288,7 +295,7 @@ static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)
 	event->skb = skb;
 	event->location = location;
 	event->time = bpf_ktime_get_ns();
-	events.ringbuf_submit(event, 0);
+	events0.ringbuf_submit(event, 0);
 	return 0;
 }
 

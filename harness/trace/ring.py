@@ -9,9 +9,9 @@ from __future__ import annotations
 import mmap
 import select
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-__all__ = ("Ring", "records")
+__all__ = ("Ring", "Rings", "records")
 
 _BUSY, _DISCARD = 1 << 31, 1 << 30
 _HEADER = 8
@@ -31,7 +31,7 @@ class Ring:
         self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         # The data follows twice, so that a record never wraps.
         self._producer = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
-        self._fd = fd
+        self.fd = fd
 
     def take(self) -> bytes:
         """Take every complete record out of the buffer, as the kernel laid them out: for :func:`records`.
@@ -55,20 +55,36 @@ class Ring:
         _POSITION.pack_into(self._consumer, 0, first + at - start)
         return taken
 
-    def read(self) -> list[bytes]:
-        """Take every complete record out of the buffer."""
-        return list(records(self.take()))
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until there is something to read. :returns: whether there is"""
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-
     def close(self) -> None:
         """Undo the mappings."""
         self._producer.close()
         self._consumer.close()
+
+
+class Rings:
+    """The rings of all processors, as one.
+
+    :param fds: the maps'; :param size: bytes of data of each
+    """
+
+    def __init__(self, fds: Iterable[int], size: int) -> None:
+        self._rings = [Ring(fd, size) for fd in fds]
+
+    def take(self) -> bytes:
+        """Take every complete record: each processor's in order, one processor after the other."""
+        return b"".join(ring.take() for ring in self._rings)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until there is something to read in any. :returns: whether there is"""
+        poll = select.poll()
+        for ring in self._rings:
+            poll.register(ring.fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+
+    def close(self) -> None:
+        """Undo the mappings."""
+        for ring in self._rings:
+            ring.close()
 
 
 def records(taken: bytes) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ from harness.trace.symbols import Symbols
 __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
+_RECORDS = ("entry_event", "call_event", "exit_event", "end_event")
 _PROGRAM = "nf_hook_slow.bpf.c"
 _LOOP, _RELEASE = "nf_hook_slow", "skb_release_head_state"
 _KPROBES = {"exit": "probe_exit", "call": "probe_call", "release": "probe_release", "entry": "probe_entry"}
@@ -75,6 +76,7 @@ class Tracer:
         self.layout: Layout
         self.symbols: Symbols
         self.ring_bytes = RING_BYTES
+        self.processors = os.sysconf("SC_NPROCESSORS_CONF")
         self.lock = -1
         self._own_offset: int | None = None
 
@@ -119,7 +121,14 @@ class Tracer:
             "COUNTERS": len(Counter), "DEPTH": depth, "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"),
         }
         defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
-        return self.layout.preamble() + defines + resources.files("harness.trace").joinpath(_PROGRAM).read_text()
+        program = resources.files("harness.trace").joinpath(_PROGRAM).read_text()
+        for mark, text in (("RINGS", _rings(self.processors)), ("RESERVES", _reserves(self.processors))):
+            program = program.replace(f"\n{mark}\n", f"\n{text}\n")
+        return self.layout.preamble() + defines + program
+
+    def ring_descriptors(self) -> list[int]:
+        """Of each processor's ring buffer map."""
+        return [self.bpf[f"events{number}"].map_fd for number in range(self.processors)]
 
     def close(self) -> None:
         """Take the probes' definitions out of the kernel."""
@@ -139,3 +148,18 @@ class Tracer:
             self.symbols.refresh()
             self._own_offset = self.symbols.one("nfharness_hook", "nfharness").address - text
         return text + self._own_offset
+
+
+def _rings(processors: int) -> str:
+    return "".join(f"BPF_RINGBUF_OUTPUT(events{number}, RING_PAGES);\n" for number in range(processors))
+
+
+def _reserves(processors: int) -> str:
+    """For each kind of record the function that reserves one in the running processor's ring. BCC rewrites no macro's body."""
+    functions = []
+    for record in _RECORDS:
+        reserve = f"ringbuf_reserve(sizeof(struct {record}))"
+        cases = "".join(f"\tcase {number}: return events{number}.{reserve};\n" for number in range(processors))
+        head = f"static __always_inline struct {record} *reserve_{record}(void)"
+        functions.append(f"{head}\n{{\n\tswitch (bpf_get_smp_processor_id()) {{\n{cases}\t}}\n\treturn 0;\n}}\n")
+    return "\n".join(functions)

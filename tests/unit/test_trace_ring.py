@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.trace.ring import Ring
+from harness.trace.ring import Ring, Rings, records
 
 SIZE = mmap.PAGESIZE
 BUSY, DISCARD = 1 << 31, 1 << 30
@@ -49,8 +49,8 @@ def test_records_come_in_order_and_once(kernel: Kernel) -> None:
     ring = Ring(kernel.fd, SIZE)
     kernel.produce(b"first")
     kernel.produce(b"second one")
-    assert ring.read() == [b"first", b"second one"]
-    assert ring.read() == []
+    assert list(records(ring.take())) == [b"first", b"second one"]
+    assert list(records(ring.take())) == []
     assert kernel.consumed == kernel.produced
 
 
@@ -59,7 +59,7 @@ def test_a_record_that_is_still_being_written_holds_up_those_behind_it(kernel: K
     kernel.produce(b"done")
     kernel.produce(b"busy", BUSY)
     kernel.produce(b"behind")
-    assert ring.read() == [b"done"]
+    assert list(records(ring.take())) == [b"done"]
     assert kernel.consumed < kernel.produced
 
 
@@ -67,7 +67,7 @@ def test_a_discarded_record_is_passed_over(kernel: Kernel) -> None:
     ring = Ring(kernel.fd, SIZE)
     kernel.produce(b"thrown away", DISCARD)
     kernel.produce(b"kept")
-    assert ring.read() == [b"kept"]
+    assert list(records(ring.take())) == [b"kept"]
 
 
 def test_a_record_across_the_end_is_whole(kernel: Kernel) -> None:
@@ -76,14 +76,29 @@ def test_a_record_across_the_end_is_whole(kernel: Kernel) -> None:
     taken = []
     for payload in payloads:
         kernel.produce(payload)
-        taken += ring.read()
+        taken += list(records(ring.take()))
     assert taken == payloads
 
 
 def test_a_new_reader_goes_on_where_the_last_one_stopped(kernel: Kernel) -> None:
     first = Ring(kernel.fd, SIZE)
     kernel.produce(b"old")
-    assert first.read() == [b"old"]
+    assert list(records(first.take())) == [b"old"]
     first.close()
     kernel.produce(b"new")
     assert Ring(kernel.fd, SIZE).read() == [b"new"]
+
+
+def test_the_rings_of_all_processors_are_read_as_one() -> None:
+    fds = [os.memfd_create("ring") for _ in range(2)]
+    for fd in fds:
+        os.truncate(fd, 2 * mmap.PAGESIZE + 2 * SIZE)
+    kernels = [Kernel(fd) for fd in fds]
+    rings = Rings(fds, SIZE)
+    kernels[1].produce(b"of the second")
+    kernels[0].produce(b"of the first")
+    assert list(records(rings.take())) == [b"of the first", b"of the second"]
+    assert rings.take() == b""
+    rings.close()
+    for fd in fds:
+        os.close(fd)

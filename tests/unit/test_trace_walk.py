@@ -34,7 +34,7 @@ def entry(traversal: int, *, skb: int = 0xA, hook: int = 3, netns: int = 7, head
 
 
 def call(traversal: int, verdict: int = ACCEPT, *, slot: int = 0, function: int = OURS, hook_id: int | None = None) -> Call:
-    return Call(traversal, slot, function, 0xB, hook_id, -7, verdict, 1234)
+    return Call(traversal, slot, function, 0xB, hook_id, -7, verdict, 1234, 0)
 
 
 def end(skb: int = 0xA, how: How = How.CONSUMED, reason: int = 0, location: int = 0) -> End:
