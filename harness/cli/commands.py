@@ -14,6 +14,8 @@ __all__ = ("nfharness",)
 #: Command → module of :mod:`harness.cli` that defines it, and its line in ``--help``.
 _COMMANDS = {
     "run": "Run a scenario on a real kernel and on the model, and compare.",
+    "check": "Check rule by rule whether kernels keep what core.c promises.",
+    "replay": "Run a difference that check found again.",
     "trace": "Run a command in a guest and show its packets' walks through the hooks.",
     "exec": "Run a command in a fresh guest.",
     "shell": "Open an interactive terminal in a fresh guest.",

@@ -23,7 +23,7 @@ from harness.outcome import codec
 from harness.outcome.types import BEFORE, Fate, Outcome, PacketOutcome, StepOutcome
 from harness.scenario.codec import loads
 from harness.scenario.routing import source_address
-from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Unregister, destination
+from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Unregister, destination
 from harness.scenario.topology import End, Link, Topology
 from harness.trace.capture import Capture
 from harness.trace.walk import compare_calls
@@ -32,6 +32,8 @@ __all__ = ("execute", "main")
 
 _SETTLE_SECONDS = 3.0
 _NFT_SECONDS = 60
+_ICMP_ENDS = ("icmp_rcv", "icmpv6_rcv")
+"""Where the stack consumes an ICMP error that it has acted upon: no socket gets it."""
 
 
 def main() -> None:
@@ -112,6 +114,8 @@ class _Run:
         match step:
             case Register():
                 return StepOutcome(index, self._register(step), self._arrays(step))
+            case RegisterMany():
+                return StepOutcome(index, self._register_many(step), self._arrays(step))
             case Unregister():
                 return StepOutcome(index, self._unregister(step), self._arrays(self.registers[step.id]))
             case Dump():
@@ -125,16 +129,22 @@ class _Run:
     def _ifindex(self, netns: str, device: str | None) -> int:
         return self.network.ifindexes[netns, device] if device else 0
 
-    def _register(self, step: Register) -> int:
+    def _hook(self, step: Register) -> Hook:
         number = self.ids[step.id] = len(self.ids) + 1
         self.registers[step.id] = step
         ifindex = self._ifindex(step.netns, step.device)
-        hook = Hook(number, step.pf, hook_number(step.pf, step.hook), step.priority, step.verdict, ifindex, step.cookie)
+        return Hook(number, step.pf, hook_number(step.pf, step.hook), step.priority, step.verdict, ifindex, step.cookie)
+
+    def _register(self, step: Register) -> int:
         try:
-            self.modules[step.netns].add_hook(hook)
+            self.modules[step.netns].add_hook(self._hook(step))
         except HookRefused as refusal:
             return refusal.errno or 0
         return 0
+
+    def _register_many(self, step: RegisterMany) -> int:
+        refusals = self.modules[step.netns].add_hooks([self._hook(each) for each in step.each()])
+        return next((refusal.errno or 0 for refusal in refusals if refusal), 0)
 
     def _unregister(self, step: Unregister) -> int:
         module, number = self.modules[self.registers[step.id].netns], self.ids[step.id]
@@ -148,7 +158,7 @@ class _Run:
     def _labels(self) -> dict[int, str]:
         return {number: label for label, number in self.ids.items()}
 
-    def _arrays(self, step: Register | Dump) -> Arrays:
+    def _arrays(self, step: Register | RegisterMany | Dump) -> Arrays:
         """The arrays of the step's point(s); none for a point that the kernel has not."""
         points = points_of(step.pf, hook_number(step.pf, step.hook), step.device)
         try:
@@ -222,7 +232,8 @@ class _Run:
                 arrived = (self.network.namespaces[wanted[packet.cookie]].name, packet.cookie) in delivered
                 fate = Fate("delivered", reason=packet.fate.reason) if arrived else packet.fate
                 judged.append(replace(packet, fate=fate, sent_errno=self.sent.get(packet.cookie, 0)))
-            elif packet.cookie in wanted and (self.network.namespaces[sender[packet.cookie]].name, packet.cookie) in delivered:
+            elif packet.cookie in wanted and (
+                    _taken(packet) or (self.network.namespaces[sender[packet.cookie]].name, packet.cookie) in delivered):
                 judged.append(replace(packet, fate=Fate("delivered", reason=packet.fate.reason)))
             else:
                 judged.append(packet)
@@ -235,3 +246,7 @@ class _Run:
         """A packet that arrived and crossed no hook point that has a hook: the tracer has nothing to say of it."""
         return PacketOutcome(f"packet {cookie}", cookie, Fate("delivered"), (), self.sent.get(cookie, 0))
 
+
+def _taken(packet: PacketOutcome) -> bool:
+    """Whether the stack that an ICMP error was meant for took it."""
+    return packet.fate.kind == "consumed" and packet.fate.reason in _ICMP_ENDS

@@ -15,7 +15,7 @@ from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import BEFORE, OUR_MODULE, OURS, Outcome, PacketOutcome, Slot, StepOutcome, point_key
 from harness.scenario.routing import source_address
-from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Step, Unregister, destination, packet_summary
+from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Step, Unregister, destination, packet_summary
 
 __all__ = ("predict",)
 
@@ -72,6 +72,9 @@ class _Run:
         match step:
             case Register():
                 return StepOutcome(index, self._register(step), self._arrays(step))
+            case RegisterMany():
+                errnos = [self._register(each) for each in step.each()]
+                return StepOutcome(index, next(filter(None, errnos), 0), self._arrays(step))
             case Unregister():
                 return StepOutcome(index, self._unregister(step), self._arrays(self.registers[step.id]))
             case Dump():
@@ -110,7 +113,7 @@ class _Run:
         self.core.nf_unregister_net_hook(self.nets[self.registers[step.id].netns], ops)
         return 0
 
-    def _arrays(self, step: Register | Dump) -> tuple[tuple[str, tuple[Slot, ...]], ...]:
+    def _arrays(self, step: Register | RegisterMany | Dump) -> tuple[tuple[str, tuple[Slot, ...]], ...]:
         """The arrays of the point(s) of a step, as they are now; none for a point that the kernel has not."""
         if self._module_refuses(step.pf, step.hook):
             return ()

@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
 from harness.scenario.reader import fail, quote, suggest
 from harness.scenario.routing import family_of
-from harness.scenario.steps import Dump, Nft, Register, Scenario, Send, Unregister, destination
+from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Unregister, destination
 from harness.scenario.topology import LOOPBACK, End, Route, Topology
 
 __all__ = ("check",)
@@ -37,16 +37,18 @@ def check(scenario: Scenario) -> None:
                     fail(f"{path}.id", f"{quote(step.id)} is already the id of steps[{seen[step.id]}]", "choose another id")
                 seen[step.id] = index
                 live.add(step.id)
+            case RegisterMany():
+                _check_many(scenario.topology, step, path, seen)
+                names = [each.id for each in step.each()]
+                seen |= dict.fromkeys(names, index)
+                live.update(names)
             case Unregister():
                 if step.id not in live:
                     problem = "is already unregistered" if step.id in seen else "is no hook registered before this step"
                     fail(f"{path}.id", f"{quote(step.id)} {problem}", suggest(step.id, live, what="registered here"))
                 live.remove(step.id)
             case Send():
-                _check_send(scenario.topology, step, path)
-                if step.cookie in cookies:
-                    fail(f"{path}.cookie", f"{step.cookie} is already the cookie of steps[{cookies[step.cookie]}]",
-                         "give every packet a cookie of its own")
+                _check_send(scenario.topology, step, path, cookies)
                 cookies[step.cookie] = index
             case Dump():
                 _check_point(scenario.topology, step, path)
@@ -55,6 +57,15 @@ def check(scenario: Scenario) -> None:
             case Nft():
                 _check_netns(scenario.topology, step.netns, f"{path}.netns")
     _check_cookies(scenario, cookies)
+
+
+def _check_many(topology: Topology, step: RegisterMany, path: str, seen: dict[str, int]) -> None:
+    _check_point(topology, step, path)
+    if not _ID.fullmatch(f"{step.id}.{step.count}"):
+        fail(f"{path}.id", f"{quote(step.id)} is no hook id", "use 1 to 58 characters, no slash, no space at the ends")
+    taken = next((each.id for each in step.each() if each.id in seen), None)
+    if taken is not None:
+        fail(f"{path}.id", f"{quote(taken)} is already the id of a hook of steps[{seen[taken]}]", "choose another id")
 
 
 def _check_cookies(scenario: Scenario, cookies: dict[int, int]) -> None:
@@ -70,7 +81,7 @@ def _check_netns(topology: Topology, netns: str, path: str) -> None:
              suggest(netns, topology.namespaces, what="namespaces"))
 
 
-def _check_point(topology: Topology, step: Register | Dump, path: str) -> None:
+def _check_point(topology: Topology, step: Register | RegisterMany | Dump, path: str) -> None:
     """A hook point that exists: a device where the point is a device's, and only there."""
     _check_netns(topology, step.netns, f"{path}.netns")
     if isinstance(step, Register) and step.verdict.kind is VerdictKind.QUEUE and not _can_queue(step):
@@ -95,7 +106,7 @@ def _can_queue(step: Register) -> bool:
     return step.pf in (Family.IPV4, Family.IPV6, Family.BRIDGE) or (step.pf is Family.INET and step.device is None)
 
 
-def _check_send(topology: Topology, step: Send, path: str) -> None:
+def _check_send(topology: Topology, step: Send, path: str, cookies: dict[int, int]) -> None:
     _check_netns(topology, step.source, f"{path}.from")
     if step.to not in topology.namespaces:
         try:
@@ -110,6 +121,9 @@ def _check_send(topology: Topology, step: Send, path: str) -> None:
     except ValueError as error:
         known = sorted({str(ip_interface(own).ip) for end in topology.ends() for own in end.addresses})
         fail(f"{path}.to", str(error), f"addresses: {', '.join(known) or 'none but those of lo'}")
+    if step.cookie in cookies:
+        fail(f"{path}.cookie", f"{step.cookie} is already the cookie of steps[{cookies[step.cookie]}]",
+             "give every packet a cookie of its own")
 
 
 def _check_topology(topology: Topology) -> None:

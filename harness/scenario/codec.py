@@ -12,7 +12,20 @@ from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, V
 from harness.scenario.check import check
 from harness.scenario.reader import Value, parse, suggest
 from harness.scenario.routing import family_of
-from harness.scenario.steps import ACCEPT, COOKIE_BYTES, SIZE_MAX, Dump, Nft, Register, Scenario, Send, Step, Unregister
+from harness.scenario.steps import (
+    ACCEPT,
+    COOKIE_BYTES,
+    COUNT_MAX,
+    SIZE_MAX,
+    Dump,
+    Nft,
+    Register,
+    RegisterMany,
+    Scenario,
+    Send,
+    Step,
+    Unregister,
+)
 from harness.scenario.topology import TOPOLOGIES, End, Link, Route, Topology
 
 __all__ = ("dumps", "from_json", "loads", "to_json")
@@ -171,6 +184,20 @@ def _register(value: Value) -> Step:
     )
 
 
+def _register_many(value: Value) -> Step:
+    value.keys(("do", "id", "netns", "pf", "hook", "count"), ("priority", "device"))
+    pf = _family(value["pf"])
+    return RegisterMany(
+        id=value["id"].line(),
+        netns=value["netns"].string(),
+        pf=pf,
+        hook=value["hook"].choice(HOOK_POINTS[pf]),
+        count=value["count"].integer(1, COUNT_MAX),
+        priority=value["priority"].integer(PRIORITY_MIN, PRIORITY_MAX) if "priority" in value else 0,
+        device=value["device"].string() if "device" in value else None,
+    )
+
+
 def _unregister(value: Value) -> Step:
     value.keys(("do", "id"))
     return Unregister(value["id"].line())
@@ -217,7 +244,7 @@ def _nft(value: Value) -> Step:
 
 
 _STEPS: dict[str, Callable[[Value], Step]] = {
-    "register": _register, "unregister": _unregister, "send": _send, "dump": _dump, "nft": _nft,
+    "register": _register, "register-many": _register_many, "unregister": _unregister, "send": _send, "dump": _dump, "nft": _nft,
 }
 
 
@@ -227,6 +254,9 @@ def _step_json(step: Step) -> dict[str, Any]:
             found = {"do": "register", "id": step.id, "netns": step.netns, "pf": step.pf.name, "hook": step.hook,
                      "priority": step.priority, "verdict": _verdict_json(step.verdict), "device": step.device,
                      "cookie": step.cookie}
+        case RegisterMany():
+            found = {"do": "register-many", "id": step.id, "netns": step.netns, "pf": step.pf.name, "hook": step.hook,
+                     "count": step.count, "priority": step.priority, "device": step.device}
         case Unregister():
             found = {"do": "unregister", "id": step.id}
         case Send():

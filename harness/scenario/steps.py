@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
@@ -10,8 +11,8 @@ from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario.routing import Address, first_address, owner, source_address
 from harness.scenario.topology import Topology
 
-__all__ = ("ACCEPT", "COOKIE_BYTES", "SIZE_MAX", "Dump", "Nft", "PacketKind", "Register", "Scenario", "Send", "Step", "Unregister",
-           "destination", "packet_summary")
+__all__ = ("ACCEPT", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "Dump", "Nft", "PacketKind", "Register", "RegisterMany", "Scenario",
+           "Send", "Step", "Unregister", "destination", "packet_summary")
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 
@@ -21,6 +22,10 @@ COOKIE_BYTES = 16
 """A payload ends with eight bytes of magic and the cookie; it is never smaller."""
 SIZE_MAX = 1400
 """Largest payload: below a veth's MTU with any headers, so that nothing is fragmented."""
+
+
+COUNT_MAX = 2048
+"""Most hooks of one register-many: twice what fits at a point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,29 @@ class Register:
     verdict: Verdict = ACCEPT
     device: str | None = None
     cookie: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterMany:
+    """``nf_register_net_hook`` for each of *count* hooks alike; those that come after a refused one are tried all the same.
+
+    The step's errno is that of the first refusal; its array is read once, after the last.
+
+    :param id: the hooks are called ``id.1`` to ``id.count``, in the order of their registration
+    """
+
+    id: str
+    netns: str
+    pf: Family
+    hook: str
+    count: int
+    priority: int = 0
+    device: str | None = None
+
+    def each(self) -> Iterator[Register]:
+        """The registrations, one by one."""
+        for number in range(1, self.count + 1):
+            yield Register(f"{self.id}.{number}", self.netns, self.pf, self.hook, self.priority, device=self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +125,7 @@ class Nft:
     ruleset: str
 
 
-Step = Register | Unregister | Send | Dump | Nft
+Step = Register | RegisterMany | Unregister | Send | Dump | Nft
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Imports point one way: cli → {model, guest, vm, trace} → {scenario, outcome} → {netfilter, errors}."""
+"""Imports point one way: cli → conformance → {model, guest, vm, trace} → {scenario, outcome} → {netfilter, errors}."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "trace": BASE | {"outcome"},
     "guest": BASE | DATA | {"trace"},
     "vm": BASE | DATA,
+    "conformance": BASE | DATA | {"model", "vm"},
 }
 
 

@@ -1,0 +1,98 @@
+"""What ``check --list`` and ``check --explain`` show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import click
+
+from harness.conformance.coverage import SEED, functions_of, seed_lines
+from harness.conformance.expect import Answers, Array, Expectation, Walk
+from harness.conformance.report import lines_of
+from harness.conformance.rule import Rule, Script
+from harness.model.predict import predict
+from harness.netfilter import errno_name
+from harness.outcome import describe
+from harness.outcome.types import Outcome
+from harness.scenario.codec import to_json
+from harness.scenario.steps import Send
+
+__all__ = ("explain", "list_coverage")
+
+
+def list_coverage(rules: Sequence[Rule], as_json: bool) -> None:
+    """Function of the seed → branches → rules, and what none of the chosen rules covers."""
+    wanted = {rule.id for rule in rules}
+    if as_json:
+        click.echo(json.dumps({
+            "rules": [{"rule": rule.id, "sentence": rule.sentence, "needs": list(rule.needs), "functions": list(functions_of(rule.id)),
+                       "seed_lines": [list(lines) for lines in seed_lines(rule.id)]} for rule in rules],
+            "functions": [{"function": one.name, "lines": list(one.lines), "rules": [rule for rule in one.rules if rule in wanted],
+                           "branches": [{"lines": list(branch.lines), "what": branch.what,
+                                         "rules": [rule for rule in branch.rules if rule in wanted],
+                                         "uncovered": branch.uncovered or None} for branch in one.branches]} for one in SEED],
+        }, indent=1))
+        return
+    for function in SEED:
+        click.echo(f"{function.name}  l.{lines_of([function.lines])}")
+        for branch in function.branches:
+            own = [rule for rule in branch.rules if rule in wanted]
+            click.echo(f"  {branch!s:>8}  {branch.what}")
+            click.echo(f"            {'uncovered: ' + branch.uncovered if branch.uncovered else ', '.join(own) or '(other rules)'}")
+    branches = [branch for function in SEED for branch in function.branches]
+    covered = sum(bool(wanted & set(branch.rules)) for branch in branches)
+    click.echo(f"{len(SEED)} functions, {len(branches)} branches, {covered} covered by {len(rules)} rules")
+
+
+def explain(rules: Sequence[Rule]) -> None:
+    """Each rule with its seed lines, its scripts and the model's answer, for a current kernel."""
+    for number, rule in enumerate(rules):
+        if number:
+            click.echo()
+        click.echo(f"{rule.id}: {rule.sentence}")
+        for function in SEED:
+            for branch in function.branches:
+                if rule.id in branch.rules:
+                    click.echo(f"  l.{branch}  {function.name}: {branch.what}")
+        if rule.needs:
+            click.echo(f"  needs the probe {', '.join(rule.needs)}")
+        for one in rule.scripts:
+            click.echo("\n".join(_script(one)))
+
+
+def _script(script: Script) -> Iterator[str]:
+    outcome = predict(script.scenario)
+    yield f"  script {script.scenario.name}, topology {script.scenario.topology.name}"
+    for number, (step, document) in enumerate(zip(script.scenario.steps, to_json(script.scenario)["steps"], strict=True)):
+        yield f"    {json.dumps(document, ensure_ascii=False)}"
+        yield from (f"      expects {_expectation(one)}" for at, one in script.expected if at == number)
+        yield f"      model   {_answer(outcome, number, step.cookie if isinstance(step, Send) else None)}"
+
+
+def _expectation(expected: Expectation) -> str:
+    match expected:
+        case Answers():
+            return errno_name(expected.errno) if expected.errno else "success"
+        case Array():
+            device = f" {expected.device}" if expected.device else ""
+            return f"{expected.netns} {expected.pf.name} {expected.hook}{device}: {_cut(expected.hooks) or 'empty'}"
+        case Walk():
+            end = f"{expected.fate} ({errno_name(expected.errno)})" if expected.errno else expected.fate
+            return _cut("; ".join([*map(str, expected.at), end]))
+
+
+def _answer(outcome: Outcome, number: int, cookie: int | None) -> str:
+    step = next(one for one in outcome.steps if one.step == number)
+    parts = [describe.errno(step.errno)]
+    parts += [f"{key}: {_cut(describe.slots(slots))}" for key, slots in step.slots]
+    if cookie is not None:
+        packet = next(one for one in outcome.packets if one.cookie == cookie)
+        parts += [f"{one.netns} {describe.point(one)}: {_cut(describe.calls(one.calls))} → {describe.returned(one.returned)}"
+                  for one in packet.traversals]
+        parts.append(describe.fate(packet.fate))
+    return "; ".join(parts)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:90]} … {text[-90:]}"

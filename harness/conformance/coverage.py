@@ -1,0 +1,208 @@
+"""The seed, function by function and branch by branch: which rules prove it, or why none does yet.
+
+Line numbers are those of the file that the rules were read from, a ``net/netfilter/core.c`` of the 5.2 to 5.4 era. A rule's seed lines
+are those of the branches that name it: this table is the one place that says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ("SEED", "Branch", "Function", "functions_of", "seed_lines")
+
+_ALLOCATION = "needs an allocation that fails"
+_SPLAT = "warns on purpose: needs a splat to be expected"
+_DIRECT = "needs the module to call it directly"
+_NO_CALLER = "no caller can reach it"
+_CONNTRACK = "needs packets of conntrack's own"
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """:param lines: first and last; :param rules: ids; :param uncovered: why there is no rule, if there is none"""
+
+    lines: tuple[int, int]
+    what: str
+    rules: tuple[str, ...] = ()
+    uncovered: str = ""
+
+    def __str__(self) -> str:
+        first, last = self.lines
+        return f"{first}" if first == last else f"{first}-{last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    name: str
+    lines: tuple[int, int]
+    branches: tuple[Branch, ...]
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Rules of its branches, each once."""
+        return tuple(dict.fromkeys(rule for branch in self.branches for rule in branch.rules))
+
+
+def _rules(ids: str) -> tuple[str, ...]:
+    return tuple(ids.split())
+
+
+SEED = (
+    Function("allocate_hook_entries_size", (50, 65), (
+        Branch((58, 59), "no entries: NULL", uncovered=_NO_CALLER + ": grow asks for one at least, shrink for what is left of more"),
+        Branch((61, 64), "an array", _rules("order.ascending limit.1024")),
+        Branch((61, 64), "no memory: NULL", uncovered=_ALLOCATION),
+    )),
+    Function("__nf_hook_entries_free", (67, 73), (
+        Branch((71, 72), "after a grace period the array is freed", uncovered="needs a leak detector to be seen"),
+    )),
+    Function("nf_hook_entries_free", (75, 89), (
+        Branch((81, 82), "nothing to free: the point was empty", _rules("key.off unregister.last")),
+        Branch((84, 88), "the old array is freed by call_rcu", _rules("order.stable unregister.shrinks")),
+    )),
+    Function("accept_all", (91, 96), (
+        Branch((95, 95), "the dummy accepts", uncovered=_ALLOCATION + " for a dummy to stay"),
+    )),
+    Function("nf_hook_entries_grow", (103, 162), (
+        Branch((113, 114), "the point is empty: an array of one", _rules("key.off head.by-hook")),
+        Branch((116, 123), "live hooks are counted", _rules("limit.1024 order.ascending")),
+        Branch((120, 121), "dummies are not counted", uncovered=_ALLOCATION + " for a dummy to stay"),
+        Branch((125, 126), "over 1024: -E2BIG", _rules("limit.1024 limit.per-point limit.per-device inet.rollback inet.first-half")),
+        Branch((128, 130), "no memory: -ENOMEM", uncovered=_ALLOCATION),
+        Branch((137, 140), "dummies are left behind", uncovered=_ALLOCATION + " for a dummy to stay"),
+        Branch((142, 145), "smaller priorities stay before, what follows the new one after it",
+               _rules("order.ascending order.stable order.foreign")),
+        Branch((146, 151), "before the first of no smaller priority", _rules("order.equal-newest-first order.ascending order.foreign")),
+        Branch((155, 159), "none is larger or equal: at the end", _rules("order.ascending")),
+    )),
+    Function("hooks_validate", (164, 183), (
+        Branch((173, 180), "an array in order does not warn", uncovered="needs every run to watch for splats"),
+        Branch((174, 175), "dummies are skipped", uncovered=_ALLOCATION + " for a dummy to stay"),
+        Branch((177, 177), "an array out of order warns", uncovered=_NO_CALLER + ": every array comes from grow or shrink"),
+    )),
+    Function("nf_hook_entries_insert_raw", (185, 203), (
+        Branch((191, 202), "a private array grows by the same rules", uncovered=_DIRECT),
+    )),
+    Function("__nf_hook_entries_try_shrink", (222, 264), (
+        Branch((230, 231), "no array: a warning", uncovered=_NO_CALLER + ": both callers have looked"),
+        Branch((239, 242), "nothing but dummies: the head becomes NULL", _rules("unregister.last inet.unregister-last key.off")),
+        Branch((244, 245), "no dummy: the array stays", uncovered=_SPLAT),
+        Branch((247, 248), "an array without the dummy", _rules("unregister.shrinks inet.unregister limit.1024")),
+        Branch((249, 250), "no memory: the dummy stays", uncovered=_ALLOCATION),
+        Branch((253, 259), "live hooks are copied in their order", _rules("unregister.shrinks order.stable inet.rollback")),
+    )),
+    Function("nf_hook_entry_head", (266, 312), (
+        Branch((271, 272), "NETDEV", _rules("netdev.ingress netdev.egress")),
+        Branch((274, 277), "ARP", _rules("head.arp")),
+        Branch((280, 283), "BRIDGE", _rules("head.bridge")),
+        Branch((285, 288), "IPV4", _rules("head.by-hook netns.isolated unregister.elsewhere")),
+        Branch((289, 292), "IPV6", _rules("head.by-hook unregister.elsewhere")),
+        Branch((293, 298), "DECNET", uncovered="no kernel from 6.1 on has it, the module refuses it"),
+        Branch((275, 296), "a hook number out of range: a warning and NULL", uncovered=_SPLAT),
+        Branch((299, 301), "an unknown family: a warning and NULL", uncovered=_SPLAT),
+        Branch((305, 308), "a device's ingress, ▲ egress, ▲ INET ingress",
+               _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress")),
+        Branch((310, 311), "no such device in the namespace: a warning and NULL", uncovered=_NO_CALLER + ": l.325 was asked first"),
+    )),
+    Function("__nf_register_net_hook", (314, 357), (
+        Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", uncovered="every kernel here has ingress"),
+        Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL", uncovered=_DIRECT + "; it looks first itself"),
+        Branch((330, 332), "no such point: -EINVAL", uncovered=_SPLAT),
+        Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),
+        Branch((343, 344), "the array could not grow: its errno", _rules("limit.1024 inet.first-half inet.rollback")),
+        Branch((348, 349), "ingress is counted, so that devices look for it", _rules("netdev.ingress netdev.per-device")),
+        Branch((352, 352), "the point's static key goes up", _rules("key.off netns.isolated")),
+    )),
+    Function("nf_remove_net_hook", (368, 384), (
+        Branch((375, 380), "the first slot with these ops becomes a dummy", _rules("unregister.shrinks order.stable")),
+        Branch((376, 377), "other ops stay as they are", _rules("unregister.shrinks unregister.elsewhere")),
+        Branch((383, 383), "the ops are not there", uncovered=_SPLAT),
+    )),
+    Function("__nf_unregister_net_hook", (386, 423), (
+        Branch((393, 394), "no such point", uncovered=_SPLAT),
+        Branch((399, 402), "the point is empty: a warning", uncovered=_SPLAT),
+        Branch((404, 404), "the hook goes", _rules("unregister.shrinks unregister.last unregister.elsewhere")),
+        Branch((406, 407), "ingress is counted down", _rules("netdev.ingress inet.ingress")),
+        Branch((410, 410), "the point's static key goes down", _rules("key.off unregister.last")),
+        Branch((413, 413), "hook not found: a warning", uncovered=_SPLAT),
+        Branch((418, 419), "the array stays", uncovered=_ALLOCATION),
+        Branch((421, 421), "packets queued from the namespace are dropped", uncovered="needs an NFQUEUE listener"),
+        Branch((422, 422), "the old array is freed", _rules("unregister.shrinks")),
+    )),
+    Function("nf_unregister_net_hook", (425, 433), (
+        Branch((427, 429), "INET: out of IPV4 and IPV6", _rules("inet.unregister inet.unregister-last")),
+        Branch((430, 432), "others: out of their point", _rules("unregister.shrinks unregister.last")),
+    )),
+    Function("nf_hook_entries_delete_raw", (436, 446), (
+        Branch((441, 445), "a private array shrinks", uncovered=_DIRECT),
+        Branch((442, 442), "what is not there is not missed", uncovered=_DIRECT),
+    )),
+    Function("nf_register_net_hook", (449, 470), (
+        Branch((453, 454), "INET: into IPV4 first", _rules("inet.fanout")),
+        Branch((455, 456), "IPV4 refuses: its errno", _rules("inet.first-half")),
+        Branch((458, 458), "then into IPV6", _rules("inet.fanout")),
+        Branch((459, 462), "IPV6 refuses: out of IPV4 again", _rules("inet.rollback")),
+        Branch((463, 464), "others: into their point", _rules("order.ascending head.by-hook head.arp head.bridge")),
+        Branch((465, 466), "the point refuses: its errno", _rules("limit.1024 limit.per-device")),
+    )),
+    Function("nf_register_net_hooks", (473, 490), (
+        Branch((479, 484), "all of them", uncovered=_DIRECT),
+        Branch((486, 489), "one fails: those before it go again", uncovered=_DIRECT),
+    )),
+    Function("nf_unregister_net_hooks", (493, 500), (
+        Branch((498, 499), "all of them", uncovered=_DIRECT),
+    )),
+    Function("nf_hook_slow", (505, 536), (
+        Branch((511, 512), "each hook from s on, with the state of its point",
+               _rules("accept.all order.ascending netns.isolated path.local-in path.local-out path.forward path.loopback path.own-address "
+                      "path.no-forward path.ttl path.echo path.netdev path.netdev-egress netdev.ingress netdev.egress state.fields")),
+        Branch((511, 511), "s > 0", uncovered=_DIRECT),
+        Branch((514, 515), "ACCEPT: the next one", _rules("accept.all drop.only-its-packet")),
+        Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",
+               _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop")),
+        Branch((522, 523), "QUEUE: nf_queue", _rules("queue.no-handler queue.bypass")),
+        Branch((524, 525), "nobody listens and bypass: the next one", _rules("queue.bypass")),
+        Branch((526, 526), "queued, or freed for want of a listener", _rules("queue.no-handler")),
+        Branch((527, 531), "STOLEN: 0, ▲ or the errno it carries", _rules("stolen stolen.errno")),
+        Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0", uncovered=_DIRECT + ": they would leak a packet"),
+        Branch((535, 535), "no hook is left: 1", _rules("accept.all key.off")),
+    )),
+    Function("nf_ct_attach", (559, 570), (
+        Branch((563, 569), "a packet with a connection: the new one gets it", uncovered=_CONNTRACK),
+        Branch((563, 563), "none: nothing", uncovered=_CONNTRACK),
+    )),
+    Function("nf_conntrack_destroy", (573, 582), (
+        Branch((577, 581), "the hook's destroy is called", uncovered=_CONNTRACK),
+    )),
+    Function("nf_ct_get_tuple_skb", (585, 597), (
+        Branch((592, 594), "with and without nf_conntrack", uncovered=_CONNTRACK),
+    )),
+    Function("nf_ct_zone_dflt", (601, 604), (
+        Branch((601, 604), "zone 0, default direction", uncovered=_CONNTRACK),
+    )),
+    Function("__netfilter_net_init", (608, 615), (
+        Branch((613, 614), "every head starts NULL", _rules("netns.isolated head.by-hook head.arp head.bridge")),
+    )),
+    Function("netfilter_net_init", (617, 643), (
+        Branch((619, 629), "the heads of every family", _rules("head.by-hook head.arp head.bridge")),
+        Branch((632, 633), "/proc/net/netfilter", uncovered="needs a step that reads a namespace's proc"),
+        Branch((634, 638), "no proc entry: -ENOMEM", uncovered=_ALLOCATION),
+    )),
+    Function("netfilter_net_exit", (645, 648), (
+        Branch((647, 647), "the proc entry goes with its namespace", uncovered="needs a step that reads a namespace's proc"),
+    )),
+    Function("netfilter_init", (655, 672), (
+        Branch((659, 667), "the namespaces' operations are registered", _rules("netns.isolated")),
+        Branch((660, 671), "a failure at boot", uncovered="needs a kernel that fails to boot"),
+    )),
+)
+
+
+def seed_lines(rule: str) -> tuple[tuple[int, int], ...]:
+    """The lines that a rule was read from, by the branches that name it; in their order."""
+    return tuple(sorted({branch.lines for function in SEED for branch in function.branches if rule in branch.rules}))
+
+
+def functions_of(rule: str) -> tuple[str, ...]:
+    """Functions of the seed that a rule is about."""
+    return tuple(function.name for function in SEED if rule in function.rules)

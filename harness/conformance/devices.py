@@ -1,0 +1,117 @@
+"""A device's points: ``NFPROTO_NETDEV`` ingress and ▲ egress (l.304-328, 347-350), ▲ ``NFPROTO_INET`` ingress."""
+
+from __future__ import annotations
+
+import errno
+
+from harness.conformance.expect import Answers, Array, At, Walk
+from harness.conformance.rule import Rule, script
+from harness.netfilter import Family, Verdict, VerdictKind
+from harness.scenario.steps import Dump, Register, Send, Unregister
+from harness.scenario.topology import ROUTER
+
+__all__ = ("RULES",)
+
+_V4, _NETDEV = Family.IPV4, Family.NETDEV
+_INGRESS = ("host", _NETDEV, "INGRESS")
+_EGRESS = ("host", _NETDEV, "EGRESS")
+_DROP = Verdict(VerdictKind.DROP)
+
+
+def _at(hook: str, hooks: str, returned: int = 1, netns: str = "host") -> At:
+    return At(netns, hook, hooks, returned, _NETDEV)
+
+
+RULES = (
+    Rule("netdev.ingress", "A device's ingress hooks run for what it receives, before PREROUTING, by ascending priority.", (
+        script(
+            "netdev.ingress",
+            Register("later", *_INGRESS, 5, device="eth0"),
+            Register("sooner", *_INGRESS, -5, device="eth0"),
+            Array(*_INGRESS, "sooner later", "eth0"),
+            Register("pre", "host", _V4, "PREROUTING"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INGRESS", "sooner later", 1, _NETDEV, "eth0", ""), At("host", "PREROUTING", "pre"))),
+            Unregister("sooner"),
+            Array(*_INGRESS, "later", "eth0"),
+            Unregister("later"),
+            Array(*_INGRESS, "", "eth0"),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Walk((At("host", "PREROUTING", "pre"),)),
+        ),
+    )),
+    Rule("netdev.ingress-drop", "A drop at a device's ingress ends the packet before PREROUTING; the sender does not learn of it.", (
+        script(
+            "netdev.ingress-drop",
+            Register("guard", *_INGRESS, 0, _DROP, device="eth0", cookie=1),
+            Register("after", *_INGRESS, 1, device="eth0"),
+            Register("pre", "host", _V4, "PREROUTING"),
+            Send("peer", "host", cookie=1),
+            Answers(0),
+            Walk((_at("INGRESS", "guard", -errno.EPERM),), "dropped", errno.EPERM),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Walk((_at("INGRESS", "guard after"), At("host", "PREROUTING", "pre"))),
+        ),
+    )),
+    Rule("netdev.per-device", "Each device has an array of its own: a hook on one does not see what another receives.", (
+        script(
+            "netdev.per-device",
+            Register("client-side", "router", _NETDEV, "INGRESS", device="to-client"),
+            Register("server-side", "router", _NETDEV, "INGRESS", device="to-server"),
+            Dump("router", _NETDEV, "INGRESS", "to-client"),
+            Array("router", _NETDEV, "INGRESS", "client-side", "to-client"),
+            Send("client", "server", cookie=1),
+            Walk((_at("INGRESS", "client-side", netns="router"),)),
+            Send("server", "client", cookie=2),
+            Walk((_at("INGRESS", "server-side", netns="router"),)),
+            Send("router", "client", cookie=3),
+            Walk(()),
+            topology=ROUTER,
+        ),
+    )),
+    Rule("netdev.egress", "A device's egress hooks run for what it sends, after POSTROUTING.", (
+        script(
+            "netdev.egress",
+            Register("out", "host", _V4, "OUTPUT"),
+            Register("post", "host", _V4, "POSTROUTING", 300),
+            Register("egress", *_EGRESS, device="eth0"),
+            Register("ingress", *_INGRESS, device="eth0"),
+            Send("host", "peer", cookie=1),
+            Walk((At("host", "OUTPUT", "out"), At("host", "POSTROUTING", "post"), At("host", "EGRESS", "egress", 1, _NETDEV, "", "eth0"))),
+            Send("peer", "host", cookie=2),
+            Walk((_at("INGRESS", "ingress"),)),
+            Unregister("egress"),
+            Array(*_EGRESS, "", "eth0"),
+            Send("host", "peer", cookie=3, source_port=40001),
+            Walk((At("host", "OUTPUT", "out"), At("host", "POSTROUTING", "post"))),
+        ),
+    ), needs=("netdev_egress",)),
+    Rule("netdev.egress-drop", "A drop at a device's egress ends the packet; UDP keeps ENOBUFS, which it becomes, from the sender.", (
+        script(
+            "netdev.egress-drop",
+            Register("guard", *_EGRESS, 0, _DROP, device="eth0", cookie=1),
+            Register("after", *_EGRESS, 1, device="eth0"),
+            Send("host", "peer", cookie=1),
+            Answers(0),
+            Walk((_at("EGRESS", "guard", -errno.EPERM),), "dropped", errno.EPERM),
+            Send("host", "peer", cookie=2, source_port=40001),
+            Walk((_at("EGRESS", "guard after"),)),
+        ),
+    ), needs=("netdev_egress",)),
+    Rule("inet.ingress", "An NFPROTO_INET hook at INGRESS is in the device's ingress array, among those of NFPROTO_NETDEV.", (
+        script(
+            "inet.ingress",
+            Register("netdev", *_INGRESS, 0, device="eth0"),
+            Register("inet", "host", Family.INET, "INGRESS", -10, device="eth0"),
+            Register("inet-later", "host", Family.INET, "INGRESS", 10, device="eth0"),
+            Array(*_INGRESS, "inet netdev inet-later", "eth0"),
+            Send("peer", "host", cookie=1),
+            Walk((_at("INGRESS", "inet netdev inet-later"),)),
+            Unregister("inet"),
+            Array(*_INGRESS, "netdev inet-later", "eth0"),
+            Unregister("netdev"),
+            Unregister("inet-later"),
+            Array(*_INGRESS, "", "eth0"),
+        ),
+    ), needs=("inet_ingress",)),
+)

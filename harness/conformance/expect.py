@@ -1,0 +1,142 @@
+"""What a rule expects beyond agreement with the model: written down step by step, so that a wrong kernel does not pass with a model
+that is wrong in the same way.
+
+An expectation stands in a rule's script right after the step that it speaks of. It looks at the scenario's own hooks only: foreign
+ones (a security module's, nft's) may stand among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.netfilter import Family, hook_number
+from harness.outcome import describe
+from harness.outcome.diff import Difference
+from harness.outcome.types import Fate, FateKind, Outcome, PacketOutcome, Traversal, point_key
+from harness.scenario.steps import Send, Step
+
+__all__ = ("Answers", "Array", "At", "Expectation", "Walk", "unmet")
+
+_V4 = Family.IPV4
+_SAYS = "the rule says so, whatever the model says"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The step fails with this errno. :param errno: positive; 0 for success"""
+
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """After the step this point has these hooks of the scenario, in this order.
+
+    :param hooks: their ids, with blanks between them; ``dummy`` for a slot that a failed shrink left
+    """
+
+    netns: str
+    pf: Family
+    hook: str
+    hooks: str
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """One run of the verdict loop.
+
+    :param hooks: ids of the scenario's hooks that are called, in this order, with blanks between them
+    :param returned: by ``nf_hook_slow``; negative for an errno
+    :param indev: ``state->in``, empty for none; ``None``: whatever it is
+    :param outdev: likewise
+    """
+
+    netns: str
+    hook: str
+    hooks: str
+    returned: int = 1
+    pf: Family = _V4
+    indev: str | None = None
+    outdev: str | None = None
+
+    def __str__(self) -> str:
+        family = "" if self.pf is _V4 else f"{self.pf.name} "
+        hooks = self.hooks if len(self.hooks) < 200 else f"{self.hooks[:80]} … {self.hooks[-80:]}"
+        sides = (("in", self.indev), ("out", self.outdev))
+        devices = "".join(f", {side} {device or 'none'}" for side, device in sides if device is not None)
+        return f"{self.netns} {family}{self.hook}{devices}: {hooks} → {describe.returned(self.returned)}"
+
+    def holds(self, traversal: Traversal) -> bool:
+        return (
+            (self.netns, self.pf, hook_number(self.pf, self.hook)) == (traversal.netns, traversal.pf, traversal.hook)
+            and self.hooks.split() == _labels(traversal)
+            and self.returned == traversal.returned
+            and self.indev in (None, traversal.indev)
+            and self.outdev in (None, traversal.outdev)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """The packet crosses exactly these points at which a hook of the scenario is called, in this order, and comes to this end.
+
+    :param errno: of the fate, positive
+    """
+
+    at: tuple[At, ...]
+    fate: FateKind = "delivered"
+    errno: int = 0
+
+
+Expectation = Answers | Array | Walk
+
+
+def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> Iterator[Difference]:
+    """Where an outcome departs from what is expected of the step number *step*."""
+    where = f"steps[{step}]"
+    found = next((one for one in outcome.steps if one.step == step), None)
+    match expectation:
+        case Answers():
+            if found is None or found.errno != expectation.errno:
+                answer = "no answer" if found is None else describe.errno(found.errno)
+                yield Difference(where, describe.errno(expectation.errno), answer, _SAYS)
+        case Array():
+            key = point_key(expectation.netns, expectation.pf, hook_number(expectation.pf, expectation.hook), expectation.device)
+            slots = dict(found.slots).get(key) if found else None
+            ours = None if slots is None else [slot.label or "dummy" for slot in slots if slot.label or slot.dummy]
+            if ours != expectation.hooks.split():
+                shown = "not read" if ours is None else _short(ours)
+                yield Difference(f"{where}/{key}", _short(expectation.hooks.split()), shown, _SAYS)
+        case Walk():
+            assert isinstance(did, Send)  # noqa: S101 - a script is checked when it is made
+            packet = next((one for one in outcome.packets if one.cookie == did.cookie), None)
+            yield from _walked(f"packet {did.cookie}", expectation, packet)
+
+
+def _walked(where: str, walk: Walk, packet: PacketOutcome | None) -> Iterator[Difference]:
+    if packet is None:
+        yield Difference(where, "a walk", "no such packet", _SAYS)
+        return
+    ours = [traversal for traversal in packet.traversals if _labels(traversal)]
+    if len(ours) != len(walk.at) or not all(at.holds(one) for at, one in zip(walk.at, ours, strict=True)):
+        expected, found = "; ".join(map(str, walk.at)), "; ".join(map(_shown, ours))
+        yield Difference(where, expected or "no hook is called", found or "no hook was called", _SAYS)
+    if (walk.fate, walk.errno) != (packet.fate.kind, packet.fate.errno):
+        yield Difference(f"{where}/fate", describe.fate(Fate(walk.fate, walk.errno)), describe.fate(packet.fate), _SAYS)
+
+
+def _labels(traversal: Traversal) -> list[str]:
+    return [call.label for call in traversal.calls if call.label is not None]
+
+
+def _short(hooks: Sequence[str]) -> str:
+    if len(hooks) > 12:
+        return f"{' '.join(hooks[:4])} … {' '.join(hooks[-4:])} ({len(hooks)} hooks)"
+    return " ".join(hooks) or "empty"
+
+
+def _shown(traversal: Traversal) -> str:
+    devices = f", in {traversal.indev or 'none'}, out {traversal.outdev or 'none'}"
+    return f"{traversal.netns} {describe.point(traversal)}{devices}: {_short(_labels(traversal))} → {describe.returned(traversal.returned)}"

@@ -1,0 +1,151 @@
+"""Paths: which points a packet crosses, and the ``nf_hook_state`` that each gives its hooks (``include/linux/netfilter.h``)."""
+
+from __future__ import annotations
+
+from harness.conformance.expect import At, Expectation, Walk
+from harness.conformance.rule import Rule, Script, script
+from harness.netfilter import Family
+from harness.scenario.steps import Register, Send, Step
+from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Link, Route, Topology
+
+__all__ = ("RULES",)
+
+_V4, _V6, _NETDEV = Family.IPV4, Family.IPV6, Family.NETDEV
+_NO_FORWARD = Topology(
+    "no-forward",
+    ("peer", "host", "far"),
+    (*PAIR.links, Link(End("host", "eth1", ("10.0.9.1/24",)), End("far", "eth0", ("10.0.9.2/24",)))),
+    (Route("peer", "10.0.9.0/24", "10.0.0.1"),),
+)
+_ALL = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+
+def _everywhere(pf: Family, topology: Topology) -> list[Step | Expectation]:
+    """A hook at each of the five points in each namespace, called ``host-INPUT``."""
+    return [Register(f"{netns}-{hook}", netns, pf, hook) for netns in topology.namespaces for hook in _ALL]
+
+
+def _at(pf: Family, netns: str, hook: str, indev: str, outdev: str) -> At:
+    return At(netns, hook, f"{netns}-{hook}", 1, pf, indev, outdev)
+
+
+def _pair(name: str, pf: Family, source: str, to: str) -> Script:
+    return script(
+        f"{name}, {pf.name}", *_everywhere(pf, PAIR),
+        Send(source, to, 1, pf),
+        Walk((_at(pf, source, "OUTPUT", "", "eth0"), _at(pf, source, "POSTROUTING", "", "eth0"),
+              _at(pf, to, "PREROUTING", "eth0", ""), _at(pf, to, "INPUT", "eth0", ""))),
+    )
+
+
+def _forward(pf: Family) -> Script:
+    router = ("to-client", "to-server")
+    return script(
+        f"path.forward, {pf.name}", *_everywhere(pf, ROUTER),
+        Send("client", "server", 1, pf),
+        Walk((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
+              _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", *router),
+              _at(pf, "router", "POSTROUTING", *router),
+              _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
+        topology=ROUTER,
+    )
+
+
+def _loopback(pf: Family, address: str) -> Script:
+    return script(
+        f"path.loopback, {pf.name}", *_everywhere(pf, SINGLE),
+        Send("host", address, 1, pf),
+        Walk((_at(pf, "host", "OUTPUT", "", "lo"), _at(pf, "host", "POSTROUTING", "", "lo"),
+              _at(pf, "host", "PREROUTING", "lo", ""), _at(pf, "host", "INPUT", "lo", ""))),
+        topology=SINGLE,
+    )
+
+
+def _ttl(pf: Family) -> Script:
+    return script(
+        f"path.ttl, {pf.name}",
+        *(Register(f"router-{hook}", "router", pf, hook) for hook in ("PREROUTING", "FORWARD", "POSTROUTING")),
+        Send("client", "server", 1, pf, ttl=1),
+        Walk((_at(pf, "router", "PREROUTING", "to-client", ""),), "consumed"),
+        Send("client", "server", 2, pf, ttl=2, source_port=40001),
+        Walk((_at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
+              _at(pf, "router", "POSTROUTING", "to-client", "to-server"))),
+        topology=ROUTER,
+    )
+
+
+def _echo(pf: Family) -> Script:
+    return script(
+        f"path.echo, {pf.name}", *_everywhere(pf, ROUTER),
+        Send("client", "server", 1, pf, kind="echo"),
+        Walk((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
+              _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
+              _at(pf, "router", "POSTROUTING", "to-client", "to-server"),
+              _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
+        topology=ROUTER,
+    )
+
+
+RULES = (
+    Rule("path.local-in", "A packet for the host itself crosses PREROUTING and INPUT, with its device as in and no out.",
+         tuple(_pair("path.local-in", pf, "peer", "host") for pf in (_V4, _V6))),
+    Rule("path.local-out", "A packet of the host's own crosses OUTPUT and POSTROUTING, with its device as out and no in.",
+         tuple(_pair("path.local-out", pf, "host", "peer") for pf in (_V4, _V6))),
+    Rule("path.forward", "A forwarded packet crosses PREROUTING, FORWARD and POSTROUTING; from FORWARD on both devices are known.",
+         tuple(_forward(pf) for pf in (_V4, _V6))),
+    Rule("path.loopback", "A packet to oneself crosses OUTPUT, POSTROUTING, PREROUTING and INPUT, all on lo.",
+         (_loopback(_V4, "127.0.0.1"), _loopback(_V6, "::1"))),
+    Rule("path.own-address", "A packet to an address of one's own device goes by way of lo.", (
+        script(
+            "path.own-address", *_everywhere(_V4, PAIR),
+            Send("host", "10.0.0.1", 1),
+            Walk((_at(_V4, "host", "OUTPUT", "", "lo"), _at(_V4, "host", "POSTROUTING", "", "lo"),
+                  _at(_V4, "host", "PREROUTING", "lo", ""), _at(_V4, "host", "INPUT", "lo", ""))),
+        ),
+    )),
+    Rule("path.no-forward", "A host that does not forward lets a packet for another cross PREROUTING and nothing else.", (
+        script(
+            "path.no-forward", *_everywhere(_V4, _NO_FORWARD),
+            Send("peer", "10.0.9.2", 1),
+            Walk((_at(_V4, "peer", "OUTPUT", "", "eth0"), _at(_V4, "peer", "POSTROUTING", "", "eth0"),
+                  _at(_V4, "host", "PREROUTING", "eth0", "")), "consumed"),
+            topology=_NO_FORWARD,
+        ),
+    )),
+    Rule("path.ttl", "A packet whose ttl runs out at a router has crossed PREROUTING, not FORWARD.", tuple(_ttl(pf) for pf in (_V4, _V6))),
+    Rule("path.echo", "An echo request crosses the points of any packet; its reply is a packet of its own.",
+         tuple(_echo(pf) for pf in (_V4, _V6))),
+    Rule("path.netdev", "Ingress comes before PREROUTING, also on a router and for both families.", tuple(
+        script(
+            f"path.netdev, {pf.name}",
+            Register("ingress", "router", _NETDEV, "INGRESS", device="to-client"),
+            Register("pre", "router", pf, "PREROUTING"),
+            Register("forward", "router", pf, "FORWARD"),
+            Send("client", "server", 1, pf),
+            Walk((At("router", "INGRESS", "ingress", 1, _NETDEV, "to-client", ""), At("router", "PREROUTING", "pre", 1, pf),
+                  At("router", "FORWARD", "forward", 1, pf))),
+            topology=ROUTER,
+        ) for pf in (_V4, _V6))),
+    Rule("path.netdev-egress", "Egress comes after POSTROUTING, also on a router and for both families.", tuple(
+        script(
+            f"path.netdev-egress, {pf.name}",
+            Register("post", "router", pf, "POSTROUTING"),
+            Register("egress", "router", _NETDEV, "EGRESS", device="to-server"),
+            Register("other-egress", "router", _NETDEV, "EGRESS", device="to-client"),
+            Send("client", "server", 1, pf),
+            Walk((At("router", "POSTROUTING", "post", 1, pf), At("router", "EGRESS", "egress", 1, _NETDEV, "", "to-server"))),
+            topology=ROUTER,
+        ) for pf in (_V4, _V6)), needs=("netdev_egress",)),
+    Rule("state.fields", "A hook's state says family, hook number, namespace and both devices as its point has them.", tuple(
+        script(
+            f"state.fields, {pf.name}",
+            *_everywhere(pf, ROUTER),
+            Send("client", "router", 1, pf),
+            Walk((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
+                  _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "INPUT", "to-client", ""))),
+            Send("router", "server", 2, pf, source_port=40001),
+            Walk((_at(pf, "router", "OUTPUT", "", "to-server"), _at(pf, "router", "POSTROUTING", "", "to-server"),
+                  _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
+            topology=ROUTER,
+        ) for pf in (_V4, _V6))),
+)

@@ -1,0 +1,256 @@
+"""Registration: ``nf_hook_entries_grow`` (l.103-162), ``nf_register_net_hook`` (l.314-357, 449-470), the heads of namespaces."""
+
+from __future__ import annotations
+
+import errno
+
+from harness.conformance.expect import Answers, Array, At, Walk
+from harness.conformance.rule import Rule, script
+from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family
+from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Send, Unregister
+from harness.scenario.topology import ROUTER
+
+__all__ = ("RULES",)
+
+_V4, _V6 = Family.IPV4, Family.IPV6
+_IN = ("host", _V4, "INPUT")
+_FULL = 1024
+
+
+def _newest_first(name: str, count: int = _FULL) -> str:
+    return " ".join(f"{name}.{number}" for number in range(count, 0, -1))
+
+
+def _fill(pf: Family, hook: str, device: str | None = None) -> RegisterMany:
+    return RegisterMany("full", "host", pf, hook, _FULL, device=device)
+
+
+ORDER = (
+    Rule("order.ascending", "Hooks at a point run by ascending priority, whatever the order of registration, from INT_MIN to INT_MAX.", (
+        script(
+            "order.ascending",
+            Register("zero", *_IN, 0),
+            Register("last", *_IN, PRIORITY_MAX),
+            Register("first", *_IN, PRIORITY_MIN),
+            Register("minus-5", *_IN, -5),
+            Register("seven", *_IN, 7),
+            Register("one", *_IN, 1),
+            Array(*_IN, "first minus-5 zero one seven last"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "first minus-5 zero one seven last"),)),
+        ),
+        script(
+            "order.ascending, other ways round",
+            *(Register(f"down{priority}", "host", _V4, "PREROUTING", priority) for priority in (3, 2, 1)),
+            Array("host", _V4, "PREROUTING", "down1 down2 down3"),
+            *(Register(f"up{priority}", *_IN, priority) for priority in (1, 2, 3)),
+            Array(*_IN, "up1 up2 up3"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "PREROUTING", "down1 down2 down3"), At("host", "INPUT", "up1 up2 up3"))),
+        ),
+    )),
+    Rule("order.equal-newest-first", "Of hooks with equal priority the newest registration runs first.", (
+        script(
+            "order.equal-newest-first",
+            Register("oldest", *_IN, 0),
+            Register("older", *_IN, 0),
+            Register("newest", *_IN, 0),
+            Array(*_IN, "newest older oldest"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "newest older oldest"),)),
+        ),
+        script(
+            "order.equal-newest-first, at the ends",
+            *(Register(f"{name}{number}", *_IN, priority) for number in (1, 2)
+              for name, priority in (("max", PRIORITY_MAX), ("min", PRIORITY_MIN))),
+            Array(*_IN, "min2 min1 max2 max1"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "min2 min1 max2 max1"),)),
+        ),
+    )),
+    Rule("order.stable", "Inserting or removing one hook keeps the order of the others.", (
+        script(
+            "order.stable",
+            *(Register(name, *_IN, priority) for name, priority in (("a", 0), ("b", 0), ("c", -5), ("d", 7))),
+            Array(*_IN, "c b a d"),
+            Register("e", *_IN, 3),
+            Array(*_IN, "c b a e d"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "c b a e d"),)),
+            Unregister("b"),
+            Array(*_IN, "c a e d"),
+            Register("f", *_IN, 0),
+            Array(*_IN, "c f a e d"),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Walk((At("host", "INPUT", "c f a e d"),)),
+        ),
+    )),
+    Rule("order.foreign", "Hooks of nftables and conntrack stand among others by priority like any.", (
+        script(
+            "order.foreign",
+            Register("before", *_IN, -1),
+            Register("older", *_IN, 5),
+            Nft("host", "table ip t { chain c { type filter hook input priority 5; policy accept; ct state new counter; }; }"),
+            Register("newer", *_IN, 5),
+            Register("after", *_IN, 6),
+            Array(*_IN, "before newer older after"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "before newer older after"),)),
+        ),
+    )),
+)
+
+LIMIT = (
+    Rule("limit.1024", "1024 hooks fit at a point; one more gets -E2BIG and changes nothing; after one removal one fits again.", (
+        script(
+            "limit.1024",
+            _fill(_V4, "INPUT"),
+            Answers(0),
+            Array(*_IN, _newest_first("full")),
+            Register("too-many", *_IN, 0),
+            Answers(errno.E2BIG),
+            Array(*_IN, _newest_first("full")),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", _newest_first("full")),)),
+            Unregister("full.512"),
+            Register("fits", *_IN, 0),
+            Answers(0),
+            Array(*_IN, f"fits {_newest_first('full')}".replace(" full.512 ", " ")),
+            Register("too-many-again", *_IN, PRIORITY_MIN),
+            Answers(errno.E2BIG),
+        ),
+    )),
+    Rule("limit.per-point", "The limit is that of one namespace, family and hook: a full point does not affect its neighbours.", (
+        script(
+            "limit.per-point",
+            _fill(_V4, "INPUT"),
+            Register("full-point", *_IN),
+            Answers(errno.E2BIG),
+            Register("other-hook", "host", _V4, "PREROUTING"),
+            Answers(0),
+            Register("other-family", "host", _V6, "INPUT"),
+            Answers(0),
+            Register("other-namespace", "peer", _V4, "INPUT"),
+            Answers(0),
+            Register("a-device", "host", Family.NETDEV, "INGRESS", device="eth0"),
+            Answers(0),
+        ),
+    )),
+    Rule("limit.per-device", "The limit of a device's point is that device's own.", (
+        script(
+            "limit.per-device",
+            _fill(Family.NETDEV, "INGRESS", "eth0"),
+            Register("full-device", "host", Family.NETDEV, "INGRESS", device="eth0"),
+            Answers(errno.E2BIG),
+            Register("other-device", "host", Family.NETDEV, "INGRESS", device="lo"),
+            Answers(0),
+            Register("peer-device", "peer", Family.NETDEV, "INGRESS", device="eth0"),
+            Answers(0),
+        ),
+    )),
+)
+
+INET = (
+    Rule("inet.fanout", "An NFPROTO_INET hook is in the arrays of IPV4 and IPV6, and runs for both.", (
+        script(
+            "inet.fanout",
+            Register("both", "host", Family.INET, "INPUT", 0),
+            Array(*_IN, "both"),
+            Array("host", _V6, "INPUT", "both"),
+            Register("v4", *_IN, 0),
+            Register("v6", "host", _V6, "INPUT", 1),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "v4 both"),)),
+            Send("peer", "host", cookie=2, pf=_V6),
+            Walk((At("host", "INPUT", "both v6", pf=_V6),)),
+        ),
+    )),
+    Rule("inet.first-half", "IPV4 refuses an NFPROTO_INET hook: its errno is returned and IPV6 is not tried.", (
+        script(
+            "inet.first-half",
+            _fill(_V4, "INPUT"),
+            Register("v6", "host", _V6, "INPUT"),
+            Register("both", "host", Family.INET, "INPUT"),
+            Answers(errno.E2BIG),
+            Array(*_IN, _newest_first("full")),
+            Array("host", _V6, "INPUT", "v6"),
+        ),
+    )),
+    Rule("inet.rollback", "IPV6 refuses an NFPROTO_INET hook: the IPV4 half is taken out again and the errno returned.", (
+        script(
+            "inet.rollback",
+            Register("v4", *_IN),
+            _fill(_V6, "INPUT"),
+            Register("both", "host", Family.INET, "INPUT", -1),
+            Answers(errno.E2BIG),
+            Array(*_IN, "v4"),
+            Array("host", _V6, "INPUT", _newest_first("full")),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "v4"),)),
+        ),
+    )),
+)
+
+HEADS = (
+    Rule("head.by-hook", "Each hook number of a family has an array of its own, and so has each family.", (
+        script("head.by-hook", *(
+            line for pf in (_V4, _V6) for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING") for line in (
+                Dump("host", pf, hook), Array("host", pf, hook, ""),
+                Register(f"{pf.name} {hook}".replace(" ", "-"), "host", pf, hook), Array("host", pf, hook, f"{pf.name}-{hook}"))
+        )),
+    )),
+    Rule("head.arp", "ARP has three points, IN, OUT and FORWARD, each with an array of its own.", (
+        script("head.arp", *(
+            line for hook in ("INPUT", "OUTPUT", "FORWARD") for line in (
+                Dump("host", Family.ARP, hook), Array("host", Family.ARP, hook, ""),
+                Register(hook, "host", Family.ARP, hook), Answers(0), Array("host", Family.ARP, hook, hook))
+        )),
+    ), needs=("arp",)),
+    Rule("head.bridge", "BRIDGE has five points, each with an array of its own.", (
+        script("head.bridge", *(
+            line for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING") for line in (
+                Dump("host", Family.BRIDGE, hook), Array("host", Family.BRIDGE, hook, ""),
+                Register(hook, "host", Family.BRIDGE, hook), Answers(0), Array("host", Family.BRIDGE, hook, hook))
+        )),
+    ), needs=("bridge",)),
+    Rule("netns.isolated", "A hook in one namespace never sees another's packets; a namespace starts without any.", (
+        script(
+            "netns.isolated",
+            Register("client", "client", _V4, "INPUT"),
+            Dump("router", _V4, "INPUT"),
+            Array("router", _V4, "INPUT", ""),
+            Register("router", "router", _V4, "INPUT"),
+            Array("router", _V4, "INPUT", "router"),
+            Register("elsewhere", "client", _V4, "FORWARD"),
+            Dump("server", _V4, "INPUT"),
+            Array("server", _V4, "INPUT", ""),
+            Send("client", "server", cookie=1),
+            Walk(()),
+            Send("server", "router", cookie=2),
+            Walk((At("router", "INPUT", "router"),)),
+            topology=ROUTER,
+        ),
+    )),
+    Rule("key.off", "A point without hooks is not traversed; the first registration turns it on, the last unregistration off.", (
+        script(
+            "key.off",
+            Register("input", *_IN),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "input"),)),
+            Register("pre", "host", _V4, "PREROUTING"),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Walk((At("host", "PREROUTING", "pre"), At("host", "INPUT", "input"))),
+            Unregister("pre"),
+            Send("peer", "host", cookie=3, source_port=40002),
+            Walk((At("host", "INPUT", "input"),)),
+            Unregister("input"),
+            Send("peer", "host", cookie=4, source_port=40003),
+            Walk(()),
+            Register("pre-again", "host", _V4, "PREROUTING"),
+            Send("peer", "host", cookie=5, source_port=40004),
+            Walk((At("host", "PREROUTING", "pre-again"),)),
+        ),
+    )),
+)
+
+RULES = (*ORDER, *LIMIT, *INET, *HEADS)

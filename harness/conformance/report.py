@@ -1,0 +1,133 @@
+"""Results for programs: JSON, KTAP version 1 and JUnit. No state is lost in any of them.
+
+=============== ===================== ================
+state           KTAP                  JUnit
+=============== ===================== ================
+conformant      ok                    no child
+different       not ok                failure
+not_applicable  ok … # SKIP           skipped
+inconclusive    not ok … # ERROR      error
+lost            not ok … # ERROR      error
+=============== ===================== ================
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from harness.conformance.judge import State
+from harness.conformance.matrix import Result, Target
+from harness.errors import ExitCode
+
+__all__ = ("as_json", "exit_code", "junit", "ktap", "lines_of")
+
+_NO_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def exit_code(results: Sequence[Result]) -> int:
+    """1 if any is different; else 125 if any is inconclusive or lost; else 0."""
+    states = {result.state for result in results}
+    if "different" in states:
+        return ExitCode.DIFFERENT
+    return ExitCode.CANNOT if states & {"inconclusive", "lost"} else ExitCode.CONFORMANT
+
+
+def lines_of(lines: Sequence[tuple[int, int]]) -> str:
+    """``103-118, 142``."""
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in lines)
+
+
+def as_json(targets: Sequence[Target], results: Sequence[Result]) -> dict[str, Any]:
+    """What ``check --json`` prints."""
+    return {
+        "kernels": [target.identity() for target in targets],
+        "results": [
+            {"rule": one.rule, "kernel": one.kernel, "state": one.state, "seed_lines": [list(lines) for lines in one.seed_lines],
+             "reason": one.reason, "seconds": round(one.seconds, 3), "bundle": str(one.bundle) if one.bundle else None}
+            for one in results
+        ],
+    }
+
+
+def ktap(results: Sequence[Result]) -> Iterator[str]:
+    """Lines of KTAP, a subtest for each kernel."""
+    kernels = list(dict.fromkeys(result.kernel for result in results))
+    yield "KTAP version 1"
+    yield f"1..{len(kernels)}"
+    for number, kernel in enumerate(kernels, 1):
+        own = [result for result in results if result.kernel == kernel]
+        yield "  KTAP version 1"
+        yield f"  # Subtest: {kernel}"
+        yield f"  1..{len(own)}"
+        for position, result in enumerate(own, 1):
+            yield from (f"  # {_line(detail)}" for detail in result.details)
+            if result.bundle:
+                yield f"  # bundle: {result.bundle}"
+            yield f"  {_ktap_result(position, result)}"
+        yield f"  {_ktap_totals(own)}"
+        yield f"{'ok' if exit_code(own) == ExitCode.CONFORMANT else 'not ok'} {number} {kernel}"
+    yield _ktap_totals(results)
+
+
+def _ktap_result(position: int, result: Result) -> str:
+    reason = _line(result.reason).replace("#", "")
+    match result.state:
+        case "conformant":
+            return f"ok {position} {result.rule}"
+        case "different":
+            return f"not ok {position} {result.rule}"
+        case "not_applicable":
+            return f"ok {position} {result.rule} # SKIP {reason}"
+        case _:
+            return f"not ok {position} {result.rule} # ERROR {result.state}: {reason}"
+
+
+def _ktap_totals(results: Sequence[Result]) -> str:
+    count: Counter[State] = Counter(result.state for result in results)
+    error = count["inconclusive"] + count["lost"]
+    return (f"# Totals: pass:{count['conformant']} fail:{count['different']} xfail:0 xpass:0 "
+            f"skip:{count['not_applicable']} error:{error}")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def junit(results: Sequence[Result]) -> bytes:
+    """JUnit XML, a suite for each kernel."""
+    root = ElementTree.Element("testsuites", _counts(results), name="nfharness check")
+    for kernel in dict.fromkeys(result.kernel for result in results):
+        own = [result for result in results if result.kernel == kernel]
+        suite = ElementTree.SubElement(root, "testsuite", _counts(own), name=kernel)
+        for result in own:
+            _junit_case(suite, result)
+    ElementTree.indent(root)
+    text: str = ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+    return text.encode()
+
+
+def _counts(results: Sequence[Result]) -> dict[str, str]:
+    count: Counter[State] = Counter(result.state for result in results)
+    return {"tests": str(len(results)), "failures": str(count["different"]), "errors": str(count["inconclusive"] + count["lost"]),
+            "skipped": str(count["not_applicable"]), "time": f"{sum(result.seconds for result in results):.3f}"}
+
+
+def _junit_case(suite: ElementTree.Element, result: Result) -> None:
+    case = ElementTree.SubElement(suite, "testcase", name=result.rule, classname=result.kernel, time=f"{result.seconds:.3f}")
+    properties = ElementTree.SubElement(case, "properties")
+    facts = {"seed_lines": lines_of(result.seed_lines), "state": result.state}
+    if result.bundle:
+        facts["bundle"] = str(result.bundle)
+    for name, value in facts.items():
+        ElementTree.SubElement(properties, "property", name=name, value=value)
+    kinds: dict[State, str] = {"different": "failure", "not_applicable": "skipped", "inconclusive": "error", "lost": "error"}
+    if result.state in kinds:
+        attributes = {"message": _NO_XML.sub("�", result.reason)}
+        if result.state != "not_applicable":
+            attributes["type"] = result.state
+        child = ElementTree.SubElement(case, kinds[result.state], attributes)
+        child.text = _NO_XML.sub("�", "\n".join(result.details)) or None

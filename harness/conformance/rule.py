@@ -1,0 +1,85 @@
+"""A rule: one promise of ``net/netfilter/core.c``, with the scripts that prove it on a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from harness.conformance.expect import Expectation, Walk, unmet
+from harness.netfilter import Family
+from harness.outcome.diff import Difference
+from harness.outcome.profile import KernelProfile
+from harness.outcome.types import Outcome
+from harness.scenario.check import check
+from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Step, Unregister
+from harness.scenario.topology import PAIR, Topology
+
+__all__ = ("PROBES", "Rule", "Script", "script")
+
+_STEPS = (Register, RegisterMany, Unregister, Send, Dump, Nft)
+
+
+#: What a rule may need of a kernel, by the name of what was probed.
+PROBES: dict[str, Callable[[KernelProfile], bool]] = {
+    "arp": lambda profile: Family.ARP in profile.families,
+    "bridge": lambda profile: Family.BRIDGE in profile.families,
+    "inet_ingress": lambda profile: profile.inet_ingress,
+    "netdev_egress": lambda profile: profile.netdev_egress,
+    "stolen_errno": lambda profile: profile.stolen_errno,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A scenario, and what is expected of it beyond agreement with the model. :param expected: by the number of the step"""
+
+    scenario: Scenario
+    expected: tuple[tuple[int, Expectation], ...]
+
+    def unmet(self, outcome: Outcome) -> Iterator[Difference]:
+        """Where an outcome, observed or predicted, departs from what is expected."""
+        for number, expectation in self.expected:
+            yield from unmet(number, self.scenario.steps[number], expectation, outcome)
+
+
+def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR) -> Script:
+    """A script from its lines: steps, and after each what is expected of it.
+
+    :raises ValueError: an expectation before the first step, or a walk after a step that sends nothing
+    :raises UserError: the steps make no scenario
+    """
+    steps: list[Step] = []
+    expected: list[tuple[int, Expectation]] = []
+    for line in lines:
+        if isinstance(line, _STEPS):
+            steps.append(line)
+        elif not steps or (isinstance(line, Walk) and not isinstance(steps[-1], Send)):
+            raise ValueError(f"{name}: no step to expect {line} of")
+        else:
+            expected.append((len(steps) - 1, line))
+    scenario = Scenario(name, "", topology, tuple(steps))
+    check(scenario)
+    return Script(scenario, tuple(expected))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """:param id: ``order.ascending``: what it is about, and what it says
+    :param sentence: the promise
+    :param scripts: each must be kept; run one after the other, in namespaces of their own
+    :param needs: those of :data:`PROBES` that must say yes for the rule to apply
+    """
+
+    id: str
+    sentence: str
+    scripts: tuple[Script, ...]
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = set(self.needs) - PROBES.keys()
+        if unknown or not self.scripts:
+            raise ValueError(f"{self.id}: {'unknown probes ' + ', '.join(sorted(unknown)) if unknown else 'no script'}")
+
+    def lacking(self, profile: KernelProfile) -> str | None:
+        """The first probe that says that the rule does not apply; ``None`` if it does."""
+        return next((need for need in self.needs if not PROBES[need](profile)), None)

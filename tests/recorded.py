@@ -1,0 +1,69 @@
+"""What a real kernel did with the scripts of some rules, written down once, so that the host can prove that the rules notice a wrong model.
+
+``python -m tests.recorded [KERNEL]`` records again: needed when a recorded rule's script changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from harness.conformance import RULES
+from harness.outcome import KernelProfile, Outcome, codec
+from tests.mutants import MUTANTS
+
+__all__ = ("Recording", "recorded")
+
+FILE = Path(__file__).parent / "model" / "recorded" / "6.12.json"
+
+#: Scripts that fill a point with 1024 hooks: megabytes.
+_LARGE = {"limit.1024", "limit.per-point", "limit.per-device", "inet.first-half", "inet.rollback"}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """:param rules: the observed outcomes of each rule's scripts"""
+
+    profile: KernelProfile
+    rules: dict[str, tuple[Outcome, ...]]
+
+
+@cache
+def recorded() -> Recording:
+    document = json.loads(FILE.read_text())
+    rules = {rule: tuple(map(codec.from_json, outcomes)) for rule, outcomes in document["rules"].items()}
+    return Recording(KernelProfile.from_json(document["profile"]), rules)
+
+
+async def _record(spec: str) -> None:
+    from harness.conformance.matrix import observe, target  # noqa: PLC0415
+    from harness.vm.code import code_archive  # noqa: PLC0415
+    from harness.vm.guest import restored  # noqa: PLC0415
+    from harness.vm.progress import Progress  # noqa: PLC0415
+
+    on = await target(spec, Progress())
+    rules = {}
+    async with restored(on.template.machine, on.template.state, code_archive(), guest_has=on.template.code) as guest:
+        for rule in dict.fromkeys(mutant.rules[0] for mutant in MUTANTS.values()):
+            if rule not in _LARGE:
+                rules[rule] = [codec.to_json(_without_times(await observe(guest, script))) for script in RULES[rule].scripts]
+    FILE.parent.mkdir(exist_ok=True)
+    lines = ",\n".join(f"{json.dumps(rule)}: {json.dumps(outcomes, separators=(',', ':'))}" for rule, outcomes in rules.items())
+    FILE.write_text(f'{{"profile": {json.dumps(on.profile.to_json())},\n"rules": {{\n{lines}\n}}}}\n')
+
+
+def _without_times(outcome: Outcome) -> Outcome:
+    """Nanoseconds are never compared."""
+    packets = tuple(
+        replace(packet, traversals=tuple(
+            replace(traversal, calls=tuple(replace(call, ns=None) for call in traversal.calls)) for traversal in packet.traversals))
+        for packet in outcome.packets if packet.cookie is not None)
+    return replace(outcome, packets=packets)
+
+
+if __name__ == "__main__":
+    asyncio.run(_record(*(sys.argv[1:] or ["6.12"])))

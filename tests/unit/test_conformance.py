@@ -1,0 +1,144 @@
+"""Rules as data: which are meant, what the seed's table says, what makes no rule."""
+
+from __future__ import annotations
+
+import errno
+from itertools import pairwise
+
+import pytest
+
+from harness.conformance import RULES, chosen
+from harness.conformance.coverage import SEED, functions_of, seed_lines
+from harness.conformance.expect import Answers, Array, At, Walk
+from harness.conformance.rule import Rule, script
+from harness.errors import UserError
+from harness.model import predict
+from harness.netfilter import Family
+from harness.outcome import KernelProfile
+from harness.scenario import Dump, Register, Send, dumps, loads
+
+V4 = Family.IPV4
+
+#: Those that the issue names, and the static ones beside them.
+FUNCTIONS = {
+    "nf_hook_entries_grow", "hooks_validate", "nf_hook_entries_insert_raw", "__nf_hook_entries_try_shrink", "nf_hook_entry_head",
+    "__nf_register_net_hook", "nf_remove_net_hook", "__nf_unregister_net_hook", "nf_unregister_net_hook", "nf_hook_entries_delete_raw",
+    "nf_register_net_hook", "nf_register_net_hooks", "nf_unregister_net_hooks", "nf_hook_slow", "nf_ct_attach", "nf_conntrack_destroy",
+    "nf_ct_get_tuple_skb", "nf_ct_zone_dflt", "netfilter_net_init", "netfilter_net_exit", "netfilter_init",
+}
+
+
+def ids(*patterns: str) -> list[str]:
+    return [rule.id for rule in chosen(patterns)]
+
+
+def test_no_pattern_means_every_rule() -> None:
+    assert ids() == list(RULES)
+
+
+@pytest.mark.parametrize("pattern", ["order.*", "order", "order."])
+def test_a_glob_and_a_prefix_mean_all_that_begin_like_that(pattern: str) -> None:
+    assert ids(pattern) == ["order.ascending", "order.equal-newest-first", "order.stable", "order.foreign"]
+
+
+def test_an_id_that_is_also_a_prefix_means_that_rule_alone() -> None:
+    assert (ids("stolen"), ids("stolen.*")) == (["stolen"], ["stolen.errno"])
+
+
+def test_rules_come_once_and_in_the_order_of_the_seed() -> None:
+    assert ids("drop.errno", "*.errno", "order.stable") == ["order.stable", "drop.errno", "stolen.errno"]
+
+
+def test_an_unknown_rule_is_told_the_nearest() -> None:
+    with pytest.raises(UserError) as raised:
+        chosen(["order.acsending"])
+    assert raised.value.mend is not None
+    assert raised.value.mend.startswith('did you mean "order.ascending"?')
+
+
+def test_every_function_of_the_seed_is_in_the_table_once() -> None:
+    names = [function.name for function in SEED]
+    assert len(names) == len(set(names))
+    assert set(names) >= FUNCTIONS
+
+
+def test_every_branch_is_in_its_function_and_has_rules_or_a_reason() -> None:
+    for function in SEED:
+        for branch in function.branches:
+            assert function.lines[0] <= branch.lines[0] <= branch.lines[1] <= function.lines[1], (function.name, branch.what)
+            assert bool(branch.rules) != bool(branch.uncovered), (function.name, branch.what)
+
+
+def test_functions_follow_one_another() -> None:
+    assert all(one.lines[1] < other.lines[0] for one, other in pairwise(SEED))
+
+
+def test_the_table_names_the_rules_and_no_others() -> None:
+    assert {rule for function in SEED for rule in function.rules} == set(RULES)
+
+
+def test_a_rule_knows_its_lines_and_functions() -> None:
+    assert seed_lines("order.equal-newest-first") == ((146, 151),)
+    assert functions_of("inet.rollback") == (
+        "nf_hook_entries_grow", "__nf_hook_entries_try_shrink", "__nf_register_net_hook", "nf_register_net_hook")
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_scripts_have_names_of_their_own_and_survive_json(rule: Rule) -> None:
+    for one in rule.scripts:
+        assert one.scenario.name.startswith(rule.id)
+        assert one.expected, "nothing but agreement with the model is expected"
+        assert loads(dumps(one.scenario)) == one.scenario
+
+
+def test_script_names_are_unique() -> None:
+    names = [one.scenario.name for rule in RULES.values() for one in rule.scripts]
+    assert len(names) == len(set(names))
+
+
+def test_an_expectation_comes_after_a_step() -> None:
+    with pytest.raises(ValueError, match="no step"):
+        script("early", Answers(0), Dump("host", V4, "INPUT"))
+
+
+def test_a_walk_comes_after_a_packet() -> None:
+    with pytest.raises(ValueError, match="no step"):
+        script("no packet", Dump("host", V4, "INPUT"), Walk(()))
+
+
+def test_a_rule_needs_probes_that_there_are() -> None:
+    with pytest.raises(ValueError, match="unknown probes eggs"):
+        Rule("r", "", (script("r", Dump("host", V4, "INPUT")),), needs=("eggs",))
+
+
+def test_a_probe_that_says_no_is_named() -> None:
+    assert RULES["netdev.egress"].lacking(KernelProfile(netdev_egress=False)) == "netdev_egress"
+    assert RULES["head.bridge"].lacking(KernelProfile(families=(Family.IPV4,))) == "bridge"
+    assert RULES["netdev.egress"].lacking(KernelProfile()) is None
+
+
+HOOKS = (Register("a", "host", V4, "INPUT", 1), Register("b", "host", V4, "INPUT", 2))
+
+
+@pytest.mark.parametrize("expectation", [
+    Walk((At("host", "INPUT", "b a"),)),
+    Walk((At("host", "INPUT", "a"),)),
+    Walk((At("host", "INPUT", "a b", 0),)),
+    Walk((At("host", "INPUT", "a b", outdev="eth0"),)),
+    Walk((At("host", "PREROUTING", "a b"),)),
+    Walk(()),
+    Walk((At("host", "INPUT", "a b"),), "dropped"),
+    Answers(errno.EPERM),
+    Array("host", V4, "INPUT", "a b"),
+], ids=str)
+def test_an_expectation_that_does_not_hold_is_told(expectation: Walk | Answers | Array) -> None:
+    one = script("s", *HOOKS, Send("peer", "host", 1), expectation)
+    assert list(one.unmet(predict(one.scenario)))
+
+
+@pytest.mark.parametrize("expectation", [
+    Walk((At("host", "INPUT", "a b"),)), Walk((At("host", "INPUT", "a b", 1, V4, "eth0", ""),)), Answers(0),
+], ids=str)
+def test_an_expectation_that_holds_is_not(expectation: Walk | Answers) -> None:
+    one = script("s", *HOOKS, Send("peer", "host", 1), expectation)
+    assert list(one.unmet(predict(one.scenario))) == []

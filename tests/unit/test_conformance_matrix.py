@@ -1,0 +1,147 @@
+"""What the matrix makes of guests that answer, die and answer nonsense."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.conformance import chosen, matrix
+from harness.conformance.matrix import Result, Target
+from harness.conformance.rule import Script
+from harness.errors import GuestError, KernelDied
+from harness.model import predict
+from harness.outcome import KernelProfile, Outcome
+
+Answer = Callable[[Script], Outcome]
+
+
+def right(script: Script) -> Outcome:
+    return predict(script.scenario)
+
+
+def panics(_script: Script) -> Outcome:
+    raise KernelDied("Kernel panic - not syncing: test")
+
+
+def hangs(_script: Script) -> Outcome:
+    raise GuestError("it did not end")
+
+
+def loses_events(script: Script) -> Outcome:
+    return replace(right(script), lost_events=3)
+
+
+def drops_every_slot(script: Script) -> Outcome:
+    outcome = right(script)
+    return replace(outcome, steps=tuple(replace(step, slots=()) for step in outcome.steps))
+
+
+@dataclass
+class Guests:
+    """Guests whose answers are made up. :param answers: by rule, the first for the first time it is asked, the last from then on"""
+
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    asked: list[tuple[int, str]] = field(default_factory=list)
+    started: int = 0
+    unborn: int = 0
+
+    @asynccontextmanager
+    async def restored(self, *_arguments: object, **_keywords: object) -> AsyncIterator[Any]:
+        if self.unborn:
+            self.unborn -= 1
+            raise KernelDied("it never woke")
+        self.started += 1
+        yield SimpleNamespace(qemu=SimpleNamespace(console_file=Path("no-console")), number=self.started)
+
+    async def observe(self, guest: Any, script: Script) -> Outcome:
+        rule = script.scenario.name.partition(",")[0]
+        self.asked.append((guest.number, rule))
+        answers = self.answers.get(rule, [right])
+        return (answers.pop(0) if len(answers) > 1 else answers[0])(script)
+
+
+@pytest.fixture
+def guests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Guests:
+    made = Guests()
+    monkeypatch.setattr(matrix, "restored", made.restored)
+    monkeypatch.setattr(matrix, "observe", made.observe)
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
+    return made
+
+
+def kernel(release: str, profile: KernelProfile | None = None) -> Target:
+    template = SimpleNamespace(machine=SimpleNamespace(accelerator=SimpleNamespace(name="tcg")), state=None, code="",
+                               facts={"profile": (profile or KernelProfile()).to_json()})
+    return Target(release, cast(Any, SimpleNamespace(release=release, version="1", slug=f"{release}_1")), cast(Any, template))
+
+
+def run(patterns: Sequence[str], *targets: Target) -> list[Result]:
+    reported: list[Result] = []
+    results = asyncio.run(matrix.run(chosen(patterns), targets, reported.append, jobs=2))
+    assert sorted(map(repr, reported)) == sorted(map(repr, results))
+    return results
+
+
+def states(results: Sequence[Result]) -> list[tuple[str, str]]:
+    return [(one.rule, one.state) for one in results]
+
+
+def test_one_guest_runs_all_rules_of_a_kernel(guests: Guests) -> None:
+    assert states(run(["stolen", "stolen.errno"], kernel("k"))) == [("stolen", "conformant"), ("stolen.errno", "conformant")]
+    assert guests.asked == [(1, "stolen"), (1, "stolen"), (1, "stolen.errno")]
+
+
+def test_each_kernel_has_results_of_its_own_in_the_order_asked_for(guests: Guests) -> None:
+    results = run(["stolen"], kernel("k1"), kernel("k2"))
+    assert [(one.rule, one.kernel) for one in results] == [("stolen", "k1"), ("stolen", "k2")]
+
+
+def test_a_rule_that_a_probe_rules_out_is_not_run(guests: Guests) -> None:
+    (result,) = run(["stolen.errno"], kernel("k", KernelProfile(stolen_errno=False)))
+    assert (result.state, result.reason, guests.started) == ("not_applicable", "the probe stolen_errno says no", 0)
+
+
+def test_a_death_costs_one_rule_and_another_guest_goes_on(guests: Guests) -> None:
+    guests.answers["stolen"] = [panics]
+    results = run(["drop.errno", "stolen", "queue.no-handler"], kernel("k"))
+    assert states(results) == [("drop.errno", "conformant"), ("stolen", "lost"), ("queue.no-handler", "conformant")]
+    assert results[1].reason == "Kernel panic - not syncing: test"
+    assert guests.asked[-1] == (2, "queue.no-handler")
+
+
+def test_a_guest_that_never_wakes_costs_one_rule(guests: Guests) -> None:
+    guests.unborn = 1
+    assert states(run(["drop.errno", "stolen"], kernel("k"))) == [("drop.errno", "lost"), ("stolen", "conformant")]
+
+
+def test_a_guest_that_does_not_answer_is_not_asked_again(guests: Guests) -> None:
+    guests.answers["drop.errno"] = [hangs]
+    assert states(run(["drop.errno", "stolen"], kernel("k"))) == [("drop.errno", "inconclusive"), ("stolen", "conformant")]
+    assert guests.asked[-1] == (2, "stolen")
+
+
+def test_lost_events_are_never_a_pass(guests: Guests) -> None:
+    guests.answers["queue.no-handler"] = [loses_events]
+    (result,) = run(["queue.no-handler"], kernel("k"))
+    assert (result.state, result.reason, len(guests.asked)) == ("inconclusive", "3 times: the tracer lost 3 events", 3)
+
+
+def test_what_was_inconclusive_once_is_tried_again(guests: Guests) -> None:
+    guests.answers["queue.no-handler"] = [loses_events, drops_every_slot]
+    assert states(run(["queue.no-handler"], kernel("k"))) == [("queue.no-handler", "different")]
+
+
+def test_a_difference_leaves_a_bundle_and_ends_the_rule(guests: Guests) -> None:
+    guests.answers["stolen"] = [drops_every_slot]
+    (result,) = run(["stolen"], kernel("k"))
+    assert result.state == "different"
+    assert result.bundle is not None and result.bundle.is_file()
+    assert result.reason.startswith("steps[0]/host/IPV4/PREROUTING: predicted before (-1), observed empty: before is missing")
+    assert len(guests.asked) == 1

@@ -1,0 +1,136 @@
+"""Results for programs, and bundles: no state is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.conformance import RULES
+from harness.conformance.bundle import load, save
+from harness.conformance.judge import State, judge
+from harness.conformance.matrix import Result, default_jobs
+from harness.conformance.report import exit_code, junit, ktap
+from harness.errors import UserError
+from harness.model import predict
+from harness.outcome import KernelProfile, Outcome
+
+
+def result(rule: str, state: State, kernel: str = "6.12", **more: object) -> Result:
+    return Result(rule, kernel, state, ((1, 2), (5, 5)), **more)  # type: ignore[arg-type]
+
+
+RESULTS = [
+    result("a", "conformant", seconds=0.5),
+    result("b", "different", reason="x: y # z", details=("x: y # z", "second\nline"), bundle=Path("/b.json")),
+    result("c", "not_applicable", reason="the probe p says no"),
+    result("d", "inconclusive", reason="lost 3 events"),
+    result("e", "lost", reason="Kernel panic"),
+    result("a", "conformant", kernel="7.3"),
+]
+
+
+@pytest.mark.parametrize(("states", "code"), [
+    (["conformant", "not_applicable"], 0), (["conformant", "different", "lost", "inconclusive"], 1), (["inconclusive", "conformant"], 125),
+    (["lost"], 125), ([], 0),
+])
+def test_different_beats_lost_and_inconclusive_which_beat_conformant(states: list[State], code: int) -> None:
+    assert exit_code([result("r", state) for state in states]) == code
+
+
+def test_ktap_is_nested_by_kernel_and_counts() -> None:
+    assert list(ktap(RESULTS)) == [
+        "KTAP version 1",
+        "1..2",
+        "  KTAP version 1",
+        "  # Subtest: 6.12",
+        "  1..5",
+        "  ok 1 a",
+        "  # x: y # z",
+        "  # second line",
+        "  # bundle: /b.json",
+        "  not ok 2 b",
+        "  ok 3 c # SKIP the probe p says no",
+        "  not ok 4 d # ERROR inconclusive: lost 3 events",
+        "  not ok 5 e # ERROR lost: Kernel panic",
+        "  # Totals: pass:1 fail:1 xfail:0 xpass:0 skip:1 error:2",
+        "not ok 1 6.12",
+        "  KTAP version 1",
+        "  # Subtest: 7.3",
+        "  1..1",
+        "  ok 1 a",
+        "  # Totals: pass:1 fail:0 xfail:0 xpass:0 skip:0 error:0",
+        "ok 2 7.3",
+        "# Totals: pass:2 fail:1 xfail:0 xpass:0 skip:1 error:2",
+    ]
+
+
+def test_junit_has_a_suite_for_each_kernel_and_a_child_for_each_state() -> None:
+    root = ElementTree.fromstring(junit(RESULTS))  # noqa: S314 - our own
+    first, second = root.findall("testsuite")
+    counts = {key: first.get(key) for key in ("name", "tests", "failures", "errors", "skipped")}
+    assert counts == {"name": "6.12", "tests": "5", "failures": "1", "errors": "2", "skipped": "1"}
+    cases = {case.get("name"): case for case in first.findall("testcase")}
+    children = {name: [(child.tag, child.get("type")) for child in case if child.tag != "properties"] for name, case in cases.items()}
+    assert children == {"a": [], "b": [("failure", "different")], "c": [("skipped", None)], "d": [("error", "inconclusive")],
+                        "e": [("error", "lost")]}
+    properties = {one.get("name"): one.get("value") for one in cases["b"].iter("property")}
+    assert properties == {"seed_lines": "1-2, 5", "state": "different", "bundle": "/b.json"}
+    assert second.get("name") == "7.3"
+
+
+def test_junit_survives_what_xml_cannot_hold() -> None:
+    root = ElementTree.fromstring(junit([result("r", "lost", reason="console \x1b[1m\x00")]))  # noqa: S314
+    assert [error.get("message") for error in root.iter("error")] == ["console �[1m�"]
+
+
+KERNEL = {"release": "6.12.1+x/y", "profile": {}, "config_hash": "c", "module_hash": "m"}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """Of a kernel that has lost every hook call."""
+    one = RULES["order.ascending"].scripts[0]
+    observed = Outcome(predict(one.scenario).steps, ())
+    return save(tmp_path / "bundles", "order.ascending", judge(one, KernelProfile(), observed), KERNEL, "panic\n")
+
+
+def test_a_bundle_holds_all_of_a_difference(bundle: Path) -> None:
+    document = json.loads(bundle.read_text())
+    assert {*document} == {"bundle", "rule", "kernel", "scenario", "differences", "predicted", "observed", "console"}
+    assert (document["kernel"], document["console"]) == (KERNEL, "panic\n")
+    assert "/" not in bundle.name.removesuffix(".json")
+
+
+def test_a_bundle_is_read_back_with_the_rule_s_own_expectations(bundle: Path) -> None:
+    loaded = load(bundle)
+    assert loaded.script is RULES["order.ascending"].scripts[0]
+    assert judge(loaded.script, KernelProfile(), loaded.observed).comparison.differences == loaded.differences
+
+
+def test_a_bundle_of_a_rule_that_has_changed_still_has_its_scenario(bundle: Path) -> None:
+    document = json.loads(bundle.read_text())
+    document["rule"] = "gone"
+    bundle.write_text(json.dumps(document))
+    loaded = load(bundle)
+    assert (loaded.script.scenario, loaded.script.expected) == (RULES["order.ascending"].scripts[0].scenario, ())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 2}', '{"bundle": 1}'])
+def test_what_is_no_bundle_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "no-bundle.json"
+    file.write_text(text)
+    with pytest.raises(UserError):
+        load(file)
+
+
+def test_a_bundle_that_is_not_there_is_the_user_s_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No such file"):
+        load(tmp_path / "none.json")
+
+
+def test_there_is_always_room_for_one_guest() -> None:
+    assert default_jobs(1) == 1
+    assert 1 <= default_jobs(64) <= 64
