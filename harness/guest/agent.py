@@ -22,6 +22,7 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+from harness.guest import prepare
 from harness.guest.child import Child, Spare, start
 from harness.wire import CHUNK, CREDIT, WINDOW, Decoder, Frame, Kind, encode
 
@@ -55,6 +56,10 @@ class Agent:
         signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
         self._selector.register(self._port, selectors.EVENT_READ)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
+        if prepare.is_prepared():
+            # This is newer code, which has taken over in a prepared guest.
+            self._spare = Spare.make(close=self._own_descriptors())
+            self._send_json(Kind.READY, 0)
         while self._successor is None or self._outgoing:
             self._watch()
             for key, events in self._selector.select():
@@ -130,7 +135,6 @@ class Agent:
         elif frame.kind is Kind.CODE:
             self._take_code(frame.payload)
         elif frame.kind is Kind.PREPARE:
-            prepare = importlib.import_module("harness.guest.prepare")
             prepared = prepare.prepare()
             self._spare = Spare.make(close=self._own_descriptors())
             self._send_json(Kind.READY, 0, prepared=prepared)
@@ -226,7 +230,6 @@ class Agent:
         if self._spare:
             self._spare.dismiss()
         self._successor = successor
-        self._send_json(Kind.READY, 0)
 
 
 def _wake(message: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ from harness.errors import GuestError
 from harness.guest import module
 from harness.trace.tracer import Tracer
 
-__all__ = ("adopt", "prepare", "tracer")
+__all__ = ("adopt", "is_prepared", "prepare", "tracer")
 
 #: What a guest's first use would wait for.
 _IMPORTS = (
@@ -38,6 +38,11 @@ def tracer() -> Tracer:
         _tracer = Tracer()
         _tracer.load()
     return _tracer
+
+
+def is_prepared() -> bool:
+    """Whether this process holds what :func:`prepare` or :func:`adopt` gave it."""
+    return _tracer is not None
 
 
 def prepare() -> dict[str, Any]:
@@ -101,3 +106,5 @@ def adopt(older: dict[str, ModuleType]) -> None:
     for name in _IMPORTS:
         if name.startswith("harness.") and name not in sys.modules:
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.vm import kmodule, layers, userland
+from harness.vm.code import code_archive
 from harness.vm.kernels import from_json
 from harness.vm.paths import cache_dir
 from harness.vm.store import remove_tree, size_of
@@ -60,7 +61,8 @@ def _is_current(kind: str, name: str) -> bool:
 def _current_templates() -> set[str]:
     kept = (cache_dir() / "kernels").glob(f"*_{layers.key()}/kernel.json")
     paths = (template_path(from_json(json.loads(path.read_text()))) for path in kept)
-    return {path.name for path in paths if path}
+    names = {path.name for path in paths if path}
+    return names | {f"{name}_{code_archive().identity}" for name in names}
 
 
 def delete(item: Item) -> bool:

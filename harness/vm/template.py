@@ -9,16 +9,16 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.vm import guest
+from harness.vm import guest, process
 from harness.vm.acceleration import accelerator, proved, remembered
-from harness.vm.code import code_archive, files_hash
+from harness.vm.code import CodeArchive, code_archive, files_hash
 from harness.vm.kernels import Kernel
 from harness.vm.kmodule import MODULE, module, module_key
 from harness.vm.layers import Layer, layer_path
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
 from harness.vm.qemu import Accelerator, Machine, qemu_identity
-from harness.vm.store import building, read_record
+from harness.vm.store import building, read_record, remove_tree
 from harness.vm.userland import userland_path
 
 __all__ = ("Template", "build", "template", "template_path")
@@ -73,8 +73,43 @@ async def template(layer: Layer, userland: Path, progress: Progress) -> Template
             built = module(layer, userland, progress) / MODULE
             with progress.step(f"template: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
                 await build(new, machine, built)
+    base, code = _read(path, machine), code_archive()
+    if base.code == code.identity:
+        return base
+    newer = path.with_name(f"{path.name}_{code.identity}")
+    with building(newer, waiting=lambda: progress.note("waiting for another process to save newer code")) as new:
+        if new:
+            with progress.step(f"template: newer code for {layer.kernel.release}", expected_s=3):
+                await _renew(new, base, code)
+            _forget_older(newer, path)
+    return _read(newer, machine)
+
+
+def _read(path: Path, machine: Machine) -> Template:
     record = read_record(path / "template.json")
     return Template(replace(machine, ram=path / "ram"), path / "state", record["code"], record["facts"])
+
+
+async def _renew(new: Path, base: Template, code: CodeArchive) -> None:
+    """Save *base* again with newer code imported: importing it in every guest would cost each a second."""
+    assert base.machine.ram  # noqa: S101
+    process.run(
+        process.bound(["cp", "--sparse=always", "--reflink=auto", str(base.machine.ram), str(new / "ram")]),
+        what="copying a template",
+        log=new / "copy.log",
+        timeout=300,
+    )
+    machine = replace(base.machine, ram=new / "ram", shared=True)
+    async with guest.restored(machine, base.state, code, guest_has=base.code) as vm:
+        await vm.qemu.save(new / "state")
+    (new / "template.json").write_text(json.dumps({"code": code.identity, "facts": base.facts}))
+
+
+def _forget_older(newest: Path, base: Path) -> None:
+    """Delete what earlier code left, but for the last: a process that has just looked it up may be about to restore it."""
+    older = sorted(base.parent.glob(f"{base.name}_*"), key=lambda path: path.stat().st_mtime)
+    for path in [path for path in older if path != newest][:-1]:
+        remove_tree(path)
 
 
 async def build(new: Path, machine: Machine, built: Path) -> Template:
