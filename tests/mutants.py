@@ -163,7 +163,7 @@ PATHS = ("path.local-in", "path.local-out", "path.forward", "path.loopback", "pa
 
 MUTANTS: dict[str, Mutant] = dict([
     core("equal priorities oldest first", "nf_hook_entries_grow", oldest_first, "order.equal-newest-first", "order.foreign",
-         "drop.first-decides"),
+         "order.many", "drop.first-decides"),
     core("order of registration", "nf_hook_entries_grow", unsorted, "order.ascending", "order.stable", "accept.all"),
     core("descending priorities", "nf_hook_entries_grow", descending, "order.ascending", "inet.ingress", "netdev.ingress"),
     ("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),))),

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
-from harness.scenario import TOPOLOGIES, Dump, End, Link, Nft, Register, Scenario, Send, Step, Topology, Unregister
+from harness.scenario import TOPOLOGIES, Dump, End, Link, Nft, Register, RegisterMany, Scenario, Send, Step, Topology, Unregister
 from harness.scenario.steps import PacketKind
 
 # How long an example takes says nothing on a machine that also emulates kernels.
@@ -45,6 +45,13 @@ def registers(draw: st.DrawFn, topology: Topology, name: str, cookies: list[int]
 
 
 @st.composite
+def many(draw: st.DrawFn, topology: Topology, name: str) -> RegisterMany:
+    netns = draw(st.sampled_from(topology.namespaces))
+    return RegisterMany(name, netns, Family.IPV4, draw(st.sampled_from(sorted(HOOK_POINTS[Family.IPV4]))), draw(st.integers(1, 5)),
+                        draw(priorities))
+
+
+@st.composite
 def sends(draw: st.DrawFn, topology: Topology, cookie: int) -> Send:
     source = draw(st.sampled_from(topology.namespaces))
     to = draw(st.sampled_from(topology.namespaces)) if list(topology.ends(source)) else source
@@ -56,7 +63,7 @@ def sends(draw: st.DrawFn, topology: Topology, cookie: int) -> Send:
 def scenarios(draw: st.DrawFn, max_steps: int = 12, nft: bool = True) -> Scenario:
     """A scenario that :func:`harness.scenario.check.check` accepts."""
     topology = draw(st.sampled_from([*TOPOLOGIES.values(), OWN]))
-    kinds = draw(st.lists(st.sampled_from(["register", "register", "send", "unregister", "dump"] + (["nft"] if nft else [])),
+    kinds = draw(st.lists(st.sampled_from(["register", "register", "many", "send", "unregister", "dump"] + (["nft"] if nft else [])),
                           max_size=max_steps))
     cookies = [index + 1 for index, kind in enumerate(kinds) if kind == "send"]
     live: list[str] = []
@@ -66,6 +73,9 @@ def scenarios(draw: st.DrawFn, max_steps: int = 12, nft: bool = True) -> Scenari
             case "register":
                 steps.append(draw(registers(topology, f"hook {index}", cookies)))
                 live.append(f"hook {index}")
+            case "many":
+                steps.append(more := draw(many(topology, f"many {index}")))
+                live += [each.id for each in more.each()]
             case "unregister" if live:
                 steps.append(Unregister(live.pop(draw(st.integers(0, len(live) - 1)))))
             case "send":

@@ -26,6 +26,10 @@ _STYLES: dict[State, str] = {
 }
 
 
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def _words(state: State) -> str:
     return state.replace("_", " ")
 
@@ -78,8 +82,7 @@ def table(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Re
     _not_applicable(console, targets, rules, results)
     count: Counter[State] = Counter(result.state for result in results)
     totals = ", ".join(f"{count[state]} {_words(state)}" for state in STATES if count[state])
-    plural = "s" if len(targets) > 1 else ""
-    console.print(f"\n{len(rules)} rules on {len(targets)} kernel{plural} in {seconds:.0f} s: {totals}", highlight=False)
+    console.print(f"\n{_plural(len(rules), 'rule')} on {_plural(len(targets), 'kernel')} in {seconds:.0f} s: {totals}", highlight=False)
 
 
 def _differences(console: Console, results: Sequence[Result]) -> None:

@@ -71,8 +71,9 @@ SEED = (
         Branch((128, 130), "no memory: -ENOMEM", uncovered=_ALLOCATION),
         Branch((137, 140), "dummies are left behind", uncovered=_ALLOCATION + " for a dummy to stay"),
         Branch((142, 145), "smaller priorities stay before, what follows the new one after it",
-               _rules("order.ascending order.stable order.foreign")),
-        Branch((146, 151), "before the first of no smaller priority", _rules("order.equal-newest-first order.ascending order.foreign")),
+               _rules("order.ascending order.stable order.foreign order.many")),
+        Branch((146, 151), "before the first of no smaller priority",
+               _rules("order.equal-newest-first order.ascending order.foreign order.many")),
         Branch((155, 159), "none is larger or equal: at the end", _rules("order.ascending")),
     )),
     Function("hooks_validate", (164, 183), (
@@ -89,7 +90,7 @@ SEED = (
         Branch((244, 245), "no dummy: the array stays", uncovered=_SPLAT),
         Branch((247, 248), "an array without the dummy", _rules("unregister.shrinks inet.unregister limit.1024")),
         Branch((249, 250), "no memory: the dummy stays", uncovered=_ALLOCATION),
-        Branch((253, 259), "live hooks are copied in their order", _rules("unregister.shrinks order.stable inet.rollback")),
+        Branch((253, 259), "live hooks are copied in their order", _rules("unregister.shrinks order.stable order.many inet.rollback")),
     )),
     Function("nf_hook_entry_head", (266, 312), (
         Branch((271, 272), "NETDEV", _rules("netdev.ingress netdev.egress")),

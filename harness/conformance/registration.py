@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 
 from harness.conformance.expect import Answers, Array, At, Walk
 from harness.conformance.rule import Rule, script
@@ -23,6 +24,18 @@ def _newest_first(name: str, count: int = _FULL) -> str:
 
 def _fill(pf: Family, hook: str, device: str | None = None) -> RegisterMany:
     return RegisterMany("full", "host", pf, hook, _FULL, device=device)
+
+
+def _by_priority(hooks: Iterable[tuple[str, int]]) -> str:
+    """Ids of hooks given in the order of their registration, in the order in which they run."""
+    numbered = sorted((priority, -number, name) for number, (name, priority) in enumerate(hooks))
+    return " ".join(name for _, _, name in numbered)
+
+
+_MANY = [(f"{number}", (number * 37 % 11) - 5) for number in range(40)]
+"""In no order, each priority three or four times."""
+_EVERY_THIRD = [hook for hook in _MANY if int(hook[0]) % 3 == 0]
+_OTHERS = [hook for hook in _MANY if hook not in _EVERY_THIRD]
 
 
 ORDER = (
@@ -83,6 +96,19 @@ ORDER = (
             Array(*_IN, "c f a e d"),
             Send("peer", "host", cookie=2, source_port=40001),
             Walk((At("host", "INPUT", "c f a e d"),)),
+        ),
+    )),
+    Rule("order.many", "Forty hooks of eleven priorities, registered in no order, run in order; also when every third has gone.", (
+        script(
+            "order.many",
+            *(Register(name, *_IN, priority) for name, priority in _MANY),
+            Array(*_IN, _by_priority(_MANY)),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", _by_priority(_MANY)),)),
+            *(Unregister(name) for name, _ in _EVERY_THIRD),
+            Array(*_IN, _by_priority(_OTHERS)),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Walk((At("host", "INPUT", _by_priority(_OTHERS)),)),
         ),
     )),
     Rule("order.foreign", "Hooks of nftables and conntrack stand among others by priority like any.", (

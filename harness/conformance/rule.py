@@ -11,13 +11,10 @@ from harness.outcome.diff import Difference
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import Outcome
 from harness.scenario.check import check
-from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Step, Unregister
+from harness.scenario.steps import Scenario, Send, Step
 from harness.scenario.topology import PAIR, Topology
 
 __all__ = ("PROBES", "Rule", "Script", "script")
-
-_STEPS = (Register, RegisterMany, Unregister, Send, Dump, Nft)
-
 
 #: What a rule may need of a kernel, by the name of what was probed.
 PROBES: dict[str, Callable[[KernelProfile], bool]] = {
@@ -51,7 +48,7 @@ def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR) -> 
     steps: list[Step] = []
     expected: list[tuple[int, Expectation]] = []
     for line in lines:
-        if isinstance(line, _STEPS):
+        if isinstance(line, Step):
             steps.append(line)
         elif not steps or (isinstance(line, Walk) and not isinstance(steps[-1], Send)):
             raise ValueError(f"{name}: no step to expect {line} of")

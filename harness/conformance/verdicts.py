@@ -144,6 +144,14 @@ QUEUE = (
             Send("peer", "host", cookie=1),
             Walk((At("host", "INPUT", "before queue", 0),), "dropped"),
         ),
+        script(
+            "queue.no-handler, at OUTPUT",
+            Register("queue", "host", _V4, "OUTPUT", 0, Verdict(VerdictKind.QUEUE, queue=8)),
+            Register("post", "host", _V4, "POSTROUTING"),
+            Send("host", "peer", cookie=1),
+            Answers(0),
+            Walk((At("host", "OUTPUT", "queue", 0),), "dropped"),
+        ),
     )),
     Rule("queue.bypass", "NF_QUEUE with the bypass flag and nobody who listens: the packet goes on at the next hook.", (
         script(

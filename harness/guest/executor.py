@@ -33,7 +33,7 @@ __all__ = ("execute", "main")
 _SETTLE_SECONDS = 3.0
 _NFT_SECONDS = 60
 _ICMP_ENDS = ("icmp_rcv", "icmpv6_rcv")
-"""Where the stack consumes an ICMP error that it has acted upon: no socket gets it."""
+"""Where the stack ends an ICMP error that it has acted upon: no socket gets it."""
 
 
 def main() -> None:
@@ -248,5 +248,6 @@ class _Run:
 
 
 def _taken(packet: PacketOutcome) -> bool:
-    """Whether the stack that an ICMP error was meant for took it."""
-    return packet.fate.kind == "consumed" and packet.fate.reason in _ICMP_ENDS
+    """Whether the stack that an ICMP error was meant for took it. Older kernels do not say where an skb was consumed."""
+    reason = packet.fate.reason
+    return packet.fate.kind == "consumed" and (reason is None or reason.rpartition(" ")[2] in _ICMP_ENDS)

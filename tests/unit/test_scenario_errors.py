@@ -30,6 +30,8 @@ SOUND: dict[str, Any] = {
         {"do": "unregister", "id": "one"},
         {"do": "dump", "netns": "b", "pf": "IPV4", "hook": "INPUT"},
         {"do": "nft", "netns": "b", "ruleset": "flush ruleset"},
+        {"do": "register-many", "id": "many", "netns": "b", "pf": "IPV4", "hook": "INPUT", "count": 3},
+        {"do": "unregister", "id": "many.2"},
     ],
 }
 
@@ -91,6 +93,11 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.4.pf", "INET", "steps[4].pf: INET has no array of its own at this point", "dump IPV4 or IPV6"),
     ("steps.5", {"do": "send", "from": "a", "to": "b", "cookie": 1},
      "steps[5].cookie: 1 is already the cookie of steps[2]", "of its own"),
+    ("steps.6.count", 2049, "steps[6].count: 2049 is out of range (1 … 2048)", ""),
+    ("steps.6.count", 1, 'steps[7].id: "many.2" is no hook registered before this step', 'did you mean "many.1"?'),
+    ("steps.6.hook", "INGRESS", 'steps[6].hook: unknown value "INGRESS"', "PREROUTING"),
+    ("steps.6.id", "x" * 64, "steps[6].id: ", "1 to 58 characters"),
+    ("steps.1.id", "many.3", 'steps[6].id: "many.3" is already the id of a hook of steps[1]', "another id"),
     ("steps.5.ruleset", "\ud800", "steps[5].ruleset: has half of a surrogate pair", ""),
 ]
 
@@ -110,7 +117,7 @@ def altered(path: str, value: object) -> dict[str, Any]:
 
 
 def test_the_document_without_a_mistake_is_sound() -> None:
-    assert len(from_json(SOUND).steps) == 6
+    assert len(from_json(SOUND).steps) == len(SOUND["steps"])
 
 
 @pytest.mark.parametrize(("path", "value", "message", "mend"), MISTAKES,
