@@ -113,10 +113,19 @@ class Remote:
         elif frame.kind is Kind.CREDIT:
             self._credit += wire.CREDIT.unpack(frame.payload)[1]
             self._may_write.set()
+        elif frame.kind is Kind.FAILED:
+            self._fail(agent_error(json.loads(frame.payload), "the guest's agent"))
         elif frame.kind is Kind.EXIT:
             self._ended.set_result(json.loads(frame.payload))
             self._may_write.set()
             self._output.put_nowait(None)
+
+    def _fail(self, error: Exception) -> None:
+        """The agent could not do what it was asked for this process."""
+        waited = self._ended if self._started.done() else self._started
+        if not waited.done():
+            waited.set_exception(error)
+        self.abandon()
 
     def abandon(self) -> None:
         """The guest is gone: whoever reads or writes stops waiting."""
@@ -187,9 +196,10 @@ class Channel:
             remote.abandon()
 
     def _dispatch(self, frame: Frame) -> None:
-        if frame.kind in (Kind.READY, Kind.FAILED):
+        remote = self._streams.get(frame.stream)
+        if frame.kind in (Kind.READY, Kind.FAILED) and remote is None:
             self._answers.put_nowait(frame)
-        elif remote := self._streams.get(frame.stream):
+        elif remote:
             remote.on_frame(frame)
             if frame.kind is Kind.EXIT:
                 del self._streams[frame.stream]
