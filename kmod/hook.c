@@ -34,6 +34,14 @@ noinline unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
 	struct nfh_hook *hook = priv;
 
 	atomic64_inc(&hook->calls);
+	if (hook->array) {
+		struct nfh_run *run =
+			container_of((struct nf_hook_state *)state, struct nfh_run, state);
+
+		run->called[run->count++] = hook->id;
+		run->verdict = hook->verdict;
+		return hook->verdict;
+	}
 	if (hook->has_cookie && !nfh_skb_has_cookie(skb, hook->cookie))
 		return NF_ACCEPT;
 	atomic64_inc(&hook->matches);

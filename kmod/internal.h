@@ -8,6 +8,7 @@
 #include <linux/netfilter.h>
 #include <linux/netlink.h>
 #include <linux/types.h>
+#include <net/genetlink.h>
 #include <net/net_namespace.h>
 
 #include "nfharness.h"
@@ -16,12 +17,14 @@
  * struct nfh_net - what the module keeps for a network namespace
  *
  * @lock: protects the rest
- * @hooks: struct nfh_hook, in the order they were added
+ * @hooks: struct nfh_hook at hook points, in the order they were added
+ * @arrays: struct nfh_array
  * @generation: changes with @hooks, for NLM_F_DUMP_INTR
  */
 struct nfh_net {
 	struct mutex lock; /* taken inside RTNL */
 	struct list_head hooks;
+	struct list_head arrays;
 	u32 generation;
 };
 
@@ -41,6 +44,42 @@ struct nfh_point {
 };
 
 /**
+ * struct nfh_array - a private array: nobody but nfh_array_run() walks it
+ *
+ * @number: user space's name for it
+ * @head: what core's raw functions work on, never NULL
+ * @hooks: struct nfh_hook in it; never empty
+ * @node: in &struct nfh_net.arrays
+ */
+struct nfh_array {
+	u32 number;
+	struct nf_hook_entries __rcu *head;
+	struct list_head hooks;
+	struct list_head node;
+};
+
+/**
+ * struct nfh_run - one nf_hook_slow() over a private array
+ *
+ * @state: what core gets, and hands to the hook functions
+ * @skb: see nfh_array_run()
+ * @verdict: of the hook called last
+ * @ret: of nf_hook_slow()
+ * @users: references to @skb afterwards
+ * @count: length of @called
+ * @called: IDs of the hooks called, in order
+ */
+struct nfh_run {
+	struct nf_hook_state state;
+	struct sk_buff *skb;
+	u32 verdict;
+	int ret;
+	u32 users;
+	u32 count;
+	u64 called[];
+};
+
+/**
  * struct nfh_hook - a registered hook, the priv of its ops
  *
  * @id: must stay first: a tracer that has only priv reads it there
@@ -49,9 +88,10 @@ struct nfh_point {
  * @cookie: see @has_cookie
  * @calls: calls of nfharness_hook()
  * @matches: those that returned @verdict
- * @point: where the hook is
+ * @array: private array that the hook is in, NULL for a hook at a hook point
+ * @point: where the hook is, if it is in no private array
  * @ops: what core was given
- * @node: in &struct nfh_net.hooks
+ * @node: in &struct nfh_net.hooks or &struct nfh_array.hooks
  * @rcu: readers may still walk an array with @ops after its unregistration
  */
 struct nfh_hook {
@@ -61,6 +101,7 @@ struct nfh_hook {
 	u64 cookie;
 	atomic64_t calls;
 	atomic64_t matches;
+	struct nfh_array *array;
 	struct nfh_point point;
 	struct nf_hook_ops ops;
 	struct list_head node;
@@ -88,6 +129,16 @@ struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id);
 void nfh_hook_del(struct net *net, struct nfh_hook *hook);
 void nfh_hook_flush(struct net *net, const struct net_device *dev);
 int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook);
+
+/* array.c */
+struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number);
+int nfh_raw_insert_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_raw_delete_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_raw_run_doit(struct sk_buff *skb, struct genl_info *info);
+void nfh_array_flush(struct nfh_net *nn);
+extern const struct nla_policy nfh_raw_insert_policy[NFHARNESS_A_RAW_VERDICT + 1];
+extern const struct nla_policy nfh_raw_delete_policy[NFHARNESS_A_ARRAY + 1];
+extern const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1];
 
 /* slots.c */
 int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb);

@@ -20,6 +20,7 @@ static int __net_init nfh_net_init(struct net *net)
 
 	mutex_init(&nn->lock);
 	INIT_LIST_HEAD(&nn->hooks);
+	INIT_LIST_HEAD(&nn->arrays);
 	nn->generation = 1;
 	return 0;
 }
@@ -30,6 +31,7 @@ static int __net_init nfh_net_init(struct net *net)
 static void __net_exit nfh_net_pre_exit(struct net *net)
 {
 	nfh_hook_flush(net, NULL);
+	nfh_array_flush(nfh_net(net));
 }
 
 static void __net_exit nfh_net_exit(struct net *net)

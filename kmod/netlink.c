@@ -180,6 +180,27 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.dumpit = nfh_slots_dump,
 		.done = nfh_slots_done,
 	},
+	{
+		.cmd = NFHARNESS_CMD_RAW_INSERT,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_raw_insert_policy,
+		.maxattr = ARRAY_SIZE(nfh_raw_insert_policy) - 1,
+		.doit = nfh_raw_insert_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_RAW_DELETE,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_raw_delete_policy,
+		.maxattr = ARRAY_SIZE(nfh_raw_delete_policy) - 1,
+		.doit = nfh_raw_delete_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_RAW_RUN,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_raw_run_policy,
+		.maxattr = ARRAY_SIZE(nfh_raw_run_policy) - 1,
+		.doit = nfh_raw_run_doit,
+	},
 };
 
 struct genl_family nfh_family __ro_after_init = {

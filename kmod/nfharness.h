@@ -30,7 +30,16 @@
  * @NFHARNESS_CMD_HOOK_FLUSH: unregister all of the namespace's hooks.
  * @NFHARNESS_CMD_SLOT_GET: (dump only) the live array of the hook point PF,
  *	HOOKNUM, IFINDEX, one message for each slot, whoever registered it. The
- *	array is read once, when the dump starts.
+ *	array is read once, when the dump starts. Or that of the private ARRAY.
+ * @NFHARNESS_CMD_RAW_INSERT: nf_hook_entries_insert_raw() of a new hook into the
+ *	private ARRAY, which begins with it if need be. Needs ID, ARRAY, PRIORITY
+ *	and RAW_VERDICT.
+ * @NFHARNESS_CMD_RAW_DELETE: nf_hook_entries_delete_raw() of the hook ID from
+ *	the private array that it is in, which ends with its last hook; or from
+ *	another ARRAY, where core must not find it.
+ * @NFHARNESS_CMD_RAW_RUN: nf_hook_slow() over the private ARRAY, from START on,
+ *	with a datagram that carries COOKIE. Answers with RETURN, CALLED and
+ *	USERS. The packet gets nowhere, whatever the verdicts.
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -39,6 +48,9 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_HOOK_GET,
 	NFHARNESS_CMD_HOOK_FLUSH,
 	NFHARNESS_CMD_SLOT_GET,
+	NFHARNESS_CMD_RAW_INSERT,
+	NFHARNESS_CMD_RAW_DELETE,
+	NFHARNESS_CMD_RAW_RUN,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,
@@ -71,6 +83,14 @@ enum nfharness_cmd {
  *	CAP_SYSLOG in the initial user namespace
  * @NFHARNESS_A_SLOT_DUMMY: flag, the slot was left by an unregistration that
  *	found no memory for a smaller array
+ * @NFHARNESS_A_ARRAY: u32, number of a private array, chosen by user space: no
+ *	packet of the stack's ever gets there
+ * @NFHARNESS_A_RAW_VERDICT: u32, whatever a hook in a private array shall return
+ * @NFHARNESS_A_START: u32, slot that nf_hook_slow() starts with, 0 if absent
+ * @NFHARNESS_A_RETURN: s32, what nf_hook_slow() returned
+ * @NFHARNESS_A_CALLED: u64 each, IDs of the hooks that it called, in order
+ * @NFHARNESS_A_USERS: u32, references to the skb afterwards: 1 if core freed its
+ *	own, 2 if not
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -92,6 +112,12 @@ enum nfharness_attr {
 	NFHARNESS_A_SLOT_MODULE,
 	NFHARNESS_A_SLOT_ADDRESS,
 	NFHARNESS_A_SLOT_DUMMY,
+	NFHARNESS_A_ARRAY,
+	NFHARNESS_A_RAW_VERDICT,
+	NFHARNESS_A_START,
+	NFHARNESS_A_RETURN,
+	NFHARNESS_A_CALLED,
+	NFHARNESS_A_USERS,
 
 	/* private: */
 	__NFHARNESS_A_MAX,

@@ -25,6 +25,8 @@ struct nfh_slot {
 /**
  * struct nfh_slots - a copy of a hook point's array, kept while a dump goes on
  *
+ * @private: the array is the private one of that @number, not @point's
+ * @number: see @private
  * @point: the hook point
  * @addresses: the reader may know the functions' addresses
  * @next: the slot that the dump comes to next
@@ -32,6 +34,8 @@ struct nfh_slot {
  * @slot: in the array's order
  */
 struct nfh_slots {
+	bool private;
+	u32 number;
 	struct nfh_point point;
 	bool addresses;
 	u32 next;
@@ -43,31 +47,49 @@ const struct nla_policy nfh_slots_policy[NFHARNESS_A_MAX + 1] = {
 	[NFHARNESS_A_PF] = { .type = NLA_U8 },
 	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
 	[NFHARNESS_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[NFHARNESS_A_ARRAY] = { .type = NLA_U32 },
 };
 
-/* Copy the array, if it has @room or fewer slots; return how many it has. */
-static int nfh_slots_copy(struct net *net, struct nfh_slots *slots, u32 room,
-			  struct netlink_ext_ack *extack)
+static struct nf_hook_entries __rcu **nfh_slots_head(struct net *net, const struct nfh_slots *slots,
+						     struct netlink_ext_ack *extack)
 {
 	struct nf_hook_entries __rcu **head;
-	const struct nf_hook_entries *array;
 	struct net_device *dev = NULL;
-	struct nf_hook_ops **ops;
-	u32 i;
 
 	if (nfh_point_has_device(&slots->point)) {
 		dev = dev_get_by_index_rcu(net, slots->point.ifindex);
 		if (!dev) {
 			NL_SET_ERR_MSG(extack, "the namespace has no device of that IFINDEX");
-			return -ENODEV;
+			return ERR_PTR(-ENODEV);
 		}
 	}
 	head = nfh_point_head(net, dev, &slots->point);
 	if (!head) {
 		NL_SET_ERR_MSG(extack, "INET has no array of its own: ask for IPV4 and IPV6");
-		return -EINVAL;
+		return ERR_PTR(-EINVAL);
 	}
-	array = rcu_dereference(*head);
+	return head;
+}
+
+/* Copy the array, if it has @room or fewer slots; return how many it has. */
+static int nfh_slots_copy(struct net *net, struct nfh_slots *slots, u32 room,
+			  struct netlink_ext_ack *extack)
+{
+	const struct nf_hook_entries *array;
+	struct nf_hook_ops **ops;
+	u32 i;
+
+	if (slots->private) {
+		struct nfh_array *private = nfh_array_find(nfh_net(net), slots->number);
+
+		array = private ? rcu_dereference(private->head) : NULL;
+	} else {
+		struct nf_hook_entries __rcu **head = nfh_slots_head(net, slots, extack);
+
+		if (IS_ERR(head))
+			return PTR_ERR(head);
+		array = rcu_dereference(*head);
+	}
 	if (!array)
 		return 0;
 	if (array->num_hook_entries > room)
@@ -89,9 +111,10 @@ static int nfh_slots_copy(struct net *net, struct nfh_slots *slots, u32 room,
 	return slots->count = array->num_hook_entries;
 }
 
-static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_point *point,
+static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_slots *what,
 					struct netlink_ext_ack *extack)
 {
+	struct nfh_net *nn = nfh_net(net);
 	struct nfh_slots *slots;
 	u32 room = 0;
 	int len;
@@ -100,11 +123,15 @@ static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_point 
 		slots = kvzalloc(struct_size(slots, slot, room), GFP_KERNEL_ACCOUNT);
 		if (!slots)
 			return ERR_PTR(-ENOMEM);
-		slots->point = *point;
+		slots->private = what->private;
+		slots->number = what->number;
+		slots->point = what->point;
 
+		mutex_lock(&nn->lock);
 		rcu_read_lock();
 		len = nfh_slots_copy(net, slots, room, extack);
 		rcu_read_unlock();
+		mutex_unlock(&nn->lock);
 		if (len >= 0 && len <= room)
 			return slots;
 
@@ -119,18 +146,22 @@ static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_point 
 static int nfh_slots_start(struct netlink_callback *cb)
 {
 	struct nlattr *tb[NFHARNESS_A_MAX + 1];
-	struct nfh_slots *slots;
-	struct nfh_point point;
+	struct nfh_slots what = {}, *slots;
 	int err;
 
 	err = genlmsg_parse(cb->nlh, &nfh_family, tb, NFHARNESS_A_MAX, nfh_slots_policy,
 			    cb->extack);
 	if (err)
 		return err;
-	err = nfh_point_parse(tb, &point, cb->extack);
-	if (err)
-		return err;
-	slots = nfh_slots_read(sock_net(cb->skb->sk), &point, cb->extack);
+	if (tb[NFHARNESS_A_ARRAY]) {
+		what.private = true;
+		what.number = nla_get_u32(tb[NFHARNESS_A_ARRAY]);
+	} else {
+		err = nfh_point_parse(tb, &what.point, cb->extack);
+		if (err)
+			return err;
+	}
+	slots = nfh_slots_read(sock_net(cb->skb->sk), &what, cb->extack);
 	if (IS_ERR(slots))
 		return PTR_ERR(slots);
 	slots->addresses = netlink_capable(cb->skb, CAP_SYSLOG);
@@ -165,7 +196,10 @@ static int nfh_slot_put(struct sk_buff *msg, const struct nfh_slots *slots, u32 
 {
 	const struct nfh_slot *slot = &slots->slot[index];
 
-	if (nfh_point_put(msg, &slots->point) || nla_put_u32(msg, NFHARNESS_A_SLOT_INDEX, index) ||
+	if (slots->private ? nla_put_u32(msg, NFHARNESS_A_ARRAY, slots->number)
+			   : nfh_point_put(msg, &slots->point))
+		return -EMSGSIZE;
+	if (nla_put_u32(msg, NFHARNESS_A_SLOT_INDEX, index) ||
 	    nla_put_s32(msg, NFHARNESS_A_PRIORITY, slot->priority) ||
 	    nfh_slot_put_function(msg, slot))
 		return -EMSGSIZE;

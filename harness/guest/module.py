@@ -18,7 +18,7 @@ from harness.guest.netns import Namespace
 from harness.netfilter import Family, Verdict, VerdictKind
 
 __all__ = ("KERNEL_OBJECT", "Attribute", "Command", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "is_loaded", "load",
-           "unload")
+           "pack", "unload", "unpack")
 
 #: Where a guest finds the module built for its kernel.
 KERNEL_OBJECT = Path("/run/nfharness/nfharness.ko")
@@ -56,6 +56,9 @@ class Command(IntEnum):
     HOOK_GET = 3
     HOOK_FLUSH = 4
     SLOT_GET = 5
+    RAW_INSERT = 6
+    RAW_DELETE = 7
+    RAW_RUN = 8
 
 
 class Attribute(IntEnum):
@@ -80,12 +83,20 @@ class Attribute(IntEnum):
     SLOT_MODULE = 16
     SLOT_ADDRESS = 17
     SLOT_DUMMY = 18
+    ARRAY = 19
+    RAW_VERDICT = 20
+    START = 21
+    RETURN = 22
+    CALLED = 23
+    USERS = 24
 
 
 _FORMATS = {
     **dict.fromkeys((Attribute.ID, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
-    **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX), "=I"),
-    Attribute.PRIORITY: "=i", Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",
+    **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX,
+                    Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS), "=I"),
+    **dict.fromkeys((Attribute.PRIORITY, Attribute.RETURN), "=i"),
+    Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",
 }
 
 
@@ -182,24 +193,23 @@ class HookModule:
 
     def add_hook(self, hook: Hook) -> None:
         """``nf_register_net_hook``. :raises HookRefused: EEXIST, E2BIG, EINVAL, ENODEV, EOPNOTSUPP …"""
-        self._request(Command.HOOK_ADD, _encode(hook))
+        self.request(Command.HOOK_ADD, _encode(hook))
 
     def add_hooks(self, hooks: Iterable[Hook]) -> list[HookRefused | None]:
         """Many of them, a few dozen in each system call; the refusal of each, or ``None``."""
-        return [HookRefused(refusal) if refusal else None
-                for refusal in self._netlink.request_many(Command.HOOK_ADD, map(_encode, hooks))]
+        return self.request_many(Command.HOOK_ADD, map(_encode, hooks))
 
     def del_hook(self, hook_id: int) -> None:
         """``nf_unregister_net_hook``. :raises HookRefused: ENOENT"""
-        self._request(Command.HOOK_DEL, _pack(Attribute.ID, hook_id))
+        self.request(Command.HOOK_DEL, pack(Attribute.ID, hook_id))
 
     def flush(self) -> None:
         """Unregister all of the namespace's hooks."""
-        self._request(Command.HOOK_FLUSH, b"")
+        self.request(Command.HOOK_FLUSH, b"")
 
     def hook(self, hook_id: int) -> HookState:
         """One hook and its counters. :raises HookRefused: ENOENT"""
-        (reply,) = self._request(Command.HOOK_GET, _pack(Attribute.ID, hook_id))
+        (reply,) = self.request(Command.HOOK_GET, pack(Attribute.ID, hook_id))
         return _hook_state(reply)
 
     def hooks(self) -> list[HookState]:
@@ -208,28 +218,39 @@ class HookModule:
 
     def slots(self, pf: Family, hook: int, ifindex: int = 0) -> list[LiveSlot]:
         """The array of a hook point, read once. :raises HookRefused: no such point, or no such device"""
+        return self.dump_slots(_point(pf, hook, ifindex))
+
+    def dump_slots(self, which: bytes) -> list[LiveSlot]:
+        """:param which: attributes that name an array. :raises HookRefused: there is none"""
         try:
-            return [_slot(reply) for reply in self._netlink.dump(Command.SLOT_GET, _point(pf, hook, ifindex))]
+            return [_slot(reply) for reply in self._netlink.dump(Command.SLOT_GET, which)]
         except NetlinkRefused as refusal:
             raise HookRefused(refusal) from refusal
 
-    def _request(self, command: Command, body: bytes) -> list[Mapping[int, bytes]]:
+    def request_many(self, command: Command, bodies: Iterable[bytes]) -> list[HookRefused | None]:
+        """One command many times, a few dozen in each system call; the refusal of each, or ``None``."""
+        return [HookRefused(refusal) if refusal else None for refusal in self._netlink.request_many(command, bodies)]
+
+    def request(self, command: Command, body: bytes) -> list[Mapping[int, bytes]]:
+        """Send a command; the attributes of its answers. :raises HookRefused: it is refused"""
         try:
             return list(self._netlink.request(command, body))
         except NetlinkRefused as refusal:
             raise HookRefused(refusal) from refusal
 
 
-def _pack(kind: Attribute, value: int) -> bytes:
+def pack(kind: Attribute, value: int) -> bytes:
+    """A number as an attribute."""
     return attribute(kind, struct.pack(_FORMATS[kind], value))
 
 
-def _unpack(reply: Mapping[int, bytes], kind: Attribute) -> int:
+def unpack(reply: Mapping[int, bytes], kind: Attribute) -> int:
+    """A number of an answer. :raises KeyError: the answer has no such attribute"""
     return int(struct.unpack(_FORMATS[kind], reply[kind])[0])
 
 
 def _optional(reply: Mapping[int, bytes], kind: Attribute) -> int | None:
-    return _unpack(reply, kind) if kind in reply else None
+    return unpack(reply, kind) if kind in reply else None
 
 
 def _text(reply: Mapping[int, bytes], kind: Attribute) -> str:
@@ -237,40 +258,40 @@ def _text(reply: Mapping[int, bytes], kind: Attribute) -> str:
 
 
 def _point(pf: Family, hook: int, ifindex: int) -> bytes:
-    body = _pack(Attribute.PF, pf) + _pack(Attribute.HOOKNUM, hook)
-    return body + _pack(Attribute.IFINDEX, ifindex) if ifindex else body
+    body = pack(Attribute.PF, pf) + pack(Attribute.HOOKNUM, hook)
+    return body + pack(Attribute.IFINDEX, ifindex) if ifindex else body
 
 
 def _encode(hook: Hook) -> bytes:
     verdict = hook.verdict
-    parts = [_pack(Attribute.ID, hook.id), _point(hook.pf, hook.hook, hook.ifindex), _pack(Attribute.PRIORITY, hook.priority),
-             _pack(Attribute.VERDICT, verdict.kind)]
+    parts = [pack(Attribute.ID, hook.id), _point(hook.pf, hook.hook, hook.ifindex), pack(Attribute.PRIORITY, hook.priority),
+             pack(Attribute.VERDICT, verdict.kind)]
     if verdict.errno:
-        parts.append(_pack(Attribute.ERRNO, verdict.errno))
+        parts.append(pack(Attribute.ERRNO, verdict.errno))
     if verdict.kind is VerdictKind.QUEUE:
-        parts.append(_pack(Attribute.QUEUE_NUM, verdict.queue))
+        parts.append(pack(Attribute.QUEUE_NUM, verdict.queue))
     if verdict.bypass:
         parts.append(attribute(Attribute.QUEUE_BYPASS, b""))
     if hook.cookie is not None:
-        parts.append(_pack(Attribute.COOKIE, hook.cookie))
+        parts.append(pack(Attribute.COOKIE, hook.cookie))
     return b"".join(parts)
 
 
 def _hook_state(reply: Mapping[int, bytes]) -> HookState:
-    verdict = Verdict(VerdictKind(_unpack(reply, Attribute.VERDICT)), errno=_optional(reply, Attribute.ERRNO) or 0,
+    verdict = Verdict(VerdictKind(unpack(reply, Attribute.VERDICT)), errno=_optional(reply, Attribute.ERRNO) or 0,
                       queue=_optional(reply, Attribute.QUEUE_NUM) or 0, bypass=Attribute.QUEUE_BYPASS in reply)
-    hook = Hook(_unpack(reply, Attribute.ID), Family(_unpack(reply, Attribute.PF)), _unpack(reply, Attribute.HOOKNUM),
-                _unpack(reply, Attribute.PRIORITY), verdict, _optional(reply, Attribute.IFINDEX) or 0,
+    hook = Hook(unpack(reply, Attribute.ID), Family(unpack(reply, Attribute.PF)), unpack(reply, Attribute.HOOKNUM),
+                unpack(reply, Attribute.PRIORITY), verdict, _optional(reply, Attribute.IFINDEX) or 0,
                 _optional(reply, Attribute.COOKIE))
-    return HookState(hook, _unpack(reply, Attribute.CALLS), _unpack(reply, Attribute.MATCHES))
+    return HookState(hook, unpack(reply, Attribute.CALLS), unpack(reply, Attribute.MATCHES))
 
 
 def _slot(reply: Mapping[int, bytes]) -> LiveSlot:
     return LiveSlot(
-        index=_unpack(reply, Attribute.SLOT_INDEX),
+        index=unpack(reply, Attribute.SLOT_INDEX),
         function=_text(reply, Attribute.SLOT_FUNCTION),
         module=_text(reply, Attribute.SLOT_MODULE) if Attribute.SLOT_MODULE in reply else None,
-        priority=_unpack(reply, Attribute.PRIORITY),
+        priority=unpack(reply, Attribute.PRIORITY),
         dummy=Attribute.SLOT_DUMMY in reply,
         hook_id=_optional(reply, Attribute.ID),
         address=_optional(reply, Attribute.SLOT_ADDRESS),

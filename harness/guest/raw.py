@@ -1,0 +1,83 @@
+"""Private arrays of ``nfharness.ko``: core's raw functions, and ``nf_hook_slow`` with any verdict and from any slot.
+
+No packet of the stack's comes there, so that what would leak or corrupt a packet can be tried: the module consumes the one it makes.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from harness.guest.module import Attribute, Command, HookModule, HookRefused, LiveSlot, pack, unpack
+
+__all__ = ("RawHook", "RawResult", "delete", "insert", "insert_many", "run", "slots")
+
+
+@dataclass(frozen=True, slots=True)
+class RawHook:
+    """A hook in a private array.
+
+    :param id: u64, not 0, unique in its namespace
+    :param array: u32, the private array's number; it begins with its first hook and ends with its last
+    :param verdict: u32, returned as it is
+    """
+
+    id: int
+    array: int
+    priority: int
+    verdict: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawResult:
+    """What ``nf_hook_slow`` did.
+
+    :param returned: its return value
+    :param called: ids of the hooks that it called, in order
+    :param users: ``skb->users`` afterwards, a reference of the module's among them: 1 if core freed the skb, 2 if not
+    """
+
+    returned: int
+    called: tuple[int, ...]
+    users: int
+
+
+def insert(module: HookModule, hook: RawHook) -> None:
+    """``nf_hook_entries_insert_raw``. :raises HookRefused: EEXIST, E2BIG, ENOMEM"""
+    module.request(Command.RAW_INSERT, _encode(hook))
+
+
+def insert_many(module: HookModule, hooks: list[RawHook]) -> list[HookRefused | None]:
+    """Many of them; the refusal of each, or ``None``."""
+    return module.request_many(Command.RAW_INSERT, map(_encode, hooks))
+
+
+def delete(module: HookModule, hook_id: int, array: int | None = None) -> None:
+    """``nf_hook_entries_delete_raw``.
+
+    :param array: where core is to look for the hook; where it is, by default
+    :raises HookRefused: ENOENT: no such hook, or nothing in the array
+    """
+    module.request(Command.RAW_DELETE, pack(Attribute.ID, hook_id) + (b"" if array is None else pack(Attribute.ARRAY, array)))
+
+
+def slots(module: HookModule, array: int) -> list[LiveSlot]:
+    """A private array, slot by slot."""
+    return module.dump_slots(pack(Attribute.ARRAY, array))
+
+
+def run(module: HookModule, array: int, start: int = 0, cookie: int = 0) -> RawResult:
+    """``nf_hook_slow`` over a private array, with a datagram made for it.
+
+    :param start: slot to start with; :param cookie: that the datagram carries
+    :raises HookRefused: ENOENT: nothing in the array; EBUSY: somebody listens to the queue of an NF_QUEUE verdict
+    """
+    (reply,) = module.request(
+        Command.RAW_RUN, pack(Attribute.ARRAY, array) + pack(Attribute.START, start) + pack(Attribute.COOKIE, cookie))
+    called = reply[Attribute.CALLED]
+    return RawResult(unpack(reply, Attribute.RETURN), struct.unpack(f"={len(called) // 8}Q", called), unpack(reply, Attribute.USERS))
+
+
+def _encode(hook: RawHook) -> bytes:
+    return (pack(Attribute.ID, hook.id) + pack(Attribute.ARRAY, hook.array) + pack(Attribute.PRIORITY, hook.priority)
+            + pack(Attribute.RAW_VERDICT, hook.verdict))
