@@ -51,6 +51,9 @@ def errno_name(number: int) -> str:
     return errno_names.errorcode.get(abs(number), str(abs(number)))
 
 
+_MASK, _QBITS, _BYPASS = 0xFF, 16, 0x8000
+
+
 class VerdictKind(IntEnum):
     """The low byte of a hook's return value (``NF_VERDICT_MASK``)."""
 
@@ -61,8 +64,14 @@ class VerdictKind(IntEnum):
     REPEAT = 4
     STOP = 5
 
-
-_MASK, _QBITS, _BYPASS = 0xFF, 16, 0x8000
+    @classmethod
+    def _missing_(cls, value: object) -> VerdictKind | None:
+        """A low byte that has no name becomes ``VERDICT<n>``: core has a default case for it."""
+        if not isinstance(value, int) or not cls.STOP < value <= _MASK:
+            return None
+        member = int.__new__(cls, value)
+        member._name_, member._value_ = f"VERDICT{value}", value
+        return cls._value2member_map_.setdefault(value, member)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +99,7 @@ class Verdict:
 
     @classmethod
     def decode(cls, value: int) -> Verdict:
-        """Take a hook's return value apart. :raises ValueError: the low byte is no known verdict"""
+        """Take a hook's return value apart; bits that mean nothing with the low byte are left out."""
         kind = VerdictKind(value & _MASK)
         upper = value >> _QBITS & 0xFFFF
         if kind in (VerdictKind.DROP, VerdictKind.STOLEN):

@@ -27,6 +27,9 @@ verdicts = st.one_of(
     st.builds(Verdict, st.just(VerdictKind.QUEUE), queue=st.integers(0, 0xFFFF), bypass=st.booleans()),
 )
 
+#: What a hook function may return: any u32, most of them near the verdicts that there are.
+returns = st.one_of(verdicts.map(Verdict.encode), st.integers(0, 7), st.integers(0, 2**32 - 1))
+
 OWN = Topology("own", ("a", "b"), (Link(End("a", "veth0", ("10.9.0.1/24",)), End("b", "veth0", ("10.9.0.2/24", "fd09::2/64"))),))
 
 _lines = st.text(st.characters(exclude_categories=("C", "Z")), max_size=12)

@@ -9,7 +9,7 @@ from harness.guest.topology import Network
 from harness.netfilter import HOOK_POINTS, Family, hook_number
 from harness.outcome.types import Slot, point_key
 
-__all__ = ("Arrays", "Point", "arrays_of", "changed", "points_of")
+__all__ = ("Arrays", "Point", "arrays_of", "changed", "points_of", "slot_of")
 
 Point = tuple[Family, int, str | None]
 """Family, hook number, device."""
@@ -43,7 +43,7 @@ def arrays_of(
             if points is None:
                 continue
             raise
-        found.append((point_key(netns, pf, hook, device), tuple(_slot(slot, labels) for slot in live)))
+        found.append((point_key(netns, pf, hook, device), tuple(slot_of(slot, labels) for slot in live)))
     return tuple(sorted(found))
 
 
@@ -61,6 +61,7 @@ def _all(network: Network, netns: str) -> Iterator[Point]:
             yield from ((pf, hook, None) for hook in hooks.values())
 
 
-def _slot(slot: LiveSlot, labels: Mapping[int, str]) -> Slot:
+def slot_of(slot: LiveSlot, labels: Mapping[int, str]) -> Slot:
+    """A slot in the terms of an outcome. :param labels: id of a hook of ours → its name in the scenario"""
     label = labels.get(slot.hook_id) if slot.hook_id is not None else None
     return Slot(slot.index, slot.function, slot.module, slot.priority, slot.dummy, label)

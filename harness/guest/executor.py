@@ -14,6 +14,8 @@ from ipaddress import ip_interface
 from harness.errors import UserError
 from harness.guest import traffic
 from harness.guest.arrays import Arrays, arrays_of, changed, points_of
+from harness.guest.direct import DirectDrive
+from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.prepare import tracer
 from harness.guest.settle import settled
@@ -23,7 +25,7 @@ from harness.outcome import codec
 from harness.outcome.types import BEFORE, Fate, Outcome, PacketOutcome, StepOutcome
 from harness.scenario.codec import loads
 from harness.scenario.routing import source_address
-from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Unregister, destination
+from harness.scenario.steps import Dump, Nft, RawDelete, RawInsert, RawRun, Register, RegisterMany, Scenario, Send, Unregister, destination
 from harness.scenario.topology import End, Link, Topology
 from harness.trace.capture import Capture
 from harness.trace.walk import compare_calls
@@ -55,6 +57,7 @@ def execute(scenario: Scenario) -> Outcome:
         run = _Run(scenario, network, modules, sinks)
         run.open_sinks()
         before = StepOutcome(BEFORE, 0, run.not_empty())
+        run.log = stack.enter_context(KernelLog())
         with Capture(tracer()) as capture:
             run.capture = capture
             steps = (before, *(run.step(index, step) for index, step in enumerate(scenario.steps)))
@@ -88,10 +91,16 @@ class _Run:
     modules: dict[str, HookModule]
     sinks: traffic.Sinks
     capture: Capture = field(init=False)
+    log: KernelLog = field(init=False)
+    direct: DirectDrive = field(init=False)
     ids: dict[str, int] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
     sent: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        taken = frozenset(step.cookie for step in self.scenario.steps if isinstance(step, Send))
+        self.direct = DirectDrive(self.modules, self.ids, taken)
 
     def open_sinks(self) -> None:
         """Where packets are meant to end: without them the kernel answers with errors of its own."""
@@ -111,6 +120,11 @@ class _Run:
         return tuple(sorted(array for array in found if array[1]))
 
     def step(self, index: int, step: object) -> StepOutcome:
+        warn_again()
+        outcome = self.direct.step(index, step) if isinstance(step, RawInsert | RawDelete | RawRun) else self._step(index, step)
+        return replace(outcome, splats=tuple(splat.summary for splat in self.log.splats()))
+
+    def _step(self, index: int, step: object) -> StepOutcome:
         match step:
             case Register():
                 return StepOutcome(index, self._register(step), self._arrays(step))
@@ -214,7 +228,7 @@ class _Run:
         seen = self.capture.walk(netns=names, labels=self._labels())
         counted = compare_calls(self.capture.events(), self.calls)
         delivered = {(arrival.netns, arrival.cookie) for arrival in self.sinks.wait((), 0)}
-        packets = self._judged(seen.packets, delivered)
+        packets = self._judged(tuple(packet for packet in seen.packets if packet.cookie not in self.direct.cookies), delivered)
         doubts = (*self.capture.doubts, *seen.doubts, *counted)
         return Outcome(steps, packets, self.capture.lost_events, doubts)
 

@@ -8,7 +8,8 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.guest import netns
+from harness.guest import netns, raw
+from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.traffic import send_udp
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
@@ -33,6 +34,7 @@ def probe() -> KernelProfile:
             inet_ingress=_errno_of(module, Family.INET, "INGRESS", _LOOPBACK_INDEX) == 0,
             netdev_egress=egress == 0,
             netdev_egress_errno=egress or KernelProfile().netdev_egress_errno,
+            unknown_verdict_warns=_unknown_verdict_warns(module),
         )
 
 
@@ -75,3 +77,13 @@ def _stolen_errno(module: HookModule, namespace: netns.Namespace) -> bool:
         module.del_hook(1)
     return sent == _PROBE_ERRNO
 
+
+def _unknown_verdict_warns(module: HookModule) -> bool:
+    """Whether ``nf_hook_slow`` warns of a REPEAT, which it has no case for."""
+    raw.insert(module, raw.RawHook(1, 1, 0, VerdictKind.REPEAT))
+    warn_again()
+    with KernelLog() as log:
+        raw.run(module, 1)
+        warned = bool(log.splats())
+    raw.delete(module, 1)
+    return warned

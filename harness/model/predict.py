@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.model.entries import DUMMY_OPS, HookOps
 from harness.model.foreign import Foreign, Oracle, adopt
 from harness.model.path import Packet, Stack
+from harness.model.raw import RawArrays, splats
 from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Core, Net
 from harness.model.slow import Context, Skb
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import BEFORE, OUR_MODULE, OURS, Outcome, PacketOutcome, Slot, StepOutcome, point_key
 from harness.scenario.routing import source_address
-from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Step, Unregister, destination, packet_summary
+from harness.scenario.steps import (
+    Dump,
+    Nft,
+    RawDelete,
+    RawInsert,
+    RawRun,
+    Register,
+    RegisterMany,
+    Scenario,
+    Send,
+    Step,
+    Unregister,
+    destination,
+    packet_summary,
+)
 
 __all__ = ("predict",)
 
@@ -54,6 +69,7 @@ class _Run:
     live: dict[str, HookOps] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     packets: list[PacketOutcome] = field(default_factory=list)
+    raw: RawArrays = field(init=False)
 
     def __post_init__(self) -> None:
         topology = self.scenario.topology
@@ -62,6 +78,7 @@ class _Run:
             for device in topology.devices(netns):
                 net.add_device(device)
         self.stack = Stack(topology, self.core, self.nets)
+        self.raw = RawArrays(self.core)
 
     def before(self) -> Iterator[StepOutcome]:
         """Foreign hooks that were there first, if any were seen."""
@@ -69,6 +86,11 @@ class _Run:
             yield self._adopt(BEFORE)
 
     def step(self, index: int, step: Step) -> StepOutcome:
+        self.core.warnings.clear()
+        outcome = self.raw.step(index, step) if isinstance(step, RawInsert | RawDelete | RawRun) else self._step(index, step)
+        return replace(outcome, splats=splats(self.core.warnings))
+
+    def _step(self, index: int, step: Register | RegisterMany | Unregister | Send | Dump | Nft) -> StepOutcome:
         match step:
             case Register():
                 return StepOutcome(index, self._register(step), self._arrays(step))

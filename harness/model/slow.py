@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.model.entries import Entries
+from harness.model.entries import Entries, Warnings
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import HookCall
@@ -48,6 +48,7 @@ class Context:
     skb: Skb
     state: HookState
     calls: list[HookCall] = field(default_factory=list)
+    warnings: Warnings = field(default_factory=list)
 
 
 QueueHandler = Callable[[Skb, HookState, Verdict], int]
@@ -103,5 +104,7 @@ def nf_hook_slow(context: Context, e: Entries, s: int = 0, *, profile: KernelPro
                 return nf_drop_geterr(verdict) if profile.stolen_errno else 0
             case _:  # the default case: nobody frees the skb; newer kernels warn
                 skb.state = "leaked"
+                if profile.unknown_verdict_warns:
+                    context.warnings.append("nf_hook_slow")
                 return 0
     return 1

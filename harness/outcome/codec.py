@@ -9,11 +9,11 @@ from typing import Any, cast, get_args
 
 from harness.netfilter import Family, Verdict, VerdictKind, errno_name, hook_name, hook_number
 from harness.outcome.diff import Comparison
-from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
+from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutcome, RawRun, Slot, StepOutcome, Traversal
 
 __all__ = ("from_json", "report", "to_json", "verdict_from_text")
 
-_VERDICT = re.compile(r"(?P<kind>[A-Z]+)(?:\((?P<argument>[A-Z0-9]+)(?P<bypass>, bypass)?\))?")
+_VERDICT = re.compile(r"(?P<kind>[A-Z]+)(?P<number>\d{1,3})?(?:\((?P<argument>[A-Z0-9]+)(?P<bypass>, bypass)?\))?")
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
@@ -56,12 +56,15 @@ def report(*, kernel: Mapping[str, Any], scenario: str, observed: Outcome, compa
 
 def _step_json(step: StepOutcome) -> dict[str, Any]:
     slots = {key: [_slot_json(slot) for slot in array] for key, array in step.slots}
-    return {"step": step.step, "errno": _errno_json(step.errno), "slots": slots}
+    raw = step.raw and {"returned": step.raw.returned, "called": list(step.raw.called), "users": step.raw.users}
+    return {"step": step.step, "errno": _errno_json(step.errno), "slots": slots, "raw": raw, "splats": list(step.splats)}
 
 
 def _step(document: Mapping[str, Any]) -> StepOutcome:
     slots = tuple((key, tuple(map(_slot, array))) for key, array in document["slots"].items())
-    return StepOutcome(document["step"], _errno(document["errno"]), slots)
+    raw = document.get("raw")
+    return StepOutcome(document["step"], _errno(document["errno"]), slots,
+                       raw and RawRun(raw["returned"], tuple(raw["called"]), raw["users"]), tuple(document.get("splats", ())))
 
 
 def _slot_json(slot: Slot) -> dict[str, Any]:
@@ -132,7 +135,9 @@ def _call(document: Mapping[str, Any]) -> HookCall:
 def verdict_from_text(text: str) -> Verdict:
     """The inverse of ``str(verdict)``. :raises ValueError: no verdict reads like that"""
     found = _VERDICT.fullmatch(text)
-    if found is None or found["kind"] not in VerdictKind.__members__:
+    if found is not None and found["kind"] == "VERDICT" and found["number"]:
+        return Verdict(VerdictKind(int(found["number"])))
+    if found is None or found["number"] or found["kind"] not in VerdictKind.__members__:
         raise ValueError(f"no verdict: {text!r}")
     kind = VerdictKind[found["kind"]]
     if found["argument"] is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind, errno_name, hook_name
-from harness.outcome.types import Fate, HookCall, Slot, Traversal
+from harness.outcome.types import Fate, HookCall, RawRun, Slot, Traversal
 
-__all__ = ("calls", "devices", "errno", "fate", "name", "point", "priority", "returned", "slots")
+__all__ = ("calls", "devices", "errno", "fate", "name", "point", "priority", "raw", "returned", "slots")
 
 
 def name(hook: HookCall | Slot) -> str:
@@ -58,3 +58,11 @@ def calls(calls: Sequence[HookCall]) -> str:
 
 def slots(slots: Sequence[Slot]) -> str:
     return ", ".join("dummy" if slot.dummy else f"{name(slot)} ({priority(slot.priority)})" for slot in slots) or "empty"
+
+
+def raw(run: RawRun | None) -> str:
+    """``a, b called, returned -EPERM, skb freed``."""
+    if run is None:
+        return "not run"
+    called = ", ".join(run.called[:8]) + (f" … {run.called[-1]}: {len(run.called)} hooks" if len(run.called) > 8 else "")
+    return f"{called or 'none'} called, returned {returned(run.returned)}, skb {'freed' if run.users == 1 else 'not freed'}"

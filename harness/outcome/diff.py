@@ -103,6 +103,23 @@ def _diff_step(where: str, predicted: StepOutcome, observed: StepOutcome) -> Ite
         before, after = expected.get(key, ()), found.get(key, ())
         if before != after:
             yield Difference(f"{where}/{key}", describe.slots(before), describe.slots(after), _explain_slots(before, after))
+    if predicted.raw != observed.raw:
+        yield Difference(f"{where}/nf_hook_slow", describe.raw(predicted.raw), describe.raw(observed.raw),
+                         _explain_raw(predicted, observed))
+    if predicted.splats != observed.splats:
+        unexpected = Counter(observed.splats) - Counter(predicted.splats)
+        explanation = "the kernel warned where the model does not" if unexpected else "the kernel did not warn"
+        yield Difference(f"{where}/splats", "; ".join(predicted.splats) or "none", "; ".join(observed.splats) or "none", explanation)
+
+
+def _explain_raw(predicted: StepOutcome, observed: StepOutcome) -> str:
+    if predicted.raw is None or observed.raw is None:
+        return "one of the two did not run the array"
+    if predicted.raw.called != observed.raw.called:
+        return "other hooks were called, or in another order"
+    if predicted.raw.users != observed.raw.users:
+        return "core freed the skb" if observed.raw.users == 1 else "core did not free the skb"
+    return "nf_hook_slow returned something else"
 
 
 def _explain_slots(predicted: Sequence[Slot], observed: Sequence[Slot]) -> str:

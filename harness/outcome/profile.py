@@ -22,6 +22,8 @@ class KernelProfile:
     :param netdev_egress: devices have EGRESS (5.16, ``CONFIG_NETFILTER_EGRESS``)
     :param netdev_egress_errno: answer to a registration at EGRESS without it: EINVAL from a kernel that does not know the point,
         EOPNOTSUPP from one built without
+    :param unknown_verdict_warns: ``nf_hook_slow`` warns of a verdict that it has no case for, REPEAT and STOP among them (as
+        ``stolen_errno``)
     """
 
     release: str = ""
@@ -30,6 +32,7 @@ class KernelProfile:
     inet_ingress: bool = True
     netdev_egress: bool = True
     netdev_egress_errno: int = errno.EINVAL
+    unknown_verdict_warns: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"families": [family.name for family in self.families]}

@@ -7,8 +7,8 @@ from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("BEFORE", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "Slot", "StepOutcome", "Traversal",
-           "point_key")
+__all__ = ("BEFORE", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "RawRun", "Slot", "StepOutcome",
+           "Traversal", "point_key", "raw_key")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
@@ -115,21 +115,40 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class RawRun:
+    """One ``nf_hook_slow`` over a private array.
+
+    :param returned: its return value
+    :param called: the scenario's names of the hooks that it called, in order
+    :param users: ``skb->users`` afterwards, with one reference that the caller keeps: 1 if core freed the skb, 2 if not
+    """
+
+    returned: int
+    called: tuple[str, ...]
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepOutcome:
     """What one step of a scenario answered.
 
     register, unregister and dump report the array(s) of their point, after the step; an INET hook has two points. nft reports every
-    array of its namespace that the ruleset changed, the emptied ones as ``()``. send reports none. An observation begins with the step
+    array of its namespace that the ruleset changed, the emptied ones as ``()``. send reports none. A step with a private array reports
+    that one. An observation begins with the step
     ``BEFORE``: every array of every namespace that is not empty (AppArmor and SELinux put hooks into each new namespace).
 
     :param step: its position, from 0; ``BEFORE``
     :param errno: positive; 0 for success; for send what ``sendto()`` failed with
-    :param slots: arrays by :func:`point_key`, sorted by it
+    :param slots: arrays by :func:`point_key` or :func:`raw_key`, sorted by it
+    :param raw: of a raw-run that was not refused
+    :param splats: what the kernel warned of, in order: the warning's message, or else its source file
     """
 
     step: int
     errno: int = 0
     slots: tuple[tuple[str, tuple[Slot, ...]], ...] = ()
+    raw: RawRun | None = None
+    splats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +168,8 @@ class Outcome:
 def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> str:
     """``netns/FAMILY/HOOK[/device]``: the key of a hook point's array."""
     return "/".join((netns, pf.name, hook_name(pf, hook), *((device,) if device else ())))
+
+
+def raw_key(netns: str, array: str) -> str:
+    """``netns/raw/ARRAY``: the key of a private array."""
+    return f"{netns}/raw/{array}"

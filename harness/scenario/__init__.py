@@ -6,7 +6,10 @@
          "verdict": {"kind": "drop", "errno": "EHOSTUNREACH"}, "cookie": 1},
         {"do": "send", "from": "client", "to": "server", "cookie": 1},
         {"do": "unregister", "id": "guard"},
-        {"do": "dump", "netns": "router", "pf": "IPV4", "hook": "FORWARD"}]}
+        {"do": "dump", "netns": "router", "pf": "IPV4", "hook": "FORWARD"},
+        {"do": "raw-insert", "id": "odd", "netns": "router", "array": "private", "verdict": 4294901761},
+        {"do": "raw-run", "netns": "router", "array": "private", "start": 0},
+        {"do": "raw-delete", "id": "odd"}]}
 
 A topology is the name of a built-in one, or its own ``namespaces``, ``links``, ``routes`` and ``forwarding``. What a step may say
 further is in :mod:`harness.scenario.steps`.
@@ -16,10 +19,24 @@ from __future__ import annotations
 
 from harness.scenario.builtin import BUILTIN, load
 from harness.scenario.codec import dumps, from_json, loads, to_json
-from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Step, Unregister, destination, packet_summary
+from harness.scenario.steps import (
+    Dump,
+    Nft,
+    RawDelete,
+    RawInsert,
+    RawRun,
+    Register,
+    RegisterMany,
+    Scenario,
+    Send,
+    Step,
+    Unregister,
+    destination,
+    packet_summary,
+)
 from harness.scenario.topology import TOPOLOGIES, End, Link, Route, Topology
 
 __all__ = (
-    "BUILTIN", "TOPOLOGIES", "Dump", "End", "Link", "Nft", "Register", "RegisterMany", "Route", "Scenario", "Send", "Step",
-    "Topology", "Unregister", "destination", "dumps", "from_json", "load", "loads", "packet_summary", "to_json",
+    "BUILTIN", "TOPOLOGIES", "Dump", "End", "Link", "Nft", "RawDelete", "RawInsert", "RawRun", "Register", "RegisterMany", "Route",
+    "Scenario", "Send", "Step", "Topology", "Unregister", "destination", "dumps", "from_json", "load", "loads", "packet_summary", "to_json",
 )

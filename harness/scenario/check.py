@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
 from harness.scenario.reader import fail, quote, suggest
 from harness.scenario.routing import family_of
-from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Scenario, Send, Unregister, destination
+from harness.scenario.steps import Dump, Nft, RawDelete, RawInsert, RawRun, Register, RegisterMany, Scenario, Send, Unregister, destination
 from harness.scenario.topology import LOOPBACK, End, Route, Topology
 
 __all__ = ("check",)
@@ -26,15 +27,13 @@ def check(scenario: Scenario) -> None:
     live: set[str] = set()
     seen: dict[str, int] = {}
     cookies: dict[int, int] = {}
+    raw = _RawHooks(scenario.topology)
     for index, step in enumerate(scenario.steps):
         path = f"steps[{index}]"
         match step:
             case Register():
                 _check_point(scenario.topology, step, path)
-                if not _ID.fullmatch(step.id):
-                    fail(f"{path}.id", f"{quote(step.id)} is no hook id", "use 1 to 64 characters, no slash, no space at the ends")
-                if step.id in seen:
-                    fail(f"{path}.id", f"{quote(step.id)} is already the id of steps[{seen[step.id]}]", "choose another id")
+                _check_new_ids((step.id,), path, seen)
                 seen[step.id] = index
                 live.add(step.id)
             case RegisterMany():
@@ -56,6 +55,8 @@ def check(scenario: Scenario) -> None:
                     fail(f"{path}.pf", "INET has no array of its own at this point", "dump IPV4 or IPV6, where INET hooks land")
             case Nft():
                 _check_netns(scenario.topology, step.netns, f"{path}.netns")
+            case RawInsert() | RawDelete() | RawRun():
+                seen.update(dict.fromkeys(raw.check(step, path, seen), index))
     _check_cookies(scenario, cookies)
 
 
@@ -66,6 +67,62 @@ def _check_many(topology: Topology, step: RegisterMany, path: str, seen: dict[st
     taken = next((each.id for each in step.each() if each.id in seen), None)
     if taken is not None:
         fail(f"{path}.id", f"{quote(taken)} is already the id of a hook of steps[{seen[taken]}]", "choose another id")
+
+
+def _check_new_ids(ids: tuple[str, ...], path: str, seen: Mapping[str, int]) -> None:
+    for name in ids:
+        if not _ID.fullmatch(name):
+            fail(f"{path}.id", f"{quote(name)} is no hook id", "use 1 to 64 characters, no slash, no space at the ends")
+        if name in seen:
+            fail(f"{path}.id", f"{quote(name)} is already the id of steps[{seen[name]}]", "choose another id")
+
+
+class _RawHooks:
+    """Private arrays that the steps so far have named, and the hooks in them."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._hooks: dict[str, RawInsert] = {}
+        self._arrays: set[tuple[str, str]] = set()
+
+    def check(self, step: RawInsert | RawDelete | RawRun, path: str, seen: Mapping[str, int]) -> tuple[str, ...]:
+        """:returns: new ids"""
+        match step:
+            case RawInsert():
+                self._insert(step, path, seen)
+                return step.ids
+            case RawDelete():
+                self._delete(step, path)
+            case RawRun():
+                _check_netns(self._topology, step.netns, f"{path}.netns")
+                self._check_array(step.netns, step.array, path)
+        return ()
+
+    def _insert(self, step: RawInsert, path: str, seen: Mapping[str, int]) -> None:
+        _check_netns(self._topology, step.netns, f"{path}.netns")
+        _check_new_ids(step.ids, path, seen)
+        if not _ID.fullmatch(step.array):
+            fail(f"{path}.array", f"{quote(step.array)} is no name for an array", "use 1 to 64 characters, no slash, no space at the ends")
+        self._hooks.update(dict.fromkeys(step.ids, step))
+        self._arrays.add((step.netns, step.array))
+
+    def _delete(self, step: RawDelete, path: str) -> None:
+        if step.id not in self._hooks:
+            fail(f"{path}.id", f"{quote(step.id)} is no hook in a private array before this step",
+                 suggest(step.id, self._hooks, what="inserted"))
+        hook = self._hooks[step.id]
+        if step.array is None:
+            del self._hooks[step.id]
+        elif step.array == hook.array:
+            fail(f"{path}.array", f"{quote(step.id)} is in this array", "remove the key, or name another array")
+        else:
+            self._check_array(hook.netns, step.array, path)
+
+    def _check_array(self, netns: str, array: str, path: str) -> None:
+        if (netns, array) not in self._arrays:
+            known = [name for holder, name in self._arrays if holder == netns]
+            fail(f"{path}.array", f"no step before has put a hook into an array {quote(array)} of {netns}",
+                 suggest(array, known, what="arrays"))
 
 
 def _check_cookies(scenario: Scenario, cookies: dict[int, int]) -> None:

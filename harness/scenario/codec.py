@@ -19,6 +19,9 @@ from harness.scenario.steps import (
     SIZE_MAX,
     Dump,
     Nft,
+    RawDelete,
+    RawInsert,
+    RawRun,
     Register,
     RegisterMany,
     Scenario,
@@ -33,6 +36,8 @@ __all__ = ("dumps", "from_json", "loads", "to_json")
 _COOKIE_MAX = 2**64 - 1
 _VERDICTS = {"accept": VerdictKind.ACCEPT, "drop": VerdictKind.DROP, "stolen": VerdictKind.STOLEN, "queue": VerdictKind.QUEUE}
 _VERDICT_NAMES = {kind: name for name, kind in _VERDICTS.items()}
+_RAW_VERDICTS = {**_VERDICTS, "repeat": VerdictKind.REPEAT, "stop": VerdictKind.STOP}
+_U32_MAX = 2**32 - 1
 _ERRNOS = {name: number for name, number in vars(errno).items() if name.startswith("E") and isinstance(number, int)}
 
 
@@ -243,8 +248,50 @@ def _nft(value: Value) -> Step:
     return Nft(value["netns"].string(), value["ruleset"].string())
 
 
+def _raw_verdict(value: Value) -> int:
+    """A verdict as elsewhere, ``repeat``, ``stop``, or the number that the hook returns."""
+    if isinstance(value.value, int):
+        return value.integer(0, _U32_MAX)
+    if isinstance(value.value, str):
+        return _RAW_VERDICTS[value.choice(_RAW_VERDICTS)]
+    return _verdict(value).encode()
+
+
+def _raw_verdict_json(number: int) -> int | str | dict[str, Any]:
+    names = {int(kind): name for name, kind in _RAW_VERDICTS.items()}
+    verdict = Verdict.decode(number)
+    if number in names:
+        return names[number]
+    if verdict.kind not in _VERDICT_NAMES or verdict.encode() != number or (verdict.errno and errno_name(verdict.errno) not in _ERRNOS):
+        return number
+    return _verdict_json(verdict)
+
+
+def _raw_insert(value: Value) -> Step:
+    value.keys(("do", "id", "netns", "array"), ("priority", "verdict", "count"))
+    return RawInsert(
+        id=value["id"].line(),
+        netns=value["netns"].string(),
+        array=value["array"].line(),
+        priority=value["priority"].integer(PRIORITY_MIN, PRIORITY_MAX) if "priority" in value else 0,
+        verdict=_raw_verdict(value["verdict"]) if "verdict" in value else int(VerdictKind.ACCEPT),
+        count=value["count"].integer(1, COUNT_MAX) if "count" in value else 1,
+    )
+
+
+def _raw_delete(value: Value) -> Step:
+    value.keys(("do", "id"), ("array",))
+    return RawDelete(value["id"].line(), value["array"].line() if "array" in value else None)
+
+
+def _raw_run(value: Value) -> Step:
+    value.keys(("do", "netns", "array"), ("start",))
+    return RawRun(value["netns"].string(), value["array"].line(), value["start"].integer(0, _U32_MAX) if "start" in value else 0)
+
+
 _STEPS: dict[str, Callable[[Value], Step]] = {
     "register": _register, "register-many": _register_many, "unregister": _unregister, "send": _send, "dump": _dump, "nft": _nft,
+    "raw-insert": _raw_insert, "raw-delete": _raw_delete, "raw-run": _raw_run,
 }
 
 
@@ -266,4 +313,11 @@ def _step_json(step: Step) -> dict[str, Any]:
             found = {"do": "dump", "netns": step.netns, "pf": step.pf.name, "hook": step.hook, "device": step.device}
         case Nft():
             found = {"do": "nft", "netns": step.netns, "ruleset": step.ruleset}
+        case RawInsert():
+            found = {"do": "raw-insert", "id": step.id, "netns": step.netns, "array": step.array, "priority": step.priority,
+                     "verdict": _raw_verdict_json(step.verdict), "count": step.count}
+        case RawDelete():
+            found = {"do": "raw-delete", "id": step.id, "array": step.array}
+        case RawRun():
+            found = {"do": "raw-run", "netns": step.netns, "array": step.array, "start": step.start}
     return {key: value for key, value in found.items() if value is not None}

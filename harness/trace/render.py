@@ -35,6 +35,8 @@ def render_run(console: Console, title: str, predicted: Outcome, observed: Outco
         for difference in comparison.differences:
             if difference.where == name or difference.where.startswith(f"{name}/"):
                 _print(console, *_explained(difference, difference.where.removeprefix(name).lstrip("/")))
+    for line in _raw_runs(predicted.steps, observed.steps):
+        _print(console, line)
     for line in _steps(predicted.steps, observed.steps, comparison.differences):
         _print(console, line)
     _print(console, Text(), render_conclusion(comparison))
@@ -75,6 +77,18 @@ def _explained(difference: Difference, where: str) -> Iterator[Text]:
     place = f"{where}: " if where else ""
     yield Text.assemble("   ", ("✗ ", "bold red"), place, difference.explanation)
     yield Text.assemble("     predicted ", (difference.predicted, "bold"), ", observed ", (difference.observed, "bold"))
+
+
+def _raw_runs(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> Iterator[Text]:
+    """A line for each run of the verdict loop over a private array, and for what the kernel warned of."""
+    expected = {step.step: step for step in predicted}
+    for step in observed:
+        same = step.step in expected and (expected[step.step].raw, expected[step.step].splats) == (step.raw, step.splats)
+        mark = ("✓", "green") if same else ("✗", "bold red")
+        if step.raw is not None:
+            yield Text.assemble(f"step {step.step}  nf_hook_slow over {step.slots[0][0]}: {describe.raw(step.raw)}  ", mark)
+        for splat in step.splats:
+            yield Text.assemble(f"step {step.step}  the kernel warned: {splat}  ", mark)
 
 
 def _steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome], differences: Sequence[Difference]) -> Iterator[Text]:

@@ -121,18 +121,13 @@ class _Teller:
             self.doubts.append(f"a hook point of unknown family {entry.pf}")
             return None
         return Traversal(family, entry.hook, self._netns.get(entry.netns, f"net:[{entry.netns}]"), entry.indev, entry.outdev,
-                         tuple(call for seen in run.calls if (call := self._call(seen))),
+                         tuple(map(self._call, run.calls)),
                          run.exit.returned if run.exit else None)
 
-    def _call(self, call: Call) -> HookCall | None:
+    def _call(self, call: Call) -> HookCall:
         symbol = self._function(call.function)
         name = symbol.name if symbol else f"{call.function:#x}"
-        try:
-            verdict = _decode(call.verdict)
-        except ValueError:
-            self.doubts.append(f"{name} returned {call.verdict:#x}, which is no verdict")
-            return None
-        return HookCall(call.slot, name, symbol.module if symbol else None, call.priority, verdict, call.ns,
+        return HookCall(call.slot, name, symbol.module if symbol else None, call.priority, _decode(call.verdict), call.ns,
                         None if call.hook_id is None else self._labels.get(call.hook_id))
 
     def _fate(self, run: _Run, end: End | None) -> Fate:

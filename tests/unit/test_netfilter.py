@@ -33,10 +33,15 @@ def test_only_the_low_byte_makes_an_accept() -> None:
     assert Verdict.decode(0xABCD0001) == Verdict(VerdictKind.ACCEPT)
 
 
-@pytest.mark.parametrize("value", [6, 0xFF, 0x10007])
-def test_an_unknown_verdict_is_refused(value: int) -> None:
+@pytest.mark.parametrize(("value", "text"), [(6, "VERDICT6"), (0xFF, "VERDICT255"), (0x10007, "VERDICT7")])
+def test_a_verdict_without_a_name_is_told_by_its_low_byte(value: int, text: str) -> None:
+    assert (str(Verdict.decode(value)), Verdict.decode(value).encode()) == (text, value & 0xFF)
+
+
+@pytest.mark.parametrize("value", [-1, 0x100])
+def test_more_than_a_byte_is_no_kind_of_verdict(value: int) -> None:
     with pytest.raises(ValueError, match="is not a valid VerdictKind"):
-        Verdict.decode(value)
+        VerdictKind(value)
 
 
 @given(st.sampled_from([(family, name) for family in Family for name in HOOK_POINTS[family]]))

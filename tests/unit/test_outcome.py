@@ -19,6 +19,7 @@ from harness.outcome import (
     KernelProfile,
     Outcome,
     PacketOutcome,
+    RawRun,
     Slot,
     StepOutcome,
     Traversal,
@@ -51,7 +52,9 @@ cookies = st.none() | st.integers(1, 3)
 walks = st.lists(traversals, max_size=3).map(tuple)
 packets = st.builds(PacketOutcome, st.text(max_size=5), cookies, fates, walks, st.integers(0, 133))
 arrays = st.dictionaries(names, st.lists(slots, max_size=3).map(tuple), max_size=2).map(lambda found: tuple(found.items()))
-steps = st.builds(StepOutcome, st.integers(0, 9), st.integers(0, 133), arrays)
+runs = st.none() | st.builds(RawRun, st.integers(-4095, 0x8000), st.lists(names, max_size=3).map(tuple), st.integers(1, 2))
+splats = st.lists(names, max_size=2).map(tuple)
+steps = st.builds(StepOutcome, st.integers(0, 9), st.integers(0, 133), arrays, runs, splats)
 outcomes = st.builds(Outcome, st.lists(steps, max_size=3).map(tuple), st.lists(packets, max_size=3).map(tuple), st.integers(0, 3),
                      st.lists(st.text(max_size=5), max_size=2).map(tuple))
 

@@ -127,8 +127,9 @@ def test_calls_whose_entry_was_lost_belong_nowhere() -> None:
     assert walked(call(1), Exit(1, 1, 0), end()) == ((), ())
 
 
-def test_a_number_that_is_no_verdict_raises_doubt() -> None:
-    assert walked(entry(1), call(1, 0x99), Exit(1, 1, 0)).doubts == ("nfharness_hook returned 0x99, which is no verdict",)
+def test_a_number_that_is_no_verdict_is_shown_as_a_number() -> None:
+    packet = only(entry(1), call(1, 0x99), Exit(1, 1, 0))
+    assert (str(packet.traversals[0].calls[0].verdict), packet.fate.kind) == ("VERDICT153", "unknown")
 
 
 def test_an_unknown_family_raises_doubt() -> None:
