@@ -85,7 +85,7 @@ static void nfh_array_free_if_empty(struct nfh_array *array)
 
 static void nfh_array_delete(struct nfh_hook *hook)
 {
-	nf_hook_entries_delete_raw(&hook->array->head, &hook->ops);
+	nf_hook_entries_delete_raw(&hook->array->head, hook->ops);
 	list_del(&hook->node);
 	nfh_array_free_if_empty(hook->array);
 	kfree_rcu(hook, rcu);
@@ -131,7 +131,7 @@ static int nfh_array_insert(struct nfh_net *nn, struct nfh_hook *hook, u32 numbe
 		list_add_tail(&array->node, &nn->arrays);
 	}
 	hook->array = array;
-	err = nf_hook_entries_insert_raw(&array->head, &hook->ops);
+	err = nf_hook_entries_insert_raw(&array->head, hook->ops);
 	if (err) {
 		NL_SET_ERR_MSG(extack, "nf_hook_entries_insert_raw refused the hook");
 		nfh_array_free_if_empty(array);
@@ -158,11 +158,12 @@ int nfh_raw_insert_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 	hook->id = nla_get_u64(tb[NFHARNESS_A_ID]);
 	hook->verdict = nla_get_u32(tb[NFHARNESS_A_RAW_VERDICT]);
-	hook->ops.hook = nfharness_hook;
-	hook->ops.priv = hook;
-	hook->ops.pf = NFPROTO_IPV4;
-	hook->ops.hooknum = NF_INET_LOCAL_IN;
-	hook->ops.priority = nla_get_s32(tb[NFHARNESS_A_PRIORITY]);
+	hook->ops = &hook->own_ops;
+	hook->ops->hook = nfharness_hook;
+	hook->ops->priv = hook;
+	hook->ops->pf = NFPROTO_IPV4;
+	hook->ops->hooknum = NF_INET_LOCAL_IN;
+	hook->ops->priority = nla_get_s32(tb[NFHARNESS_A_PRIORITY]);
 
 	mutex_lock(&nn->lock);
 	err = nfh_array_insert(nn, hook, nla_get_u32(tb[NFHARNESS_A_ARRAY]), info->extack);
@@ -197,7 +198,7 @@ static int nfh_raw_delete(struct nfh_net *nn, struct genl_info *info)
 	if (array == hook->array)
 		nfh_array_delete(hook);
 	else
-		nf_hook_entries_delete_raw(&array->head, &hook->ops);
+		nf_hook_entries_delete_raw(&array->head, hook->ops);
 	return 0;
 }
 
@@ -265,7 +266,7 @@ static struct sk_buff *nfh_run_skb(struct net *net, u64 cookie)
  */
 static void nfh_run_unqueue(struct net *net, struct nfh_hook *hook)
 {
-	struct nf_hook_ops ops = hook->ops;
+	struct nf_hook_ops ops = *hook->ops;
 
 	if (!nf_register_net_hook(net, &ops)) {
 		nf_unregister_net_hook(net, &ops);

@@ -145,11 +145,12 @@ static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
 	if (err)
 		return err;
 
-	hook->ops.hook = nfharness_hook;
-	hook->ops.priv = hook;
-	hook->ops.pf = hook->point.pf;
-	hook->ops.hooknum = hook->point.hooknum;
-	hook->ops.priority = nla_get_s32(tb[NFHARNESS_A_PRIORITY]);
+	hook->ops = &hook->own_ops;
+	hook->ops->hook = nfharness_hook;
+	hook->ops->priv = hook;
+	hook->ops->pf = hook->point.pf;
+	hook->ops->hooknum = hook->point.hooknum;
+	hook->ops->priority = nla_get_s32(tb[NFHARNESS_A_PRIORITY]);
 	return 0;
 }
 
@@ -195,6 +196,24 @@ static void nfh_net_changed(struct nfh_net *nn)
 		nn->generation = 1;
 }
 
+/* Take note of a hook that core has registered. */
+void nfh_hook_list(struct nfh_net *nn, struct nfh_hook *hook)
+{
+	hook->registrations = 1;
+	list_add_tail(&hook->node, &nn->hooks);
+	nfh_net_changed(nn);
+}
+
+/* Free a hook that core has unregistered, when nobody is in it any more. */
+void nfh_hook_forget(struct nfh_net *nn, struct nfh_hook *hook)
+{
+	list_del(&hook->node);
+	nfh_net_changed(nn);
+	if (hook->batch && !--hook->batch->left)
+		kfree_rcu(hook->batch, rcu);
+	kfree_rcu(hook, rcu);
+}
+
 static int nfh_hook_register(struct net *net, struct nfh_hook *hook, struct netlink_ext_ack *extack)
 {
 	struct nfh_net *nn = nfh_net(net);
@@ -205,11 +224,10 @@ static int nfh_hook_register(struct net *net, struct nfh_hook *hook, struct netl
 		NL_SET_ERR_MSG(extack, "the namespace has a hook with this ID already");
 		return -EEXIST;
 	}
-	err = nf_register_net_hook(net, &hook->ops);
+	err = nf_register_net_hook(net, hook->ops);
 	switch (err) {
 	case 0:
-		list_add_tail(&hook->node, &nn->hooks);
-		nfh_net_changed(nn);
+		nfh_hook_list(nn, hook);
 		break;
 	case -E2BIG:
 		NL_SET_ERR_MSG(extack, "nf_register_net_hook: the hook point is full");
@@ -250,8 +268,8 @@ int nfh_hook_add(struct net *net, struct nfh_hook *hook, struct netlink_ext_ack 
 	 */
 	rtnl_lock();
 	mutex_lock(&nn->lock);
-	hook->ops.dev = __dev_get_by_index(net, hook->point.ifindex);
-	if (hook->ops.dev) {
+	hook->ops->dev = __dev_get_by_index(net, hook->point.ifindex);
+	if (hook->ops->dev || !hook->point.ifindex) {
 		err = nfh_hook_register(net, hook, extack);
 	} else {
 		NL_SET_ERR_MSG(extack, "the namespace has no device of that IFINDEX");
@@ -262,16 +280,64 @@ int nfh_hook_add(struct net *net, struct nfh_hook *hook, struct netlink_ext_ack 
 	return err;
 }
 
-/* Callers hold the namespace's lock. */
+/* Take one registration. Callers hold the namespace's lock. */
 void nfh_hook_del(struct net *net, struct nfh_hook *hook)
 {
 	struct nfh_net *nn = nfh_net(net);
 
 	lockdep_assert_held(&nn->lock);
-	nf_unregister_net_hook(net, &hook->ops);
-	list_del(&hook->node);
-	nfh_net_changed(nn);
-	kfree_rcu(hook, rcu);
+	nf_unregister_net_hook(net, hook->ops);
+	if (!--hook->registrations)
+		nfh_hook_forget(nn, hook);
+}
+
+static void nfh_hook_del_all(struct net *net, struct nfh_hook *hook)
+{
+	u32 left = hook->registrations;
+
+	while (left--)
+		nfh_hook_del(net, hook);
+}
+
+int nfh_hook_again_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct net *net = genl_info_net(info);
+	struct nfh_net *nn = nfh_net(net);
+	struct nfh_hook *hook;
+	int err;
+
+	mutex_lock(&nn->lock);
+	hook = nfh_hook_of_request(nn, info);
+	err = IS_ERR(hook) ? PTR_ERR(hook) : nf_register_net_hook(net, hook->ops);
+	if (!err)
+		hook->registrations++;
+	mutex_unlock(&nn->lock);
+	return err;
+}
+
+int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct nf_hook_ops ops = { .hook = nfharness_hook };
+	struct net *net = genl_info_net(info);
+	struct nfh_point point;
+	int err;
+
+	err = nfh_point_parse(info->attrs, &point, info->extack);
+	if (err)
+		return err;
+	ops.pf = point.pf;
+	ops.hooknum = point.hooknum;
+	rtnl_lock();
+	if (point.ifindex)
+		ops.dev = __dev_get_by_index(net, point.ifindex);
+	if (point.ifindex && !ops.dev) {
+		NL_SET_ERR_MSG(info->extack, "the namespace has no device of that IFINDEX");
+		err = -ENODEV;
+	} else {
+		nf_unregister_net_hook(net, &ops);
+	}
+	rtnl_unlock();
+	return err;
 }
 
 /* Unregister the hooks on @dev, or all of the namespace's if it is NULL. */
@@ -282,8 +348,8 @@ void nfh_hook_flush(struct net *net, const struct net_device *dev)
 
 	mutex_lock(&nn->lock);
 	list_for_each_entry_safe(hook, next, &nn->hooks, node)
-		if (!dev || hook->ops.dev == dev)
-			nfh_hook_del(net, hook);
+		if (!dev || hook->ops->dev == dev)
+			nfh_hook_del_all(net, hook);
 	mutex_unlock(&nn->lock);
 }
 
@@ -307,7 +373,7 @@ int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook)
 {
 	if (nla_put_u64_64bit(msg, NFHARNESS_A_ID, hook->id, NFHARNESS_A_PAD) ||
 	    nfh_point_put(msg, &hook->point) ||
-	    nla_put_s32(msg, NFHARNESS_A_PRIORITY, hook->ops.priority) ||
+	    nla_put_s32(msg, NFHARNESS_A_PRIORITY, hook->ops->priority) ||
 	    nfh_verdict_put(msg, hook->verdict) ||
 	    nla_put_u64_64bit(msg, NFHARNESS_A_CALLS, atomic64_read(&hook->calls),
 			      NFHARNESS_A_PAD) ||

@@ -80,6 +80,21 @@ struct nfh_run {
 };
 
 /**
+ * struct nfh_batch - hooks that came with one nf_register_net_hooks()
+ *
+ * @count: so many came
+ * @left: so many are there still; the last one takes the batch along
+ * @rcu: as of &struct nfh_hook
+ * @ops: of the hooks
+ */
+struct nfh_batch {
+	u32 count;
+	u32 left;
+	struct rcu_head rcu;
+	struct nf_hook_ops ops[];
+};
+
+/**
  * struct nfh_hook - a registered hook, the priv of its ops
  *
  * @id: must stay first: a tracer that has only priv reads it there
@@ -90,7 +105,10 @@ struct nfh_run {
  * @matches: those that returned @verdict
  * @array: private array that the hook is in, NULL for a hook at a hook point
  * @point: where the hook is, if it is in no private array
+ * @own_ops: @ops of a hook that came alone
  * @ops: what core was given
+ * @registrations: of @ops
+ * @batch: what the hook came with, or NULL
  * @node: in &struct nfh_net.hooks or &struct nfh_array.hooks
  * @rcu: readers may still walk an array with @ops after its unregistration
  */
@@ -103,7 +121,10 @@ struct nfh_hook {
 	atomic64_t matches;
 	struct nfh_array *array;
 	struct nfh_point point;
-	struct nf_hook_ops ops;
+	struct nf_hook_ops own_ops;
+	struct nf_hook_ops *ops;
+	u32 registrations;
+	struct nfh_batch *batch;
 	struct list_head node;
 	struct rcu_head rcu;
 };
@@ -139,6 +160,17 @@ void nfh_array_flush(struct nfh_net *nn);
 extern const struct nla_policy nfh_raw_insert_policy[NFHARNESS_A_RAW_VERDICT + 1];
 extern const struct nla_policy nfh_raw_delete_policy[NFHARNESS_A_ARRAY + 1];
 extern const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1];
+
+int nfh_hook_again_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info);
+struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info);
+void nfh_hook_list(struct nfh_net *nn, struct nfh_hook *hook);
+void nfh_hook_forget(struct nfh_net *nn, struct nfh_hook *hook);
+extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_UNCHECKED + 1];
+
+/* batch.c */
+int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_batch_del_doit(struct sk_buff *skb, struct genl_info *info);
 
 /* slots.c */
 int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb);

@@ -15,7 +15,7 @@ static const struct nla_policy nfh_id_policy[NFHARNESS_A_ID + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 };
 
-static const struct nla_policy nfh_hook_add_policy[NFHARNESS_A_COOKIE + 1] = {
+const struct nla_policy nfh_hook_policy[NFHARNESS_A_UNCHECKED + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 	[NFHARNESS_A_PF] = { .type = NLA_U8 },
 	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
@@ -26,6 +26,18 @@ static const struct nla_policy nfh_hook_add_policy[NFHARNESS_A_COOKIE + 1] = {
 	[NFHARNESS_A_QUEUE_NUM] = { .type = NLA_U16 },
 	[NFHARNESS_A_QUEUE_BYPASS] = { .type = NLA_FLAG },
 	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
+	[NFHARNESS_A_UNCHECKED] = { .type = NLA_FLAG },
+};
+
+static const struct nla_policy nfh_batch_add_policy[NFHARNESS_A_HOOKS + 1] = {
+	[NFHARNESS_A_HOOKS] = { .type = NLA_NESTED },
+};
+
+static const struct nla_policy nfh_point_policy[NFHARNESS_A_UNCHECKED + 1] = {
+	[NFHARNESS_A_PF] = { .type = NLA_U8 },
+	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
+	[NFHARNESS_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[NFHARNESS_A_UNCHECKED] = { .type = NLA_FLAG },
 };
 
 static int nfh_hook_add_doit(struct sk_buff *skb, struct genl_info *info)
@@ -37,12 +49,13 @@ static int nfh_hook_add_doit(struct sk_buff *skb, struct genl_info *info)
 	if (IS_ERR(hook))
 		return PTR_ERR(hook);
 	err = nfh_hook_add(genl_info_net(info), hook, info->extack);
+	/* INET's half in IPV4 may have been live, and have readers still. */
 	if (err)
-		kfree(hook);
+		kfree_rcu(hook, rcu);
 	return err;
 }
 
-static struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info)
+struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info)
 {
 	struct nfh_hook *hook;
 
@@ -146,8 +159,8 @@ static const struct genl_ops nfh_genl_ops[] = {
 	{
 		.cmd = NFHARNESS_CMD_HOOK_ADD,
 		.flags = GENL_UNS_ADMIN_PERM,
-		.policy = nfh_hook_add_policy,
-		.maxattr = ARRAY_SIZE(nfh_hook_add_policy) - 1,
+		.policy = nfh_hook_policy,
+		.maxattr = ARRAY_SIZE(nfh_hook_policy) - 1,
 		.doit = nfh_hook_add_doit,
 	},
 	{
@@ -200,6 +213,34 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.policy = nfh_raw_run_policy,
 		.maxattr = ARRAY_SIZE(nfh_raw_run_policy) - 1,
 		.doit = nfh_raw_run_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_BATCH_ADD,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_batch_add_policy,
+		.maxattr = ARRAY_SIZE(nfh_batch_add_policy) - 1,
+		.doit = nfh_batch_add_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_BATCH_DEL,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_id_policy,
+		.maxattr = ARRAY_SIZE(nfh_id_policy) - 1,
+		.doit = nfh_batch_del_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_HOOK_AGAIN,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_id_policy,
+		.maxattr = ARRAY_SIZE(nfh_id_policy) - 1,
+		.doit = nfh_hook_again_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_HOOK_DEL_ABSENT,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_point_policy,
+		.maxattr = ARRAY_SIZE(nfh_point_policy) - 1,
+		.doit = nfh_hook_del_absent_doit,
 	},
 };
 

@@ -40,6 +40,13 @@
  * @NFHARNESS_CMD_RAW_RUN: nf_hook_slow() over the private ARRAY, from START on,
  *	with a datagram that carries COOKIE. Answers with RETURN, CALLED and
  *	USERS. The packet gets nowhere, whatever the verdicts.
+ * @NFHARNESS_CMD_BATCH_ADD: nf_register_net_hooks() of the HOOKS, in their order.
+ * @NFHARNESS_CMD_BATCH_DEL: nf_unregister_net_hooks() of the batch that the hook
+ *	ID came with; all of its hooks are registered still.
+ * @NFHARNESS_CMD_HOOK_AGAIN: register the ops of the hook ID once more.
+ *	HOOK_DEL then takes one registration at a time.
+ * @NFHARNESS_CMD_HOOK_DEL_ABSENT: unregister ops that were never registered at
+ *	PF, HOOKNUM, IFINDEX. Core warns, and does nothing else.
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -51,6 +58,10 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_RAW_INSERT,
 	NFHARNESS_CMD_RAW_DELETE,
 	NFHARNESS_CMD_RAW_RUN,
+	NFHARNESS_CMD_BATCH_ADD,
+	NFHARNESS_CMD_BATCH_DEL,
+	NFHARNESS_CMD_HOOK_AGAIN,
+	NFHARNESS_CMD_HOOK_DEL_ABSENT,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,
@@ -91,6 +102,8 @@ enum nfharness_cmd {
  * @NFHARNESS_A_CALLED: u64 each, IDs of the hooks that it called, in order
  * @NFHARNESS_A_USERS: u32, references to the skb afterwards: 1 if core freed its
  *	own, 2 if not
+ * @NFHARNESS_A_HOOKS: nested, of nested attributes as HOOK_ADD has them
+ * @NFHARNESS_A_UNCHECKED: flag, let core refuse a hook point that there is not
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -118,6 +131,8 @@ enum nfharness_attr {
 	NFHARNESS_A_RETURN,
 	NFHARNESS_A_CALLED,
 	NFHARNESS_A_USERS,
+	NFHARNESS_A_HOOKS,
+	NFHARNESS_A_UNCHECKED,
 
 	/* private: */
 	__NFHARNESS_A_MAX,

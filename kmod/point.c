@@ -56,6 +56,11 @@ int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_
 	point->hooknum = nla_get_u32(tb[NFHARNESS_A_HOOKNUM]);
 	point->ifindex = 0;
 
+	if (tb[NFHARNESS_A_UNCHECKED]) {
+		if (tb[NFHARNESS_A_IFINDEX])
+			point->ifindex = nla_get_u32(tb[NFHARNESS_A_IFINDEX]);
+		return 0;
+	}
 	limit = nfh_point_limit(point->pf);
 	if (!limit) {
 		NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_PF],

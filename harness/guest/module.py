@@ -24,6 +24,7 @@ __all__ = ("KERNEL_OBJECT", "Attribute", "Command", "Hook", "HookModule", "HookR
 KERNEL_OBJECT = Path("/run/nfharness/nfharness.ko")
 
 _NAME, _VERSION = "nfharness", 1
+_NESTED = 0x8000
 
 
 def is_loaded() -> bool:
@@ -59,6 +60,10 @@ class Command(IntEnum):
     RAW_INSERT = 6
     RAW_DELETE = 7
     RAW_RUN = 8
+    BATCH_ADD = 9
+    BATCH_DEL = 10
+    HOOK_AGAIN = 11
+    HOOK_DEL_ABSENT = 12
 
 
 class Attribute(IntEnum):
@@ -89,6 +94,8 @@ class Attribute(IntEnum):
     RETURN = 22
     CALLED = 23
     USERS = 24
+    HOOKS = 25
+    UNCHECKED = 26
 
 
 _FORMATS = {
@@ -125,6 +132,7 @@ class Hook:
     :param hook: ``hooknum``
     :param ifindex: for NETDEV and INET's INGRESS, 0 for others
     :param cookie: only a packet that carries it gets the verdict; ``None``: every packet does
+    :param unchecked: core, not the module, refuses a hook point that there is not; *pf* and *hook* may be any number
     """
 
     id: int
@@ -134,6 +142,7 @@ class Hook:
     verdict: Verdict
     ifindex: int = 0
     cookie: int | None = None
+    unchecked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +212,23 @@ class HookModule:
         """``nf_unregister_net_hook``. :raises HookRefused: ENOENT"""
         self.request(Command.HOOK_DEL, pack(Attribute.ID, hook_id))
 
+    def add_hook_again(self, hook_id: int) -> None:
+        """``nf_register_net_hook`` of the same ops; :meth:`del_hook` then takes one registration at a time."""
+        self.request(Command.HOOK_AGAIN, pack(Attribute.ID, hook_id))
+
+    def del_absent_hook(self, pf: int, hook: int, ifindex: int = 0, *, unchecked: bool = False) -> None:
+        """``nf_unregister_net_hook`` of ops that were never registered: core warns. :raises HookRefused: no such point"""
+        self.request(Command.HOOK_DEL_ABSENT, _point(pf, hook, ifindex) + (attribute(Attribute.UNCHECKED, b"") if unchecked else b""))
+
+    def add_batch(self, hooks: Iterable[Hook]) -> None:
+        """``nf_register_net_hooks``: all of them, 64 at most, or none. :raises HookRefused: what the first that failed did"""
+        elements = b"".join(attribute(1 | _NESTED, _encode(hook)) for hook in hooks)
+        self.request(Command.BATCH_ADD, attribute(Attribute.HOOKS | _NESTED, elements))
+
+    def del_batch(self, hook_id: int) -> None:
+        """``nf_unregister_net_hooks`` of the batch that a hook came with. :raises HookRefused: it came in none, or some are gone"""
+        self.request(Command.BATCH_DEL, pack(Attribute.ID, hook_id))
+
     def flush(self) -> None:
         """Unregister all of the namespace's hooks."""
         self.request(Command.HOOK_FLUSH, b"")
@@ -257,7 +283,7 @@ def _text(reply: Mapping[int, bytes], kind: Attribute) -> str:
     return reply[kind].rstrip(b"\0").decode()
 
 
-def _point(pf: Family, hook: int, ifindex: int) -> bytes:
+def _point(pf: int, hook: int, ifindex: int) -> bytes:
     body = pack(Attribute.PF, pf) + pack(Attribute.HOOKNUM, hook)
     return body + pack(Attribute.IFINDEX, ifindex) if ifindex else body
 
@@ -272,6 +298,8 @@ def _encode(hook: Hook) -> bytes:
         parts.append(pack(Attribute.QUEUE_NUM, verdict.queue))
     if verdict.bypass:
         parts.append(attribute(Attribute.QUEUE_BYPASS, b""))
+    if hook.unchecked:
+        parts.append(attribute(Attribute.UNCHECKED, b""))
     if hook.cookie is not None:
         parts.append(pack(Attribute.COOKIE, hook.cookie))
     return b"".join(parts)
