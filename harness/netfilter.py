@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno as errno_names
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -37,7 +38,9 @@ HOOK_POINTS: dict[Family, dict[str, int]] = {
 
 
 def hook_number(family: Family, name: str) -> int:
-    """``hooknum`` of a hook point. :raises KeyError: the family has no point of that name"""
+    """``hooknum`` of a hook point; that of ``HOOK<n>``. :raises KeyError: the family has no point of that name"""
+    if name not in HOOK_POINTS[family] and (found := re.fullmatch(r"HOOK(\d{1,9})", name)):
+        return int(found[1])
     return HOOK_POINTS[family][name]
 
 

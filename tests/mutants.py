@@ -48,6 +48,8 @@ def keep_dummies(_old: Entries, _pp: object, _alloc: object, _warnings: object) 
 
 
 def remove_the_next_too(old: Entries, unreg: HookOps) -> bool:
+    if unreg not in old:
+        return False
     at = old.index(unreg)
     old[at:at + 2] = [DUMMY_OPS] * len(old[at:at + 2])
     return True
@@ -99,7 +101,9 @@ def one_head_for(*key: Callable[[register.Net, Family, int, Any], object]) -> Ca
 
     def mutant(self: register.Core, net: register.Net, pf: Family, hooknum: int, dev: Any) -> Head | None:
         head = right(self, net, pf, hooknum, dev)
-        shared = HEADS.setdefault((id(self), *(one(net, pf, hooknum, dev) for one in key)), head or Head())
+        if head is None:
+            return None
+        shared = HEADS.setdefault((id(self), *(one(net, pf, hooknum, dev) for one in key)), head)
         if pf in net.hooks:
             net.hooks[pf][hooknum] = shared
         elif dev is not None:

@@ -25,7 +25,25 @@ from harness.outcome import codec
 from harness.outcome.types import BEFORE, Fate, Outcome, PacketOutcome, StepOutcome
 from harness.scenario.codec import loads
 from harness.scenario.routing import source_address
-from harness.scenario.steps import Dump, Nft, RawDelete, RawInsert, RawRun, Register, RegisterMany, Scenario, Send, Unregister, destination
+from harness.scenario.steps import (
+    BatchStep,
+    Dump,
+    Nft,
+    RawDelete,
+    RawInsert,
+    RawRun,
+    Register,
+    RegisterAgain,
+    RegisterBatch,
+    RegisterMany,
+    Scenario,
+    Send,
+    Unregister,
+    UnregisterAbsent,
+    UnregisterBatch,
+    destination,
+    is_point,
+)
 from harness.scenario.topology import End, Link, Topology
 from harness.trace.capture import Capture
 from harness.trace.walk import compare_calls
@@ -96,6 +114,7 @@ class _Run:
     ids: dict[str, int] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     calls: dict[int, int] = field(default_factory=dict)
+    batches: dict[str, tuple[Register, ...]] = field(default_factory=dict)
     sent: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -121,7 +140,13 @@ class _Run:
 
     def step(self, index: int, step: object) -> StepOutcome:
         warn_again()
-        outcome = self.direct.step(index, step) if isinstance(step, RawInsert | RawDelete | RawRun) else self._step(index, step)
+        match step:
+            case RawInsert() | RawDelete() | RawRun():
+                outcome = self.direct.step(index, step)
+            case RegisterBatch() | UnregisterBatch() | RegisterAgain() | UnregisterAbsent():
+                outcome = self._batch_step(index, step)
+            case _:
+                outcome = self._step(index, step)
         return replace(outcome, splats=tuple(splat.summary for splat in self.log.splats()))
 
     def _step(self, index: int, step: object) -> StepOutcome:
@@ -139,6 +164,43 @@ class _Run:
             case Nft():
                 return StepOutcome(index, 0, self._nft(step))
         raise TypeError(step)
+
+    def _batch_step(self, index: int, step: BatchStep) -> StepOutcome:
+        try:
+            hooks, err = self._batch(step), 0
+        except HookRefused as refusal:
+            hooks, err = self._batch_hooks(step), refusal.errno or 0
+        found = {key: slots for hook in hooks if is_point(hook) for key, slots in self._arrays(hook)}
+        return StepOutcome(index, err, tuple(sorted(found.items())))
+
+    def _batch_hooks(self, step: BatchStep) -> tuple[Register, ...]:
+        match step:
+            case RegisterBatch():
+                return step.hooks
+            case UnregisterBatch():
+                return self.batches[step.id]
+            case RegisterAgain():
+                return (self.registers[step.id],)
+            case UnregisterAbsent():
+                return (Register("", step.netns, step.pf, step.hook, device=step.device),)
+
+    def _batch(self, step: BatchStep) -> tuple[Register, ...]:
+        """:returns: hooks whose points the step is about. :raises HookRefused: by core or the module"""
+        hooks = self._batch_hooks(step)
+        match step:
+            case RegisterBatch():
+                self.batches.update(dict.fromkeys((hook.id for hook in hooks), hooks))
+                self.modules[step.netns].add_batch([replace(self._hook(hook), unchecked=True) for hook in hooks])
+            case UnregisterBatch():
+                module = self.modules[hooks[0].netns]
+                self.calls.update({self.ids[hook.id]: module.hook(self.ids[hook.id]).calls for hook in hooks})
+                module.del_batch(self.ids[step.id])
+            case RegisterAgain():
+                self.modules[hooks[0].netns].add_hook_again(self.ids[step.id])
+            case UnregisterAbsent():
+                number = hook_number(step.pf, step.hook)
+                self.modules[step.netns].del_absent_hook(step.pf, number, self._ifindex(step.netns, step.device), unchecked=True)
+        return hooks
 
     def _ifindex(self, netns: str, device: str | None) -> int:
         return self.network.ifindexes[netns, device] if device else 0

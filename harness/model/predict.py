@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from harness.model.entries import DUMMY_OPS, HookOps
@@ -17,22 +18,31 @@ from harness.outcome.profile import KernelProfile
 from harness.outcome.types import BEFORE, OUR_MODULE, OURS, Outcome, PacketOutcome, Slot, StepOutcome, point_key
 from harness.scenario.routing import source_address
 from harness.scenario.steps import (
+    BatchStep,
     Dump,
     Nft,
     RawDelete,
     RawInsert,
     RawRun,
     Register,
+    RegisterAgain,
+    RegisterBatch,
     RegisterMany,
     Scenario,
     Send,
     Step,
     Unregister,
+    UnregisterAbsent,
+    UnregisterBatch,
     destination,
+    is_point,
     packet_summary,
 )
 
 __all__ = ("predict",)
+
+Arrays = tuple[tuple[str, tuple[Slot, ...]], ...]
+"""Slots by :func:`harness.outcome.types.point_key`."""
 
 Point = tuple[Family, int, str | None]
 """Family, number and device of a hook point that has an array."""
@@ -69,6 +79,8 @@ class _Run:
     live: dict[str, HookOps] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     packets: list[PacketOutcome] = field(default_factory=list)
+    batches: dict[str, tuple[Register, ...]] = field(default_factory=dict)
+    again: Counter[str] = field(default_factory=Counter)
     raw: RawArrays = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,7 +99,13 @@ class _Run:
 
     def step(self, index: int, step: Step) -> StepOutcome:
         self.core.warnings.clear()
-        outcome = self.raw.step(index, step) if isinstance(step, RawInsert | RawDelete | RawRun) else self._step(index, step)
+        match step:
+            case RawInsert() | RawDelete() | RawRun():
+                outcome = self.raw.step(index, step)
+            case RegisterBatch() | UnregisterBatch() | RegisterAgain() | UnregisterAbsent():
+                outcome = self._batch_step(index, step)
+            case _:
+                outcome = self._step(index, step)
         return replace(outcome, splats=splats(self.core.warnings))
 
     def _step(self, index: int, step: Register | RegisterMany | Unregister | Send | Dump | Nft) -> StepOutcome:
@@ -105,6 +123,41 @@ class _Run:
                 return StepOutcome(index, self._send(step))
             case Nft():
                 return self._adopt(index)
+
+    def _batch_step(self, index: int, step: BatchStep) -> StepOutcome:
+        match step:
+            case RegisterBatch():
+                return StepOutcome(index, self._register_batch(step), self._arrays_of(step.hooks))
+            case UnregisterBatch():
+                hooks = self.batches[step.id]
+                if step.id not in self.live:
+                    return StepOutcome(index, errno.ENOENT, self._arrays_of(hooks))
+                self.core.nf_unregister_net_hooks(self.nets[hooks[0].netns], [self.live.pop(hook.id) for hook in hooks])
+                return StepOutcome(index, 0, self._arrays_of(hooks))
+            case RegisterAgain():
+                hook, ops = self.registers[step.id], self.live.get(step.id)
+                err = -self.core.nf_register_net_hook(self.nets[hook.netns], ops) if ops else errno.ENOENT
+                self.again[step.id] += not err
+                return StepOutcome(index, err, self._arrays_of((hook,)))
+            case UnregisterAbsent():
+                absent = Register("", step.netns, step.pf, step.hook, device=step.device)
+                net = self.nets[step.netns]
+                self.core.nf_unregister_net_hook(net, _hook_ops(absent, net))
+                return StepOutcome(index, 0, self._arrays_of((absent,)))
+
+    def _register_batch(self, step: RegisterBatch) -> int:
+        self.registers.update({hook.id: hook for hook in step.hooks})
+        self.batches.update(dict.fromkeys((hook.id for hook in step.hooks), step.hooks))
+        net = self.nets[step.netns]
+        batch = {hook.id: _hook_ops(hook, net) for hook in step.hooks}
+        err = self.core.nf_register_net_hooks(net, list(batch.values()))
+        if err == 0:
+            self.live.update(batch)
+        return -err
+
+    def _arrays_of(self, hooks: Iterable[Register]) -> Arrays:
+        """The arrays of several hooks' points, of those that the kernel has."""
+        return tuple(sorted({key: slots for hook in hooks if is_point(hook) for key, slots in self._arrays(hook)}.items()))
 
     def _module_refuses(self, pf: Family, hook: str) -> int:
         """Points that this kernel has not: nfharness.ko answers before core is asked. :returns: a positive errno, or 0"""
@@ -129,13 +182,17 @@ class _Run:
         return -err
 
     def _unregister(self, step: Unregister) -> int:
-        ops = self.live.pop(step.id, None)
+        ops = self.live.get(step.id)
         if ops is None:
             return errno.ENOENT
+        if self.again[step.id]:
+            self.again[step.id] -= 1
+        else:
+            del self.live[step.id]
         self.core.nf_unregister_net_hook(self.nets[self.registers[step.id].netns], ops)
         return 0
 
-    def _arrays(self, step: Register | RegisterMany | Dump) -> tuple[tuple[str, tuple[Slot, ...]], ...]:
+    def _arrays(self, step: Register | RegisterMany | Dump) -> Arrays:
         """The arrays of the point(s) of a step, as they are now; none for a point that the kernel has not."""
         if self._module_refuses(step.pf, step.hook):
             return ()

@@ -22,8 +22,12 @@ _MESSAGE = "hook not found"
 
 
 def splats(warnings: Iterable[str]) -> tuple[str, ...]:
-    """Warnings as a kernel's log has them: their message; one without a message by its source file only (functions are inlined)."""
-    return tuple(warning if warning.startswith(_MESSAGE) else "net/netfilter/core.c" for warning in warnings)
+    """Warnings as a kernel's log has them: their message; one without a message by its source file only (functions are inlined).
+
+    Each ``WARN_ONCE`` warns once in a step.
+    """
+    once = {_MESSAGE if warning.startswith(_MESSAGE) else warning: warning for warning in reversed(tuple(warnings))}
+    return tuple(warning if place == _MESSAGE else "net/netfilter/core.c" for place, warning in reversed(once.items()))
 
 
 def _hook_ops(label: str, step: steps.RawInsert) -> HookOps:

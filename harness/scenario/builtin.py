@@ -9,7 +9,22 @@ from harness.errors import UserError
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.scenario.codec import loads
 from harness.scenario.reader import quote, suggest
-from harness.scenario.steps import Dump, Nft, RawDelete, RawInsert, RawRun, Register, Scenario, Send, Step, Unregister
+from harness.scenario.steps import (
+    Dump,
+    Nft,
+    RawDelete,
+    RawInsert,
+    RawRun,
+    Register,
+    RegisterAgain,
+    RegisterBatch,
+    Scenario,
+    Send,
+    Step,
+    Unregister,
+    UnregisterAbsent,
+    UnregisterBatch,
+)
 from harness.scenario.topology import PAIR, ROUTER, SINGLE, Topology
 
 __all__ = ("BUILTIN", "DEFAULT", "load")
@@ -152,6 +167,41 @@ _SCENARIOS = (
     ),
 )
 
+def _batch(*hooks: Register) -> RegisterBatch:
+    return RegisterBatch("host", hooks)
+
+
+_BATCHES = (
+    _host("batch", "nf_register_net_hooks registers all or none, and nf_unregister_net_hooks takes all",
+          Register("there", "host", _V4, "INPUT"),
+          _batch(Register("a", "host", _V4, "INPUT", 1), Register("b", "host", _V4, "INPUT", -1), Register("c", "host", _V6, "INPUT")),
+          Send("peer", "host", cookie=1),
+          _batch(Register("d", "host", _V4, "INPUT", 2), Register("e", "host", Family.NETDEV, "INGRESS"),
+                 Register("f", "host", _V4, "INPUT")),
+          _batch(Register("g", "host", Family.INET, "INPUT", 2), Register("h", "host", _V4, "HOOK7")),
+          _batch(Register("i", "host", Family.INET, "HOOK9"), Register("j", "host", _V4, "INPUT")),
+          _batch(),
+          UnregisterBatch("b"),
+          Send("peer", "host", cookie=2, source_port=40001)),
+    _host("twice", "the same ops twice take two slots, run twice, and leave one at a time",
+          Register("twice", "host", _V4, "INPUT"),
+          Register("newer", "host", _V4, "INPUT"),
+          RegisterAgain("twice"),
+          Send("peer", "host", cookie=1),
+          Unregister("twice"),
+          Send("peer", "host", cookie=2, source_port=40001),
+          Unregister("twice"),
+          Dump("host", _V4, "INPUT")),
+    _host("absent", "unregistering what is not there: core warns, and nothing else changes",
+          Register("there", "host", _V4, "INPUT"),
+          UnregisterAbsent("host", _V4, "INPUT"),
+          UnregisterAbsent("host", _V6, "INPUT"),
+          UnregisterAbsent("host", Family.INET, "INPUT"),
+          UnregisterAbsent("host", Family.ARP, "HOOK3"),
+          UnregisterAbsent("host", Family.NETDEV, "INGRESS", "eth0"),
+          Send("peer", "host", cookie=1)),
+)
+
 #: Scenarios without a packet: the verdict loop over private arrays, where any verdict can be tried.
 _PRIVATE = (
     _alone("raw-verdicts", "what nf_hook_slow makes of each verdict: accept, drop, stolen, queue, and those that it has no case for",
@@ -193,7 +243,7 @@ _PRIVATE = (
 )
 
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *_PRIVATE)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *_BATCHES, *_PRIVATE)}
 
 
 def load(argument: str | None = None) -> Scenario:

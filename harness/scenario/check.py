@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
+from typing import NamedTuple
 
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
 from harness.scenario.reader import fail, quote, suggest
 from harness.scenario.routing import family_of
-from harness.scenario.steps import Dump, Nft, RawDelete, RawInsert, RawRun, Register, RegisterMany, Scenario, Send, Unregister, destination
+from harness.scenario.steps import (
+    BatchStep,
+    Dump,
+    Nft,
+    RawDelete,
+    RawInsert,
+    RawRun,
+    Register,
+    RegisterAgain,
+    RegisterBatch,
+    RegisterMany,
+    Scenario,
+    Send,
+    Unregister,
+    UnregisterAbsent,
+    UnregisterBatch,
+    destination,
+)
 from harness.scenario.topology import LOOPBACK, End, Route, Topology
 
 __all__ = ("check",)
 
+_BATCH_MAX = 64
 _NETNS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _ID = re.compile(r"[^\s/](?:[^/]{0,62}[^\s/])?")
@@ -24,7 +44,8 @@ def check(scenario: Scenario) -> None:
     if not scenario.name or len(scenario.name) > 64:
         fail("name", "a scenario's name has 1 to 64 characters")
     _check_topology(scenario.topology)
-    live: set[str] = set()
+    live: Counter[str] = Counter()
+    batches: dict[str, tuple[str, ...]] = {}
     seen: dict[str, int] = {}
     cookies: dict[int, int] = {}
     raw = _RawHooks(scenario.topology)
@@ -35,17 +56,17 @@ def check(scenario: Scenario) -> None:
                 _check_point(scenario.topology, step, path)
                 _check_new_ids((step.id,), path, seen)
                 seen[step.id] = index
-                live.add(step.id)
+                live[step.id] = 1
             case RegisterMany():
                 _check_many(scenario.topology, step, path, seen)
                 names = [each.id for each in step.each()]
                 seen |= dict.fromkeys(names, index)
-                live.update(names)
+                live.update(dict.fromkeys(names, 1))
             case Unregister():
-                if step.id not in live:
-                    problem = "is already unregistered" if step.id in seen else "is no hook registered before this step"
-                    fail(f"{path}.id", f"{quote(step.id)} {problem}", suggest(step.id, live, what="registered here"))
-                live.remove(step.id)
+                _check_live(step.id, path, live, seen)
+                live -= Counter({step.id: 1})
+            case RegisterBatch() | UnregisterBatch() | RegisterAgain() | UnregisterAbsent():
+                _check_batch_step(scenario.topology, step, path, index, _Registered(live, batches, seen))
             case Send():
                 _check_send(scenario.topology, step, path, cookies)
                 cookies[step.cookie] = index
@@ -58,6 +79,56 @@ def check(scenario: Scenario) -> None:
             case RawInsert() | RawDelete() | RawRun():
                 seen.update(dict.fromkeys(raw.check(step, path, seen), index))
     _check_cookies(scenario, cookies)
+
+
+class _Registered(NamedTuple):
+    """What the steps so far have registered. :param live: how often; :param batches: hook → all that came with it"""
+
+    live: Counter[str]
+    batches: dict[str, tuple[str, ...]]
+    seen: dict[str, int]
+
+
+def _check_live(name: str, path: str, live: Collection[str], seen: Mapping[str, int]) -> None:
+    if name not in live:
+        problem = "is already unregistered" if name in seen else "is no hook registered before this step"
+        fail(f"{path}.id", f"{quote(name)} {problem}", suggest(name, live, what="registered here"))
+
+
+def _check_batch_step(topology: Topology, step: BatchStep, path: str, index: int, known: _Registered) -> None:
+    match step:
+        case RegisterBatch():
+            _check_netns(topology, step.netns, f"{path}.netns")
+            if len(step.hooks) > _BATCH_MAX:
+                fail(f"{path}.hooks", f"{len(step.hooks)} hooks are more than a batch may have ({_BATCH_MAX})", "make two of it")
+            for number, hook in enumerate(step.hooks):
+                _check_new_ids((hook.id,), f"{path}.hooks[{number}]", known.seen)
+                _check_device(topology, hook, f"{path}.hooks[{number}]")
+                known.seen[hook.id] = index
+                known.live[hook.id] = 1
+                known.batches[hook.id] = tuple(each.id for each in step.hooks)
+        case UnregisterBatch():
+            _check_live(step.id, path, known.live, known.seen)
+            gone = next((name for name in known.batches.get(step.id, ()) if known.live[name] != 1), None)
+            if step.id not in known.batches or gone is not None:
+                fail(f"{path}.id", f"{quote(step.id)} came in no batch, or not all of it is registered once", "unregister them one by one")
+            for name in known.batches[step.id]:
+                del known.live[name]
+        case RegisterAgain():
+            _check_live(step.id, path, known.live, known.seen)
+            known.live[step.id] += 1
+        case UnregisterAbsent():
+            _check_netns(topology, step.netns, f"{path}.netns")
+            _check_device(topology, step, path)
+
+
+def _check_device(topology: Topology, step: Register | UnregisterAbsent, path: str) -> None:
+    devices = topology.devices(step.netns)
+    if step.device is not None and step.device not in devices:
+        fail(f"{path}.device", f"no device {quote(step.device)} in the namespace {quote(step.netns)}",
+             suggest(step.device, devices, what="devices"))
+    if step.device is not None and not (step.pf is Family.NETDEV or (step.pf is Family.INET and step.hook == "INGRESS")):
+        fail(f"{path}.device", f"{step.pf.name} {step.hook} belongs to no device", "remove it; NETDEV and INET INGRESS have one")
 
 
 def _check_many(topology: Topology, step: RegisterMany, path: str, seen: dict[str, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
@@ -17,17 +18,23 @@ from harness.scenario.steps import (
     COOKIE_BYTES,
     COUNT_MAX,
     SIZE_MAX,
+    BatchStep,
     Dump,
     Nft,
     RawDelete,
     RawInsert,
     RawRun,
+    RawStep,
     Register,
+    RegisterAgain,
+    RegisterBatch,
     RegisterMany,
     Scenario,
     Send,
     Step,
     Unregister,
+    UnregisterAbsent,
+    UnregisterBatch,
 )
 from harness.scenario.topology import TOPOLOGIES, End, Link, Route, Topology
 
@@ -176,12 +183,15 @@ def _step(value: Value) -> Step:
 
 def _register(value: Value) -> Step:
     value.keys(("do", "id", "netns", "pf", "hook"), ("priority", "verdict", "device", "cookie"))
-    pf = _family(value["pf"])
+    return _hook(value, value["netns"].string(), _family(value["pf"]), value["hook"].choice(HOOK_POINTS[_family(value["pf"])]))
+
+
+def _hook(value: Value, netns: str, pf: Family, hook: str) -> Register:
     return Register(
         id=value["id"].line(),
-        netns=value["netns"].string(),
+        netns=netns,
         pf=pf,
-        hook=value["hook"].choice(HOOK_POINTS[pf]),
+        hook=hook,
         priority=value["priority"].integer(PRIORITY_MIN, PRIORITY_MAX) if "priority" in value else 0,
         verdict=_verdict(value["verdict"]) if "verdict" in value else ACCEPT,
         device=value["device"].string() if "device" in value else None,
@@ -248,6 +258,40 @@ def _nft(value: Value) -> Step:
     return Nft(value["netns"].string(), value["ruleset"].string())
 
 
+def _any_hook(value: Value, pf: Family) -> str:
+    """A hook point, or ``HOOK<n>``."""
+    if isinstance(value.value, str) and re.fullmatch(r"HOOK\d{1,9}", value.value):
+        return value.value
+    return value.choice(HOOK_POINTS[pf])
+
+
+def _register_batch(value: Value) -> Step:
+    value.keys(("do", "netns", "hooks"))
+    netns, hooks = value["netns"].string(), []
+    for each in value["hooks"]:
+        each.keys(("id", "pf", "hook"), ("priority", "verdict", "device", "cookie"))
+        pf = _family(each["pf"])
+        hooks.append(_hook(each, netns, pf, _any_hook(each["hook"], pf)))
+    return RegisterBatch(netns, tuple(hooks))
+
+
+def _unregister_batch(value: Value) -> Step:
+    value.keys(("do", "id"))
+    return UnregisterBatch(value["id"].line())
+
+
+def _register_again(value: Value) -> Step:
+    value.keys(("do", "id"))
+    return RegisterAgain(value["id"].line())
+
+
+def _unregister_absent(value: Value) -> Step:
+    value.keys(("do", "netns", "pf", "hook"), ("device",))
+    pf = _family(value["pf"])
+    device = value["device"].string() if "device" in value else None
+    return UnregisterAbsent(value["netns"].string(), pf, _any_hook(value["hook"], pf), device)
+
+
 def _raw_verdict(value: Value) -> int:
     """A verdict as elsewhere, ``repeat``, ``stop``, or the number that the hook returns."""
     if isinstance(value.value, int):
@@ -292,6 +336,8 @@ def _raw_run(value: Value) -> Step:
 _STEPS: dict[str, Callable[[Value], Step]] = {
     "register": _register, "register-many": _register_many, "unregister": _unregister, "send": _send, "dump": _dump, "nft": _nft,
     "raw-insert": _raw_insert, "raw-delete": _raw_delete, "raw-run": _raw_run,
+    "register-batch": _register_batch, "unregister-batch": _unregister_batch, "register-again": _register_again,
+    "unregister-absent": _unregister_absent,
 }
 
 
@@ -313,6 +359,23 @@ def _step_json(step: Step) -> dict[str, Any]:
             found = {"do": "dump", "netns": step.netns, "pf": step.pf.name, "hook": step.hook, "device": step.device}
         case Nft():
             found = {"do": "nft", "netns": step.netns, "ruleset": step.ruleset}
+        case _:
+            found = _other_json(step)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _other_json(step: RawStep | BatchStep) -> dict[str, Any]:
+    found: dict[str, Any]
+    match step:
+        case RegisterBatch():
+            found = {"do": "register-batch", "netns": step.netns, "hooks": [
+                {key: given for key, given in _step_json(hook).items() if key not in ("do", "netns")} for hook in step.hooks]}
+        case UnregisterBatch():
+            found = {"do": "unregister-batch", "id": step.id}
+        case RegisterAgain():
+            found = {"do": "register-again", "id": step.id}
+        case UnregisterAbsent():
+            found = {"do": "unregister-absent", "netns": step.netns, "pf": step.pf.name, "hook": step.hook, "device": step.device}
         case RawInsert():
             found = {"do": "raw-insert", "id": step.id, "netns": step.netns, "array": step.array, "priority": step.priority,
                      "verdict": _raw_verdict_json(step.verdict), "count": step.count}
@@ -320,4 +383,4 @@ def _step_json(step: Step) -> dict[str, Any]:
             found = {"do": "raw-delete", "id": step.id, "array": step.array}
         case RawRun():
             found = {"do": "raw-run", "netns": step.netns, "array": step.array, "start": step.start}
-    return {key: value for key, value in found.items() if value is not None}
+    return found

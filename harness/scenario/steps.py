@@ -7,12 +7,37 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from harness.netfilter import Family, Verdict, VerdictKind
+from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
 from harness.scenario.routing import Address, first_address, owner, source_address
 from harness.scenario.topology import Topology
 
-__all__ = ("ACCEPT", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "Dump", "Nft", "PacketKind", "RawDelete", "RawInsert", "RawRun", "Register",
-           "RegisterMany", "Scenario", "Send", "Step", "Unregister", "destination", "packet_summary")
+__all__ = (
+    "ACCEPT",
+    "COOKIE_BYTES",
+    "COUNT_MAX",
+    "SIZE_MAX",
+    "BatchStep",
+    "Dump",
+    "Nft",
+    "PacketKind",
+    "RawDelete",
+    "RawInsert",
+    "RawRun",
+    "RawStep",
+    "Register",
+    "RegisterAgain",
+    "RegisterBatch",
+    "RegisterMany",
+    "Scenario",
+    "Send",
+    "Step",
+    "Unregister",
+    "UnregisterAbsent",
+    "UnregisterBatch",
+    "destination",
+    "is_point",
+    "packet_summary",
+)
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 
@@ -171,7 +196,45 @@ class RawRun:
     start: int = 0
 
 
-Step = Register | RegisterMany | Unregister | Send | Dump | Nft | RawInsert | RawDelete | RawRun
+@dataclass(frozen=True, slots=True)
+class RegisterBatch:
+    """``nf_register_net_hooks``: all of the hooks, or none and the errno of the first that fails.
+
+    :param hooks: of this namespace, 64 at most; to make one fail, leave out its device, or choose a point ``HOOK<n>`` that the family
+        has not, of which core warns
+    """
+
+    netns: str
+    hooks: tuple[Register, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnregisterBatch:
+    """``nf_unregister_net_hooks``. :param id: that of a hook that came in a :class:`RegisterBatch`, all of which is there still"""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterAgain:
+    """``nf_register_net_hook`` of the ops of an earlier :class:`Register`; each :class:`Unregister` then takes one registration."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnregisterAbsent:
+    """``nf_unregister_net_hook`` of ops that were never registered: core warns. The parameters are those of :class:`Register`."""
+
+    netns: str
+    pf: Family
+    hook: str
+    device: str | None = None
+
+
+RawStep = RawInsert | RawDelete | RawRun
+BatchStep = RegisterBatch | UnregisterBatch | RegisterAgain | UnregisterAbsent
+Step = Register | RegisterMany | Unregister | Send | Dump | Nft | RawInsert | RawDelete | RawRun | BatchStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +279,9 @@ def _endpoint(address: Address | None, port: int) -> str:
     if address is None:
         return f"?:{port}"
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def is_point(step: Register | UnregisterAbsent) -> bool:
+    """Whether the hook point is one: a number that the family has, and the device that it belongs to."""
+    by_device = step.pf is Family.NETDEV or (step.pf is Family.INET and step.hook == "INGRESS")
+    return step.hook in HOOK_POINTS[step.pf] and by_device == (step.device is not None)

@@ -36,6 +36,12 @@ def test_the_kernel_does_with_private_arrays_what_the_model_says(name: str, prof
     assert any(step.raw for step in observe(name, profile).steps) or name == "raw-limit"
 
 
+@pytest.mark.parametrize("name", ["batch", "twice", "absent"])
+def test_the_kernel_does_with_batches_what_the_model_says(name: str, profile: KernelProfile) -> None:
+    warned = [splat for step in observe(name, profile).steps for splat in step.splats]
+    assert bool(warned) == (name != "twice")
+
+
 def test_a_verdict_without_a_case_ends_the_loop_with_a_warning_where_core_warns(profile: KernelProfile) -> None:
     steps = observe("raw-verdicts", profile).steps
     (unknown,) = [step for step in steps if step.raw and step.raw.called[-1] == "unknown"]
