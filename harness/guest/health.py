@@ -17,7 +17,7 @@ _CUT = "------------[ cut here ]------------"
 #: The line that names a splat; up to 7.0 ``CPU: … PID: … at`` came before the place of a warning, later the place comes first.
 _HEADLINE = re.compile(r"(?P<kind>WARNING|BUG|Oops|INFO|UBSAN|general protection fault|Kernel panic - not syncing|refcount_t)\b[:,]? ?"
                        r"(?P<rest>.*)")
-_INFO = re.compile(r"INFO: (rcu|task .* blocked|possible recursive|lockdep)|suspicious RCU")
+_INFO = re.compile(r"INFO: (rcu|task .* blocked)")
 _PLACE = re.compile(r"(?:^|at )(?P<file>[\w./-]+\.[ch]):\d+")
 
 

@@ -1,0 +1,93 @@
+"""Private arrays and batches in the model: what each step answers."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.model import predict
+from harness.netfilter import Family, VerdictKind
+from harness.outcome import KernelProfile, Outcome, RawRun, conclude, diff
+from harness.scenario import BUILTIN, RawInsert, Scenario, Step, steps
+from harness.scenario.codec import from_json, to_json
+from harness.scenario.topology import SINGLE
+from tests.strategies import priorities, returns
+
+OLD = KernelProfile(stolen_errno=False, unknown_verdict_warns=False)
+CORE = "net/netfilter/core.c"
+
+
+def run(*script: Step, profile: KernelProfile | None = None) -> Outcome:
+    return predict(Scenario("own", "", SINGLE, script), profile)
+
+
+def tried(verdict: int, profile: KernelProfile | None = None) -> tuple[RawRun | None, tuple[str, ...]]:
+    """One hook with the verdict, and one behind it."""
+    script = (RawInsert("a", "host", "x", 0, verdict), RawInsert("b", "host", "x", 1), steps.RawRun("host", "x"))
+    last = run(*script, profile=profile).steps[-1]
+    return last.raw, last.splats
+
+
+@pytest.mark.parametrize(("verdict", "result", "splats"), [
+    (0xFFFF8001, RawRun(1, ("a", "b"), 2), ()),
+    (VerdictKind.DROP, RawRun(-errno.EPERM, ("a",), 1), ()),
+    (errno.EACCES << 16, RawRun(-errno.EACCES, ("a",), 1), ()),
+    (0xFFFF << 16, RawRun(1, ("a",), 1), ()),
+    (errno.EACCES << 16 | VerdictKind.STOLEN, RawRun(-errno.EACCES, ("a",), 2), ()),
+    (VerdictKind.QUEUE, RawRun(0, ("a",), 1), ()),
+    (VerdictKind.QUEUE | 0x8000, RawRun(1, ("a", "b"), 2), ()),
+    (VerdictKind.REPEAT, RawRun(0, ("a",), 2), (CORE,)),
+    (0x42, RawRun(0, ("a",), 2), (CORE,)),
+])
+def test_what_the_loop_makes_of_a_verdict(verdict: int, result: RawRun, splats: tuple[str, ...]) -> None:
+    assert tried(verdict) == (result, splats)
+
+
+def test_older_kernels_keep_a_stolen_errno_and_warn_of_nothing() -> None:
+    assert tried(errno.EACCES << 16 | VerdictKind.STOLEN, OLD) == (RawRun(0, ("a",), 2), ())
+    assert tried(0x42, OLD) == (RawRun(0, ("a",), 2), ())
+
+
+@given(st.lists(st.tuples(priorities, returns), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
+def test_a_scenario_with_any_verdicts_survives_json(hooks: list[tuple[int, int]], start: int) -> None:
+    script: list[Step] = [RawInsert(f"h{number}", "host", "x", *hook) for number, hook in enumerate(hooks)]
+    scenario = Scenario("own", "", SINGLE, (*script, steps.RawRun("host", "x", start), steps.RawDelete("h0")))
+    assert from_json(to_json(scenario)) == scenario
+
+
+def test_a_splat_that_nobody_predicted_makes_a_run_different() -> None:
+    predicted = predict(BUILTIN["raw-start"])
+    observed = replace(predicted, steps=(*predicted.steps[:-1], replace(predicted.steps[-1], splats=("BUG: oh",))))
+    (difference,) = diff(predicted, observed)
+    assert (conclude(predicted, observed), difference.observed) == ("different", "BUG: oh")
+    assert difference.explanation == "the kernel warned where the model does not"
+
+
+def test_a_splat_that_does_not_come_makes_a_run_different() -> None:
+    predicted = predict(BUILTIN["absent"])
+    observed = replace(predicted, steps=tuple(replace(step, splats=()) for step in predicted.steps))
+    assert {difference.explanation for difference in diff(predicted, observed)} == {"the kernel did not warn"}
+
+
+def test_each_warning_comes_once_in_a_step() -> None:
+    both = steps.UnregisterAbsent("host", Family.INET, "INPUT")
+    assert run(both).steps[0].splats == (CORE,)
+    there = steps.Register("there", "host", Family.IPV4, "INPUT")
+    assert run(there, both).steps[1].splats == (f"hook not found, pf {Family.IPV4:d} num 1", CORE)
+
+
+def test_a_batch_that_fails_leaves_nothing() -> None:
+    there = steps.Register("there", "host", Family.IPV4, "INPUT", 1)
+    batch = steps.RegisterBatch("host", (replace(there, id="a", priority=0), replace(there, id="b", hook="HOOK7")))
+    step = run(there, batch).steps[1]
+    ((key, slots),) = step.slots
+    assert (step.errno, key, [slot.label for slot in slots], step.splats) == (errno.EINVAL, "host/IPV4/INPUT", ["there"], (CORE,))
+
+
+def test_the_same_ops_twice_leave_one_at_a_time() -> None:
+    counts = [len(dict(step.slots)["host/IPV4/INPUT"]) for step in predict(BUILTIN["twice"]).steps if step.slots]
+    assert counts == [1, 2, 3, 2, 1, 1]

@@ -1,0 +1,36 @@
+"""Splats in a kernel's log, as several kernels write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.guest.health import Splat, splats
+
+CUT = "------------[ cut here ]------------"
+CORE = "net/netfilter/core.c"
+
+
+@pytest.mark.parametrize(("lines", "kind", "summary"), [
+    ([CUT, "WARNING: CPU: 0 PID: 131 at net/netfilter/core.c:612 nf_hook_slow+0xa3/0xc0"], "WARNING", CORE),
+    ([CUT, "WARNING: net/netfilter/core.c:637 at nf_hook_slow+0xa3/0xc0, CPU#0: python3/131"], "WARNING", CORE),
+    ([CUT, "hook not found, pf 2 num 1", "WARNING: CPU: 1 PID: 7 at net/netfilter/core.c:480 __nf_unregister_net_hook+0x1/0x2"],
+     "WARNING", "hook not found, pf 2 num 1"),
+    (["BUG: kernel NULL pointer dereference, address: 0000000000000008"], "BUG",
+     "BUG: kernel NULL pointer dereference, address: 0000000000000008"),
+    (["Oops: 0000 [#1] PREEMPT SMP NOPTI"], "Oops", "Oops: 0000 [#1] PREEMPT SMP NOPTI"),
+    (["INFO: rcu_preempt detected stalls on CPUs/tasks:"], "INFO", "INFO: rcu_preempt detected stalls on CPUs/tasks:"),
+], ids=["warning to 7.0", "warning later", "message", "bug", "oops", "stall"])
+def test_a_splat_is_told_by_its_message_or_its_place(lines: list[str], kind: str, summary: str) -> None:
+    log = ["eth0: renamed", *lines, "Modules linked in: nfharness", "Call Trace:", "---[ end trace 0 ]---"]
+    assert list(splats(log)) == [Splat(kind, summary, lines[-1])]
+
+
+@pytest.mark.parametrize("line", ["INFO: lockdep is turned off.", "nfharness: loading out-of-tree module taints kernel.", "warning: x",
+                                  "DEBUG: y"])
+def test_what_is_no_splat(line: str) -> None:
+    assert list(splats([line])) == []
+
+
+def test_splats_in_one_log_keep_their_order_and_their_own_messages() -> None:
+    log = [CUT, "first", "WARNING: CPU: 0 PID: 1 at a.c:1 f+0x0/0x1", CUT, "WARNING: CPU: 0 PID: 1 at lib/b.c:2 g+0x0/0x1"]
+    assert [splat.summary for splat in splats(log)] == ["first", "lib/b.c"]
