@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness.model import entries, path, register, slow
+from harness.model import entries, path, raw, register, slow
 from harness.model.entries import DUMMY_OPS, Entries, Head, HookOps
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
+from harness.outcome.types import OUR_MODULE, OURS
+from harness.scenario.steps import RawInsert
 
 __all__ = ("MUTANTS", "Mutant")
 
@@ -153,6 +155,34 @@ def drop_that_goes_on(context: slow.Context, e: Entries, s: int = 0, *, profile:
 accept = Verdict(VerdictKind.ACCEPT)
 
 
+def ignores_the_start(context: slow.Context, e: Entries, _s: int = 0, *, profile: KernelProfile) -> int:
+    return slow.nf_hook_slow(context, e, 0, profile=profile)
+
+
+def skb_that_is(state: slow.SkbState, become: slow.SkbState) -> Callable[..., int]:
+    """A loop that keeps what it should free, or frees what it should keep."""
+    def mutant(context: slow.Context, e: Entries, s: int = 0, *, profile: KernelProfile) -> int:
+        ret = slow.nf_hook_slow(context, e, s, profile=profile)
+        context.skb.state = become if context.skb.state == state else context.skb.state
+        return ret
+    return mutant
+
+
+def deletes_the_first(old: Entries, _unreg: HookOps) -> bool:
+    old[0] = DUMMY_OPS
+    return True
+
+
+def hook_of_the_whole_word(label: str, step: RawInsert) -> HookOps:
+    """ACCEPT must be ACCEPT and nothing else."""
+    verdict = accept if step.verdict == VerdictKind.ACCEPT else Verdict(VerdictKind.STOP)
+    return HookOps(lambda _ops, _context: verdict, OURS, OUR_MODULE, Family.IPV4, 1, step.priority, label=label)
+
+
+def private(name: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
+    return name, Mutant(rules, ((raw, "nf_hook_slow", replacement),))
+
+
 def loop(name: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
     return name, Mutant(rules, ((path, "nf_hook_slow", replacement),))
 
@@ -171,7 +201,7 @@ MUTANTS: dict[str, Mutant] = dict([
     core("order of registration", "nf_hook_entries_grow", unsorted, "order.ascending", "order.stable", "accept.all"),
     core("descending priorities", "nf_hook_entries_grow", descending, "order.ascending", "inet.ingress", "netdev.ingress"),
     ("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),))),
-    ("there is no limit", Mutant(("limit.1024", "limit.per-point", "limit.per-device", "inet.first-half"),
+    ("there is no limit", Mutant(("limit.1024", "limit.per-point", "limit.per-device", "inet.first-half", "raw.limit"),
                                  ((entries, "MAX_HOOK_COUNT", 1 << 16),))),
     core("no shrink", "nf_hook_entries_try_shrink", keep_dummies, "unregister.shrinks"),
     core("removes a neighbour", "nf_remove_net_hook", remove_the_next_too, "unregister.shrinks", "order.stable"),
@@ -199,6 +229,18 @@ MUTANTS: dict[str, Mutant] = dict([
     loop("the first hook is skipped", start_at_one, "accept.all", "order.ascending"),
     ("devices have no points", Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
                                       ((path.Stack, "_nf_hook_device", no_device_points),))),
+    ("private arrays have the oldest first", Mutant(("raw.insert",), ((entries, "nf_hook_entries_grow", oldest_first),))),
+    ("private arrays keep dummies", Mutant(("raw.delete",), ((entries, "nf_hook_entries_try_shrink", keep_dummies),))),
+    ("delete takes the first", Mutant(("raw.missing",), ((entries, "nf_remove_net_hook", deletes_the_first),))),
+    ("the whole word decides", Mutant(("accept.high-bits",), ((raw, "_hook_ops", hook_of_the_whole_word),))),
+    ("an errno is never positive", Mutant(("drop.positive",), ((slow, "nf_drop_geterr", lambda verdict: -verdict.errno),))),
+    private("the start is ignored", ignores_the_start, "start-index"),
+    private("DROP keeps the skb", skb_that_is("freed", "leaked"), "drop.frees", "drop.positive", "queue.frees"),
+    private("STOLEN frees the skb", skb_that_is("stolen", "freed"), "stolen.keeps"),
+    private("the default case frees the skb", skb_that_is("leaked", "freed"), "unknown", "repeat", "stop", "default.silent"),
+    private("REPEAT accepts", without(VerdictKind.REPEAT, lambda _verdict: accept), "repeat"),
+    private("STOP accepts", without(VerdictKind.STOP, lambda _verdict: accept), "stop"),
+    private("QUEUE goes on", without(VerdictKind.QUEUE, lambda _verdict: accept), "queue.frees"),
     ("state->in is not set", Mutant(PATHS, ((path, "HookState", state_without("in")),))),
     ("state->out is not set", Mutant(("state.fields", "path.forward", "path.local-out"), ((path, "HookState", state_without("out")),))),
 ])

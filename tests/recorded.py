@@ -49,7 +49,7 @@ async def _record(spec: str) -> None:
     rules = {}
     async with restored(on.template.machine, on.template.state, code_archive(), guest_has=on.template.code) as guest:
         for rule in dict.fromkeys(mutant.rules[0] for mutant in MUTANTS.values()):
-            if rule not in _LARGE:
+            if rule not in _LARGE and RULES[rule].lacking(on.profile) is None:
                 rules[rule] = [codec.to_json(_without_times(await observe(guest, script))) for script in RULES[rule].scripts]
     FILE.parent.mkdir(exist_ok=True)
     lines = ",\n".join(f"{json.dumps(rule)}: {json.dumps(outcomes, separators=(',', ':'))}" for rule, outcomes in rules.items())

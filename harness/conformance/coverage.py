@@ -77,20 +77,21 @@ SEED = (
         Branch((155, 159), "none is larger or equal: at the end", _rules("order.ascending")),
     )),
     Function("hooks_validate", (164, 183), (
-        Branch((173, 180), "an array in order does not warn", uncovered="needs every run to watch for splats"),
+        Branch((173, 180), "an array in order does not warn", _rules("raw.insert raw.delete")),
         Branch((174, 175), "dummies are skipped", uncovered=_ALLOCATION + " for a dummy to stay"),
         Branch((177, 177), "an array out of order warns", uncovered=_NO_CALLER + ": every array comes from grow or shrink"),
     )),
     Function("nf_hook_entries_insert_raw", (185, 203), (
-        Branch((191, 202), "a private array grows by the same rules", uncovered=_DIRECT),
+        Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit")),
     )),
     Function("__nf_hook_entries_try_shrink", (222, 264), (
         Branch((230, 231), "no array: a warning", uncovered=_NO_CALLER + ": both callers have looked"),
-        Branch((239, 242), "nothing but dummies: the head becomes NULL", _rules("unregister.last inet.unregister-last key.off")),
+        Branch((239, 242), "nothing but dummies: the head becomes NULL", _rules("unregister.last inet.unregister-last key.off raw.delete")),
         Branch((244, 245), "no dummy: the array stays", uncovered=_SPLAT),
         Branch((247, 248), "an array without the dummy", _rules("unregister.shrinks inet.unregister limit.1024")),
         Branch((249, 250), "no memory: the dummy stays", uncovered=_ALLOCATION),
-        Branch((253, 259), "live hooks are copied in their order", _rules("unregister.shrinks order.stable order.many inet.rollback")),
+        Branch((253, 259), "live hooks are copied in their order",
+               _rules("unregister.shrinks order.stable order.many inet.rollback raw.delete")),
     )),
     Function("nf_hook_entry_head", (266, 312), (
         Branch((271, 272), "NETDEV", _rules("netdev.ingress netdev.egress")),
@@ -135,8 +136,8 @@ SEED = (
         Branch((430, 432), "others: out of their point", _rules("unregister.shrinks unregister.last")),
     )),
     Function("nf_hook_entries_delete_raw", (436, 446), (
-        Branch((441, 445), "a private array shrinks", uncovered=_DIRECT),
-        Branch((442, 442), "what is not there is not missed", uncovered=_DIRECT),
+        Branch((441, 445), "a private array shrinks", _rules("raw.delete raw.limit")),
+        Branch((442, 442), "what is not there is not missed", _rules("raw.missing")),
     )),
     Function("nf_register_net_hook", (449, 470), (
         Branch((453, 454), "INET: into IPV4 first", _rules("inet.fanout")),
@@ -157,15 +158,17 @@ SEED = (
         Branch((511, 512), "each hook from s on, with the state of its point",
                _rules("accept.all order.ascending netns.isolated path.local-in path.local-out path.forward path.loopback path.own-address "
                       "path.no-forward path.ttl path.echo path.netdev path.netdev-egress netdev.ingress netdev.egress state.fields")),
-        Branch((511, 511), "s > 0", uncovered=_DIRECT),
-        Branch((514, 515), "ACCEPT: the next one", _rules("accept.all drop.only-its-packet")),
+        Branch((511, 511), "s > 0", _rules("start-index")),
+        Branch((514, 515), "ACCEPT: the next one", _rules("accept.all accept.high-bits drop.only-its-packet")),
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",
-               _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop")),
-        Branch((522, 523), "QUEUE: nf_queue", _rules("queue.no-handler queue.bypass")),
+               _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop "
+                      "drop.frees drop.positive")),
+        Branch((522, 523), "QUEUE: nf_queue", _rules("queue.no-handler queue.bypass queue.frees")),
         Branch((524, 525), "nobody listens and bypass: the next one", _rules("queue.bypass")),
         Branch((526, 526), "queued, or freed for want of a listener", _rules("queue.no-handler")),
-        Branch((527, 531), "STOLEN: 0, ▲ or the errno it carries", _rules("stolen stolen.errno")),
-        Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0", uncovered=_DIRECT + ": they would leak a packet"),
+        Branch((527, 531), "STOLEN: 0, ▲ or the errno it carries", _rules("stolen stolen.errno stolen.keeps")),
+        Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0, ▲ with a warning",
+               _rules("repeat stop unknown default.silent")),
         Branch((535, 535), "no hook is left: 1", _rules("accept.all key.off")),
     )),
     Function("nf_ct_attach", (559, 570), (

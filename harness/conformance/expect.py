@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from harness.netfilter import Family, hook_number
 from harness.outcome import describe
 from harness.outcome.diff import Difference
-from harness.outcome.types import Fate, FateKind, Outcome, PacketOutcome, Traversal, point_key
+from harness.outcome.types import Fate, FateKind, Outcome, PacketOutcome, RawRun, StepOutcome, Traversal, point_key, raw_key
 from harness.scenario.steps import Send, Step
 
-__all__ = ("Answers", "Array", "At", "Expectation", "Walk", "unmet")
+__all__ = ("Answers", "Array", "At", "Expectation", "PrivateArray", "Ran", "Splats", "Walk", "unmet")
 
 _V4 = Family.IPV4
 _SAYS = "the rule says so, whatever the model says"
@@ -90,7 +90,32 @@ class Walk:
     errno: int = 0
 
 
-Expectation = Answers | Array | Walk
+@dataclass(frozen=True, slots=True)
+class PrivateArray:
+    """After the step this private array has these hooks, in this order. :param hooks: their ids, with blanks between them"""
+
+    netns: str
+    array: str
+    hooks: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A run over a private array calls these hooks, returns this, and core frees the skb or not."""
+
+    hooks: str
+    returned: int
+    freed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Splats:
+    """The step makes the kernel warn of exactly this. :param splats: messages; of a warning without one its source file"""
+
+    splats: tuple[str, ...] = ()
+
+
+Expectation = Answers | Array | PrivateArray | Ran | Splats | Walk
 
 
 def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> Iterator[Difference]:
@@ -104,15 +129,29 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
                 yield Difference(where, describe.errno(expectation.errno), answer, _SAYS)
         case Array():
             key = point_key(expectation.netns, expectation.pf, hook_number(expectation.pf, expectation.hook), expectation.device)
-            slots = dict(found.slots).get(key) if found else None
-            ours = None if slots is None else [slot.label or "dummy" for slot in slots if slot.label or slot.dummy]
-            if ours != expectation.hooks.split():
-                shown = "not read" if ours is None else _short(ours)
-                yield Difference(f"{where}/{key}", _short(expectation.hooks.split()), shown, _SAYS)
+            yield from _held(where, key, expectation.hooks.split(), found)
+        case PrivateArray():
+            yield from _held(where, raw_key(expectation.netns, expectation.array), expectation.hooks.split(), found)
+        case Ran():
+            run = found.raw if found else None
+            expected = RawRun(expectation.returned, tuple(expectation.hooks.split()), 1 if expectation.freed else 2)
+            if run != expected:
+                yield Difference(f"{where}/nf_hook_slow", describe.raw(expected), describe.raw(run), _SAYS)
+        case Splats():
+            splats = found.splats if found else ()
+            if splats != expectation.splats:
+                yield Difference(f"{where}/splats", "; ".join(expectation.splats) or "none", "; ".join(splats) or "none", _SAYS)
         case Walk():
             assert isinstance(did, Send)  # noqa: S101 - a script is checked when it is made
             packet = next((one for one in outcome.packets if one.cookie == did.cookie), None)
             yield from _walked(f"packet {did.cookie}", expectation, packet)
+
+
+def _held(where: str, key: str, hooks: Sequence[str], found: StepOutcome | None) -> Iterator[Difference]:
+    slots = dict(found.slots).get(key) if found else None
+    ours = None if slots is None else [slot.label or "dummy" for slot in slots if slot.label or slot.dummy]
+    if ours != hooks:
+        yield Difference(f"{where}/{key}", _short(hooks), "not read" if ours is None else _short(ours), _SAYS)
 
 
 def _walked(where: str, walk: Walk, packet: PacketOutcome | None) -> Iterator[Difference]:

@@ -23,6 +23,8 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "inet_ingress": lambda profile: profile.inet_ingress,
     "netdev_egress": lambda profile: profile.netdev_egress,
     "stolen_errno": lambda profile: profile.stolen_errno,
+    "unknown_verdict_warns": lambda profile: profile.unknown_verdict_warns,
+    "unknown_verdict_silent": lambda profile: not profile.unknown_verdict_warns,
 }
 
 
