@@ -1,0 +1,67 @@
+"""Guests that do not come up: an error that shows the console, soon, and no QEMU left."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HostError, KernelDied, NfharnessError
+from harness.vm import guest
+from harness.vm.code import CodeArchive, code_archive
+from harness.vm.progress import Progress
+from harness.vm.qemu import Machine
+from harness.vm.session import made_ready
+
+
+@pytest.fixture(scope="module")
+def machine() -> Machine:
+    """What the default kernel's guests are, without a template."""
+    _, template = asyncio.run(made_ready("6.12", Progress(quiet=True)))
+    return replace(template.machine, ram=None)
+
+
+def _boot(machine: Machine, console: Path, code: CodeArchive | None = None) -> NfharnessError:
+    async def boot() -> None:
+        async with guest.booted(machine, code or code_archive(), console):
+            pass
+
+    with pytest.raises(NfharnessError) as caught:
+        asyncio.run(boot())
+    return caught.value
+
+
+def test_a_kernel_that_panics_at_boot(machine: Machine, tmp_path: Path) -> None:
+    error = _boot(replace(machine, append="rdinit=/nowhere root=/dev/nowhere"), tmp_path / "console")
+    assert isinstance(error, KernelDied)
+    assert "the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs" in error.message
+    assert "Kernel panic" in error.console_tail
+    assert error.mend == f"see {tmp_path / 'console'}"
+
+
+def test_an_image_that_is_no_file_system(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(bytes(1 << 20))
+    error = _boot(replace(machine, disks=(tmp_path / "image", machine.disks[1])), tmp_path / "console")
+    assert isinstance(error, KernelDied)
+    assert error.message == "the guest died: nfharness: no userland"
+
+
+def test_a_guest_that_never_answers(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest, "_BOOT_DEADLINE_S", 4)
+    error = _boot(replace(machine, append="rdinit=/bin/busybox -- sleep 1000 console=ttyS0"), tmp_path / "console")
+    assert isinstance(error, KernelDied)
+
+
+def test_a_kernel_that_is_none(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "vmlinuz").write_bytes(b"none")
+    error = _boot(replace(machine, kernel=tmp_path / "vmlinuz"), tmp_path / "console")
+    assert isinstance(error, HostError | KernelDied)
+    assert "QEMU" in error.message
+
+
+def test_more_memory_than_there_is(machine: Machine, tmp_path: Path) -> None:
+    error = _boot(replace(machine, memory=1 << 30), tmp_path / "console")
+    assert isinstance(error, HostError)
+    assert error.message.startswith("QEMU does not start: ")

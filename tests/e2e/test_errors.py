@@ -1,0 +1,135 @@
+"""Every mistake and every obstacle is told in one line with its mend, and its exit code says whose it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from harness.vm.paths import cache_dir
+from harness.vm.process import in_namespace
+from tests.e2e.conftest import CommandLine
+
+_FULL = "mend: make room there, run 'nfharness image prune', or point NFHARNESS_CACHE at a larger disk"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "mend"),
+    [
+        (["frobnicate"], "no such command 'frobnicate'", "see 'nfharness --help'"),
+        (["runn"], "no such command 'runn'. Did you mean 'run'?", "see 'nfharness --help'"),
+        (["exec"], "missing argument '-- COMMAND [ARGUMENT]...'", "see 'nfharness exec --help'"),
+        (["run", "--kernel", "9.9"], "no kernel '9.9' in Debian's suites", "see 'nfharness kernels'"),
+        (["exec", "--kernel", "6.12-arm64", "--", "true"], "'6.12-arm64' is a kernel for arm64; nfharness runs amd64 kernels", "6.12"),
+        (["run", "no-such"], 'no built-in scenario and no file "no-such"', "router"),
+        (["run", "pyproject.toml"], "pyproject.toml: not JSON: Expecting value at line 1, column 2", "correct the file there"),
+        (["shell"], "standard input and output are not a terminal", "nfharness exec"),
+    ],
+)
+def test_the_users_mistakes(nfharness: CommandLine, arguments: list[str], message: str, mend: str) -> None:
+    result = nfharness(*arguments)
+    assert result.status == 2
+    said, helped = result.err.splitlines()
+    assert said == f"nfharness: error: {message}"
+    assert helped.startswith("  mend: ")
+    assert mend in helped
+
+
+def test_no_network_on_first_use(elsewhere: CommandLine) -> None:
+    result = elsewhere("exec", "--", "true")
+    assert result.status == 125
+    assert result.error[0].startswith("nfharness: error: fetching Debian's package indices failed")
+    assert "127.0.0.1" in result.error[0]
+    assert result.error[1].startswith("  mend: check the network to 127.0.0.1, or set NFHARNESS_MIRROR to another Debian mirror")
+    assert len(result.error) == 2
+
+
+def test_no_network_later(nfharness: CommandLine) -> None:
+    nfharness.env = {"NFHARNESS_MIRROR": "http://127.0.0.1:1/debian"}
+    assert nfharness("exec", "--", "echo", "fine").out == b"fine\n"
+
+
+def test_home_without_a_name(nfharness: CommandLine) -> None:
+    state = str(Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/state/nfharness")
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    result = nfharness("exec", "--", "true", env={"NFHARNESS_STATE": state, "NFHARNESS_CACHE": str(cache_dir()), **environment})
+    assert result.status == 0, result
+
+
+@pytest.mark.parametrize("variable", ["NFHARNESS_CACHE", "NFHARNESS_STATE"])
+def test_a_place_that_cannot_be_written(nfharness: CommandLine, variable: str) -> None:
+    nfharness.env = {variable: "/proc/nowhere"}
+    result = nfharness("exec", "--", "true")
+    assert result.status == 125
+    assert result.error[0].startswith("nfharness: error: /proc/nowhere")
+    assert result.error[1:] == ["  mend: point NFHARNESS_CACHE and NFHARNESS_STATE at directories that you can write"]
+
+
+@pytest.mark.parametrize(("size", "stage"), [("200k", "modules"), ("40M", "templates")])
+def test_a_full_disk(without_templates: CommandLine, size: str, stage: str) -> None:
+    cache = Path(without_templates.env["NFHARNESS_CACHE"])
+    links = {path.name: path.readlink() for path in cache.iterdir() if path.name != "modules" or stage == "templates"}
+    fill = f"mount -t tmpfs -o size={size} tmpfs '{cache}'\n"
+    fill += "".join(f"ln -s '{target}' '{cache / name}'\n" for name, target in links.items())
+    check = f"find '{cache}' -name '.*.new' >&2; exit $status"
+    script = f'{fill}status=0; "$@" || status=$?; {check}'
+    result = without_templates("exec", "--", "true", before=tuple(in_namespace(["sh", "-ec", script, "sh"])))
+    assert result.status == 125, result
+    assert result.error[0].startswith("nfharness: error: the disk is full: "), result
+    assert result.error[0].endswith(f" MiB free under {cache}{'/modules' if stage == 'modules' else '/templates'} are not enough")
+    assert result.error[1:] == [f"  {_FULL}"]
+    assert ".new" not in result.err
+
+
+@pytest.mark.parametrize("name", ["state", "ram", "template.json"])
+def test_a_damaged_template(nfharness: CommandLine, without_templates: CommandLine, name: str) -> None:
+    template = Path(nfharness("image", "build").out.decode().rpartition("(")[2].strip(")\n"))
+    copy = Path(without_templates.env["NFHARNESS_CACHE"], "templates", template.name)
+    copy.mkdir(parents=True)
+    for file in template.iterdir():
+        if file.name == name:
+            (copy / name).write_bytes(b"")
+            os.truncate(copy / name, file.stat().st_size // 2)
+        else:
+            (copy / file.name).symlink_to(file)
+    result = without_templates("exec", "--", "true")
+    assert result.status == 125
+    size = (template / name).stat().st_size
+    assert result.error == [
+        f"nfharness: error: {copy / name} is damaged: {size // 2} of {size} bytes",
+        f"  mend: it is built anew once it is gone: rm -r '{copy}'",
+    ]
+
+
+def test_a_state_that_qemu_refuses(nfharness: CommandLine, without_templates: CommandLine) -> None:
+    template = Path(nfharness("image", "build").out.decode().rpartition("(")[2].strip(")\n"))
+    copy = Path(without_templates.env["NFHARNESS_CACHE"], "templates", template.name)
+    copy.mkdir(parents=True)
+    for file in template.iterdir():
+        if file.name != "state":
+            (copy / file.name).symlink_to(file)
+    (copy / "state").write_bytes(os.urandom((template / "state").stat().st_size))
+    result = without_templates("exec", "--", "true")
+    assert result.status == 125
+    assert result.error[0].startswith("nfharness: error: the template cannot be restored: ")
+    assert result.error[1:] == ["  mend: nfharness image prune --templates"]
+
+
+def test_doctor_says_in_json_what_it_says_in_words(nfharness: CommandLine) -> None:
+    result = nfharness("doctor", "--json")
+    findings = json.loads(result.out)
+    assert result.status == (125 if any(finding["state"] == "missing" for finding in findings) else 0)
+    assert {"qemu-system-x86_64", "mmdebstrap", "KVM", "disk"} <= {finding["name"] for finding in findings}
+    assert all(finding["mend"] for finding in findings if finding["state"] == "missing")
+
+
+@pytest.mark.parametrize("arguments", [["kernels"], ["kernels", "--json"], ["run", "--list"], ["image", "list"]])
+def test_a_reader_that_has_had_enough(nfharness: CommandLine, arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = nfharness(*arguments, stdout=writer)
+    os.close(writer)
+    assert (result.status, result.err) == (141, "")

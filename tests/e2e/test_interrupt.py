@@ -1,0 +1,100 @@
+"""Ctrl-C, SIGTERM and SIGKILL leave nothing: no process, no mount, and no half-built directory that stays."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import CommandLine
+
+_SAID = {
+    signal.SIGINT: (130, ["nfharness: interrupted"]),
+    signal.SIGTERM: (143, ["nfharness: ended by SIGTERM"]),
+    signal.SIGKILL: (-9, []),
+}
+_signals = pytest.mark.parametrize("number", _SAID)
+
+
+def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    status, said = _SAID[number]
+    assert process.returncode == status
+    assert [line for line in err.decode().splitlines() if not line.endswith("…") and "done in" not in line] == said
+
+
+@_signals
+def test_while_it_asks_the_archive(elsewhere: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        elsewhere.env = {**elsewhere.env, "NFHARNESS_MIRROR": f"http://127.0.0.1:{silent.getsockname()[1]}/debian"}
+        process = elsewhere.start("exec", "--", "true")
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            _stop(process, number)
+            eventually(lambda: elsewhere.processes() == [], "apt has ended", 10)
+
+
+@_signals
+def test_while_it_builds_the_userland(without_templates: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
+    cache = Path(without_templates.env["NFHARNESS_CACHE"])
+    (cache / "userland").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        without_templates.env = {**without_templates.env, "NFHARNESS_MIRROR": f"http://127.0.0.1:{silent.getsockname()[1]}/debian"}
+        process = without_templates.start("exec", "--", "true")
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            _stop(process, number)
+            eventually(lambda: without_templates.processes() == [], "mmdebstrap has ended", 10)
+    remains = [path.name for path in (cache / "userland").iterdir() if path.is_dir()]
+    assert len(remains) == (1 if number == signal.SIGKILL else 0)
+
+
+@_signals
+def test_while_a_template_boots(without_templates: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
+    templates = Path(without_templates.env["NFHARNESS_CACHE"], "templates")
+    process = without_templates.start("exec", "--", "true")
+    eventually(lambda: any("-initrd" in line for line in without_templates.processes()), "the guest boots")
+    _stop(process, number)
+    eventually(lambda: without_templates.processes() == [], "QEMU has ended", 10)
+    remains = list(templates.glob(".*.new"))
+    assert len(remains) == (1 if number == signal.SIGKILL else 0)
+    if remains:
+        result = without_templates("image", "prune")
+        assert f"deleted template unfinished {remains[0].name[1:].removesuffix('.new')}" in result.out.decode()
+        assert not remains[0].exists()
+
+
+@_signals
+def test_while_a_command_runs(nfharness: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
+    nfharness.env = {"NFHARNESS_TEST_MARK": f"{number.name}"}
+    process = nfharness.start("exec", "--", "sh", "-c", "echo up; sleep 600")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(number)
+    # What a command does with a signal is its own affair: this one just dies.
+    assert process.wait(30) == _SAID[number][0]
+    eventually(lambda: nfharness.processes() == [], "QEMU has ended", 10)
+
+
+def test_whoever_ignores_ctrl_c_is_not_interrupted(nfharness: CommandLine) -> None:
+    process = nfharness.start("exec", "--", "sh", "-c", "echo up; sleep 1", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+
+
+def test_of_two_cold_starts_one_builds_and_the_other_waits(without_templates: CommandLine) -> None:
+    both = [without_templates.start("exec", "--", "echo", "up") for _ in range(2)]
+    answers = [process.communicate(timeout=240) for process in both]
+    assert [out for out, _ in answers] == [b"up\n", b"up\n"], answers
+    said = sorted(err.decode() for _, err in answers)
+    assert sum("template: booting" in text for text in said) == 1
+    assert sum("waiting for another template" in text for text in said) == 1
