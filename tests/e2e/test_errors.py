@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.vm.paths import cache_dir
+from harness.vm import kernels
 from harness.vm.process import in_namespace
+from harness.vm.template import template_path
 from tests.e2e.conftest import CommandLine
 
 _FULL = "mend: make room there, run 'nfharness image prune', or point NFHARNESS_CACHE at a larger disk"
@@ -53,9 +54,7 @@ def test_no_network_later(nfharness: CommandLine) -> None:
 
 
 def test_home_without_a_name(nfharness: CommandLine) -> None:
-    state = str(Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/state/nfharness")
-    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
-    result = nfharness("exec", "--", "true", env={"NFHARNESS_STATE": state, "NFHARNESS_CACHE": str(cache_dir()), **environment})
+    result = nfharness("exec", "--", "true", before=("env", "-u", "HOME"))
     assert result.status == 0, result
 
 
@@ -84,35 +83,47 @@ def test_a_full_disk(without_templates: CommandLine, size: str, stage: str) -> N
     assert ".new" not in result.err
 
 
-@pytest.mark.parametrize("name", ["state", "ram", "template.json"])
-def test_a_damaged_template(nfharness: CommandLine, without_templates: CommandLine, name: str) -> None:
-    template = Path(nfharness("image", "build").out.decode().rpartition("(")[2].strip(")\n"))
-    copy = Path(without_templates.env["NFHARNESS_CACHE"], "templates", template.name)
+@pytest.fixture
+def damaged(without_templates: CommandLine, monkeypatch: pytest.MonkeyPatch) -> tuple[CommandLine, Path, Path]:
+    """A cache with a copy of the default kernel's template: the command line, the template and the copy."""
+    kernel = kernels.resolve(kernels.DEFAULT)
+    template = template_path(kernel)
+    monkeypatch.setenv("NFHARNESS_CACHE", without_templates.env["NFHARNESS_CACHE"])
+    copy = template_path(kernel)
+    assert template is not None
+    assert copy is not None
     copy.mkdir(parents=True)
     for file in template.iterdir():
-        if file.name == name:
-            (copy / name).write_bytes(b"")
-            os.truncate(copy / name, file.stat().st_size // 2)
-        else:
-            (copy / file.name).symlink_to(file)
-    result = without_templates("exec", "--", "true")
-    assert result.status == 125
+        (copy / file.name).symlink_to(file)
+    return without_templates, template, copy
+
+
+def test_an_undamaged_template(damaged: tuple[CommandLine, Path, Path]) -> None:
+    nfharness, _, _ = damaged
+    assert nfharness("exec", "--", "echo", "fine").out == b"fine\n"
+
+
+@pytest.mark.parametrize("name", ["state", "ram", "template.json"])
+def test_a_template_that_was_cut_short(damaged: tuple[CommandLine, Path, Path], name: str) -> None:
+    nfharness, template, copy = damaged
     size = (template / name).stat().st_size
+    (copy / name).unlink()
+    (copy / name).touch()
+    os.truncate(copy / name, size // 2)
+    result = nfharness("exec", "--", "true")
+    assert result.status == 125
     assert result.error == [
         f"nfharness: error: {copy / name} is damaged: {size // 2} of {size} bytes",
         f"  mend: it is built anew once it is gone: rm -r '{copy}'",
     ]
 
 
-def test_a_state_that_qemu_refuses(nfharness: CommandLine, without_templates: CommandLine) -> None:
-    template = Path(nfharness("image", "build").out.decode().rpartition("(")[2].strip(")\n"))
-    copy = Path(without_templates.env["NFHARNESS_CACHE"], "templates", template.name)
-    copy.mkdir(parents=True)
-    for file in template.iterdir():
-        if file.name != "state":
-            (copy / file.name).symlink_to(file)
-    (copy / "state").write_bytes(os.urandom((template / "state").stat().st_size))
-    result = without_templates("exec", "--", "true")
+@pytest.mark.parametrize("content", [bytes, os.urandom])
+def test_a_state_that_qemu_refuses(damaged: tuple[CommandLine, Path, Path], content: Callable[[int], bytes]) -> None:
+    nfharness, template, copy = damaged
+    (copy / "state").unlink()
+    (copy / "state").write_bytes(content((template / "state").stat().st_size))
+    result = nfharness("exec", "--", "true")
     assert result.status == 125
     assert result.error[0].startswith("nfharness: error: the template cannot be restored: ")
     assert result.error[1:] == ["  mend: nfharness image prune --templates"]

@@ -24,6 +24,7 @@ class Terminal:
 
     def __init__(self, nfharness: CommandLine) -> None:
         self.ours, self.theirs = pty.openpty()
+        self._shown = b""
         self.resize(33, 101)
         self.before = self.settings()
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), self.theirs)
@@ -42,12 +43,14 @@ class Terminal:
         os.write(self.ours, keys)
 
     def until(self, wanted: bytes, deadline_s: float = 60) -> bytes:
-        shown, end = b"", time.monotonic() + deadline_s
-        while wanted not in shown:
-            assert time.monotonic() < end, f"no {wanted!r} in {shown!r}"
+        """What is shown up to *wanted*; what comes after it is for the next call."""
+        end = time.monotonic() + deadline_s
+        while wanted not in self._shown:
+            assert time.monotonic() < end, f"no {wanted!r} in {self._shown!r}"
             if select.select([self.ours], [], [], 0.1)[0]:
-                shown += os.read(self.ours, 4096)
-        return shown
+                self._shown += os.read(self.ours, 4096)
+        before, _, self._shown = self._shown.partition(wanted)
+        return before
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -73,7 +76,7 @@ def test_it_is_a_terminal(terminal: Terminal) -> None:
     terminal.type(b"until stty size | grep '40 120'; do sleep 0.1; done\n")
     terminal.until(b"\r40 120")
     terminal.until(b"# ")
-    terminal.type(b"echo star''ted; sleep 600\n")
+    terminal.type(b"sh -c 'echo star\"\"ted; exec sleep 600'\n")
     terminal.until(b"started\r\n")
     terminal.type(b"\x03")
     terminal.until(b"# ")
