@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,29 @@ def deletes_the_first(old: Entries, _unreg: HookOps) -> bool:
     return True
 
 
+def keeps_what_came_before(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> int:
+    return next((err for err in (self.nf_register_net_hook(net, ops) for ops in reg) if err), 0)
+
+
+def only_the_first(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> int:
+    return self.nf_register_net_hook(net, reg[0]) if reg else -errno.EINVAL
+
+
+def refuses_the_same_twice(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
+    return -errno.EEXIST if reg in (old or ()) else entries.nf_hook_entries_grow(old, reg, alloc)
+
+
+def without_a_warning(method: str) -> Callable[..., Any]:
+    right = getattr(register.Core, method)
+
+    def mutant(self: register.Core, *arguments: Any) -> Any:
+        said = len(self.warnings)
+        answer = right(self, *arguments)
+        del self.warnings[said:]
+        return answer
+    return mutant
+
+
 def hook_of_the_whole_word(label: str, step: RawInsert) -> HookOps:
     """ACCEPT must be ACCEPT and nothing else."""
     verdict = accept if step.verdict == VerdictKind.ACCEPT else Verdict(VerdictKind.STOP)
@@ -229,6 +252,12 @@ MUTANTS: dict[str, Mutant] = dict([
     loop("the first hook is skipped", start_at_one, "accept.all", "order.ascending"),
     ("devices have no points", Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
                                       ((path.Stack, "_nf_hook_device", no_device_points),))),
+    core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback"),
+    core("a batch is its first hook", "nf_register_net_hooks", only_the_first, "batch.all", "batch.empty"),
+    core("the same ops are refused", "nf_hook_entries_grow", refuses_the_same_twice, "duplicate.same-ops"),
+    core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing"),
+    core("unregistering does not warn", "_unregister", without_a_warning("_unregister"), "unregister.empty-head", "unregister.missing"),
+    core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook"),
     ("private arrays have the oldest first", Mutant(("raw.insert",), ((entries, "nf_hook_entries_grow", oldest_first),))),
     ("private arrays keep dummies", Mutant(("raw.delete",), ((entries, "nf_hook_entries_try_shrink", keep_dummies),))),
     ("delete takes the first", Mutant(("raw.missing",), ((entries, "nf_remove_net_hook", deletes_the_first),))),

@@ -1,0 +1,113 @@
+"""Batches, the same ops twice, and what is not there: ``nf_register_net_hooks`` (l.473-500) and the warnings of l.266-312, 386-416."""
+
+from __future__ import annotations
+
+import errno
+
+from harness.conformance.expect import Answers, Array, At, Splats, Walk
+from harness.conformance.rule import Rule, script
+from harness.netfilter import Family
+from harness.scenario.steps import (
+    Dump,
+    Register,
+    RegisterAgain,
+    RegisterBatch,
+    Send,
+    Unregister,
+    UnregisterAbsent,
+    UnregisterBatch,
+)
+
+__all__ = ("RULES",)
+
+_V4, _V6 = Family.IPV4, Family.IPV6
+_IN = ("host", _V4, "INPUT")
+_WARNING = "net/netfilter/core.c"
+
+RULES = (
+    Rule("batch.all", "nf_register_net_hooks registers all hooks of a batch, nf_unregister_net_hooks takes all of them.", (
+        script(
+            "batch.all",
+            Register("own", *_IN, 0),
+            RegisterBatch("host", (Register("a", *_IN, 1), Register("b", *_IN, -1), Register("c", "host", _V6, "INPUT"))),
+            Answers(0),
+            Array(*_IN, "b own a"),
+            Array("host", _V6, "INPUT", "c"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "b own a"),)),
+            UnregisterBatch("a"),
+            Array(*_IN, "own"),
+            Array("host", _V6, "INPUT", ""),
+            Splats(),
+        ),
+    )),
+    Rule("batch.rollback", "One hook of a batch is refused: those before it are gone again, and its errno is returned.", (
+        script(
+            "batch.rollback",
+            Register("own", *_IN, 0),
+            RegisterBatch("host", (Register("a", *_IN, -1), Register("b", "host", _V6, "INPUT"),
+                                   Register("no-device", "host", Family.NETDEV, "INGRESS"), Register("c", *_IN, 1))),
+            Answers(errno.EINVAL),
+            Dump(*_IN),
+            Array(*_IN, "own"),
+            Dump("host", _V6, "INPUT"),
+            Array("host", _V6, "INPUT", ""),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "own"),)),
+        ),
+    )),
+    Rule("batch.empty", "A batch of no hooks is registered: 0.", (
+        script("batch.empty", Register("own", *_IN), RegisterBatch("host", ()), Answers(0), Dump(*_IN), Array(*_IN, "own")),
+    )),
+    Rule("duplicate.same-ops", "The same ops registered twice take two slots and run twice; one unregistration takes one of them.", (
+        script(
+            "duplicate.same-ops",
+            Register("twice", *_IN, 0),
+            Register("between", *_IN, 0),
+            RegisterAgain("twice"),
+            Answers(0),
+            Array(*_IN, "twice between twice"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "twice between twice"),)),
+            Unregister("twice"),
+            Array(*_IN, "between twice"),
+            Unregister("twice"),
+            Array(*_IN, "between"),
+        ),
+    )),
+    Rule("unregister.missing", "Unregistering ops that are not at a point with hooks warns and leaves the hooks alone.", (
+        script(
+            "unregister.missing",
+            Register("a", *_IN, 0),
+            Register("b", *_IN, 1),
+            UnregisterAbsent(*_IN),
+            Splats(("hook not found, pf 2 num 1",)),
+            Dump(*_IN),
+            Array(*_IN, "a b"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "a b"),)),
+        ),
+    )),
+    Rule("unregister.empty-head", "Unregistering at a point without hooks warns, and nothing else.", (
+        script(
+            "unregister.empty-head",
+            UnregisterAbsent(*_IN),
+            Splats((_WARNING,)),
+            Dump(*_IN),
+            Array(*_IN, ""),
+        ),
+    )),
+    Rule("head.bad-hook", "A hook number out of range: -EINVAL and a warning; nothing is registered.", (
+        script(
+            "head.bad-hook",
+            Register("own", *_IN),
+            RegisterBatch("host", (Register("bad", "host", _V4, "HOOK7"),)),
+            Answers(errno.EINVAL),
+            Splats((_WARNING,)),
+            RegisterBatch("host", (Register("bad6", "host", _V6, "HOOK7"),)),
+            Answers(errno.EINVAL),
+            Dump(*_IN),
+            Array(*_IN, "own"),
+        ),
+    )),
+)
