@@ -83,9 +83,11 @@ static void nfh_array_free_if_empty(struct nfh_array *array)
 	kfree(array);
 }
 
-static void nfh_array_delete(struct nfh_hook *hook)
+static void nfh_array_delete(struct nfh_net *nn, struct nfh_hook *hook)
 {
+	nfh_fault_begin(nn);
 	nf_hook_entries_delete_raw(&hook->array->head, hook->ops);
+	nfh_fault_end(nn);
 	list_del(&hook->node);
 	nfh_array_free_if_empty(hook->array);
 	kfree_rcu(hook, rcu);
@@ -102,7 +104,7 @@ void nfh_array_flush(struct nfh_net *nn)
 		list_for_each_entry_safe(hook, next, &array->hooks, node) {
 			bool last = list_is_singular(&array->hooks);
 
-			nfh_array_delete(hook);
+			nfh_array_delete(nn, hook);
 			if (last)
 				break;
 		}
@@ -131,7 +133,9 @@ static int nfh_array_insert(struct nfh_net *nn, struct nfh_hook *hook, u32 numbe
 		list_add_tail(&array->node, &nn->arrays);
 	}
 	hook->array = array;
+	nfh_fault_begin(nn);
 	err = nf_hook_entries_insert_raw(&array->head, hook->ops);
+	nfh_fault_end(nn);
 	if (err) {
 		NL_SET_ERR_MSG(extack, "nf_hook_entries_insert_raw refused the hook");
 		nfh_array_free_if_empty(array);
@@ -189,14 +193,14 @@ static int nfh_raw_delete(struct nfh_net *nn, struct genl_info *info)
 		return -ENOENT;
 	}
 	if (!info->attrs[NFHARNESS_A_ARRAY]) {
-		nfh_array_delete(hook);
+		nfh_array_delete(nn, hook);
 		return 0;
 	}
 	array = nfh_array_of_request(nn, info);
 	if (IS_ERR(array))
 		return PTR_ERR(array);
 	if (array == hook->array)
-		nfh_array_delete(hook);
+		nfh_array_delete(nn, hook);
 	else
 		nf_hook_entries_delete_raw(&array->head, hook->ops);
 	return 0;

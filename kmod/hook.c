@@ -224,7 +224,9 @@ static int nfh_hook_register(struct net *net, struct nfh_hook *hook, struct netl
 		NL_SET_ERR_MSG(extack, "the namespace has a hook with this ID already");
 		return -EEXIST;
 	}
+	nfh_fault_begin(nn);
 	err = nf_register_net_hook(net, hook->ops);
+	nfh_fault_end(nn);
 	switch (err) {
 	case 0:
 		nfh_hook_list(nn, hook);
@@ -286,7 +288,9 @@ void nfh_hook_del(struct net *net, struct nfh_hook *hook)
 	struct nfh_net *nn = nfh_net(net);
 
 	lockdep_assert_held(&nn->lock);
+	nfh_fault_begin(nn);
 	nf_unregister_net_hook(net, hook->ops);
+	nfh_fault_end(nn);
 	if (!--hook->registrations)
 		nfh_hook_forget(nn, hook);
 }

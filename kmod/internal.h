@@ -19,12 +19,14 @@
  * @lock: protects the rest
  * @hooks: struct nfh_hook at hook points, in the order they were added
  * @arrays: struct nfh_array
+ * @fail: see NFHARNESS_CMD_FAIL_NEXT
  * @generation: changes with @hooks, for NLM_F_DUMP_INTR
  */
 struct nfh_net {
 	struct mutex lock; /* taken inside RTNL */
 	struct list_head hooks;
 	struct list_head arrays;
+	u32 fail;
 	u32 generation;
 };
 
@@ -171,6 +173,11 @@ extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_UNCHECKED + 1];
 /* batch.c */
 int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_batch_del_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* fault.c */
+void nfh_fault_begin(struct nfh_net *nn);
+void nfh_fault_end(struct nfh_net *nn);
+int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info);
 
 /* slots.c */
 int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb);

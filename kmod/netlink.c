@@ -33,6 +33,10 @@ static const struct nla_policy nfh_batch_add_policy[NFHARNESS_A_HOOKS + 1] = {
 	[NFHARNESS_A_HOOKS] = { .type = NLA_NESTED },
 };
 
+static const struct nla_policy nfh_fail_policy[NFHARNESS_A_FAIL + 1] = {
+	[NFHARNESS_A_FAIL] = { .type = NLA_U32 },
+};
+
 static const struct nla_policy nfh_point_policy[NFHARNESS_A_UNCHECKED + 1] = {
 	[NFHARNESS_A_PF] = { .type = NLA_U8 },
 	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
@@ -241,6 +245,13 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.policy = nfh_point_policy,
 		.maxattr = ARRAY_SIZE(nfh_point_policy) - 1,
 		.doit = nfh_hook_del_absent_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_FAIL_NEXT,
+		.flags = GENL_ADMIN_PERM,
+		.policy = nfh_fail_policy,
+		.maxattr = ARRAY_SIZE(nfh_fail_policy) - 1,
+		.doit = nfh_fail_next_doit,
 	},
 };
 

@@ -3,7 +3,8 @@
  * Generic netlink interface of nfharness.ko.
  *
  * Every command acts on the network namespace of the socket it is sent from
- * and needs CAP_NET_ADMIN in the user namespace that owns it.
+ * and needs CAP_NET_ADMIN in the user namespace that owns it, FAIL_NEXT in the
+ * initial one.
  */
 #ifndef _UAPI_NFHARNESS_H
 #define _UAPI_NFHARNESS_H
@@ -47,6 +48,10 @@
  *	HOOK_DEL then takes one registration at a time.
  * @NFHARNESS_CMD_HOOK_DEL_ABSENT: unregister ops that were never registered at
  *	PF, HOOKNUM, IFINDEX. Core warns, and does nothing else.
+ * @NFHARNESS_CMD_FAIL_NEXT: the next HOOK_ADD, HOOK_DEL, RAW_INSERT or
+ *	RAW_DELETE that gets as far as core meets failing allocations there: those
+ *	whose bit is set in FAIL, the first one's the lowest. -EOPNOTSUPP where the
+ *	kernel has no kretprobes, or none of its allocator.
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -62,6 +67,7 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_BATCH_DEL,
 	NFHARNESS_CMD_HOOK_AGAIN,
 	NFHARNESS_CMD_HOOK_DEL_ABSENT,
+	NFHARNESS_CMD_FAIL_NEXT,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,
@@ -104,6 +110,7 @@ enum nfharness_cmd {
  *	own, 2 if not
  * @NFHARNESS_A_HOOKS: nested, of nested attributes as HOOK_ADD has them
  * @NFHARNESS_A_UNCHECKED: flag, let core refuse a hook point that there is not
+ * @NFHARNESS_A_FAIL: u32, bits of the allocations to fail
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -133,6 +140,7 @@ enum nfharness_attr {
 	NFHARNESS_A_USERS,
 	NFHARNESS_A_HOOKS,
 	NFHARNESS_A_UNCHECKED,
+	NFHARNESS_A_FAIL,
 
 	/* private: */
 	__NFHARNESS_A_MAX,

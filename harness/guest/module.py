@@ -64,6 +64,7 @@ class Command(IntEnum):
     BATCH_DEL = 10
     HOOK_AGAIN = 11
     HOOK_DEL_ABSENT = 12
+    FAIL_NEXT = 13
 
 
 class Attribute(IntEnum):
@@ -96,12 +97,13 @@ class Attribute(IntEnum):
     USERS = 24
     HOOKS = 25
     UNCHECKED = 26
+    FAIL = 27
 
 
 _FORMATS = {
     **dict.fromkeys((Attribute.ID, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
     **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX,
-                    Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS), "=I"),
+                    Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS, Attribute.FAIL), "=I"),
     **dict.fromkeys((Attribute.PRIORITY, Attribute.RETURN), "=i"),
     Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",
 }
@@ -228,6 +230,13 @@ class HookModule:
     def del_batch(self, hook_id: int) -> None:
         """``nf_unregister_net_hooks`` of the batch that a hook came with. :raises HookRefused: it came in none, or some are gone"""
         self.request(Command.BATCH_DEL, pack(Attribute.ID, hook_id))
+
+    def fail_next(self, *allocations: int) -> None:
+        """Make allocations fail, by number from 0, in core's next work on a hook or a private array of this namespace.
+
+        :raises HookRefused: EOPNOTSUPP: the kernel's allocator takes no kretprobe
+        """
+        self.request(Command.FAIL_NEXT, pack(Attribute.FAIL, sum(1 << number for number in allocations)))
 
     def flush(self) -> None:
         """Unregister all of the namespace's hooks."""
