@@ -88,6 +88,8 @@ class Agent:
                 self._receive()
         else:
             child, channel = key.data
+            if channel not in child.fds:
+                return  # the host hung up, in a frame that was read after this event had been
             if channel == 0:
                 written = child.write_pending()
                 self.send(Kind.CREDIT, child.stream, CREDIT.pack(0, written))
