@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 _ROOT = Path(__file__).resolve().parent.parent
 _VENV = _ROOT / ".venv"
@@ -25,7 +26,7 @@ def _say(text: str) -> None:
     print(f"nfharness: {text}", file=sys.stderr, flush=True)
 
 
-def _give_up(message: str, mend: str) -> None:
+def _give_up(message: str, mend: str) -> NoReturn:
     _say(f"error: {message}")
     print(f"  mend: {mend}", file=sys.stderr)
     raise SystemExit(_CANNOT)
@@ -66,7 +67,11 @@ def _install_packages(packages: list[str]) -> None:
 
 def _make_venv() -> None:
     """Make ``.venv`` under a lock: of two starts at once one makes it, and a killed one's remains are made anew."""
-    with (_ROOT / ".venv.lock").open("w") as lock:
+    try:
+        lock_file = (_ROOT / ".venv.lock").open("w")
+    except OSError as error:
+        _give_up(f"{_ROOT} cannot be written: {error.strerror}", "use a checkout of your own, or 'pip install' it")
+    with lock_file as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -82,8 +87,10 @@ def _make_venv() -> None:
             [*pip, "--require-hashes", "-r", str(_ROOT / "requirements.lock")],
             [*pip, "--no-deps", "--no-build-isolation", "--editable", str(_ROOT)],
         )
+        # The kernel ends pip with us, however we end.
+        bound = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
         for step in steps:
-            done = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            done = subprocess.run([*bound, *step], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
             if done.returncode:
                 lines = [line for line in done.stdout.splitlines() if "ERROR" in line or "Errno" in line] or done.stdout.splitlines()
                 _give_up(f"making .venv failed: {(lines or ['no output'])[-1]}", "check the network and the disk, then start again")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import json_option, kernel_option
+from harness.cli.options import json_option, kernel_option, wide_console
 from harness.errors import ExitCode, UserError
 from harness.scenario import builtin
 
@@ -107,8 +107,6 @@ def exit_code(comparison: Comparison) -> int:
 
 
 def _print(title: str, predicted: Outcome, observed: Outcome, comparison: Comparison) -> None:
-    from rich.console import Console  # noqa: PLC0415
-
     from harness.trace.render import render_run  # noqa: PLC0415
 
-    render_run(Console() if sys.stdout.isatty() else Console(width=120), title, predicted, observed, comparison)
+    render_run(wide_console(120), title, predicted, observed, comparison)

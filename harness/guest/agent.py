@@ -22,8 +22,9 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
+from harness.errors import NfharnessError
 from harness.guest import prepare
-from harness.guest.child import Child, Spare, start
+from harness.guest.child import Child, Spare, described, start
 from harness.wire import CHUNK, CREDIT, WINDOW, Decoder, Frame, Kind, encode
 
 __all__ = ("Agent",)
@@ -128,6 +129,8 @@ class Agent:
         for frame in self._decoder.feed(data):
             try:
                 self._on_frame(frame)
+            except NfharnessError as error:
+                self._send_json(Kind.FAILED, frame.stream, **described(error))
             except Exception:
                 self._send_json(Kind.FAILED, frame.stream, traceback=traceback.format_exc())
 

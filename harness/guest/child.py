@@ -21,7 +21,7 @@ from typing import Any
 from harness.errors import NfharnessError
 from harness.wire import WINDOW
 
-__all__ = ("ERROR_STATUS", "Child", "Spare", "start")
+__all__ = ("ERROR_STATUS", "Child", "Spare", "described", "start")
 
 #: Exit status of a Python task that ended in an NfharnessError; the last line of its stderr is that error as JSON.
 ERROR_STATUS = 120
@@ -256,6 +256,11 @@ def _become(request: dict[str, Any], ends: tuple[int, int, int], report: int, cl
     os._exit(_run_python(request))
 
 
+def described(error: NfharnessError) -> dict[str, str | None]:
+    """An error of ours as it goes to the host, which raises it again."""
+    return {"error": type(error).__name__, "message": error.message, "mend": error.mend}
+
+
 def _run_python(request: dict[str, Any]) -> int:
     """Call the function; its exit status."""
     sys.stdin, sys.stdout, sys.stderr = os.fdopen(0, "r"), os.fdopen(1, "w"), os.fdopen(2, "w")
@@ -265,7 +270,7 @@ def _run_python(request: dict[str, Any]) -> int:
         module, _, function = request["python"].partition(":")
         status = getattr(importlib.import_module(module), function)(*request.get("args", [])) or 0
     except NfharnessError as error:
-        print(json.dumps({"error": type(error).__name__, "message": error.message, "mend": error.mend}), file=sys.stderr)
+        print(json.dumps(described(error)), file=sys.stderr)
         status = ERROR_STATUS
     except KeyboardInterrupt:
         status = 130

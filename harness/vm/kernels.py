@@ -18,7 +18,7 @@ from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import write_whole
 
-__all__ = ("DEFAULT", "Kernel", "catalogue", "catalogue_at_hand", "resolve", "series_of")
+__all__ = ("DEFAULT", "Kernel", "catalogue", "catalogue_at_hand", "newest", "resolve", "series_of")
 
 DEFAULT = "6.12"
 #: Flavour → the end of the package's name. Cloud kernels lack only drivers for real hardware.
@@ -152,6 +152,11 @@ def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: Tr
         message = f"Debian's suites have {kernel.release} without its {kernel.lacks}: no module can be built for it"
         raise UserError(message, mend="choose a build without that remark from 'nfharness kernels'")
     return kernel
+
+
+def newest(spec: str, among: Callable[[Kernel], bool]) -> Kernel | None:
+    """The newest of the kernels that *spec* may mean and *among* holds for, from the catalogue at hand."""
+    return _newest([kernel for kernel in catalogue() if among(kernel)], spec)
 
 
 def _kept() -> Path:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from harness.errors import HostError
 from harness.vm import kernels
 from harness.vm.code import code_archive
 from harness.vm.guest import Guest, restored
@@ -33,9 +34,21 @@ async def made_ready(spec: str, progress: Progress) -> tuple[Kernel, Template]:
     :raises UserError: no such kernel
     :raises HostError: the host lacks something
     """
-    kernel = kernels.resolve(spec, at_hand=lambda candidate: layer_path(candidate).is_dir(), progress=progress)
+    kernel = kernels.resolve(spec, at_hand=_is_here, progress=progress)
     root = userland(progress)
-    return kernel, await template(layer(kernel, root, progress), root, progress)
+    try:
+        made = layer(kernel, root, progress)
+    except HostError as error:
+        older = kernels.newest(spec, _is_here)
+        if older is None:
+            raise
+        progress.note(f"{kernel.release} cannot be had ({error.message}); using {older.release}, which is here")
+        kernel, made = older, layer(older, root, progress)
+    return kernel, await template(made, root, progress)
+
+
+def _is_here(kernel: Kernel) -> bool:
+    return layer_path(kernel).is_dir()
 
 
 @asynccontextmanager
