@@ -46,7 +46,7 @@ from harness.scenario.steps import (
 )
 from harness.scenario.topology import End, Link, Topology
 from harness.trace.capture import Capture
-from harness.trace.walk import compare_calls
+from harness.trace.walk import Count, compare_calls
 
 __all__ = ("execute", "main")
 
@@ -113,7 +113,7 @@ class _Run:
     direct: DirectDrive = field(init=False)
     ids: dict[str, int] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
-    calls: dict[int, int] = field(default_factory=dict)
+    calls: dict[int, Count] = field(default_factory=dict)
     batches: dict[str, tuple[Register, ...]] = field(default_factory=dict)
     sent: dict[int, int] = field(default_factory=dict)
 
@@ -193,8 +193,10 @@ class _Run:
                 self.modules[step.netns].add_batch([replace(self._hook(hook), unchecked=True) for hook in hooks])
             case UnregisterBatch():
                 module = self.modules[hooks[0].netns]
-                self.calls.update({self.ids[hook.id]: module.hook(self.ids[hook.id]).calls for hook in hooks})
+                since = time.monotonic_ns()
+                calls = {number: module.hook(number).calls for number in (self.ids[hook.id] for hook in hooks)}
                 module.del_batch(self.ids[step.id])
+                self.calls.update({number: Count(counted, since, time.monotonic_ns()) for number, counted in calls.items()})
             case RegisterAgain():
                 self.modules[hooks[0].netns].add_hook_again(self.ids[step.id])
             case UnregisterAbsent():
@@ -225,8 +227,9 @@ class _Run:
     def _unregister(self, step: Unregister) -> int:
         module, number = self.modules[self.registers[step.id].netns], self.ids[step.id]
         try:
-            self.calls[number] = module.hook(number).calls
+            since, calls = time.monotonic_ns(), module.hook(number).calls
             module.del_hook(number)
+            self.calls[number] = Count(calls, since, time.monotonic_ns())
         except HookRefused as refusal:
             return refusal.errno or 0
         return 0
@@ -281,8 +284,9 @@ class _Run:
     def count_calls(self) -> None:
         """Ask the module how often each of its hooks was called."""
         for module in self.modules.values():
+            since = time.monotonic_ns()
             for state in module.hooks():
-                self.calls[state.hook.id] = state.calls
+                self.calls[state.hook.id] = Count(state.calls, since, time.monotonic_ns())
 
     def outcome(self, steps: tuple[StepOutcome, ...]) -> Outcome:
         """Put together what the tracer, the module, the sinks and sendto() saw."""

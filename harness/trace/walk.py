@@ -14,7 +14,7 @@ from harness.trace.events import Call, End, Entry, Event, Exit, How
 from harness.trace.summary import cookie_of, kind_of, summary
 from harness.trace.symbols import Symbol
 
-__all__ = ("Walk", "calls_by_hook", "compare_calls", "walk")
+__all__ = ("Count", "Walk", "calls_by_hook", "compare_calls", "walk")
 
 
 class Walk(NamedTuple):
@@ -161,11 +161,26 @@ def calls_by_hook(events: Iterable[Event]) -> Counter[int]:
     return Counter(event.hook_id for event in events if isinstance(event, Call) and event.hook_id is not None)
 
 
-def compare_calls(events: Iterable[Event], counted: Mapping[int, int]) -> tuple[str, ...]:
+class Count(NamedTuple):
+    """A hook's own count of its calls since the capture began, read some time between *since* and *until* (``CLOCK_MONOTONIC``, ns)."""
+
+    calls: int
+    since: int
+    until: int
+
+
+def compare_calls(events: Iterable[Event], counted: Mapping[int, Count]) -> tuple[str, ...]:
     """Doubts where the probes saw another number of calls than the hooks themselves counted.
 
-    :param counted: hook id → calls by nfharness.ko's own counter since the capture began; hooks that are not in it are not compared
+    :param counted: by the hook's id, from nfharness.ko's counters; hooks that are not in it are not compared
     """
-    seen = calls_by_hook(events)
-    return tuple(f"hook {hook} counted {calls} calls, the probes saw {seen[hook]}"
-                 for hook, calls in sorted(counted.items()) if calls != seen[hook])
+    times: dict[int, list[int]] = {hook: [] for hook in counted}
+    for event in events:
+        if isinstance(event, Call) and event.hook_id in times:
+            times[event.hook_id].append(event.time)
+    doubts = []
+    for hook, (calls, since, until) in sorted(counted.items()):
+        least, most = (sum(time <= limit for time in times[hook]) for limit in (since, until))
+        if not least <= calls <= most:
+            doubts.append(f"hook {hook} counted {calls} calls, the probes saw {least if least == most else f'{least} to {most}'}")
+    return tuple(doubts)

@@ -12,7 +12,7 @@ from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import Fate, HookCall, PacketOutcome, Traversal
 from harness.trace.events import Call, End, Entry, Event, Exit, How
 from harness.trace.symbols import Symbol
-from harness.trace.walk import Walk, calls_by_hook, compare_calls, walk
+from harness.trace.walk import Count, Walk, calls_by_hook, compare_calls, walk
 
 ACCEPT, DROP_EPERM, STOLEN, STOLEN_EPERM, QUEUE_3 = 1, 1 << 16, 2, 1 << 16 | 2, 3 << 16 | 3
 UDP, ICMP = 17, 1
@@ -140,5 +140,14 @@ def test_an_unknown_family_raises_doubt() -> None:
 def test_calls_are_counted_by_the_id_of_the_hook() -> None:
     events = (entry(1), call(1, hook_id=5), call(1, slot=1, hook_id=6), call(1, slot=2), entry(2), call(2, hook_id=5))
     assert calls_by_hook(events) == {5: 2, 6: 1}
-    assert compare_calls(events, {5: 2, 6: 1}) == ()
-    assert compare_calls(events, {5: 3, 8: 1}) == ("hook 5 counted 3 calls, the probes saw 2", "hook 8 counted 1 calls, the probes saw 0")
+    assert compare_calls(events, {5: Count(2, 9, 9), 6: Count(1, 9, 9)}) == ()
+    assert compare_calls(events, {5: Count(3, 9, 9), 8: Count(1, 9, 9)}) == (
+        "hook 5 counted 3 calls, the probes saw 2", "hook 8 counted 1 calls, the probes saw 0")
+
+
+def test_a_call_while_the_counter_was_read_may_be_in_it_or_not() -> None:
+    events = (entry(1), call(1, hook_id=5)._replace(time=10), entry(2), call(2, hook_id=5)._replace(time=20))
+    assert compare_calls(events, {5: Count(1, 15, 25)}) == ()
+    assert compare_calls(events, {5: Count(2, 15, 25)}) == ()
+    assert compare_calls(events, {5: Count(1, 25, 30)}) == ("hook 5 counted 1 calls, the probes saw 2",)
+    assert compare_calls(events, {5: Count(3, 15, 25)}) == ("hook 5 counted 3 calls, the probes saw 1 to 2",)
