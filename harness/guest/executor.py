@@ -295,7 +295,8 @@ class _Run:
         counted = compare_calls(self.capture.events(), self.calls)
         delivered = {(arrival.netns, arrival.cookie) for arrival in self.sinks.wait((), 0)}
         packets = self._judged(tuple(packet for packet in seen.packets if packet.cookie not in self.direct.cookies), delivered)
-        doubts = (*self.capture.doubts, *seen.doubts, *counted)
+        overrun = ("the kernel's log overran before it was read: a warning may be missing",) if self.log.lost else ()
+        doubts = (*self.capture.doubts, *seen.doubts, *counted, *overrun)
         return Outcome(steps, packets, self.capture.lost_events, doubts)
 
     def _judged(self, packets: tuple[PacketOutcome, ...], delivered: set[tuple[str, int]]) -> tuple[PacketOutcome, ...]:
