@@ -9,18 +9,20 @@ import pytest
 
 from harness.conformance import RULES
 from harness.conformance.judge import Judgement, judge
-from harness.guest import executor
+from harness.guest.executor import execute
 from harness.guest.module import Hook, HookModule
 from harness.guest.profile import probe
+from harness.guest.run import Run
+from harness.guest.steps import HANDLERS
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import StepOutcome
-from harness.scenario.steps import Send, Step
+from harness.scenario.steps import Send
 
 INPUT = 1
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
 RULESET = "table ip t { chain c { type filter hook input priority 2; policy accept; }; }"
 
-Tampering = Callable[[executor._Run], None]
+Tampering = Callable[[Run], None]
 
 
 @pytest.fixture
@@ -29,15 +31,15 @@ def order_ascending(nfharness_ko: None, monkeypatch: pytest.MonkeyPatch) -> Call
     rule_script = RULES["order.ascending"].scripts[0]
 
     def run(tamper: Tampering | None) -> Judgement:
-        step_of = executor._Run.step
+        sending = HANDLERS[Send]
 
-        def step(self: executor._Run, index: int, step: Step) -> StepOutcome:
-            if tamper and isinstance(step, Send):
-                tamper(self)
-            return step_of(self, index, step)
+        def send(run: Run, index: int, step: Send) -> StepOutcome:
+            if tamper:
+                tamper(run)
+            return sending(run, index, step)
 
-        monkeypatch.setattr(executor._Run, "step", step)
-        return judge(rule_script, probe(), executor.execute(rule_script.scenario))
+        monkeypatch.setitem(HANDLERS, Send, send)
+        return judge(rule_script, probe(), execute(rule_script.scenario))
 
     return run
 
@@ -50,7 +52,7 @@ def test_an_untouched_kernel_conforms(order_ascending: Callable[[Tampering | Non
 def test_a_hook_that_was_registered_behind_the_rule_s_back_is_a_difference(
     order_ascending: Callable[[Tampering | None], Judgement], verdict: Verdict, said: str
 ) -> None:
-    def register(run: executor._Run) -> None:
+    def register(run: Run) -> None:
         with HookModule(run.network.namespaces["host"]) as module:
             module.add_hook(Hook(1000, Family.IPV4, INPUT, 3, verdict))
 
@@ -62,7 +64,7 @@ def test_a_hook_that_was_registered_behind_the_rule_s_back_is_a_difference(
 def test_a_hook_that_was_taken_away_behind_the_rule_s_back_is_a_difference(
     order_ascending: Callable[[Tampering | None], Judgement]
 ) -> None:
-    def unregister(run: executor._Run) -> None:
+    def unregister(run: Run) -> None:
         with HookModule(run.network.namespaces["host"]) as module:
             module.del_hook(run.ids["one"])
 
@@ -76,7 +78,7 @@ def test_a_hook_that_was_taken_away_behind_the_rule_s_back_is_a_difference(
 def test_a_chain_that_nft_loaded_behind_the_rule_s_back_is_a_difference(
     order_ascending: Callable[[Tampering | None], Judgement]
 ) -> None:
-    def load(run: executor._Run) -> None:
+    def load(run: Run) -> None:
         with run.network.namespaces["host"].inside():
             subprocess.run(["nft", "-f", "-"], input=RULESET, text=True, check=True, timeout=60)
 

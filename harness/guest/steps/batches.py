@@ -1,0 +1,62 @@
+"""Steps with several hooks at once, with the same ops twice, and with what is not there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from harness.guest.module import HookRefused
+from harness.guest.run import Run
+from harness.guest.steps.handler import Handler
+from harness.netfilter import hook_number
+from harness.outcome.types import StepOutcome
+from harness.scenario.steps import Register, RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
+from harness.trace.walk import Count
+
+__all__ = ("HANDLERS",)
+
+
+def _register_batch(run: Run, index: int, step: RegisterBatch) -> StepOutcome:
+    run.batches.update(dict.fromkeys((hook.id for hook in step.hooks), step.hooks))
+    batch = [replace(run.hook(hook), unchecked=True) for hook in step.hooks]
+    return _answer(run, index, step.hooks, lambda: run.modules[step.netns].add_batch(batch))
+
+
+def _unregister_batch(run: Run, index: int, step: UnregisterBatch) -> StepOutcome:
+    hooks = run.batches[step.id]
+    return _answer(run, index, hooks, lambda: _delete_batch(run, hooks))
+
+
+def _delete_batch(run: Run, hooks: Sequence[Register]) -> None:
+    module, since = run.modules[hooks[0].netns], time.monotonic_ns()
+    calls = {number: module.hook(number).calls for number in (run.ids[hook.id] for hook in hooks)}
+    module.del_batch(run.ids[hooks[0].id])
+    run.calls.update({number: Count(counted, since, time.monotonic_ns()) for number, counted in calls.items()})
+
+
+def _register_again(run: Run, index: int, step: RegisterAgain) -> StepOutcome:
+    hook = run.registers[step.id]
+    return _answer(run, index, (hook,), lambda: run.modules[hook.netns].add_hook_again(run.ids[step.id]))
+
+
+def _unregister_absent(run: Run, index: int, step: UnregisterAbsent) -> StepOutcome:
+    number, ifindex = hook_number(step.pf, step.hook), run.ifindex(step.netns, step.device)
+    point = Register("", step.netns, step.pf, step.hook, device=step.device)
+    return _answer(run, index, (point,), lambda: run.modules[step.netns].del_absent_hook(step.pf, number, ifindex, unchecked=True))
+
+
+def _answer(run: Run, index: int, hooks: Sequence[Register], action: Callable[[], None]) -> StepOutcome:
+    """:param hooks: whose points the step is about"""
+    err = 0
+    try:
+        action()
+    except HookRefused as refusal:
+        err = refusal.errno or 0
+    return StepOutcome(index, err, run.arrays_of(hooks))
+
+
+HANDLERS: Mapping[type, Handler] = {
+    RegisterBatch: _register_batch, UnregisterBatch: _unregister_batch, RegisterAgain: _register_again,
+    UnregisterAbsent: _unregister_absent,
+}

@@ -1,0 +1,14 @@
+"""What each module of this package has a table of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.guest.run import Run
+from harness.outcome.types import StepOutcome
+
+__all__ = ("Handler",)
+
+Handler = Callable[[Run, int, Any], StepOutcome]
+"""Does a step, given with its position, and says what the kernel answered."""

@@ -1,0 +1,73 @@
+"""Steps with hooks at hook points."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+
+from harness.errors import UserError
+from harness.guest.arrays import changed
+from harness.guest.module import HookRefused
+from harness.guest.run import Run
+from harness.guest.steps.handler import Handler
+from harness.netfilter import hook_number
+from harness.outcome.types import StepOutcome
+from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Unregister
+from harness.trace.walk import Count
+
+__all__ = ("HANDLERS",)
+
+_NFT_SECONDS = 60
+
+
+def _register(run: Run, index: int, step: Register) -> StepOutcome:
+    err = 0
+    try:
+        run.modules[step.netns].add_hook(run.hook(step))
+    except HookRefused as refusal:
+        err = refusal.errno or 0
+    return StepOutcome(index, err, run.arrays(step.netns, step.pf, step.hook, step.device))
+
+
+def _register_many(run: Run, index: int, step: RegisterMany) -> StepOutcome:
+    refusals = run.modules[step.netns].add_hooks([run.hook(each) for each in step.each()])
+    err = next((refusal.errno or 0 for refusal in refusals if refusal), 0)
+    return StepOutcome(index, err, run.arrays(step.netns, step.pf, step.hook, step.device))
+
+
+def _unregister(run: Run, index: int, step: Unregister) -> StepOutcome:
+    hook, number, err = run.registers[step.id], run.ids[step.id], 0
+    module = run.modules[hook.netns]
+    try:
+        since, calls = time.monotonic_ns(), module.hook(number).calls
+        module.del_hook(number)
+        run.calls[number] = Count(calls, since, time.monotonic_ns())
+    except HookRefused as refusal:
+        err = refusal.errno or 0
+    return StepOutcome(index, err, run.arrays(hook.netns, hook.pf, hook.hook, hook.device))
+
+
+def _dump(run: Run, index: int, step: Dump) -> StepOutcome:
+    try:
+        run.modules[step.netns].slots(step.pf, hook_number(step.pf, step.hook), run.ifindex(step.netns, step.device))
+    except HookRefused as refusal:
+        return StepOutcome(index, refusal.errno or 0)
+    return StepOutcome(index, 0, run.arrays(step.netns, step.pf, step.hook, step.device))
+
+
+def _nft(run: Run, index: int, step: Nft) -> StepOutcome:
+    """:raises UserError: nft does not take the ruleset"""
+    before = run.all_arrays(step.netns)
+    with run.network.namespaces[step.netns].inside():
+        command = ["nft", "-f", "-"]
+        loaded = subprocess.run(command, input=step.ruleset, capture_output=True, text=True, timeout=_NFT_SECONDS, check=False)
+    if loaded.returncode:
+        said = loaded.stderr.strip().splitlines() or [f"exit status {loaded.returncode}"]
+        raise UserError(f"nft does not take the ruleset for {step.netns}: {said[0]}", mend="correct the nft step's ruleset")
+    return StepOutcome(index, 0, changed(before, run.all_arrays(step.netns)))
+
+
+HANDLERS: Mapping[type, Handler] = {
+    Register: _register, RegisterMany: _register_many, Unregister: _unregister, Dump: _dump, Nft: _nft,
+}

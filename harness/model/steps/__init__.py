@@ -1,0 +1,13 @@
+"""What each step does in the model; a module for each of :mod:`harness.scenario.steps`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.model.steps import batches, hooks, packets, private
+from harness.model.steps.handler import Handler
+
+__all__ = ("HANDLERS",)
+
+#: By the step's class.
+HANDLERS: Mapping[type, Handler] = {**hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **packets.HANDLERS}

@@ -1,0 +1,155 @@
+"""JSON of the steps with hooks at hook points."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, VerdictKind
+from harness.scenario.forms.form import Form, Scope
+from harness.scenario.forms.verdicts import verdict, verdict_json
+from harness.scenario.reader import Value, fail, quote, suggest
+from harness.scenario.steps import ACCEPT, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister
+
+__all__ = ("COOKIE_MAX", "FORMS", "any_hook", "family", "hook", "point_json", "priority")
+
+COOKIE_MAX = 2**64 - 1
+
+
+def family(value: Value) -> Family:
+    return Family[value.choice(Family.__members__)]
+
+
+def priority(value: Value) -> int:
+    """The key of that name, 0 without one."""
+    return value["priority"].integer(PRIORITY_MIN, PRIORITY_MAX) if "priority" in value else 0
+
+
+def any_hook(value: Value, pf: Family) -> str:
+    """A hook point, or ``HOOK<n>``."""
+    if isinstance(value.value, str) and re.fullmatch(r"HOOK\d{1,9}", value.value):
+        return value.value
+    return value.choice(HOOK_POINTS[pf])
+
+
+def hook(value: Value, netns: str, pf: Family, point: str) -> Register:
+    """A registration from its other keys."""
+    return Register(
+        id=value["id"].line(),
+        netns=netns,
+        pf=pf,
+        hook=point,
+        priority=priority(value),
+        verdict=verdict(value["verdict"]) if "verdict" in value else ACCEPT,
+        device=value["device"].string() if "device" in value else None,
+        cookie=value["cookie"].integer(1, COOKIE_MAX) if "cookie" in value else None,
+    )
+
+
+def _register(value: Value) -> Register:
+    value.keys(("do", "id", "netns", "pf", "hook"), ("priority", "verdict", "device", "cookie"))
+    pf = family(value["pf"])
+    return hook(value, value["netns"].string(), pf, value["hook"].choice(HOOK_POINTS[pf]))
+
+
+def _register_many(value: Value) -> RegisterMany:
+    value.keys(("do", "id", "netns", "pf", "hook", "count"), ("priority", "device"))
+    pf = family(value["pf"])
+    return RegisterMany(
+        id=value["id"].line(),
+        netns=value["netns"].string(),
+        pf=pf,
+        hook=value["hook"].choice(HOOK_POINTS[pf]),
+        count=value["count"].integer(1, COUNT_MAX),
+        priority=priority(value),
+        device=value["device"].string() if "device" in value else None,
+    )
+
+
+def _unregister(value: Value) -> Unregister:
+    value.keys(("do", "id"))
+    return Unregister(value["id"].line())
+
+
+def _dump(value: Value) -> Dump:
+    value.keys(("do", "netns", "pf", "hook"), ("device",))
+    pf = family(value["pf"])
+    device = value["device"].string() if "device" in value else None
+    return Dump(value["netns"].string(), pf, value["hook"].choice(HOOK_POINTS[pf]), device)
+
+
+def _nft(value: Value) -> Nft:
+    value.keys(("do", "netns", "ruleset"))
+    return Nft(value["netns"].string(), value["ruleset"].string())
+
+
+def point_json(step: Any) -> dict[str, Any]:
+    """The keys of a hook point."""
+    return {"netns": step.netns, "pf": step.pf.name, "hook": step.hook, "device": step.device}
+
+
+def _register_json(step: Register) -> dict[str, Any]:
+    return {"id": step.id, **point_json(step), "priority": step.priority, "verdict": verdict_json(step.verdict), "cookie": step.cookie}
+
+
+def _check_register(scope: Scope, step: Register, path: str) -> None:
+    if step.verdict.kind is VerdictKind.QUEUE and not _can_queue(step):
+        fail(f"{path}.verdict", f"no packet can be queued at {step.pf.name} {step.hook}", "queue at IPV4, IPV6 or BRIDGE")
+    _check_point(scope, step, path)
+    scope.new_ids((step.id,), path)
+    scope.live[step.id] = 1
+    if step.cookie is not None:
+        scope.awaited.append((f"{path}.cookie", step.cookie))
+
+
+def _check_many(scope: Scope, step: RegisterMany, path: str) -> None:
+    _check_point(scope, step, path)
+    names = tuple(each.id for each in step.each())
+    scope.new_ids(names, path)
+    scope.live.update(names)
+
+
+def _check_unregister(scope: Scope, step: Unregister, path: str) -> None:
+    scope.registered(step.id, path)
+    scope.live[step.id] -= 1
+
+
+def _check_dump(scope: Scope, step: Dump, path: str) -> None:
+    _check_point(scope, step, path)
+    if step.pf is Family.INET and step.hook != "INGRESS":
+        fail(f"{path}.pf", "INET has no array of its own at this point", "dump IPV4 or IPV6, where INET hooks land")
+
+
+def _check_nft(scope: Scope, step: Nft, path: str) -> None:
+    scope.netns(step.netns, f"{path}.netns")
+
+
+def _can_queue(step: Register) -> bool:
+    """``nf_reinject`` finds its way back to these families only."""
+    return step.pf in (Family.IPV4, Family.IPV6, Family.BRIDGE) or (step.pf is Family.INET and step.device is None)
+
+
+def _check_point(scope: Scope, step: Register | RegisterMany | Dump, path: str) -> None:
+    """A hook point that exists: a device where the point is a device's, and only there."""
+    scope.netns(step.netns, f"{path}.netns")
+    if step.hook not in HOOK_POINTS[step.pf]:
+        mend = suggest(step.hook, HOOK_POINTS[step.pf], what="it has")
+        fail(f"{path}.hook", f"{step.pf.name} has no hook point {quote(step.hook)}", mend)
+    wanted = step.pf is Family.NETDEV or (step.pf is Family.INET and step.hook == "INGRESS")
+    if wanted and step.device is None:
+        problem = f'the key "device" is missing: {step.pf.name} {step.hook} belongs to a device'
+        fail(path, problem, f"devices in {step.netns}: {', '.join(scope.topology.devices(step.netns))}")
+    if not wanted and step.device is not None:
+        fail(f"{path}.device", f"{step.pf.name} {step.hook} belongs to no device", "remove it; NETDEV and INET INGRESS have one")
+    if step.device is not None:
+        scope.device(step.netns, step.device, f"{path}.device")
+
+
+FORMS: tuple[Form[Any], ...] = (
+    Form("register", Register, _register, _register_json, _check_register),
+    Form("register-many", RegisterMany, _register_many,
+         lambda step: {"id": step.id, **point_json(step), "count": step.count, "priority": step.priority}, _check_many),
+    Form("unregister", Unregister, _unregister, lambda step: {"id": step.id}, _check_unregister),
+    Form("dump", Dump, _dump, point_json, _check_dump),
+    Form("nft", Nft, _nft, lambda step: {"netns": step.netns, "ruleset": step.ruleset}, _check_nft),
+)

@@ -1,0 +1,137 @@
+"""JSON of topologies, and what makes sense of them."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address, ip_interface, ip_network
+from typing import Any
+
+from harness.scenario.reader import Value, fail, quote, suggest
+from harness.scenario.topology import LOOPBACK, TOPOLOGIES, End, Link, Route, Topology
+
+__all__ = ("check_topology", "topology", "topology_json")
+
+_NETNS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+
+
+def topology(value: Value) -> Topology:
+    if isinstance(value.value, str):
+        if value.value not in TOPOLOGIES:
+            value.fail(f"unknown topology {value.value!r}", suggest(value.value, TOPOLOGIES, what="built in"))
+        return TOPOLOGIES[value.value]
+    value.keys(("namespaces",), ("name", "links", "routes", "forwarding"))
+    return Topology(
+        name=value["name"].line() if "name" in value else "own",
+        namespaces=tuple(netns.string() for netns in value["namespaces"]),
+        links=tuple(map(_link, value["links"])) if "links" in value else (),
+        routes=tuple(map(_route, value["routes"])) if "routes" in value else (),
+        forwarding=tuple(netns.string() for netns in value["forwarding"]) if "forwarding" in value else (),
+    )
+
+
+def _link(value: Value) -> Link:
+    value.keys(("a", "b"))
+    return Link(_end(value["a"]), _end(value["b"]))
+
+
+def _end(value: Value) -> End:
+    value.keys(("netns", "device"), ("addresses",))
+    addresses = tuple(address.string() for address in value["addresses"]) if "addresses" in value else ()
+    return End(value["netns"].string(), value["device"].string(), addresses)
+
+
+def _route(value: Value) -> Route:
+    value.keys(("netns", "destination", "via"))
+    return Route(value["netns"].string(), value["destination"].string(), value["via"].string())
+
+
+def topology_json(topology: Topology) -> dict[str, Any]:
+    def end(end: End) -> dict[str, Any]:
+        return {"netns": end.netns, "device": end.device, "addresses": list(end.addresses)}
+
+    return {
+        "name": topology.name,
+        "namespaces": list(topology.namespaces),
+        "links": [{"a": end(link.a), "b": end(link.b)} for link in topology.links],
+        "routes": [{"netns": route.netns, "destination": route.destination, "via": route.via} for route in topology.routes],
+        "forwarding": list(topology.forwarding),
+    }
+
+
+def check_topology(topology: Topology) -> None:
+    for index, netns in enumerate(topology.namespaces):
+        path = f"topology.namespaces[{index}]"
+        if not _NETNS.fullmatch(netns):
+            fail(path, f"{quote(netns)} is no name for a namespace", "use letters, digits, - and _, 32 at most")
+        if netns in topology.namespaces[:index]:
+            fail(path, f"{quote(netns)} appears twice", "remove one of the two")
+    if not topology.namespaces:
+        fail("topology.namespaces", "a topology has at least one namespace")
+    taken: set[tuple[str, str]] = set()
+    for index, link in enumerate(topology.links):
+        for side, end in (("a", link.a), ("b", link.b)):
+            path = f"topology.links[{index}].{side}"
+            _check_end(topology, end, path)
+            if (end.netns, end.device) in taken:
+                fail(f"{path}.device", f"{end.netns} already has a device {quote(end.device)}", "choose another name")
+            taken.add((end.netns, end.device))
+    _check_addresses_unique(topology)
+    for index, netns in enumerate(topology.forwarding):
+        _check_netns(topology, netns, f"topology.forwarding[{index}]")
+    for index, route in enumerate(topology.routes):
+        _check_route(topology, route, f"topology.routes[{index}]")
+
+
+def _check_netns(topology: Topology, netns: str, path: str) -> None:
+    if netns not in topology.namespaces:
+        fail(path, f"no namespace {quote(netns)} in the topology {quote(topology.name)}",
+             suggest(netns, topology.namespaces, what="namespaces"))
+
+
+def _check_end(topology: Topology, end: End, path: str) -> None:
+    _check_netns(topology, end.netns, f"{path}.netns")
+    if not _DEVICE.fullmatch(end.device) or end.device in (LOOPBACK, "all", "default"):
+        mend = "use letters, digits, . - and _, 15 at most; lo is taken"
+        fail(f"{path}.device", f"{quote(end.device)} is no name for a veth device", mend)
+    for index, address in enumerate(end.addresses):
+        where = f"{path}.addresses[{index}]"
+        try:
+            found = ip_interface(address)
+        except ValueError:
+            fail(where, f"{quote(address)} is no address with a prefix length", 'write it like "10.0.1.2/24"')
+        if "/" not in address:
+            prefix = 24 if found.version == 4 else 64
+            fail(where, f"{quote(address)} has no prefix length", f'write it like "{address}/{prefix}"')
+        if "%" in address or any((found.is_loopback, found.is_multicast, found.is_unspecified, found.is_link_local)):
+            fail(where, f"{address} is no unicast address for a link", "choose one from 10.0.0.0/8 or fd00::/8")
+
+
+def _check_addresses_unique(topology: Topology) -> None:
+    holders: dict[str, str] = {}
+    for index, link in enumerate(topology.links):
+        for side, end in (("a", link.a), ("b", link.b)):
+            for position, address in enumerate(end.addresses):
+                path = f"topology.links[{index}].{side}.addresses[{position}]"
+                found = str(ip_interface(address).ip)
+                if found in holders:
+                    fail(path, f"{found} is already the address at {holders[found]}", "give every device an address of its own")
+                holders[found] = path
+
+
+def _check_route(topology: Topology, route: Route, path: str) -> None:
+    _check_netns(topology, route.netns, f"{path}.netns")
+    try:
+        network = ip_network(route.destination)
+    except ValueError:
+        mend = 'write it like "10.0.2.0/24", host bits zero, or "0.0.0.0/0"'
+        fail(f"{path}.destination", f"{quote(route.destination)} is no network", mend)
+    try:
+        via = ip_address(route.via)
+    except ValueError:
+        fail(f"{path}.via", f"{quote(route.via)} is no address", 'write it like "10.0.1.1"')
+    neighbours = [str(ip_interface(own).ip) for end in topology.ends(route.netns)
+                  for own in topology.peer(end.netns, end.device).addresses]
+    if via.version != network.version or str(via) not in neighbours:
+        problem = f"{route.via} is no IPv{network.version} address at the other end of a link of {route.netns}"
+        fail(f"{path}.via", problem, suggest(route.via, neighbours, what="neighbours"))

@@ -1,0 +1,41 @@
+"""Scenario and its steps: plain data that a person writes, Hypothesis generates and a failure bundle replays.
+
+A step is a dataclass in the module of its concern. What it needs beside that, each in a module of the same name:
+
+* its JSON form and what makes sense of it: :mod:`harness.scenario.forms`
+* what it does on a real kernel: :mod:`harness.guest.steps`
+* what the model says that it does: :mod:`harness.model.steps`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
+from harness.scenario.steps.hooks import ACCEPT, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister, is_point
+from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, PacketKind, Send, destination, packet_summary
+from harness.scenario.steps.private import RawDelete, RawInsert, RawRun
+from harness.scenario.topology import Topology
+
+__all__ = (
+    "ACCEPT", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "Dump", "Nft", "PacketKind", "RawDelete", "RawInsert", "RawRun", "Register",
+    "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Unregister", "UnregisterAbsent", "UnregisterBatch",
+    "destination", "is_point", "packet_summary",
+)
+
+Step = (
+    Register | RegisterMany | Unregister | Dump | Nft
+    | RegisterBatch | UnregisterBatch | RegisterAgain | UnregisterAbsent
+    | RawInsert | RawDelete | RawRun
+    | Send
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """:param summary: one line for a list"""
+
+    name: str
+    summary: str
+    topology: Topology
+    steps: tuple[Step, ...]

@@ -1,0 +1,81 @@
+"""Steps that send packets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal
+
+from harness.netfilter import Family
+from harness.scenario.routing import Address, first_address, owner, source_address
+from harness.scenario.topology import Topology
+
+__all__ = ("COOKIE_BYTES", "SIZE_MAX", "PacketKind", "Send", "destination", "packet_summary")
+
+PacketKind = Literal["udp", "echo"]
+
+COOKIE_BYTES = 16
+"""A payload ends with eight bytes of magic and the cookie; it is never smaller."""
+SIZE_MAX = 1400
+"""Largest payload: below a veth's MTU with any headers, so that nothing is fragmented."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """One packet, made with scapy and sent with ``sendto()`` on a raw socket; a sink waits at the other end.
+
+    :param source: the sending namespace (``from`` in JSON)
+    :param to: a namespace, whose first address of the family is meant, or an address
+    :param cookie: carried in the last 8 bytes of the payload; no two packets of a scenario share one
+    :param size: bytes of payload (of UDP, of the echo request)
+    :param source_port: of UDP; 0 for echo, as is ``port``
+    """
+
+    source: str
+    to: str
+    cookie: int
+    pf: Family = Family.IPV4
+    kind: PacketKind = "udp"
+    size: int = 32
+    ttl: int = 64
+    source_port: int = 40000
+    port: int = 9
+
+    def __post_init__(self) -> None:
+        if self.kind == "echo":
+            object.__setattr__(self, "source_port", 0)
+            object.__setattr__(self, "port", 0)
+
+
+def destination(topology: Topology, send: Send) -> tuple[str, Address]:
+    """The namespace and the address that a packet is meant for.
+
+    :raises ValueError: nobody has the address, or the namespace has none of the family
+    """
+    if send.to in topology.namespaces:
+        address = first_address(topology, send.to, send.pf)
+        if address is None or (address.is_loopback and send.to != send.source):
+            raise ValueError(f"{send.to} has no {send.pf.name} address")
+        return send.to, address
+    address = ip_address(send.to)
+    holder = send.source if address.is_loopback else owner(topology, address)
+    if holder is None:
+        raise ValueError(f"no namespace has the address {address}")
+    return holder, address
+
+
+def packet_summary(topology: Topology, send: Send) -> str:
+    """One line on a packet's headers: ``udp 10.0.1.2:40000 > 10.0.2.2:9, 32 bytes, ttl 64``."""
+    _, to = destination(topology, send)
+    source = source_address(topology, send.source, to)
+    if send.kind == "udp":
+        ends = f"udp {_endpoint(source, send.source_port)} > {_endpoint(to, send.port)}"
+    else:
+        ends = f"icmp{'v6' if to.version == 6 else ''} echo request {source or '?'} > {to}"
+    return f"{ends}, {send.size} bytes, ttl {send.ttl}"
+
+
+def _endpoint(address: Address | None, port: int) -> str:
+    if address is None:
+        return f"?:{port}"
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

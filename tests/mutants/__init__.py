@@ -1,0 +1,10 @@
+"""Wrong hook cores: patches of the model, each with the rules that it breaks; a module for each of their concerns."""
+
+from __future__ import annotations
+
+from tests.mutants import batches, hooks, packets, private, verdicts
+from tests.mutants.mutant import Mutant
+
+__all__ = ("MUTANTS", "Mutant")
+
+MUTANTS: dict[str, Mutant] = {**hooks.MUTANTS, **batches.MUTANTS, **verdicts.MUTANTS, **packets.MUTANTS, **private.MUTANTS}

@@ -1,0 +1,47 @@
+"""Wrong batches, and warnings that do not come."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from harness.model import entries, register
+from harness.model.entries import Entries, HookOps
+from tests.mutants.hooks import core
+from tests.mutants.mutant import deletes_the_first
+
+__all__ = ("MUTANTS",)
+
+
+def keeps_what_came_before(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> int:
+    return next((err for err in (self.nf_register_net_hook(net, ops) for ops in reg) if err), 0)
+
+
+def only_the_first(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> int:
+    return self.nf_register_net_hook(net, reg[0]) if reg else -errno.EINVAL
+
+
+def refuses_the_same_twice(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
+    return -errno.EEXIST if reg in (old or ()) else entries.nf_hook_entries_grow(old, reg, alloc)
+
+
+def without_a_warning(method: str) -> Callable[..., Any]:
+    right = getattr(register.Core, method)
+
+    def mutant(self: register.Core, *arguments: Any) -> Any:
+        said = len(self.warnings)
+        answer = right(self, *arguments)
+        del self.warnings[said:]
+        return answer
+    return mutant
+
+
+MUTANTS = dict([
+    core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback"),
+    core("a batch is its first hook", "nf_register_net_hooks", only_the_first, "batch.all", "batch.empty"),
+    core("the same ops are refused", "nf_hook_entries_grow", refuses_the_same_twice, "duplicate.same-ops"),
+    core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing"),
+    core("unregistering does not warn", "_unregister", without_a_warning("_unregister"), "unregister.empty-head", "unregister.missing"),
+    core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook"),
+])

@@ -1,0 +1,59 @@
+"""What a mutant is, and wrong verdict loops that several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from harness.model import slow
+from harness.model.entries import DUMMY_OPS, Entries, HookOps
+from harness.netfilter import Verdict, VerdictKind
+
+__all__ = ("ACCEPT", "Mutant", "Patch", "deletes_the_first", "keep_dummies", "named", "oldest_first", "without")
+
+ACCEPT = Verdict(VerdictKind.ACCEPT)
+
+Patch = tuple[Any, str, Any]
+"""Module or class, attribute, what takes its place."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """:param rules: ids of rules that it breaks, the one that is about just that first"""
+
+    rules: tuple[str, ...]
+    patches: tuple[Patch, ...]
+
+    def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for target, attribute, replacement in self.patches:
+            monkeypatch.setattr(target, attribute, replacement)
+
+
+def named(name: str, target: Any, attribute: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
+    """A mutant of one patch."""
+    return name, Mutant(rules, ((target, attribute, replacement),))
+
+
+def oldest_first(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entries:
+    return sorted([*(old or ()), reg], key=lambda hook: hook.priority)
+
+
+def keep_dummies(_old: Entries, _pp: object, _alloc: object, _warnings: object) -> None:
+    return None
+
+
+def deletes_the_first(old: Entries, _unreg: HookOps) -> bool:
+    old[0] = DUMMY_OPS
+    return True
+
+
+def without(kind: VerdictKind, become: Callable[[Verdict], Verdict]) -> Callable[..., int]:
+    """A loop that takes one verdict for another."""
+    def mutant(context: slow.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
+        replaced = [HookOps(lambda ops, ctx, hook=ops.hook: become(found) if (found := hook(ops, ctx)).kind is kind else found,  # type: ignore[misc]
+                            ops.function, ops.module, ops.pf, ops.hooknum, ops.priority, ops.device, ops.label) for ops in e]
+        return slow.nf_hook_slow(context, replaced, s, **keywords)
+    return mutant

@@ -1,0 +1,33 @@
+"""Wrong paths of packets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.model import path, slow
+from tests.mutants.mutant import Mutant
+
+__all__ = ("MUTANTS",)
+
+
+def no_device_points(_self: path.Stack, _netns: str, _packet: path.Packet, _hooknum: int, _device: str) -> int:
+    return 1
+
+
+def state_without(field: str) -> Callable[..., slow.HookState]:
+    def mutant(*values: Any) -> slow.HookState:
+        pf, hook, net, indev, outdev = values
+        return slow.HookState(pf, hook, net, "" if field == "in" else indev, "" if field == "out" else outdev)
+    return mutant
+
+
+PATHS = ("path.local-in", "path.local-out", "path.forward", "path.loopback", "path.own-address", "path.no-forward", "path.ttl", "path.echo",
+         "state.fields", "path.netdev", "netdev.ingress")
+
+MUTANTS = {
+    "devices have no points": Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
+                                     ((path.Stack, "_nf_hook_device", no_device_points),)),
+    "state->in is not set": Mutant(PATHS, ((path, "HookState", state_without("in")),)),
+    "state->out is not set": Mutant(("state.fields", "path.forward", "path.local-out"), ((path, "HookState", state_without("out")),)),
+}
