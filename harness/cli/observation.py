@@ -46,7 +46,7 @@ class Observation:
             await self._wait()
         events, names = told_apart(decode(records(bytes(self._records))), ended["namespaces"])
         symbols = await self._symbols({address for event in events for address in _addresses(event)})
-        seen = walk(events, symbols.get, netns=names, reasons=dict(ended["reasons"]))
+        seen = walk(events, symbols.get, netns=names, reasons=dict(ended["reasons"]), loops=ended["loops"])
         return Outcome((), seen.packets, ended["lost_events"], (*ended["doubts"], *seen.doubts))
 
     async def _symbols(self, addresses: set[int]) -> dict[int, Symbol]:
@@ -89,6 +89,8 @@ class Observation:
 def _addresses(event: Event) -> Iterator[int]:
     if isinstance(event, Call):
         yield event.function
+    elif isinstance(event, Entry):
+        yield from filter(None, (event.okfn, event.caller))
     elif isinstance(event, End) and event.location:
         yield event.location
 

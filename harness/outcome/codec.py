@@ -109,6 +109,9 @@ def _traversal_json(traversal: Traversal) -> dict[str, Any]:
         "netns": traversal.netns,
         "in": traversal.indev,
         "out": traversal.outdev,
+        "okfn": traversal.okfn,
+        "start": traversal.start,
+        "loop": traversal.loop,
         "returned": traversal.returned,
         "calls": [_call_json(call) for call in traversal.calls],
     }
@@ -119,7 +122,7 @@ def _traversal(document: Mapping[str, Any]) -> Traversal:
     name = document["hook"]
     hook = int(name[4:]) if re.fullmatch(r"HOOK\d+", name) else hook_number(pf, name)
     return Traversal(pf, hook, document["netns"], document["in"], document["out"], tuple(map(_call, document["calls"])),
-                     document["returned"])
+                     document["returned"], document["okfn"], document["start"], document["loop"])
 
 
 def _call_json(call: HookCall) -> dict[str, Any]:

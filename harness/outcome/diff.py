@@ -188,6 +188,12 @@ def _diff_traversal(where: str, predicted: Traversal, observed: Traversal) -> It
     for side, expected, found in (("in", predicted.indev, observed.indev), ("out", predicted.outdev, observed.outdev)):
         if expected != found:
             yield Difference(where, f"{side} {expected or 'none'}", f"{side} {found or 'none'}", f"state->{side} is another device")
+    if predicted.okfn != observed.okfn:
+        yield Difference(where, f"okfn {predicted.okfn}", f"okfn {observed.okfn}", "state->okfn is another function")
+    if predicted.start != observed.start:
+        yield Difference(where, f"from slot {predicted.start}", f"from slot {observed.start}", "the loop began with another slot")
+    if predicted.loop != observed.loop:
+        yield Difference(where, predicted.loop, observed.loop, "the hooks were called from another loop")
     shuffled = reordered(predicted.calls, observed.calls)
     if shuffled:
         yield Difference(where, describe.calls(predicted.calls), describe.calls(observed.calls),
@@ -197,7 +203,7 @@ def _diff_traversal(where: str, predicted: Traversal, observed: Traversal) -> It
         yield from _diff_call(f"{where}/call {position}", expected_call, found_call, shifted=shifted)
     if predicted.returned != observed.returned:
         returned = describe.returned(predicted.returned), describe.returned(observed.returned)
-        yield Difference(where, f"returned {returned[0]}", f"returned {returned[1]}", "nf_hook_slow returned something else")
+        yield Difference(where, f"returned {returned[0]}", f"returned {returned[1]}", f"{observed.loop} returned something else")
 
 
 def _diff_call(where: str, predicted: HookCall | None, observed: HookCall | None, *, shifted: bool) -> Iterator[Difference]:

@@ -7,11 +7,13 @@ from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("BEFORE", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "RawRun", "Slot", "StepOutcome",
+__all__ = ("BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "RawRun", "Slot", "StepOutcome",
            "Traversal", "point_key", "raw_key")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
+
+NF_HOOK_SLOW, NF_HOOK_SLOW_LIST = "nf_hook_slow", "nf_hook_slow_list"
 
 BEFORE = -1
 """Number of the step before the first one: what an executor found when the topology stood and nothing had been done yet."""
@@ -43,12 +45,15 @@ class HookCall:
 
 @dataclass(frozen=True, slots=True)
 class Traversal:
-    """One run of the verdict loop (``nf_hook_slow``) over one hook point's array.
+    """One run of a verdict loop over one hook point's array.
 
     :param hook: ``hooknum``
     :param netns: the namespace's name in the scenario
     :param indev: ``state->in``, empty for none; :param outdev: likewise
     :param returned: the loop's return value; 1 means that okfn runs; ``None`` if it was not seen
+    :param okfn: symbol of ``state->okfn``; ``None`` for NULL
+    :param start: the slot that the loop began with
+    :param loop: ``nf_hook_slow``, ``nf_hook_slow_list`` if that called it, or a loop of its own such as ``nf_hook_bridge_pre``
     """
 
     pf: Family
@@ -58,6 +63,9 @@ class Traversal:
     outdev: str
     calls: tuple[HookCall, ...]
     returned: int | None
+    okfn: str | None = None
+    start: int = 0
+    loop: str = NF_HOOK_SLOW
 
 
 @dataclass(frozen=True, slots=True)

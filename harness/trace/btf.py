@@ -143,6 +143,10 @@ class Btf:
             raise GuestError(f"this kernel's BTF has no struct {name}", mend=_MEND)
         return type_id
 
+    def has(self, struct_name: str) -> bool:
+        """Whether the kernel has a ``struct NAME``."""
+        return self._named(struct_name, frozenset({_STRUCT})) is not None
+
     def size(self, struct_name: str) -> int:
         """``sizeof(struct NAME)``. :raises GuestError: no such structure"""
         return self._size(self._struct(struct_name))

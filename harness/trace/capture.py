@@ -28,6 +28,7 @@ _SENTENCES = {
     Counter.UNMATCHED: "{} probes met no traversal that they belong to",
     Counter.STALE: "{} traversals were never seen to return",
     Counter.FRAMES_FULL: "{} traversals found no room in the table of those under way",
+    Counter.MOVED: "{} calls were of another slot than counted",
     Counter.SKBS_FULL: "{} skbs found no room in the table of those alive",
 }
 
@@ -61,7 +62,7 @@ class Capture:
             self._rings = Rings(tracer.ring_descriptors(), tracer.ring_bytes)
             stack.callback(self._rings.close)
             self._rings.take()
-            self._before, self._profile = self._count(), tracer.kprobes.profile()
+            self._before, self._ran, self._profile = self._count(), self._runs(), tracer.kprobes.profile()
             self._control(Control.OWN_HOOK, tracer.own_hook())
             with _setting(*_EXPEDITED):
                 self._arm(stack)
@@ -77,10 +78,11 @@ class Capture:
             self._control(Control.PHASE, _OFF)
             _grace_period()
             self.drain()
-            after, profile = self._count(), self._tracer.kprobes.profile()
+            after, ran, profile = self._count(), self._runs(), self._tracer.kprobes.profile()
         self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
-        self.doubts = doubts(self.counters, {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
-                                             for name, old in self._profile.items()})
+        self.doubts = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
+                             {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
+                              for name, old in self._profile.items()})
 
     def drain(self, seconds: float = 0) -> bool:
         """Take what the kernel has so far. Call it now and then while much goes on: the ring holds some 6,000 traversals.
@@ -115,7 +117,7 @@ class Capture:
     def walk(self, *, netns: Mapping[int, str] | None = None, labels: Mapping[int, str] | None = None) -> Walk:
         """:func:`harness.trace.walk.walk` over the events, with this kernel's names."""
         return walk(self.events(), self._tracer.symbols.function, netns=netns, labels=labels,
-                    reasons=self._tracer.layout.drop_reasons)
+                    reasons=self._tracer.layout.drop_reasons, loops=self._tracer.loops)
 
     def _arm(self, stack: ExitStack) -> None:
         tracer = self._tracer
@@ -132,19 +134,22 @@ class Capture:
         table = self._tracer.bpf["counters"]
         return {counter: sum(table[ctypes.c_int(counter)]) for counter in Counter}
 
+    def _runs(self) -> dict[str, int]:
+        table = self._tracer.bpf["ran"]
+        return {name: sum(table[ctypes.c_int(number)]) for number, name in enumerate(self._tracer.counted)}
 
-def doubts(counters: Mapping[Counter, int], profile: Mapping[str, Profile]) -> tuple[str, ...]:
+
+def doubts(counters: Mapping[Counter, int], ran: Mapping[str, int], profile: Mapping[str, Profile]) -> tuple[str, ...]:
     """Why a capture may have missed something; empty if everything balances.
 
-    :param profile: kprobe event → hits and misses during the capture
+    :param ran: kprobe event → how often its program ran during the capture; :param profile: kprobe event → its hits and misses
     """
     found = [sentence.format(counters[counter]) for counter, sentence in _SENTENCES.items() if counters[counter]]
     if counters[Counter.TRAVERSALS] != counters[Counter.EXITS]:
         found.append(f"{counters[Counter.TRAVERSALS]} traversals were entered and {counters[Counter.EXITS]} left")
-    for name, counter in (("entry", Counter.RAN_ENTRY), ("call", Counter.RAN_CALL), ("exit", Counter.RAN_EXIT)):
-        if profile[name].missed or profile[name].hits != counters[counter]:
-            found.append(f"probe {name}: {profile[name].hits} hits, {profile[name].missed} missed, "
-                         f"{counters[counter]} seen by the program")
+    for name, runs in ran.items():
+        if profile[name].missed or profile[name].hits != runs:
+            found.append(f"probe {name}: {profile[name].hits} hits, {profile[name].missed} missed, {runs} seen by the program")
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""The records of ``nf_hook_slow.bpf.c``, decoded."""
+"""The records of ``nf_hook_slow.bpf.c`` and ``inlined.bpf.c``, decoded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ class How(IntEnum):
 
 
 class Entry(NamedTuple):
-    """``nf_hook_slow`` was entered.
+    """A verdict loop was entered.
 
     :param skb: address; :param netns: inode number of the namespace; :param time: ``CLOCK_MONOTONIC``, ns
     :param start: index of the first slot to run (``s``); :param slots: of the array
     :param protocol: ``skb->protocol``, host order; :param length: ``skb->len``, bytes
-    :param head: up to 64 bytes from the network header on; :param tail: the last 16 bytes, empty if the skb is not linear
+    :param head: up to 64 bytes from the network header on; :param tail: the last 16 bytes, empty where they could not be found
+    :param okfn: address of ``state->okfn``, 0 for NULL
+    :param loop: number of the loop (:attr:`harness.trace.tracer.Tracer.loops`); :param caller: where it was called, 0 if inlined
     """
 
     traversal: int
@@ -43,6 +45,9 @@ class Entry(NamedTuple):
     length: int
     head: bytes
     tail: bytes
+    okfn: int = 0
+    loop: int = 0
+    caller: int = 0
 
 
 class Call(NamedTuple):
@@ -88,11 +93,11 @@ class End(NamedTuple):
 
 Event = Entry | Call | Exit | End
 
-_ENTRY = struct.Struct("<BBBBIQQQIHHHHHH16s16s64s16s")
+_ENTRY = struct.Struct("<BBBBIQQQQQIHHHHHH16s16s64s16s")
 _CALL = struct.Struct("<BBHIQQQQiIQ")
 _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQ")
-_HAS_ID, _HAS_PRIORITY, _LINEAR = 1, 2, 4
+_HAS_ID, _HAS_PRIORITY, _HAS_TAIL = 1, 2, 4
 
 
 @lru_cache
@@ -101,11 +106,11 @@ def _text(raw: bytes) -> str:
 
 
 def _entry(record: bytes) -> Entry:
-    (_type, flags, pf, hook, netns, traversal, skb, time, length, start, slots, protocol, network, copied, _reserved, indev, outdev,
-     head, tail) = _ENTRY.unpack_from(record)
+    (_type, flags, pf, hook, netns, traversal, skb, time, okfn, caller, length, start, slots, protocol, network, copied, loop, indev,
+     outdev, head, tail) = _ENTRY.unpack_from(record)
     protocol = protocol >> 8 | (protocol & 0xFF) << 8
     return Entry(traversal, skb, time, pf, hook, netns, _text(indev), _text(outdev), start, slots, protocol, length,
-                 head[:max(0, copied - network)], tail if flags & _LINEAR else b"")
+                 head[:max(0, copied - network)], tail if flags & _HAS_TAIL else b"", okfn, loop, caller)
 
 
 def _call(record: bytes) -> Call:

@@ -15,6 +15,7 @@ _OFFSETS = {
     "STATE_IN": ("nf_hook_state", "in"),
     "STATE_OUT": ("nf_hook_state", "out"),
     "STATE_NET": ("nf_hook_state", "net"),
+    "STATE_OKFN": ("nf_hook_state", "okfn"),
     "NET_INUM": ("net", "ns.inum"),
     "DEV_NAME": ("net_device", "name"),
     "ENTRIES_NUM": ("nf_hook_entries", "num_hook_entries"),
@@ -28,10 +29,17 @@ _OFFSETS = {
     "SKB_NETWORK_HEADER": ("sk_buff", "network_header"),
     "SKB_HEAD": ("sk_buff", "head"),
     "SKB_DATA": ("sk_buff", "data"),
+    "SKB_NEXT": ("sk_buff", "next"),
+    "SKB_END": ("sk_buff", "end"),
+    "SHARED_NR_FRAGS": ("skb_shared_info", "nr_frags"),
+    "SHARED_FRAG_LIST": ("skb_shared_info", "frag_list"),
+    "SHARED_FRAGS": ("skb_shared_info", "frags"),
 }
+#: What a fragment of an skb is: its own structure since 6.10 (21d2e6737c97 "net: add netmem to skb_frag_t"), a bio_vec before.
+_FRAGMENT = (("skb_frag", ("netmem", "len", "offset")), ("bio_vec", ("bv_page", "bv_len", "bv_offset")))
 #: The program reads these members with a fixed width.
 _WIDTHS = {"STATE_HOOK": {1, 4}, "STATE_PF": {1}, "ENTRIES_NUM": {2}, "OPS_PRIORITY": {4}, "NET_INUM": {4}, "SKB_LEN": {4},
-           "SKB_DATA_LEN": {4}, "SKB_PROTOCOL": {2}, "SKB_NETWORK_HEADER": {2}, "DEV_NAME": {16}}
+           "SKB_DATA_LEN": {4}, "SKB_PROTOCOL": {2}, "SKB_NETWORK_HEADER": {2}, "DEV_NAME": {16}, "SKB_END": {4}, "SHARED_NR_FRAGS": {1}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,11 @@ class Layout:
                 raise btf.unexpected(structure, member, field)
             defines[constant] = field.offset
         defines["ENTRY_SIZE"] = btf.size("nf_hook_entry")
+        structure, members = next(known for known in _FRAGMENT if btf.has(known[0]))
+        for constant, member in zip(("FRAG_PAGE", "FRAG_LEN", "FRAG_OFFSET"), members, strict=True):
+            defines[constant] = btf.field(structure, member).offset
+        defines["FRAG_SIZE"] = btf.size(structure)
+        defines["PAGE_STRUCT"] = btf.size("page")
         defines["KFREE_HAS_REASON"] = int(btf.tracepoint_arguments("kfree_skb") >= 3)
         defines["CONSUME_HAS_LOCATION"] = int(btf.tracepoint_arguments("consume_skb") >= 2)
         reasons = {value: name.removeprefix("SKB_DROP_REASON_") for value, name in btf.enumerators("skb_drop_reason").items()}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Every call that nf_hook_slow() makes, and the end of every skb that it saw.
+ * Every call that nf_hook_slow() makes, and the end of every skb that a verdict loop saw. Loops that the compiler put into another
+ * function have their probes in inlined.bpf.c, which follows this file.
  *
  * Compiled by BCC. The only kernel header is ptrace.h: structure offsets arrive as constants made from the kernel's BTF (layout.py),
  * DEPTH from the function's own code (probes.py). The records below have their mirror in events.py.
@@ -21,16 +22,19 @@
 
 #define HAS_ID 1
 #define HAS_PRIORITY 2
-#define LINEAR 4
+#define HAS_TAIL 4
+
+#define COOKIE 16
+#define LIST_MAX 48
 
 struct entry_event {
 	u8 type, flags, pf, hook;
 	u32 netns;
-	u64 traversal, skb, time;
+	u64 traversal, skb, time, okfn, caller;
 	u32 len;
-	u16 start, slots, protocol, network, copied, reserved;
+	u16 start, slots, protocol, network, copied, loop;
 	char in[16], out[16];
-	u8 head[64], tail[16];
+	u8 head[64], tail[COOKIE];
 };
 
 struct call_event {
@@ -60,13 +64,17 @@ struct end_event {
 struct frame {
 	u64 traversal;	/* 0: its entry event was lost */
 	u64 task, entries, since;
-	u32 slots, index;
+	u32 slots, index, in_hook, reserved;
 };
+
+/* frame.index of a run that was under way before the capture: nothing of it is reported. */
+#define UNSEEN 0xffffffff
 
 RINGS
 BPF_TABLE("hash", u64, struct frame, frames, 4096);
 BPF_TABLE("hash", u64, u8, skbs, 16384);
 BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
+BPF_PERCPU_ARRAY(ran, u64, PROBES);
 BPF_ARRAY(control, u64, 2);
 
 /* control[PHASE] */
@@ -77,6 +85,15 @@ BPF_ARRAY(control, u64, 2);
 static __always_inline void count(int what)
 {
 	u64 *value = counters.lookup(&what);
+
+	if (value)
+		*value += 1;
+}
+
+/* How often each probe's program ran, which must be as often as the probe was hit. */
+static __always_inline void runs(int probe)
+{
+	u64 *value = ran.lookup(&probe);
 
 	if (value)
 		*value += 1;
@@ -102,10 +119,45 @@ RESERVES
 
 #define FETCH(to, address) bpf_probe_read_kernel(&(to), sizeof(to), (void *)(address))
 
+/* Where the last byte of an skb that is not linear ends: in the last skb of its list, or in its last page. 0: somewhere else. */
+static __always_inline u64 far_end(u64 shared)
+{
+	u64 skb = 0, next = 0, data = 0, page = 0;
+	u32 len = 0, data_len = 0, offset = 0;
+	u8 pages = 0;
+	int i;
+
+	FETCH(skb, shared + SHARED_FRAG_LIST);
+	if (skb) {
+#pragma unroll
+		for (i = 0; i < LIST_MAX; i++) {
+			FETCH(next, skb + SKB_NEXT);
+			if (!next)
+				break;
+			skb = next;
+		}
+		FETCH(data, skb + SKB_DATA);
+		FETCH(len, skb + SKB_LEN);
+		FETCH(data_len, skb + SKB_DATA_LEN);
+		return next || data_len || len < COOKIE ? 0 : data + len;
+	}
+	FETCH(pages, shared + SHARED_NR_FRAGS);
+	if (!pages)
+		return 0;
+	shared += SHARED_FRAGS + (pages - 1) * FRAG_SIZE;
+	FETCH(page, shared + FRAG_PAGE);
+	FETCH(len, shared + FRAG_LEN);
+	FETCH(offset, shared + FRAG_OFFSET);
+	if (page & 1 || len < COOKIE)
+		return 0;
+	/* page_address() */
+	return (page - VMEMMAP) / PAGE_STRUCT * PAGE_BYTES + DIRECT_MAP + offset + len;
+}
+
 static __always_inline void packet(struct entry_event *event, u64 skb)
 {
-	u64 head = 0, data = 0;
-	u32 data_len = 0, skip;
+	u64 head = 0, data = 0, at = 0;
+	u32 data_len = 0, end = 0, skip;
 	u16 network = 0;
 
 	FETCH(head, skb + SKB_HEAD);
@@ -119,10 +171,14 @@ static __always_inline void packet(struct entry_event *event, u64 skb)
 	event->network = network != 0xffff && skip < 256 ? skip : 0;
 	event->copied = event->len - data_len > 0xffff ? 0xffff : event->len - data_len;
 	bpf_probe_read_kernel(event->head, sizeof(event->head), (void *)(data + event->network));
-	if (!data_len && event->len >= sizeof(event->tail)) {
-		event->flags |= LINEAR;
-		bpf_probe_read_kernel(event->tail, sizeof(event->tail), (void *)(data + event->len - sizeof(event->tail)));
+	if (data_len) {
+		FETCH(end, skb + SKB_END);
+		at = far_end(head + end);
+	} else if (event->len >= COOKIE) {
+		at = data + event->len;
 	}
+	if (at && !bpf_probe_read_kernel(event->tail, sizeof(event->tail), (void *)(at - sizeof(event->tail))))
+		event->flags |= HAS_TAIL;
 }
 
 static __always_inline void circumstances(struct entry_event *event, u64 state)
@@ -134,6 +190,7 @@ static __always_inline void circumstances(struct entry_event *event, u64 state)
 	FETCH(in, state + STATE_IN);
 	FETCH(out, state + STATE_OUT);
 	FETCH(net, state + STATE_NET);
+	FETCH(event->okfn, state + STATE_OKFN);
 	FETCH(event->netns, net + NET_INUM);
 	event->in[0] = event->out[0] = 0;
 	if (in)
@@ -142,25 +199,16 @@ static __always_inline void circumstances(struct entry_event *event, u64 state)
 		FETCH(event->out, out + DEV_NAME);
 }
 
-/* int nf_hook_slow(struct sk_buff *skb, struct nf_hook_state *state, const struct nf_hook_entries *e, unsigned int s) */
-int probe_entry(struct pt_regs *ctx)
+/* A run of a loop begins. */
+static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 state, u64 caller, u16 loop)
 {
-	u64 key = PT_REGS_SP(ctx), skb = PT_REGS_PARM1(ctx);
-	struct frame frame = {
-		.task = bpf_get_current_task(),
-		.entries = PT_REGS_PARM3(ctx),
-		.index = PT_REGS_PARM4(ctx),
-	};
 	struct entry_event *event;
 	u16 slots = 0;
 	u8 seen = 1;
 
-	count(N_RAN_ENTRY);
-	if (setting(PHASE) == OFF)
-		return 0;
-	frame.traversal = number();
-	FETCH(slots, frame.entries + ENTRIES_NUM);
-	frame.slots = slots;
+	frame->traversal = number();
+	FETCH(slots, frame->entries + ENTRIES_NUM);
+	frame->slots = slots;
 	if (frames.lookup(&key))
 		count(N_STALE);
 	if (skbs.update(&skb, &seen))
@@ -169,21 +217,40 @@ int probe_entry(struct pt_regs *ctx)
 	if (event) {
 		event->type = EV_ENTRY;
 		event->flags = 0;
-		event->traversal = frame.traversal;
+		event->traversal = frame->traversal;
 		event->skb = skb;
-		event->start = frame.index;
+		event->start = frame->index;
 		event->slots = slots;
-		circumstances(event, PT_REGS_PARM2(ctx));
+		event->loop = loop;
+		event->caller = caller;
+		circumstances(event, state);
 		packet(event, skb);
 		event->time = bpf_ktime_get_ns();
 		events0.ringbuf_submit(event, 0);
 	} else {
-		frame.traversal = 0;
+		frame->traversal = 0;
 		count(N_LOST);
 	}
-	frame.since = bpf_ktime_get_ns();
-	if (frames.update(&key, &frame))
+	frame->since = bpf_ktime_get_ns();
+	if (frames.update(&key, frame))
 		count(N_FRAMES_FULL);
+}
+
+/* int nf_hook_slow(struct sk_buff *skb, struct nf_hook_state *state, const struct nf_hook_entries *e, unsigned int s) */
+int probe_entry(struct pt_regs *ctx)
+{
+	u64 key = PT_REGS_SP(ctx), caller = 0;
+	struct frame frame = {
+		.task = bpf_get_current_task(),
+		.entries = PT_REGS_PARM3(ctx),
+		.index = PT_REGS_PARM4(ctx),
+	};
+
+	runs(RAN_ENTRY);
+	if (setting(PHASE) == OFF)
+		return 0;
+	FETCH(caller, key);
+	enter(key, &frame, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), caller, 0);
 	return 0;
 }
 
@@ -199,23 +266,23 @@ static __always_inline struct frame *under_way(u64 key)
 	return 0;
 }
 
-/* Just behind the indirect call: ax holds what the hook returned. */
-int probe_call(struct pt_regs *ctx)
+/* Behind the indirect call: the hook at frame->index has returned. */
+static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 {
-	u64 now = bpf_ktime_get_ns(), key = PT_REGS_SP(ctx) + DEPTH, slot, ops = 0;
+	u64 slot, ops = 0;
 	struct { u64 function, priv; } hook = {};
 	struct call_event *event;
-	struct frame *frame;
 
-	count(N_RAN_CALL);
-	frame = under_way(key);
-	if (!frame)
+	if (frame->index == UNSEEN)
 		return 0;
 	count(N_CALLS);
 	if (!frame->traversal) {
 		count(N_LOST);
 		return 0;
 	}
+	slot = frame->entries + ENTRIES_HOOKS;
+	FETCH(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
+	FETCH(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
 	event = reserve_call_event();
 	if (!event) {
 		count(N_LOST);
@@ -224,13 +291,10 @@ int probe_call(struct pt_regs *ctx)
 	event->type = EV_CALL;
 	event->flags = 0;
 	event->index = frame->index;
-	event->verdict = PT_REGS_RC(ctx);
+	event->verdict = verdict;
 	event->traversal = frame->traversal;
 	event->ns = now - frame->since > 0xffffffff ? 0xffffffff : now - frame->since;
 	event->time = now;
-	slot = frame->entries + ENTRIES_HOOKS;
-	FETCH(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
-	FETCH(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
 	event->function = hook.function;
 	event->priv = hook.priv;
 	event->id = 0;
@@ -248,32 +312,51 @@ out:
 	return 0;
 }
 
-/* On a returning instruction: the stack pointer is what it was at the entry. */
-int probe_exit(struct pt_regs *ctx)
+/* Just behind the indirect call: ax holds what the hook returned. */
+int probe_call(struct pt_regs *ctx)
 {
-	u64 key = PT_REGS_SP(ctx);
-	struct exit_event *event;
+	u64 now = bpf_ktime_get_ns();
 	struct frame *frame;
 
-	count(N_RAN_EXIT);
-	frame = under_way(key);
-	if (!frame)
-		return 0;
+	runs(RAN_CALL);
+	frame = under_way(PT_REGS_SP(ctx) + DEPTH);
+	return frame ? called(frame, PT_REGS_RC(ctx), now) : 0;
+}
+
+/* A run of a loop ends. */
+static __always_inline int leave(u64 key, struct frame *frame, s32 returned)
+{
+	struct exit_event *event;
+
+	if (frame->index == UNSEEN)
+		goto out;
 	count(N_EXITS);
 	event = frame->traversal ? reserve_exit_event() : 0;
 	if (event) {
 		event->type = EV_EXIT;
 		event->flags = 0;
 		event->reserved = 0;
-		event->returned = PT_REGS_RC(ctx);
+		event->returned = returned;
 		event->traversal = frame->traversal;
 		event->time = bpf_ktime_get_ns();
 		events0.ringbuf_submit(event, 0);
 	} else {
 		count(N_LOST);
 	}
+out:
 	frames.delete(&key);
 	return 0;
+}
+
+/* On a returning instruction: the stack pointer is what it was at the entry. */
+int probe_exit(struct pt_regs *ctx)
+{
+	u64 key = PT_REGS_SP(ctx);
+	struct frame *frame;
+
+	runs(RAN_EXIT);
+	frame = under_way(key);
+	return frame ? leave(key, frame, PT_REGS_RC(ctx)) : 0;
 }
 
 static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)

@@ -30,24 +30,29 @@ class Placement:
     """Offsets of the probes from the start of the function.
 
     :param entry: the first instruction of its own
-    :param after_call: the instruction after the indirect call
+    :param call: the indirect call; :param after_call: the instruction after it
     :param depth: bytes of stack in use there; the stack pointer there plus this is the one at the entry
     :param exits: every returning instruction, with the stack pointer as it was at the entry
+    :param okfns: every call of okfn, as deep as the indirect one
     """
 
     entry: int
+    call: int
     after_call: int
     depth: int
     exits: tuple[int, ...]
+    okfns: tuple[int, ...] = ()
 
 
-def place(code: bytes, address: int, names: Callable[[int], Set[str]], function: str = "nf_hook_slow") -> Placement:
-    """Find the places of the probes in a verdict loop.
+def place(code: bytes, address: int, names: Callable[[int], Set[str]], function: str = "nf_hook_slow", *,
+          okfn: str | None = None) -> Placement:
+    """Find the places of the probes in a verdict loop, or in the function that a compiler put it into.
 
     :param code: the function's bytes as they are in memory, alternatives and static keys applied
     :param address: where they begin
     :param names: address → names of the symbols that begin there
-    :raises GuestError: not exactly one indirect call, no return, or a tail call
+    :param okfn: the function that is called when every hook has accepted; ``None`` where that is the caller's affair
+    :raises GuestError: not exactly one indirect call, no return, no call of okfn, or a tail call
     """
     def target(instruction: capstone.CsInsn) -> int | None:
         operand = instruction.operands[0]
@@ -59,7 +64,8 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     entry = after_prologue(code)
     calls: list[tuple[int, int]] = []
     exits: list[int] = []
-    depth = decoded = 0
+    okfns: list[int] = []
+    depth = body = decoded = 0
     for instruction in _decoder().disasm(code, address):
         offset, decoded = instruction.address - address, instruction.address - address + instruction.size
         if offset < entry:
@@ -68,21 +74,28 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
             # With mitigations off the call is patched to be indirect; else it goes through __x86_indirect_thunk_*, or through an ITS
             # thunk, which may be in memory that its_allocate_thunk() took and no symbol names. Functions all have a symbol.
             if (to := target(instruction)) is None or through(to, "__x86_indirect_") or not names(to):
-                calls.append((decoded, depth))
+                calls.append((offset, decoded))
+            elif okfn in names(to):
+                okfns.append(offset)
         elif instruction.id == x86.X86_INS_RET:
             exits.append(offset)
+            depth = body  # what is behind a return has all of the stack that was taken before it
         elif instruction.id == x86.X86_INS_JMP:
             if (to := target(instruction)) is not None and address <= to < address + len(code):
                 continue
             if not through(to, "return_thunk"):
                 raise GuestError(f"{function} ends in a jump at +{offset:#x} ({instruction.op_str})", mend=_MEND)
             exits.append(offset)
-        elif not calls:
+            depth = body
+        else:
             depth += _stack_use(instruction)
+            body = max(body, depth)
     if len(calls) != 1 or not exits or decoded < len(code) - 16:
         raise GuestError(f"{function}: {len(calls)} indirect calls and {len(exits)} returns in {decoded} of {len(code)} bytes",
                          mend=_MEND)
-    return Placement(entry, *calls[0], tuple(exits))
+    if okfn is not None and not okfns:
+        raise GuestError(f"{function} does not call {okfn}", mend=_MEND)
+    return Placement(entry, *calls[0], body, tuple(exits), tuple(okfns))
 
 
 def after_prologue(code: bytes) -> int:
@@ -103,7 +116,7 @@ def _decoder() -> capstone.Cs:
 
 
 def _stack_use(instruction: capstone.CsInsn) -> int:
-    """Bytes by which an instruction moves the stack pointer down (before the call, so prologues only)."""
+    """Bytes by which an instruction moves the stack pointer down."""
     if instruction.id == x86.X86_INS_PUSH:
         return 8
     if instruction.id == x86.X86_INS_POP:
@@ -115,9 +128,9 @@ def _stack_use(instruction: capstone.CsInsn) -> int:
     return 0
 
 
-def code_of(symbols: Symbols, function: str) -> tuple[int, bytes]:
+def code_of(symbols: Symbols, function: str, module: str | None = None) -> tuple[int, bytes]:
     """Address and bytes of a function of the running kernel. :raises GuestError: it has none, or /proc/kcore cannot be read"""
-    symbol = symbols.one(function)
+    symbol = symbols.one(function, module)
     return symbol.address, read_kernel(symbol.address, symbols.end(symbol) - symbol.address)
 
 

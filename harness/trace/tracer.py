@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import GuestError
+from harness.outcome.types import NF_HOOK_SLOW
 from harness.trace.btf import Btf
 from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
-from harness.trace.probes import after_prologue, code_of, place
+from harness.trace.loops import LOOPS, Inlined, located
+from harness.trace.probes import Placement, after_prologue, code_of, place, read_kernel
 from harness.trace.symbols import Symbols
 
 __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
 _RECORDS = ("entry_event", "call_event", "exit_event", "end_event")
-_PROGRAM = "nf_hook_slow.bpf.c"
-_LOOP, _RELEASE = "nf_hook_slow", "skb_release_head_state"
-_KPROBES = {"exit": "probe_exit", "call": "probe_call", "release": "probe_release", "entry": "probe_entry"}
+_PROGRAMS = ("nf_hook_slow.bpf.c", "inlined.bpf.c")
+_RELEASE = "skb_release_head_state"
 _TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb"}
 _OWN_TEXT = Path("/sys/module/nfharness/sections/.text")
 
@@ -41,9 +42,9 @@ class Control(IntEnum):
 class Counter(IntEnum):
     """Indices of the program's per-CPU counters (``N_*`` there).
 
-    TRAVERSALS, CALLS and EXITS count what belongs to a traversal that was watched from its entry on; RAN_* how often each probe's
-    program ran at all. LOST: records that found no room in the ring; UNMATCHED: probes that met no traversal; STALE: traversals
-    whose exit was not seen; the FULL ones: no room in a hash.
+    TRAVERSALS, CALLS and EXITS count what belongs to a traversal that was watched from its entry on. LOST: records that found no
+    room in the ring; UNMATCHED: probes that met no traversal; STALE: traversals whose exit was not seen; MOVED: calls whose slot was
+    another one than counted; the FULL ones: no room in a hash.
     """
 
     TRAVERSALS = 0
@@ -54,9 +55,7 @@ class Counter(IntEnum):
     STALE = 5
     FRAMES_FULL = 6
     SKBS_FULL = 7
-    RAN_ENTRY = 8
-    RAN_CALL = 9
-    RAN_EXIT = 10
+    MOVED = 8
 
 
 class Tracer:
@@ -64,6 +63,8 @@ class Tracer:
 
     :ivar bpf: ``bcc.BPF``; :ivar lib: ``libbcc``
     :ivar programs: kprobe event → file descriptor of its program, in the order of arming; :ivar raw: raw tracepoint → likewise
+    :ivar counted: kprobe events whose programs count how often they ran, by their index in the table ``ran``
+    :ivar inlined: the loops that were found inside other functions; :ivar blind: of the others, by name, why their calls are not seen
     :ivar lock: a file that a capture locks
     """
 
@@ -72,6 +73,9 @@ class Tracer:
         self.lib: Any = None
         self.programs: dict[str, int] = {}
         self.raw: dict[str, int] = {}
+        self.counted: tuple[str, ...] = ()
+        self.inlined: dict[str, Inlined] = {}
+        self.blind: dict[str, str] = {}
         self.kprobes: KprobeEvents
         self.layout: Layout
         self.symbols: Symbols
@@ -92,39 +96,64 @@ class Tracer:
         except ImportError as error:
             raise GuestError(f"BCC is missing: {error}", mend="apt-get install python3-bpfcc") from error
         self.lib = bcc.lib
-        self.layout = Layout.of(Btf.of_running_kernel())
+        btf = Btf.of_running_kernel()
+        self.layout = Layout.of(btf)
         self.symbols = Symbols()
-        address, code = code_of(self.symbols, _LOOP)
-        placement = place(code, address, self.symbols.aliases)
+        address, code = code_of(self.symbols, NF_HOOK_SLOW)
+        slow = place(code, address, self.symbols.aliases)
+        for loop in LOOPS:
+            try:
+                self.inlined[loop.name] = located(loop, self.symbols, btf)
+            except GuestError as error:
+                self.blind[loop.name] = error.message
         release = after_prologue(code_of(self.symbols, _RELEASE)[1])
+        events = {
+            **{name: places for inlined in self.inlined.values() for name, places in inlined.events().items()},
+            "exit": tuple((NF_HOOK_SLOW, offset) for offset in slow.exits),
+            "call": ((NF_HOOK_SLOW, slow.after_call),),
+            "release": ((_RELEASE, release),),
+            "entry": ((NF_HOOK_SLOW, slow.entry),),
+        }
+        self.counted = tuple(name for name in events if name != "release")
         try:
-            self.bpf = bcc.BPF(text=self._source(placement.depth))
-            self.programs = {name: self.bpf.load_func(function, bcc.BPF.KPROBE).fd for name, function in _KPROBES.items()}
+            self.bpf = bcc.BPF(text=self._source(slow))
+            self.programs = {name: self.bpf.load_func(f"probe_{name}", bcc.BPF.KPROBE).fd for name in events}
             self.raw = {name: self.bpf.load_func(function, bcc.BPF.RAW_TRACEPOINT).fd for name, function in _TRACEPOINTS.items()}
         except Exception as error:
             raise GuestError(f"the BPF program does not load: {error}", mend="needs root, CONFIG_BPF_SYSCALL=y, "
                              "CONFIG_BPF_EVENTS=y and the kernel's headers in /lib/modules/$(uname -r)/build") from error
         self.kprobes = KprobeEvents()
-        self.kprobes.define({
-            "entry": ((_LOOP, placement.entry),),
-            "call": ((_LOOP, placement.after_call),),
-            "exit": tuple((_LOOP, offset) for offset in placement.exits),
-            "release": ((_RELEASE, release),),
-        })
+        self.kprobes.define(events)
         # A capture takes a POSIX lock, which belongs to a process: forked children exclude each other though they share the file.
         self.lock = os.memfd_create("nfharness-capture", os.MFD_CLOEXEC)
 
-    def _source(self, depth: int) -> str:
+    def _source(self, slow: Placement) -> str:
         constants = {
             **{f"N_{counter.name}": counter.value for counter in Counter},
+            **{f"RAN_{name.upper()}": number for number, name in enumerate(self.counted)},
             **{control.name: control.value for control in Control},
-            "COUNTERS": len(Counter), "DEPTH": depth, "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"),
+            "COUNTERS": len(Counter), "PROBES": len(self.counted), "DEPTH": slow.depth,
+            "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"), "PAGE_BYTES": os.sysconf("SC_PAGESIZE"),
+            "VMEMMAP": f"{self._variable('vmemmap_base'):#x}UL", "DIRECT_MAP": f"{self._variable('page_offset_base'):#x}UL",
         }
         defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
-        program = resources.files("harness.trace").joinpath(_PROGRAM).read_text()
+        program = "".join(resources.files("harness.trace").joinpath(name).read_text() for name in _PROGRAMS)
         for mark, text in (("RINGS", _rings(self.processors)), ("RESERVES", _reserves(self.processors))):
             program = program.replace(f"\n{mark}\n", f"\n{text}\n")
-        return self.layout.preamble() + defines + program
+        loops = "\n".join(inlined.programs(number) for number, inlined in enumerate(self.inlined.values(), 1))
+        return f"{self.layout.preamble()}{defines}{program}\n{loops}"
+
+    def _variable(self, name: str) -> int:
+        """An ``unsigned long`` of the kernel's. 0 where it has none: then the end of an skb in pages cannot be read."""
+        try:
+            return int.from_bytes(read_kernel(self.symbols.one(name).address, 8), "little")
+        except GuestError:
+            return 0
+
+    @property
+    def loops(self) -> tuple[str, ...]:
+        """Names of the loops, by their number in the records."""
+        return NF_HOOK_SLOW, *self.inlined
 
     def ring_descriptors(self) -> list[int]:
         """Of each processor's ring buffer map."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.outcome.types import Fate, HookCall, PacketOutcome, Traversal
+from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Fate, HookCall, PacketOutcome, Traversal
 from harness.trace.events import Call, End, Entry, Event, Exit, How
 from harness.trace.summary import cookie_of, kind_of, summary
 from harness.trace.symbols import Symbol
@@ -26,7 +26,7 @@ class Walk(NamedTuple):
 
 @dataclass(slots=True)
 class _Run:
-    """One run of the verdict loop. :param ended: its skb was freed before the loop returned"""
+    """One run of a verdict loop. :param ended: its skb was freed before the loop returned"""
 
     entry: Entry
     calls: list[Call] = field(default_factory=list)
@@ -43,15 +43,17 @@ class _Packet:
 
 
 def walk(events: Iterable[Event], function: Callable[[int], Symbol | None], *, netns: Mapping[int, str] | None = None,
-         labels: Mapping[int, str] | None = None, reasons: Mapping[int, str] | None = None) -> Walk:
+         labels: Mapping[int, str] | None = None, reasons: Mapping[int, str] | None = None,
+         loops: Sequence[str] = (NF_HOOK_SLOW,)) -> Walk:
     """Put a capture's events together.
 
     :param function: address → symbol that covers it
     :param netns: inode number of a namespace → its name in the scenario; others become ``net:[number]``
     :param labels: id of a hook of ours → its name in the scenario
     :param reasons: ``enum skb_drop_reason``
+    :param loops: names of the loops by their number
     """
-    teller = _Teller(function, netns or {}, labels or {}, reasons or {})
+    teller = _Teller(function, netns or {}, labels or {}, reasons or {}, loops)
     packets = tuple(teller.packet(packet) for packet in _group(events))
     return Walk(packets, tuple(teller.doubts))
 
@@ -99,8 +101,8 @@ class _Teller:
     """Turns numbers into names."""
 
     def __init__(self, function: Callable[[int], Symbol | None], netns: Mapping[int, str], labels: Mapping[int, str],
-                 reasons: Mapping[int, str]) -> None:
-        self._function, self._netns, self._labels, self._reasons = function, netns, labels, reasons
+                 reasons: Mapping[int, str], loops: Sequence[str]) -> None:
+        self._function, self._netns, self._labels, self._reasons, self._loops = function, netns, labels, reasons, loops
         self.doubts: list[str] = []
 
     def packet(self, packet: _Packet) -> PacketOutcome:
@@ -122,7 +124,16 @@ class _Teller:
             return None
         return Traversal(family, entry.hook, self._netns.get(entry.netns, f"net:[{entry.netns}]"), entry.indev, entry.outdev,
                          tuple(map(self._call, run.calls)),
-                         run.exit.returned if run.exit else None)
+                         run.exit.returned if run.exit else None, self._name(entry.okfn), entry.start, self._loop(entry))
+
+    def _name(self, address: int) -> str | None:
+        """A function's name as the source has it: compilers add ``.isra.0`` and the like."""
+        symbol = self._function(address) if address else None
+        return symbol.name.partition(".")[0] if symbol else f"{address:#x}" if address else None
+
+    def _loop(self, entry: Entry) -> str:
+        loop = self._loops[entry.loop]
+        return NF_HOOK_SLOW_LIST if loop == NF_HOOK_SLOW and self._name(entry.caller) == NF_HOOK_SLOW_LIST else loop
 
     def _call(self, call: Call) -> HookCall:
         symbol = self._function(call.function)
