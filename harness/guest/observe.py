@@ -2,8 +2,8 @@
 
 Records go to standard output as the kernel laid them out; what there is to say of them goes to standard error, a JSON object a line:
 ``armed``; then, once the host has said ``ended`` on standard input, ``records`` (bytes sent in all), ``lost_events``, ``doubts``,
-``namespaces``, ``reasons`` and ``loops``; then ``symbols`` for the ``addresses`` that the host asks for. Telling records apart and putting them
-together is the host's work: it is many times faster than an emulated guest, where a flood would overrun the ring meanwhile.
+``namespaces``, ``reasons`` and ``loops``; then ``symbols`` for the ``addresses`` that the host asks for. Telling records apart and
+putting them together is the host's work: it is many times faster than an emulated guest, where a flood would overrun the ring meanwhile.
 """
 
 from __future__ import annotations

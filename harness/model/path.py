@@ -26,6 +26,8 @@ Kind = Literal["udp", "echo request", "echo reply", "time exceeded", "net unreac
 _DEFAULT_TTL = 64
 _QUOTED = {Family.IPV4: 576 - 20 - 8, Family.IPV6: 1280 - 40 - 8}
 """Bytes of a packet, its IP header included, that an ICMP error quotes at most."""
+_IP6_OKFN = {"dst_output": "dst_output", "ip_finish_output": "ip6_finish_output", "ip_rcv_finish": "ip6_rcv_finish",
+             "ip_forward_finish": "ip6_forward_finish", "ip_local_deliver_finish": "ip6_input_finish"}
 _HEADERS = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
 """Bytes of IP header, and of UDP's or ICMP's."""
 
@@ -74,11 +76,13 @@ class Stack:
             return Fate("consumed", reason=f"no route in {netns}")
         return self._ip_local_out(netns, packet, hop)
 
-    def _nf_hook(self, netns: str, packet: Packet, hook: str, indev: str, outdev: str) -> int:
+    def _nf_hook(self, netns: str, packet: Packet, hook: str, indev: str, outdev: str, *, okfn: str) -> int:
         """``nf_hook``: a point whose head is NULL is passed without a call of nf_hook_slow."""
         pf = packet.pf
         number = hook_number(pf, hook)
-        return self._run(packet, HookState(pf, number, netns, indev, outdev), self.nets[netns].hooks[pf][number].entries)
+        if pf is Family.IPV6:
+            okfn = _IP6_OKFN[okfn]
+        return self._run(packet, HookState(pf, number, netns, indev, outdev, okfn), self.nets[netns].hooks[pf][number].entries)
 
     def _nf_hook_device(self, netns: str, packet: Packet, hooknum: int, device: str) -> int:
         """``nf_hook_ingress``, ``nf_hook_egress`` ▲: the points of a device, whatever the packet's family."""
@@ -91,14 +95,15 @@ class Stack:
             return 1
         context = Context(packet.skb, state)
         ret = nf_hook_slow(context, entries, profile=self.core.profile)
-        packet.traversals.append(Traversal(state.pf, state.hook, state.net, state.indev, state.outdev, tuple(context.calls), ret))
+        packet.traversals.append(Traversal(state.pf, state.hook, state.net, state.indev, state.outdev, tuple(context.calls), ret,
+                                            state.okfn))
         return ret
 
     def _ip_local_out(self, netns: str, packet: Packet, hop: Hop) -> Fate:
         """``__ip_local_out``: OUTPUT has no input device. What sendto() answers is settled before the packet reaches a device."""
-        ret = self._nf_hook(netns, packet, "OUTPUT", "", hop.device)
+        ret = self._nf_hook(netns, packet, "OUTPUT", "", hop.device, okfn="dst_output")
         if ret == 1:
-            ret = self._nf_hook(netns, packet, "POSTROUTING", "", hop.device)
+            ret = self._nf_hook(netns, packet, "POSTROUTING", "", hop.device, okfn="ip_finish_output")
         if ret != 1:
             packet.sent_errno = _sent_errno(packet, ret)
             return _fate(packet, ret)
@@ -111,7 +116,7 @@ class Stack:
 
     def _ip_output(self, netns: str, packet: Packet, indev: str, hop: Hop) -> Fate:
         """``ip_output`` of a forwarded packet: POSTROUTING knows the input device (since 5.7), then the device's egress."""
-        ret = self._nf_hook(netns, packet, "POSTROUTING", indev, hop.device)
+        ret = self._nf_hook(netns, packet, "POSTROUTING", indev, hop.device, okfn="ip_finish_output")
         if ret == 1:
             ret = self._nf_hook_device(netns, packet, NETDEV_EGRESS, hop.device)
         return self._netif_receive(netns, packet, hop) if ret == 1 else _fate(packet, ret)
@@ -130,7 +135,7 @@ class Stack:
         """The device's ingress, then ``ip_rcv``: PREROUTING, and where the route leads."""
         ret = self._nf_hook_device(netns, packet, NETDEV_INGRESS, device)
         if ret == 1:
-            ret = self._nf_hook(netns, packet, "PREROUTING", device, "")
+            ret = self._nf_hook(netns, packet, "PREROUTING", device, "", okfn="ip_rcv_finish")
         if ret != 1:
             return _fate(packet, ret)
         hop = lookup(self.topology, netns, packet.destination)
@@ -151,12 +156,12 @@ class Stack:
         packet.ttl -= 1
         if hop.device == device:
             self.doubts.append(f"{netns} sends a packet out of {device} again, where it came in: it may answer with a redirect")
-        ret = self._nf_hook(netns, packet, "FORWARD", device, hop.device)
+        ret = self._nf_hook(netns, packet, "FORWARD", device, hop.device, okfn="ip_forward_finish")
         return self._ip_output(netns, packet, device, hop) if ret == 1 else _fate(packet, ret)
 
     def _ip_local_deliver(self, netns: str, packet: Packet, device: str) -> Fate:
         """``ip_local_deliver``: INPUT; then a socket takes it, and ``icmp_echo`` answers."""
-        ret = self._nf_hook(netns, packet, "INPUT", device, "")
+        ret = self._nf_hook(netns, packet, "INPUT", device, "", okfn="ip_local_deliver_finish")
         if ret != 1:
             return _fate(packet, ret)
         if packet.kind == "echo request":

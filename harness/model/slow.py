@@ -32,13 +32,14 @@ class Skb:
 
 @dataclass(frozen=True, slots=True)
 class HookState:
-    """``struct nf_hook_state``. :param indev: empty for none, as is *outdev*"""
+    """``struct nf_hook_state``. :param indev: empty for none, as is *outdev*; :param okfn: its name, ``None`` for NULL"""
 
     pf: Family
     hook: int
     net: str
     indev: str = ""
     outdev: str = ""
+    okfn: str | None = None
 
 
 @dataclass(slots=True)

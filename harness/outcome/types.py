@@ -7,8 +7,8 @@ from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome", "RawRun", "Slot", "StepOutcome",
-           "Traversal", "point_key", "raw_key")
+__all__ = ("BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome",
+           "RawRun", "Slot", "StepOutcome", "Traversal", "point_key", "raw_key")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""

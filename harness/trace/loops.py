@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import GuestError
 from harness.trace.btf import Btf
 from harness.trace.probes import Placement, code_of, place
 from harness.trace.symbols import Symbols

@@ -100,9 +100,8 @@ class Symbols:
     def end(self, symbol: Symbol) -> int:
         """First address after ``symbol`` at which another one of its owner's begins. :raises GuestError: there is none"""
         if symbol.module:
-            following = (other.address for other in self._in_modules if other.address > symbol.address and other.module == symbol.module)
-            if found := min(following, default=0):
-                return found
+            if later := [one.address for one in self._in_modules if one.address > symbol.address and one.module == symbol.module]:
+                return min(later)
             raise GuestError(f"cannot tell where {symbol.name} ends", mend=_MEND)
         at = self._text.find(f"\n{symbol.address:016x} ".encode())
         while 0 <= at < self._cut:

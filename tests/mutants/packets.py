@@ -17,8 +17,9 @@ def no_device_points(_self: path.Stack, _netns: str, _packet: path.Packet, _hook
 
 def state_without(field: str) -> Callable[..., slow.HookState]:
     def mutant(*values: Any) -> slow.HookState:
-        pf, hook, net, indev, outdev = values
-        return slow.HookState(pf, hook, net, "" if field == "in" else indev, "" if field == "out" else outdev)
+        pf, hook, net, indev, outdev, okfn = (*values, None)[:6]
+        return slow.HookState(pf, hook, net, "" if field == "in" else indev, "" if field == "out" else outdev,
+                              None if field == "okfn" else okfn)
     return mutant
 
 
