@@ -1,4 +1,4 @@
-"""The records of ``nf_hook_slow.bpf.c`` and ``inlined.bpf.c``, decoded."""
+"""The records of ``records.bpf.c``, decoded."""
 
 from __future__ import annotations
 

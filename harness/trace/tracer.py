@@ -26,7 +26,7 @@ __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
 _RECORDS = ("entry_event", "call_event", "exit_event", "end_event")
-_PROGRAMS = ("nf_hook_slow.bpf.c", "inlined.bpf.c")
+_PROGRAMS = ("records.bpf.c", "skb.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c")
 _RELEASE = "skb_release_head_state"
 _TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb"}
 _OWN_TEXT = Path("/sys/module/nfharness/sections/.text")

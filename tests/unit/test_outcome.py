@@ -45,7 +45,7 @@ calls = st.builds(HookCall, st.integers(0, 5), names, labels, st.none() | priori
 points = st.sampled_from([(family, number) for family in Family for number in [*HOOK_POINTS[family].values(), 9]])
 traversals = st.builds(
     lambda point, *rest: Traversal(*point, *rest), points, names, names | st.just(""), names | st.just(""),
-    st.lists(calls, max_size=3).map(tuple), st.none() | st.integers(-4095, 1),
+    st.lists(calls, max_size=3).map(tuple), st.none() | st.integers(-4095, 1), labels, st.integers(0, 3), names,
 )
 fates = st.builds(Fate, st.sampled_from(get_args(FateKind)), st.integers(0, 4095), labels)
 cookies = st.none() | st.integers(1, 3)
@@ -151,6 +151,9 @@ DIFFERENT: dict[str, tuple[Outcome, list[tuple[str, str]]]] = {
         [("packet 1/router FORWARD/call 2", "d was not called"),
          ("packet 1/router FORWARD/call 3", "d was called, the model says it is not")]),
     "device": (forwarded(outdev="eth7"), [("packet 1/router FORWARD", "state->out is another device")]),
+    "okfn": (forwarded(okfn="br_forward_finish"), [("packet 1/router FORWARD", "state->okfn is another function")]),
+    "start": (forwarded(start=1), [("packet 1/router FORWARD", "the loop began with another slot")]),
+    "loop": (forwarded(loop="nf_hook_slow_list"), [("packet 1/router FORWARD", "the hooks were called from another loop")]),
     "returned": (forwarded(returned=0), [("packet 1/router FORWARD", "nf_hook_slow returned something else")]),
     "point not crossed": (
         seen(replace(ONE, traversals=(PRE,)), TWO), [("packet 1/router FORWARD", "no hook of this point was called")]),
@@ -224,6 +227,7 @@ def test_the_report_has_the_shape_that_scripts_rely_on() -> None:
     packet = document["packets"][1]
     assert (packet["packet"], packet["cookie"], packet["fate"], packet["errno"]) == ("udp", 2, "dropped", "EPERM")
     assert packet["traversals"] == [{
-        "pf": "IPV4", "hook": "PREROUTING", "netns": "router", "in": "eth0", "out": "", "returned": -1, "calls": [
+        "pf": "IPV4", "hook": "PREROUTING", "netns": "router", "in": "eth0", "out": "", "okfn": None, "start": 0,
+        "loop": "nf_hook_slow", "returned": -1, "calls": [
             {"index": 0, "function": OURS, "module": OUR_MODULE, "priority": 0, "label": "a", "verdict": "ACCEPT", "ns": None},
             {"index": 1, "function": OURS, "module": OUR_MODULE, "priority": 0, "label": "b", "verdict": "DROP", "ns": None}]}]

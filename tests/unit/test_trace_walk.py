@@ -60,6 +60,15 @@ def test_a_traversal_has_its_calls_in_order_with_everything_about_them() -> None
         HookCall(1, "apparmor_ip_postroute", None, -7, accept, 1234)), 1),)
 
 
+def test_a_traversal_says_where_its_loop_began_and_what_is_to_follow() -> None:
+    symbols = {0x10: Symbol(0x10, "br_forward_finish.isra.0", "bridge"), 0x20: Symbol(0x18, "nf_hook_slow_list", None)}
+    entries = (entry(1)._replace(okfn=0x10, start=2, loop=1), entry(2)._replace(caller=0x20), entry(3)._replace(caller=0x30))
+    packet, = walk((*entries, Exit(1, 1, 0), Exit(2, 1, 0), Exit(3, 1, 0)), symbols.get, netns={7: "router"},
+                   loops=("nf_hook_slow", "nf_hook_bridge_pre")).packets
+    assert [(one.okfn, one.start, one.loop) for one in packet.traversals] == [
+        ("br_forward_finish", 2, "nf_hook_bridge_pre"), (None, 0, "nf_hook_slow_list"), (None, 0, "nf_hook_slow")]
+
+
 def test_what_has_no_name_keeps_its_number() -> None:
     packet = only(entry(1, netns=4026531840), call(1, function=0x3000, hook_id=5), Exit(1, 1, 0))
     assert packet.traversals[0].netns == "net:[4026531840]"

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the programs of the tracer share: the records they make, with their mirror in events.py, and their tables.
+ *
+ * Compiled by BCC, together with the other files of this kind. The only kernel header is ptrace.h: structure offsets arrive as constants
+ * made from the kernel's BTF (layout.py), DEPTH from the function's own code (probes.py).
+ *
+ * Every processor has a ring of its own. A probe runs as if in an NMI, where a reservation gives up at once if another processor holds
+ * the ring's lock; the records' times put the rings together again. RINGS and RESERVES are made by tracer.py, one each a processor.
+ */
+#include <uapi/linux/ptrace.h>
+
+#define EV_ENTRY 1
+#define EV_CALL 2
+#define EV_EXIT 3
+#define EV_END 4
+
+#define HAS_ID 1
+#define HAS_PRIORITY 2
+#define HAS_TAIL 4
+
+#define COOKIE 16
+#define LIST_MAX 48
+
+struct entry_event {
+	u8 type, flags, pf, hook;
+	u32 netns;
+	u64 traversal, skb, time, okfn, caller;
+	u32 len;
+	u16 start, slots, protocol, network, copied, loop;
+	char in[16], out[16];
+	u8 head[64], tail[COOKIE];
+};
+
+struct call_event {
+	u8 type, flags;
+	u16 index;
+	u32 verdict;
+	u64 traversal, function, priv, id;
+	s32 priority;
+	u32 ns;
+	u64 time;
+};
+
+struct exit_event {
+	u8 type, flags;
+	u16 reserved;
+	s32 returned;
+	u64 traversal, time;
+};
+
+struct end_event {
+	u8 type, how;
+	u16 reserved;
+	u32 reason;
+	u64 skb, location, time;
+};
+
+struct frame {
+	u64 traversal;	/* 0: its entry event was lost */
+	u64 task, entries, since;
+	u32 slots, index, in_hook, reserved;
+};
+
+/* frame.index of a run that was under way before the capture: nothing of it is reported. */
+#define UNSEEN 0xffffffff
+
+RINGS
+BPF_TABLE("hash", u64, struct frame, frames, 4096);
+BPF_TABLE("hash", u64, u8, skbs, 16384);
+BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
+BPF_PERCPU_ARRAY(ran, u64, PROBES);
+BPF_ARRAY(control, u64, 2);
+
+/* control[PHASE] */
+#define OFF 0		/* traversals under way are seen to their end, new ones are not looked at */
+#define STARTING 1	/* some may be under way that were entered before */
+#define ON 2
+
+static __always_inline void count(int what)
+{
+	u64 *value = counters.lookup(&what);
+
+	if (value)
+		*value += 1;
+}
+
+/* How often each probe's program ran, which must be as often as the probe was hit. */
+static __always_inline void runs(int probe)
+{
+	u64 *value = ran.lookup(&probe);
+
+	if (value)
+		*value += 1;
+}
+
+static __always_inline u64 setting(int what)
+{
+	u64 *value = control.lookup(&what);
+
+	return value ? *value : 0;
+}
+
+static __always_inline u64 number(void)
+{
+	int what = N_TRAVERSALS;
+	u64 *value = counters.lookup(&what);
+
+	/* Per CPU, and BPF programs of this kind do not nest on one: nothing can come between. */
+	return value ? ++*value << 12 | bpf_get_smp_processor_id() : 0;
+}
+
+RESERVES
+
+#define FETCH(to, address) bpf_probe_read_kernel(&(to), sizeof(to), (void *)(address))
+
