@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Private arrays: core's raw functions, and nf_hook_slow() where no packet comes. */
 #include <linux/bottom_half.h>
-#include <linux/ip.h>
+#include <linux/in.h>
 #include <linux/mm.h>
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <linux/slab.h>
-#include <linux/udp.h>
 #include <net/genetlink.h>
 #include <net/netlink.h>
 
@@ -223,48 +222,6 @@ static int nfh_run_okfn(struct net *net, struct sock *sk, struct sk_buff *skb)
 	return 0;
 }
 
-/* A datagram on its way from lo to a local port, its end as in nfharness.h. */
-static struct sk_buff *nfh_run_skb(struct net *net, u64 cookie)
-{
-	const __be64 end = cpu_to_be64(cookie);
-	const u16 payload = 32;
-	struct sk_buff *skb;
-	struct udphdr *udp;
-	struct iphdr *ip;
-
-	skb = alloc_skb(LL_MAX_HEADER + sizeof(*ip) + sizeof(*udp) + payload, GFP_KERNEL);
-	if (!skb)
-		return NULL;
-	skb_reserve(skb, LL_MAX_HEADER);
-	skb_reset_mac_header(skb);
-	skb->protocol = htons(ETH_P_IP);
-	skb->pkt_type = PACKET_HOST;
-	skb->ip_summed = CHECKSUM_UNNECESSARY;
-	skb->dev = net->loopback_dev;
-
-	skb_reset_network_header(skb);
-	ip = skb_put_zero(skb, sizeof(*ip));
-	ip->version = 4;
-	ip->ihl = sizeof(*ip) / 4;
-	ip->tot_len = htons(sizeof(*ip) + sizeof(*udp) + payload);
-	ip->ttl = 64;
-	ip->protocol = IPPROTO_UDP;
-	ip->saddr = htonl(INADDR_LOOPBACK);
-	ip->daddr = htonl(INADDR_LOOPBACK);
-	ip->check = ip_fast_csum((u8 *)ip, ip->ihl);
-
-	skb_set_transport_header(skb, sizeof(*ip));
-	udp = skb_put_zero(skb, sizeof(*udp));
-	udp->source = htons(9);
-	udp->dest = htons(9);
-	udp->len = htons(sizeof(*udp) + payload);
-
-	skb_put_zero(skb, payload - NFHARNESS_COOKIE_MAGIC_LEN - sizeof(end));
-	skb_put_data(skb, NFHARNESS_COOKIE_MAGIC, NFHARNESS_COOKIE_MAGIC_LEN);
-	skb_put_data(skb, &end, sizeof(end));
-	return skb;
-}
-
 /* An unregistration makes core throw away what the namespace has queued, see
  * nf_queue_nf_hook_drop().
  */
@@ -346,13 +303,19 @@ static int nfh_run_reply(struct genl_info *info, const struct nfh_run *run)
 
 static struct nfh_run *nfh_run_alloc(struct net *net, struct nfh_array *array, u64 cookie)
 {
+	const struct nfh_flow flow = {
+		.saddr = htonl(INADDR_LOOPBACK),
+		.daddr = htonl(INADDR_LOOPBACK),
+		.sport = htons(9),
+		.dport = htons(9),
+	};
 	const struct nf_hook_entries *e = rcu_dereference_protected(array->head, true);
 	struct nfh_run *run;
 
 	run = kvzalloc(struct_size(run, called, e->num_hook_entries), GFP_KERNEL_ACCOUNT);
 	if (!run)
 		return NULL;
-	run->skb = nfh_run_skb(net, cookie);
+	run->skb = nfh_datagram(net, &flow, cookie);
 	if (!run->skb) {
 		kvfree(run);
 		return NULL;

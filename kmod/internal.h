@@ -131,6 +131,21 @@ struct nfh_hook {
 	struct rcu_head rcu;
 };
 
+/**
+ * struct nfh_flow - what tells a datagram from others
+ *
+ * @saddr: source
+ * @daddr: destination
+ * @sport: source port
+ * @dport: destination port
+ */
+struct nfh_flow {
+	__be32 saddr;
+	__be32 daddr;
+	__be16 sport;
+	__be16 dport;
+};
+
 /* main.c */
 struct nfh_net *nfh_net(const struct net *net);
 
@@ -173,6 +188,13 @@ extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_UNCHECKED + 1];
 /* batch.c */
 int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_batch_del_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* datagram.c */
+struct sk_buff *nfh_datagram(struct net *net, const struct nfh_flow *flow, u64 cookie);
+
+/* ct.c */
+int nfh_ct_run_doit(struct sk_buff *skb, struct genl_info *info);
+extern const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_OWN + 1];
 
 /* fault.c */
 void nfh_fault_begin(struct nfh_net *nn);

@@ -253,6 +253,13 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.maxattr = ARRAY_SIZE(nfh_fail_policy) - 1,
 		.doit = nfh_fail_next_doit,
 	},
+	{
+		.cmd = NFHARNESS_CMD_CT_RUN,
+		.flags = GENL_ADMIN_PERM,
+		.policy = nfh_ct_run_policy,
+		.maxattr = ARRAY_SIZE(nfh_ct_run_policy) - 1,
+		.doit = nfh_ct_run_doit,
+	},
 };
 
 struct genl_family nfh_family __ro_after_init = {

@@ -3,8 +3,8 @@
  * Generic netlink interface of nfharness.ko.
  *
  * Every command acts on the network namespace of the socket it is sent from
- * and needs CAP_NET_ADMIN in the user namespace that owns it, FAIL_NEXT in the
- * initial one.
+ * and needs CAP_NET_ADMIN in the user namespace that owns it, FAIL_NEXT and
+ * CT_RUN in the initial one.
  */
 #ifndef _UAPI_NFHARNESS_H
 #define _UAPI_NFHARNESS_H
@@ -52,6 +52,14 @@
  *	RAW_DELETE that gets as far as core meets failing allocations there: those
  *	whose bit is set in FAIL, the first one's the lowest. -EOPNOTSUPP where the
  *	kernel has no kretprobes, or none of its allocator.
+ * @NFHARNESS_CMD_CT_RUN: nf_ct_get_tuple_skb() of a datagram of this SADDR,
+ *	DADDR, SPORT, DPORT and COOKIE, nf_ct_attach() of a second one to it, then
+ *	the end of the second and of the first. The first may have gone through the
+ *	namespace's hooks at PRE_ROUTING before (CT_TRACK), or have a connection of
+ *	the module's (CT_OWN). Answers with CT_CONNECTION, CT_ATTACHED, CT_INFO and
+ *	CT_USES, with SADDR, DADDR, SPORT, DPORT of the tuple if there was one, and
+ *	CT_CALLS. -EOPNOTSUPP without CONFIG_NF_CONNTRACK; -EBUSY for CT_OWN while
+ *	nf_conntrack is loaded.
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -68,6 +76,7 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_HOOK_AGAIN,
 	NFHARNESS_CMD_HOOK_DEL_ABSENT,
 	NFHARNESS_CMD_FAIL_NEXT,
+	NFHARNESS_CMD_CT_RUN,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,
@@ -111,6 +120,21 @@ enum nfharness_cmd {
  * @NFHARNESS_A_HOOKS: nested, of nested attributes as HOOK_ADD has them
  * @NFHARNESS_A_UNCHECKED: flag, let core refuse a hook point that there is not
  * @NFHARNESS_A_FAIL: u32, bits of the allocations to fail
+ * @NFHARNESS_A_SADDR: u32 in network order, IPv4 source
+ * @NFHARNESS_A_DADDR: u32 in network order, IPv4 destination
+ * @NFHARNESS_A_SPORT: u16 in network order, UDP source port
+ * @NFHARNESS_A_DPORT: u16 in network order, UDP destination port
+ * @NFHARNESS_A_CT_TRACK: flag, let the namespace's hooks at PRE_ROUTING see the
+ *	first datagram
+ * @NFHARNESS_A_CT_OWN: u32, bits of enum nfharness_ct_own
+ * @NFHARNESS_A_CT_CONNECTION: flag, the first datagram had a connection
+ * @NFHARNESS_A_CT_ATTACHED: flag, the second one has got the same
+ * @NFHARNESS_A_CT_INFO: u32, enum ip_conntrack_info of the second one, if it has
+ *	got any
+ * @NFHARNESS_A_CT_USES: u32, references to the first one's connection then
+ * @NFHARNESS_A_CT_CALLS: u32 each, calls of the module's own hooks: of
+ *	get_tuple_skb, of attach, of destroy when the second datagram had come to
+ *	its end, of destroy when both had
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -141,11 +165,33 @@ enum nfharness_attr {
 	NFHARNESS_A_HOOKS,
 	NFHARNESS_A_UNCHECKED,
 	NFHARNESS_A_FAIL,
+	NFHARNESS_A_SADDR,
+	NFHARNESS_A_DADDR,
+	NFHARNESS_A_SPORT,
+	NFHARNESS_A_DPORT,
+	NFHARNESS_A_CT_TRACK,
+	NFHARNESS_A_CT_OWN,
+	NFHARNESS_A_CT_CONNECTION,
+	NFHARNESS_A_CT_ATTACHED,
+	NFHARNESS_A_CT_INFO,
+	NFHARNESS_A_CT_USES,
+	NFHARNESS_A_CT_CALLS,
 
 	/* private: */
 	__NFHARNESS_A_MAX,
 };
 
 #define NFHARNESS_A_MAX (__NFHARNESS_A_MAX - 1)
+
+/**
+ * enum nfharness_ct_own - what CT_RUN puts in the place of nf_conntrack's
+ *
+ * @NFHARNESS_CT_OWN_CONNECTION: the first datagram has a connection of the module's
+ * @NFHARNESS_CT_OWN_HOOKS: core's pointers lead to hooks of the module's meanwhile
+ */
+enum nfharness_ct_own {
+	NFHARNESS_CT_OWN_CONNECTION = 1,
+	NFHARNESS_CT_OWN_HOOKS = 2,
+};
 
 #endif /* _UAPI_NFHARNESS_H */

@@ -65,6 +65,7 @@ class Command(IntEnum):
     HOOK_AGAIN = 11
     HOOK_DEL_ABSENT = 12
     FAIL_NEXT = 13
+    CT_RUN = 14
 
 
 class Attribute(IntEnum):
@@ -98,13 +99,26 @@ class Attribute(IntEnum):
     HOOKS = 25
     UNCHECKED = 26
     FAIL = 27
+    SADDR = 28
+    DADDR = 29
+    SPORT = 30
+    DPORT = 31
+    CT_TRACK = 32
+    CT_OWN = 33
+    CT_CONNECTION = 34
+    CT_ATTACHED = 35
+    CT_INFO = 36
+    CT_USES = 37
+    CT_CALLS = 38
 
 
 _FORMATS = {
     **dict.fromkeys((Attribute.ID, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
     **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX,
-                    Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS, Attribute.FAIL), "=I"),
+                    Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS, Attribute.FAIL, Attribute.CT_OWN,
+                    Attribute.CT_INFO, Attribute.CT_USES), "=I"),
     **dict.fromkeys((Attribute.PRIORITY, Attribute.RETURN), "=i"),
+    **dict.fromkeys((Attribute.SPORT, Attribute.DPORT), "!H"),
     Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",
 }
 

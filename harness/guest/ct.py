@@ -1,0 +1,78 @@
+"""Core's way to connection tracking, driven directly: ``nf_ct_get_tuple_skb``, ``nf_ct_attach``, ``nf_conntrack_destroy``."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from enum import IntFlag
+
+from harness.guest.genetlink import attribute
+from harness.guest.module import Attribute, Command, HookModule, pack, unpack
+
+__all__ = ("CtResult", "Flow", "Own", "run")
+
+
+class Own(IntFlag):
+    """``enum nfharness_ct_own``: what stands in the place of nf_conntrack's."""
+
+    NOTHING = 0
+    CONNECTION = 1
+    HOOKS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What tells a datagram from others: IPv4 addresses and UDP ports."""
+
+    source: str
+    source_port: int
+    destination: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.source_port} > {self.destination}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class CtResult:
+    """What came of a run.
+
+    :param connection: the first datagram had one
+    :param found: tuple that ``nf_ct_get_tuple_skb`` found for it; ``None`` for false
+    :param attached: ``nf_ct_attach`` gave the second datagram the same connection
+    :param info: ``enum ip_conntrack_info`` of the second one; ``None`` if it got no connection
+    :param uses: references to the first one's connection then, 0 without one
+    :param calls: of one's own hooks: of ``get_tuple_skb``, of ``attach``, of ``destroy`` after the second datagram's end, and after both
+    """
+
+    connection: bool
+    found: Flow | None
+    attached: bool
+    info: int | None
+    uses: int
+    calls: tuple[int, int, int, int]
+
+
+def run(module: HookModule, flow: Flow, *, track: bool = False, own: Own = Own.NOTHING, cookie: int = 0) -> CtResult:
+    """Ask core for the tuple of a datagram, attach a second one to it, end the second and then the first.
+
+    :param track: let the namespace's hooks at IPv4 PREROUTING see the first one before
+    :param own: while nf_conntrack is not loaded
+    :raises HookRefused: EBUSY: nf_conntrack is loaded; ECANCELED: a hook at PREROUTING let the datagram not pass; EOPNOTSUPP: a kernel
+        without connection tracking
+    """
+    body = _encode(flow) + pack(Attribute.CT_OWN, own) + pack(Attribute.COOKIE, cookie)
+    (reply,) = module.request(Command.CT_RUN, body + (attribute(Attribute.CT_TRACK, b"") if track else b""))
+    info = unpack(reply, Attribute.CT_INFO) if Attribute.CT_INFO in reply else None
+    found = None
+    if Attribute.SADDR in reply:
+        found = Flow(socket.inet_ntoa(reply[Attribute.SADDR]), unpack(reply, Attribute.SPORT),
+                     socket.inet_ntoa(reply[Attribute.DADDR]), unpack(reply, Attribute.DPORT))
+    return CtResult(Attribute.CT_CONNECTION in reply, found, Attribute.CT_ATTACHED in reply, info, unpack(reply, Attribute.CT_USES),
+                    struct.unpack("=4I", reply[Attribute.CT_CALLS]))
+
+
+def _encode(flow: Flow) -> bytes:
+    return (attribute(Attribute.SADDR, socket.inet_aton(flow.source)) + attribute(Attribute.DADDR, socket.inet_aton(flow.destination))
+            + pack(Attribute.SPORT, flow.source_port) + pack(Attribute.DPORT, flow.port))

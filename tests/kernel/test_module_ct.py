@@ -1,0 +1,114 @@
+"""Core's way to connection tracking, driven directly: with nf_conntrack, without it, and with hooks of the module's own."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from harness.guest import conntrack, ct
+from harness.guest.ct import CtResult, Flow, Own
+from harness.guest.module import HookModule, HookRefused
+from harness.guest.netns import Namespace
+from harness.guest.topology import Network
+from harness.trace.symbols import Symbols
+
+pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+
+FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+TRACKING = "table ip t { chain c { type filter hook prerouting priority 0; ct state invalid drop; }; }"
+NONE = CtResult(connection=False, found=None, attached=False, info=None, uses=0, calls=(0, 0, 0, 0))
+NEW, RELATED_REPLY = 2, 4
+
+
+def nft(netns: Namespace, ruleset: str) -> None:
+    with netns.inside():
+        subprocess.run(["nft", "-f", "-"], input=ruleset, text=True, check=True, timeout=60)
+
+
+@pytest.fixture
+def absent() -> Iterator[None]:
+    """nf_conntrack is not loaded; afterwards what was is again."""
+    if not conntrack.is_module("nf_conntrack"):
+        pytest.skip("nf_conntrack is no module of this kernel")
+    before = conntrack.unload("nf_conntrack")
+    yield
+    for name in reversed(before):
+        conntrack.load(name)
+
+
+@pytest.fixture
+def present() -> None:
+    conntrack.load("nf_conntrack")
+
+
+# Without nf_conntrack
+
+def test_without_conntrack_there_is_no_tuple_and_nothing_to_attach(absent: None, module: HookModule) -> None:
+    assert ct.run(module, FLOW, track=True) == NONE
+
+
+def test_a_connection_without_a_hook_is_not_attached(absent: None, module: HookModule) -> None:
+    assert ct.run(module, FLOW, own=Own.CONNECTION) == CtResult(True, None, False, None, 1, (0, 0, 0, 0))
+
+
+def test_hooks_are_asked_for_the_tuple_but_attach_only_a_packet_with_a_connection(absent: None, module: HookModule) -> None:
+    assert ct.run(module, FLOW, own=Own.HOOKS) == CtResult(False, FLOW, False, None, 0, (1, 0, 0, 0))
+
+
+def test_a_connection_is_attached_by_the_hook_and_destroyed_once_with_the_last_packet(absent: None, module: HookModule) -> None:
+    assert ct.run(module, FLOW, own=Own.CONNECTION | Own.HOOKS) == CtResult(True, FLOW, True, NEW, 2, (1, 1, 0, 1))
+    assert conntrack.pointers(Symbols())["nf_ct_hook"] is False
+
+
+# With nf_conntrack
+
+@pytest.mark.parametrize("own", [Own.CONNECTION, Own.HOOKS, Own.CONNECTION | Own.HOOKS], ids=str)
+def test_with_conntrack_nothing_of_one_s_own_takes_its_place(present: None, module: HookModule, own: Own) -> None:
+    with pytest.raises(HookRefused, match="nf_conntrack is loaded") as refused:
+        ct.run(module, FLOW, own=own)
+    assert refused.value.errno == errno.EBUSY
+
+
+def test_an_untracked_packet_has_no_tuple(present: None, module: HookModule) -> None:
+    assert ct.run(module, FLOW) == NONE
+
+
+def test_a_packet_gets_its_own_tuple_and_what_it_triggers_its_connection(present: None, network: Network, module: HookModule) -> None:
+    nft(network.namespaces["host"], TRACKING)
+    assert ct.run(module, FLOW, track=True) == CtResult(True, FLOW, True, RELATED_REPLY, 2, (0, 0, 0, 0))
+    assert conntrack.count(network.namespaces["host"]) == 0
+
+
+def test_a_hook_that_drops_the_datagram_is_told(present: None, network: Network, module: HookModule) -> None:
+    nft(network.namespaces["host"], "table ip t { chain c { type filter hook prerouting priority 0; drop; }; }")
+    with pytest.raises(HookRefused, match="a hook at PRE_ROUTING did not let the datagram pass") as refused:
+        ct.run(module, FLOW, track=True)
+    assert refused.value.errno == errno.ECANCELED
+
+
+def test_the_default_zone_is_zero_in_both_directions() -> None:
+    assert conntrack.zone_default(Symbols()) == conntrack.Zone(id=0, flags=0, dir=3)
+
+
+def test_core_s_pointers_come_and_go_with_the_modules(absent: None) -> None:
+    symbols = Symbols()
+    assert set(conntrack.pointers(symbols).values()) == {False}
+    conntrack.load("nf_conntrack")
+    assert {name for name, is_set in conntrack.pointers(symbols).items() if is_set} <= {"nf_ct_hook", "ip_ct_attach"}
+    conntrack.load("nf_nat")
+    conntrack.load("nf_conntrack_netlink")
+    assert set(conntrack.pointers(symbols).values()) == {True}
+    assert conntrack.unload("nf_conntrack")[-1] == "nf_conntrack"
+    assert set(conntrack.pointers(symbols).values()) == {False}
+
+
+def test_an_ordinary_user_is_refused(module: HookModule, in_child: Callable[[Callable[[], object]], str],
+                                     unshare_user_and_network: Callable[[], None]) -> None:
+    def as_owner_of_a_namespace() -> object:
+        unshare_user_and_network()
+        return ct.run(HookModule(), FLOW)
+
+    assert f"[Errno {errno.EPERM}]" in in_child(as_owner_of_a_namespace)
