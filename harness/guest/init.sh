@@ -6,6 +6,7 @@ $bb mkdir -p /sys /dev /run /new /lower/userland /lower/layer /upper
 $bb mount -t devtmpfs dev /dev
 $bb mount -t sysfs sys /sys
 for module in /modules/*; do
+	[ -e "$module" ] || continue
 	$bb insmod "$module" || echo "nfharness: insmod $module failed"
 done
 case " $($bb cat /proc/cmdline) " in

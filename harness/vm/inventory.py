@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +9,13 @@ from filelock import FileLock, Timeout
 
 from harness.vm import kmodule, layers, userland
 from harness.vm.code import code_archive
-from harness.vm.kernels import from_json
+from harness.vm.kernels import Kernel, from_json
 from harness.vm.paths import cache_dir
-from harness.vm.store import remove_tree, size_of
+from harness.vm.store import read_record, remove_tree, size_of
 from harness.vm.template import template_path
+from harness.vm.tree import is_current
 
-__all__ = ("Item", "delete", "items")
+__all__ = ("Item", "delete", "forget_older_builds", "items", "trees")
 
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template"}
@@ -52,17 +52,46 @@ def _is_current(kind: str, name: str) -> bool:
     if kind == "userland":
         return name == userland.key()
     if kind == "kernel layer":
-        return name.endswith(f"_{layers.key()}")
+        return name in _current_layers()
     if kind == "module":
-        return name.endswith(f"_{layers.key()}_{kmodule.module_key()}")
+        return name.removesuffix(f"_{kmodule.module_key()}") in _current_layers()
     return name in _current_templates()
 
 
+def _kept() -> list[tuple[Path, Kernel]]:
+    """Layers as they would be made now, oldest first."""
+    records = (cache_dir() / "kernels").glob(f"*_{layers.key()}/kernel.json")
+    return [(path.parent, from_json(read_record(path))) for path in sorted(records, key=lambda path: path.stat().st_mtime)]
+
+
+def trees() -> list[Kernel]:
+    """The builds of developers' trees that are here, each tree's latest."""
+    return list({kernel.tree: kernel for _, kernel in _kept() if kernel.tree}.values())
+
+
+def _current() -> list[tuple[Path, Kernel]]:
+    return [(path, kernel) for path, kernel in _kept() if not kernel.tree or is_current(kernel)]
+
+
+def _current_layers() -> set[str]:
+    return {path.name for path, _ in _current()}
+
+
 def _current_templates() -> set[str]:
-    kept = (cache_dir() / "kernels").glob(f"*_{layers.key()}/kernel.json")
-    paths = (template_path(from_json(json.loads(path.read_text()))) for path in kept)
-    names = {path.name for path in paths if path}
+    names = {path.name for path in (template_path(kernel) for _, kernel in _current()) if path}
     return names | {f"{name}_{code_archive().identity}" for name in names}
+
+
+def forget_older_builds(kernel: Kernel) -> None:
+    """Delete what earlier builds of a tree left, but for the last: another process may just be about to use it."""
+    older = [(path, one) for path, one in _kept() if one.tree == kernel.tree and one != kernel][:-1]
+    for path, one in older:
+        saved = template_path(one)
+        templates = [saved, *saved.parent.glob(f"{saved.name}_*")] if saved else []
+        modules = (cache_dir() / "modules").glob(f"{path.name}_*")
+        for place, kind in [*((one, "template") for one in templates), *((one, "module") for one in modules), (path, "kernel layer")]:
+            if place.is_dir():
+                delete(Item(kind, place.name, place, 0, False))
 
 
 def delete(item: Item) -> bool:

@@ -18,7 +18,7 @@ from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import write_whole
 
-__all__ = ("DEFAULT", "Kernel", "catalogue", "catalogue_at_hand", "newest", "resolve", "series_of")
+__all__ = ("DEFAULT", "Kernel", "catalogue", "catalogue_at_hand", "from_json", "newest", "resolve", "series_of")
 
 DEFAULT = "6.12"
 #: Flavour → the end of the package's name. Cloud kernels lack only drivers for real hardware.
@@ -36,6 +36,7 @@ class Kernel:
     :param series: upstream series, ``6.12``
     :param packages: ``(name, version)`` of each package to unpack: image or binary and modules, headers, kbuild
     :param lacks: what the archive no longer has of it, "headers"; it cannot be run then
+    :param tree: of a developer's own build, where it is; *version* tells it from others of the same tree then
     """
 
     release: str
@@ -44,6 +45,12 @@ class Kernel:
     flavour: str
     packages: tuple[tuple[str, str], ...]
     lacks: str = ""
+    tree: str = ""
+
+    @property
+    def label(self) -> str:
+        """What results call it: a tree's builds mostly have the same release."""
+        return f"{self.release}#{self.version[:8]}" if self.tree else self.release
 
     @property
     def slug(self) -> str:
@@ -53,6 +60,16 @@ class Kernel:
     @property
     def sort_key(self) -> Version:
         return Version(self.version)
+
+
+def from_json(entry: dict[str, object]) -> Kernel:
+    """A kernel from its ``asdict`` form. :raises KeyError: :raises TypeError: it is none"""
+    packages = entry["packages"]
+    if not isinstance(packages, list):
+        raise TypeError("packages")
+    pinned = tuple((str(name), str(version)) for name, version in packages)
+    words = {name: str(entry[name]) for name in ("release", "version", "series", "flavour", "lacks", "tree")}
+    return Kernel(packages=pinned, **words)
 
 
 def series_of(version: str) -> str:
@@ -77,14 +94,6 @@ def catalogue(*, refresh: bool = False, progress: Progress | None = None) -> lis
 def _write_catalogue() -> None:
     kernels = sorted(_from_packages(archive.packages(_PREFIXES)), key=lambda kernel: kernel.sort_key)
     write_whole(_kept(), json.dumps([asdict(kernel) for kernel in kernels], indent=1))
-
-
-def from_json(entry: dict[str, object]) -> Kernel:
-    """A kernel from its ``asdict`` form."""
-    packages = entry["packages"]
-    assert isinstance(packages, list)  # noqa: S101
-    pinned = tuple((str(name), str(version)) for name, version in packages)
-    return Kernel(str(entry["release"]), str(entry["version"]), str(entry["series"]), str(entry["flavour"]), pinned, str(entry["lacks"]))
 
 
 def catalogue_at_hand() -> list[Kernel]:

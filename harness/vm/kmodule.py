@@ -1,27 +1,43 @@
-"""nfharness.ko, built from ``kmod/`` against a kernel's headers with the userland's compiler, at the host's own speed."""
+"""nfharness.ko, built from ``kmod/`` against a kernel's headers at the host's own speed.
+
+With the userland's compiler for a kernel of Debian's, with the compiler that built it for a developer's own where this host has that.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+from harness.vm import config, process
 from harness.vm.code import files_hash
 from harness.vm.layers import Layer
 from harness.vm.paths import cache_dir, package_file
 from harness.vm.progress import Progress
 from harness.vm.store import building, remove_tree
+from harness.vm.toolchain import Toolchain, host_toolchain
 from harness.vm.userland import in_chroot
 
 __all__ = ("MODULE", "module", "module_key")
 
 MODULE = "nfharness.ko"
-# Some kernels' own .kernelvariables name a compiler that the userland does not have: the command line wins over them.
+_DEBUG = "nfharness-debug.ko"
 # Without BTF of its own, so that it needs no pahole and loads whatever vmlinux's BTF is.
-_SCRIPT = """
-cd /build/kmod
-make -C /usr/lib/modules/$RELEASE/build M=/build/kmod CC=x86_64-linux-gnu-gcc-14 CONFIG_DEBUG_INFO_BTF_MODULES= $ARGUMENTS modules
-cp nfharness.ko nfharness-debug.ko
-strip --strip-debug nfharness.ko
+_MAKE = f"""
+make -C $HEADERS M=$PWD CONFIG_DEBUG_INFO_BTF_MODULES= $ARGUMENTS modules
+cp {MODULE} {_DEBUG}
+$STRIP --strip-debug {MODULE}
+"""
+# kbuild takes no path with a space or a colon: mounts of our own give short ones, and keep the headers from being written to.
+_ON_HOST = f"""
+mount -t tmpfs tmpfs /usr/src
+mkdir /usr/src/headers /usr/src/kmod
+mount --bind "$1" /usr/src/headers
+mount -o remount,bind,ro /usr/src/headers
+mount --bind "$2" /usr/src/kmod
+cd /usr/src/kmod
+HEADERS=/usr/src/headers
+{_MAKE}
 """
 
 
@@ -38,7 +54,7 @@ def module(layer: Layer, userland: Path, progress: Progress, *, arguments: str =
     """Directory with ``nfharness.ko`` (stripped), ``nfharness-debug.ko`` and ``build.log`` for a kernel, built if need be.
 
     :param arguments: more for make's command line, ``W=1``
-    :raises HostError: it does not compile
+    :raises HostError: it does not compile, or this host lacks the one compiler that would do
     """
     name = f"{layer.path.name}_{module_key()}" + (f"_{arguments}" if arguments else "")
     path = cache_dir() / "modules" / name
@@ -50,13 +66,38 @@ def module(layer: Layer, userland: Path, progress: Progress, *, arguments: str =
 
 def _build(layer: Layer, new: Path, userland: Path, progress: Progress, arguments: str) -> None:
     upper, log = new / "upper", new / "build.log"
-    (upper / "build/kmod").mkdir(parents=True)
+    place = upper / "build/kmod"
+    place.mkdir(parents=True)
     for source in _sources():
-        shutil.copy(source, upper / "build/kmod")
-    script = f"RELEASE='{layer.kernel.release}' ARGUMENTS='{arguments}'\n{_SCRIPT}"
-    with progress.step(f"nfharness.ko for {layer.kernel.release}", expected_s=6):
-        in_chroot(userland / "root", upper, script, log, what=f"building nfharness.ko for {layer.kernel.release}", above=layer.root)
-    for result in (MODULE, "nfharness-debug.ko"):
-        shutil.move(upper / "build/kmod" / result, new / result)
+        shutil.copy(source, place)
+    toolchain = host_toolchain(config.options((layer.path / "config").read_text())) if layer.kernel.tree else None
+    using = f" with {toolchain.compiler}" if toolchain else ""
+    with progress.step(f"{MODULE} for {layer.kernel.label}{using}", expected_s=6):
+        if toolchain:
+            _on_host(layer, place, toolchain, arguments, log)
+        else:
+            _in_userland(layer, upper, userland, arguments, log)
+    for result in (MODULE, _DEBUG):
+        shutil.move(place / result, new / result)
     for leftover in ("upper", ".upper.merged", ".upper.work"):
         remove_tree(new / leftover)
+
+
+def _in_userland(layer: Layer, upper: Path, userland: Path, arguments: str, log: Path) -> None:
+    # Some kernels' own .kernelvariables name a compiler that the userland does not have: the command line wins over them.
+    compiler = "CC=x86_64-linux-gnu-gcc-14"
+    settings = {"HEADERS": f"/usr/lib/modules/{layer.kernel.release}/build", "ARGUMENTS": f"{compiler} {arguments}", "STRIP": "strip"}
+    script = "cd /build/kmod\n" + "".join(f"{name}='{value}'\n" for name, value in settings.items()) + _MAKE
+    in_chroot(userland / "root", upper, script, log, what=f"building {MODULE} for {layer.kernel.label}", above=layer.root)
+
+
+def _on_host(layer: Layer, place: Path, toolchain: Toolchain, arguments: str, log: Path) -> None:
+    headers = layer.root / "usr/lib/modules" / layer.kernel.release / "build"
+    environment = ["env", "-i", f"PATH={os.environ['PATH']}", "LC_ALL=C", f"STRIP={toolchain.strip}",
+                   f"ARGUMENTS={' '.join(toolchain.arguments)} {arguments}"]  # fmt: skip
+    process.run(
+        process.in_namespace([*environment, "sh", "-ec", _ON_HOST, "sh", str(headers), str(place)]),
+        what=f"building {MODULE} for {layer.kernel.label}",
+        log=log,
+        timeout=900,
+    )

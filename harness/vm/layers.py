@@ -10,19 +10,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.vm import archive, process
+from harness.vm import archive, config, process
 from harness.vm.kernels import Kernel, from_json
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
 from harness.vm.store import building, read_record, remove_tree
+from harness.vm.treecopy import take
 from harness.vm.userland import SUITE, ext4_image, in_chroot
 
 __all__ = ("Layer", "key", "layer", "layer_path")
 
 #: What the initial RAM disk loads, in this order and with what they need, where the kernel has them as modules.
 _BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "ext4", "overlay")
-#: What the harness cannot do without.
-_NEEDED_OPTIONS = ("MODULES", "NETFILTER", "KPROBES", "BPF_SYSCALL", "BPF_EVENTS", "DEBUG_INFO_BTF", "PROC_KCORE", "NET_NS", "VETH")
 _GUEST_FILES = ("guest/init.sh", "guest/stage0.py")
 
 
@@ -107,19 +106,27 @@ find . | cpio --quiet -o -H newc > /boot/initrd
 
 def _build(kernel: Kernel, new: Path, userland: Path, progress: Progress) -> None:
     root, log = new / "root", new / "build.log"
-    with progress.step(f"kernel {kernel.release}: packages", expected_s=8):
-        wanted = [archive.Package(name, version, ()) for name, version in kernel.packages]
-        for deb in archive.download(wanted, new / "debs"):
-            process.run(process.bound(["dpkg-deb", "-x", str(deb), str(root)]), what=f"unpacking {deb.name}", log=log, timeout=300)
-        remove_tree(new / "debs")
-    with progress.step(f"kernel {kernel.release}: layer", expected_s=8):
-        _arrange(kernel, root, new)
+    if kernel.tree:
+        with progress.step(f"kernel {kernel.label}: from {kernel.tree}", expected_s=8):
+            take(kernel, new, userland, log)
+    else:
+        with progress.step(f"kernel {kernel.release}: packages", expected_s=8):
+            _unpack(kernel, new, log)
+            _arrange(kernel, root, new)
+    with progress.step(f"kernel {kernel.label}: layer", expected_s=8):
         _make_initrd(kernel, root, userland, log)
         shutil.move(root / "boot/initrd", new / "initrd")
         remove_tree(root / "boot")
         ext4_image(root, new / "layer.img", log)
         remove_tree(root / "usr/lib/modules" / kernel.release / "kernel")
     (new / "kernel.json").write_text(json.dumps(asdict(kernel)))
+
+
+def _unpack(kernel: Kernel, new: Path, log: Path) -> None:
+    wanted = [archive.Package(name, version, ()) for name, version in kernel.packages]
+    for deb in archive.download(wanted, new / "debs"):
+        process.run(process.bound(["dpkg-deb", "-x", str(deb), str(new / "root")]), what=f"unpacking {deb.name}", log=log, timeout=300)
+    remove_tree(new / "debs")
 
 
 def _arrange(kernel: Kernel, root: Path, new: Path) -> None:
@@ -149,11 +156,10 @@ def check_bzimage(path: Path) -> None:
 
 def check_config(text: str, release: str) -> None:
     """:raises HostError: the kernel's configuration lacks something that the harness cannot do without"""
-    options = dict(line.removeprefix("CONFIG_").split("=", 1) for line in text.splitlines() if line.startswith("CONFIG_"))
-    lacking = [name for name in _NEEDED_OPTIONS if options.get(name) not in ("y", "m")]
-    if lacking:
-        names = ", ".join(f"CONFIG_{name}" for name in lacking)
-        raise HostError(f"kernel {release} is built without {names}", mend="choose another flavour or build: 'nfharness kernels'")
+    unmet = config.unmet(config.options(text))
+    if unmet:
+        mend = "choose another flavour or build: 'nfharness kernels'"
+        raise HostError(f"kernel {release} is built without {', '.join(unmet)}", mend=mend)
 
 
 def _make_initrd(kernel: Kernel, root: Path, userland: Path, log: Path) -> None:

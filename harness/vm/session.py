@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from harness.errors import HostError
-from harness.vm import kernels
+from harness.vm import config, inventory, kernels, tree, treecopy
 from harness.vm.code import code_archive
 from harness.vm.guest import Guest, restored
 from harness.vm.kernels import Kernel
@@ -34,6 +34,8 @@ async def made_ready(spec: str, progress: Progress) -> tuple[Kernel, Template]:
     :raises UserError: no such kernel
     :raises HostError: the host lacks something
     """
+    if tree.means_tree(spec):
+        return await _from_tree(spec, progress)
     kernel = kernels.resolve(spec, at_hand=_is_here, progress=progress)
     root = userland(progress)
     try:
@@ -45,6 +47,23 @@ async def made_ready(spec: str, progress: Progress) -> tuple[Kernel, Template]:
         progress.note(f"{kernel.release} cannot be had ({error.message}); using {older.release}, which is here")
         kernel, made = older, layer(older, root, progress)
     return kernel, await template(made, root, progress)
+
+
+async def _from_tree(spec: str, progress: Progress) -> tuple[Kernel, Template]:
+    found = tree.read(spec)
+    kernel = found.kernel()
+    for doubt in found.doubts():
+        progress.note(f"{spec}: {doubt}")
+    treecopy.check_options(found)
+    if not _is_here(kernel):
+        unchecked = [f"{what} ({name})" for name, what in config.wished(found.options).items()]
+        if unchecked:
+            progress.note(f"{spec}: not checked on it: {', '.join(unchecked)}; to have that too: {treecopy.merge_command(found)}")
+    root = userland(progress)
+    made = layer(kernel, root, progress)
+    saved = await template(made, root, progress)
+    inventory.forget_older_builds(kernel)
+    return kernel, saved
 
 
 def _is_here(kernel: Kernel) -> bool:

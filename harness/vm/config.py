@@ -1,0 +1,91 @@
+"""A kernel's configuration: what a guest needs of it, what some rules need, and what must not be set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+__all__ = ("HINDERING", "NEEDED", "WISHED", "fragment", "is_on", "options", "unmet", "wished")
+
+#: What cannot be done without → options, each built in or a module.
+NEEDED = {
+    "boots and runs programs": (
+        "PRINTK", "TTY", "UNIX98_PTYS", "SERIAL_8250_CONSOLE", "BLK_DEV_INITRD", "BINFMT_ELF", "BINFMT_SCRIPT", "DEVTMPFS", "TMPFS",
+        "SHMEM", "PROC_FS", "SYSCTL", "SYSFS", "MULTIUSER", "FUTEX", "EPOLL", "POSIX_TIMERS", "FILE_LOCKING", "UNIX",
+    ),
+    "finds its disks and its host": ("PCI", "VIRTIO_PCI", "VIRTIO_BLK", "VIRTIO_CONSOLE", "EXT4_FS", "OVERLAY_FS"),
+    "takes nfharness.ko": ("MODULES", "MODULE_UNLOAD", "NETFILTER"),
+    "is traced": (
+        "KALLSYMS", "KPROBES", "KPROBE_EVENTS", "PERF_EVENTS", "BPF_SYSCALL", "BPF_EVENTS", "DEBUG_INFO_BTF", "PROC_KCORE",
+    ),
+    "has networks of namespaces": ("INET", "IPV6", "PACKET", "NET_NS", "VETH"),
+    "has what scenarios set up": ("NF_CONNTRACK", "NF_TABLES", "NF_TABLES_INET", "NFT_CT", "NETFILTER_NETLINK_QUEUE"),
+}  # fmt: skip
+#: Option → what is not checked without it.
+WISHED = {
+    "NETFILTER_INGRESS": "a device's ingress",
+    "NETFILTER_EGRESS": "a device's egress",
+    "NF_TABLES_ARP": "ARP's points",
+    "NF_TABLES_BRIDGE": "a bridge's points",
+    "BRIDGE": "packets that cross a bridge",
+    "BRIDGE_NETFILTER": "packets that cross a bridge and IP's points",
+    "NETFILTER_NETLINK_HOOK": "what nfnetlink_hook lists",
+    "NF_NAT": "NAT's hook",
+    "NFT_NAT": "NAT's hook",
+    "NETFILTER_XT_TARGET_TEE": "duplicated packets",
+    "VLAN_8021Q": "packets with a VLAN tag",
+    "DEBUG_MISC": "core.c's own check of each array (hooks_validate)",
+    "DEBUG_FS": "warnings that come once a boot",
+    "TMPFS_XATTR": "programs that replace directories of the guest's root",
+}
+#: Option that must be off → why.
+HINDERING = {
+    "MODULE_SIG_FORCE": "it refuses nfharness.ko, which nobody has signed",
+    "TRIM_UNUSED_KSYMS": "it drops the symbols that nfharness.ko calls",
+    "LOCK_DOWN_KERNEL_FORCE_INTEGRITY": "it forbids kprobes and /proc/kcore",
+    "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY": "it forbids kprobes and /proc/kcore",
+}
+#: What the others depend on, or are asked for by.
+_GROUND = (
+    "64BIT", "SMP", "BLOCK", "BLK_DEV", "NET", "NETDEVICES", "NET_CORE", "NAMESPACES", "VIRTIO_MENU", "SERIAL_8250", "ACPI", "PCI_MSI",
+    "HYPERVISOR_GUEST", "PARAVIRT", "PVH", "HIGH_RES_TIMERS", "ADVISE_SYSCALLS", "EVENTFD", "TIMERFD", "SIGNALFD", "MEMBARRIER", "RSEQ",
+    "SYSVIPC", "INOTIFY_USER", "DEBUG_KERNEL", "DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "FTRACE", "BPF_JIT", "NETFILTER_ADVANCED",
+    "NETFILTER_XTABLES", "NET_SCHED", "NET_CLS_ACT", "NF_TABLES_IPV4", "NF_TABLES_IPV6", "NF_TABLES_NETDEV",
+)  # fmt: skip
+
+
+def options(text: str) -> dict[str, str]:
+    """The options of a ``.config`` or ``auto.conf`` that are set, without ``CONFIG_`` and without the quotes of strings."""
+    pairs = (line.removeprefix("CONFIG_").split("=", 1) for line in text.splitlines() if line.startswith("CONFIG_") and "=" in line)
+    return {name: value.strip('"') for name, value in pairs}
+
+
+def is_on(found: Mapping[str, str], name: str) -> bool:
+    """Whether an option is built in or a module."""
+    return found.get(name) in ("y", "m")
+
+
+def unmet(found: Mapping[str, str]) -> list[str]:
+    """All that has to change before a guest can run: ``CONFIG_X`` to be set, ``CONFIG_Y off`` to be unset."""
+    lacking = [f"CONFIG_{name}" for names in NEEDED.values() for name in names if not is_on(found, name)]
+    return lacking + [f"CONFIG_{name} off" for name in HINDERING if is_on(found, name)]
+
+
+def wished(found: Mapping[str, str]) -> dict[str, str]:
+    """Options without which something is not checked → what."""
+    return {f"CONFIG_{name}": what for name, what in WISHED.items() if not is_on(found, name)}
+
+
+def fragment() -> Iterator[str]:
+    """Lines for the kernel's ``scripts/kconfig/merge_config.sh``: all that a guest needs and every rule, from tinyconfig up."""
+    yield "# What nfharness needs of a kernel. Merge it into a .config with scripts/kconfig/merge_config.sh, then make olddefconfig."
+    for why, names in NEEDED.items():
+        yield f"# the guest {why}"
+        yield from (f"CONFIG_{name}=y" for name in names)
+    yield "# what these depend on"
+    yield from (f"CONFIG_{name}=y" for name in _GROUND)
+    for name, what in WISHED.items():
+        yield f"# not checked without: {what}"
+        yield f"CONFIG_{name}=y"
+    for name, why in HINDERING.items():
+        yield f"# {why}"
+        yield f"# CONFIG_{name} is not set"
