@@ -92,5 +92,5 @@ async def _targets(specs: Sequence[str], progress: Progress) -> list[Target]:
     found: dict[str, Target] = {}
     for spec in specs:
         one = await target(spec, progress)
-        found.setdefault(one.kernel.release, one)
+        found.setdefault(one.kernel.label, one)
     return list(found.values())

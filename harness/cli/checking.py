@@ -44,7 +44,7 @@ class Checking:
                    TextColumn("{task.fields[last]}"))
         self._bars = Bars(*columns, console=self._console, transient=True, disable=not self._live)
         self._tasks: dict[str, TaskID] = {
-            target.kernel.release: self._bars.add_task(target.kernel.release, total=len(rules), last="") for target in targets}
+            target.kernel.label: self._bars.add_task(target.kernel.label, total=len(rules), last="") for target in targets}
         self._start = time.monotonic()
 
     def __enter__(self) -> Checking:
@@ -75,7 +75,7 @@ def table(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Re
     states = {(result.rule, result.kernel): result.state for result in results}
     shown = Table("rule", *(target.name for target in targets), box=None, header_style="bold", pad_edge=False)
     for rule in rules:
-        cells = (states[rule.id, target.kernel.release] for target in targets)
+        cells = (states[rule.id, target.kernel.label] for target in targets)
         shown.add_row(rule.id, *(f"[{_STYLES[state]}]{_words(state)}[/]" for state in cells))
     console.print(shown)
     _differences(console, results)
@@ -103,7 +103,7 @@ def _not_applicable(console: Console, targets: Sequence[Target], rules: Sequence
     for target in targets:
         profile: KernelProfile = target.profile
         for rule in rules:
-            if (rule.id, target.kernel.release) in skipped:
+            if (rule.id, target.kernel.label) in skipped:
                 lacking.setdefault((target.name, rule.lacking(profile) or "?"), []).append(rule.id)
     if lacking:
         console.print()

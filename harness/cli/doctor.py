@@ -19,13 +19,16 @@ _MARKS = {"ok": "[green]ok[/]", "slow": "[yellow]slow[/]", "missing": "[red]miss
 
 
 @click.command("doctor")
+@click.option("--kernel", "spec", type=click.Path(), metavar="DIRECTORY", help="A kernel of your own to look at, built or not yet.")
 @json_option
-def command(as_json: bool) -> None:
+def command(spec: str | None, as_json: bool) -> None:
     """Explain each requirement: what it is for, what was found, and the mend.
+
+    Kernels of your own that have been used are looked at as well.
 
     Exit status: 0 if a guest can run here, 125 if something is missing.
     """
-    findings = examine()
+    findings = examine(spec)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:

@@ -44,7 +44,7 @@ def list_(as_json: bool) -> None:
 def build(spec: str) -> None:
     """Fetch and build everything that a guest of a kernel needs, template included."""
     kernel, template = asyncio.run(made_ready(spec, Progress()))
-    click.echo(f"{kernel.release}: ready ({template.state.parent})")
+    click.echo(f"{kernel.label}: ready ({template.state.parent})")
 
 
 @command.command("prune")

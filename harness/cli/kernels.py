@@ -9,11 +9,12 @@ from rich.table import Table
 
 from harness.cli.options import json_option, wide_console
 from harness.errors import HostError
-from harness.vm import archive
+from harness.vm import archive, config
 from harness.vm.kernels import Kernel, catalogue, catalogue_at_hand
-from harness.vm.layers import layer_path
+from harness.vm.layers import layer_path, trees_here
 from harness.vm.progress import Progress
 from harness.vm.template import template_path
+from harness.vm.tree import is_current
 
 __all__ = ("command",)
 
@@ -21,12 +22,17 @@ __all__ = ("command",)
 @click.command("kernels")
 @click.option("--all", "everything", is_flag=True, help="Every build, not just the newest of each series.")
 @click.option("--refresh", is_flag=True, help="Ask the archive now, however fresh the list at hand is.")
+@click.option("--fragment", is_flag=True, help="Print what a kernel of your own must be configured with, for its merge_config.sh.")
 @json_option
-def command(everything: bool, refresh: bool, as_json: bool) -> None:
+def command(everything: bool, refresh: bool, fragment: bool, as_json: bool) -> None:
     """List the kernels that Debian's suites offer, and what is already here.
 
-    The list is at most a day old; without a network the last one is shown.
+    Kernels of your own, given as --kernel DIRECTORY, are listed once they have been used. The list is at most a day old; without a
+    network the last one is shown.
     """
+    if fragment:
+        click.echo("\n".join(config.fragment()))
+        return
     progress = Progress()
     try:
         fresh = archive.is_fresh() and not refresh
@@ -36,7 +42,7 @@ def command(everything: bool, refresh: bool, as_json: bool) -> None:
         if not kernels:
             raise
         progress.note(f"the archive does not answer ({error.message}); this is the last list")
-    shown = kernels if everything else _newest(kernels)
+    shown = [*(kernels if everything else _newest(kernels)), *trees_here()]
     if as_json:
         click.echo(json.dumps([_facts(kernel) for kernel in shown], indent=1))
         return
@@ -58,6 +64,12 @@ def _newest(kernels: list[Kernel]) -> list[Kernel]:
 def _here(kernel: Kernel) -> str:
     if kernel.lacks:
         return f"no {kernel.lacks} in the archive"
+    if kernel.tree:
+        return f"{_made(kernel) if is_current(kernel) else 'an older build'} of {kernel.tree}"
+    return _made(kernel)
+
+
+def _made(kernel: Kernel) -> str:
     template = template_path(kernel)
     if template and template.is_dir():
         return "template"
@@ -66,4 +78,4 @@ def _here(kernel: Kernel) -> str:
 
 def _facts(kernel: Kernel) -> dict[str, str]:
     facts = {"series": kernel.series, "flavour": kernel.flavour, "version": kernel.version, "release": kernel.release}
-    return facts | {"here": _here(kernel)}
+    return facts | {"here": _here(kernel)} | ({"tree": kernel.tree} if kernel.tree else {})

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 
-from harness.vm.kernels import DEFAULT, catalogue_at_hand
+from harness.vm.kernels import DEFAULT, DEFAULT_FLAVOUR, catalogue_at_hand
 
 __all__ = ("complete_kernel", "json_option", "kernel_option", "wide_console")
 
@@ -25,11 +26,16 @@ def wide_console(width: int = 250) -> Console:
     return _Output() if sys.stdout.isatty() else _Output(width=width)
 
 
-def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Series and versions that the catalogue at hand knows, for the shell."""
+def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: series and versions that the catalogue at hand knows, trees that have been used, and directories."""
+    from harness.vm.layers import trees_here  # noqa: PLC0415 - not before something is to be completed
+
+    if "/" in incomplete or incomplete.startswith((".", "~")):
+        return [CompletionItem(incomplete, type="dir")]
     known = [kernel for kernel in catalogue_at_hand() if not kernel.lacks]
-    names = sorted({kernel.series for kernel in known}) + [kernel.version for kernel in known]
-    return [name for name in names if name.startswith(incomplete)]
+    series = {f"{kernel.series}{'' if kernel.flavour == DEFAULT_FLAVOUR else f'-{kernel.flavour}'}" for kernel in known}
+    names = sorted(series) + [kernel.version for kernel in known] + [kernel.tree for kernel in trees_here()]
+    return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
 def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +47,8 @@ def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         metavar="SPEC",
         shell_complete=complete_kernel,
-        help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, or release.",
+        help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, release, or the directory "
+        "of a kernel that you have built.",
     )(function)
 
 

@@ -21,7 +21,7 @@ __all__ = ("command",)
 
 @click.command("replay")
 @click.option("--kernel", "spec", metavar="SPEC", shell_complete=complete_kernel,
-              help="Another kernel than the bundle's.  [default: the bundle's own release]")
+              help="Another kernel than the bundle's.  [default: the bundle's own release or tree]")
 @json_option
 @click.argument("bundle", type=click.Path(path_type=Path))
 def command(spec: str | None, as_json: bool, bundle: Path) -> None:
@@ -41,18 +41,22 @@ async def _replay(bundle: Bundle, spec: str | None, as_json: bool) -> int:
     from harness.vm.guest import restored  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
-    on = await target(spec or bundle.kernel["release"], Progress())
+    on = await target(spec or bundle.kernel.get("tree") or bundle.kernel["release"], Progress())
     async with restored(on.template.machine, on.template.state, code_archive(), guest_has=on.template.code) as guest:
         comparison = judge(bundle.script, on.profile, await observe(guest, bundle.script)).comparison
     outcome = "inconclusive" if comparison.reasons else "same" if comparison.differences == bundle.differences else "changed"
     if as_json:
         click.echo(json.dumps({
-            "rule": bundle.rule, "kernel": on.identity(), "recorded_on": bundle.kernel["release"], "outcome": outcome,
+            "rule": bundle.rule, "kernel": on.identity(), "recorded_on": _recorded_on(bundle), "outcome": outcome,
             "verdict": comparison.verdict, "reasons": list(comparison.reasons), "differences": list(map(said, comparison.differences)),
         }, indent=1))
         return exit_code(comparison)
-    click.echo(f"{bundle.rule} on {on.kernel.release}: {outcome}, {comparison.verdict}"
-               f" (the bundle is of {bundle.kernel['release']}, with {len(bundle.differences)} differences)")
+    click.echo(f"{bundle.rule} on {on.kernel.label}: {outcome}, {comparison.verdict}"
+               f" (the bundle is of {_recorded_on(bundle)}, with {len(bundle.differences)} differences)")
     for line in (*comparison.reasons, *map(said, comparison.differences)):
         click.echo(f"  {line}")
     return exit_code(comparison)
+
+
+def _recorded_on(bundle: Bundle) -> str:
+    return str(bundle.kernel.get("kernel") or bundle.kernel["release"])

@@ -85,7 +85,7 @@ async def _run(scenario: Scenario, spec: str, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(codec.report(kernel=facts, scenario=scenario.name, observed=observed, comparison=comparison), indent=1))
     else:
-        _print(f"{scenario.name} on {facts['release']} ({facts['accelerator']})", predicted, observed, comparison)
+        _print(f"{scenario.name} on {facts['kernel']} ({facts['accelerator']})", predicted, observed, comparison)
     return exit_code(comparison)
 
 
@@ -93,8 +93,10 @@ def kernel_facts(opened: Any) -> dict[str, Any]:
     """What a report says of the kernel of a :class:`harness.vm.session.Session`."""
     template = opened.template
     return {
+        "kernel": opened.kernel.label,
         "release": opened.kernel.release,
         "version": opened.kernel.version,
+        "tree": opened.kernel.tree or None,
         "accelerator": template.machine.accelerator.name,
         "profile": template.facts["profile"],
     }

@@ -58,8 +58,10 @@ class Target:
         config = layer_path(self.kernel) / "config"
         return {
             "name": self.name,
+            "kernel": self.kernel.label,
             "release": self.kernel.release,
             "version": self.kernel.version,
+            "tree": self.kernel.tree or None,
             "accelerator": self.template.machine.accelerator.name,
             "config_hash": hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.exists() else None,
             "module_hash": module_key(),
@@ -71,7 +73,7 @@ class Target:
 class Result:
     """One rule on one kernel.
 
-    :param kernel: its release
+    :param kernel: its label
     :param reason: why it is not conformant, on one line; empty if it is
     :param seconds: that the rule's scripts took; 0 where they were not run
     :param details: one line for each difference; of a kernel that died, its last words
@@ -146,7 +148,7 @@ async def _on_kernel(rules: Sequence[Rule], on: Target, report: Report) -> list[
 
 
 def _result(rule: Rule, on: Target, state: State, reason: str = "", **more: Any) -> Result:
-    return Result(rule.id, on.kernel.release, state, seed_lines(rule.id), reason, **more)
+    return Result(rule.id, on.kernel.label, state, seed_lines(rule.id), reason, **more)
 
 
 def _lost(rule: Rule, on: Target, death: KernelDied, seconds: float = 0.0) -> Result:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
-from harness.errors import HostError
+from harness.errors import HostError, NfharnessError
 from harness.requirements import requirements
-from harness.vm import acceleration, archive
+from harness.vm import acceleration, archive, config, tree, treecopy
 from harness.vm.kernels import catalogue_at_hand
+from harness.vm.layers import trees_here
 from harness.vm.paths import cache_dir
 from harness.vm.qemu import qemu_version
+from harness.vm.toolchain import host_toolchain
 from harness.vm.userland import userland_path
 
 __all__ = ("Finding", "examine")
@@ -35,14 +38,17 @@ class Finding:
     mend: str = ""
 
 
-def examine() -> list[Finding]:
-    """Look at everything; a second or less, and no network."""
+def examine(kernel: str | None = None) -> list[Finding]:
+    """Look at everything; a second or less, and no network.
+
+    :param kernel: a developer's tree to look at as well; else those that have been used are
+    """
     found = [
         Finding(one.name, one.why, "ok" if one.found else "missing", one.found or "not found",
                 one.mend or f"apt-get install {one.package}")
         for one in requirements()
     ]  # fmt: skip
-    return [*found, *_qemu(), _acceleration(), _memory(), _disk(), _kernels(), _userland()]
+    return [*found, *_qemu(), _acceleration(), _memory(), _disk(), _kernels(), _userland(), *_trees(kernel)]
 
 
 def _qemu() -> list[Finding]:
@@ -96,3 +102,27 @@ def _userland() -> Finding:
     built = userland_path().is_dir()
     found = str(userland_path()) if built else "not built yet; the first command that needs it does that in about a minute"
     return Finding("userland", "root file system of every guest", "ok" if built else "slow", found, "nfharness image build")
+
+
+def _trees(kernel: str | None) -> list[Finding]:
+    """One that is not asked for is no obstacle, whatever state it is in."""
+    if kernel is not None:
+        return [_tree(kernel)]
+    used = [_tree(one.tree) for one in trees_here() if Path(one.tree).is_dir()]
+    return [replace(one, state="slow") if one.state == "missing" else one for one in used]
+
+
+def _tree(spec: str) -> Finding:
+    name, why = f"kernel {spec}", "a developer's own, for --kernel"
+    try:
+        found = tree.read(spec)
+        treecopy.check_options(found)
+        toolchain = host_toolchain(found.options)
+    except NfharnessError as error:
+        return Finding(name, why, "missing", error.message, error.mend or "")
+    compiler = toolchain.compiler if toolchain else f"the userland's gcc (no {found.options.get('CC_VERSION_TEXT')} here)"
+    said = [f"{found.release}, boots {found.image.name}, modules with {compiler}", *found.doubts()]
+    unchecked = config.wished(found.options)
+    if unchecked:
+        said.append(f"not checked on it: {', '.join(f'{what} ({name})' for name, what in unchecked.items())}")
+    return Finding(name, why, "ok" if len(said) == 1 else "slow", "; ".join(said), treecopy.merge_command(found) if unchecked else "")

@@ -9,13 +9,13 @@ from filelock import FileLock, Timeout
 
 from harness.vm import kmodule, layers, userland
 from harness.vm.code import code_archive
-from harness.vm.kernels import Kernel, from_json
+from harness.vm.kernels import Kernel
 from harness.vm.paths import cache_dir
-from harness.vm.store import read_record, remove_tree, size_of
+from harness.vm.store import remove_tree, size_of
 from harness.vm.template import template_path
 from harness.vm.tree import is_current
 
-__all__ = ("Item", "delete", "forget_older_builds", "items", "trees")
+__all__ = ("Item", "delete", "forget_older_builds", "items")
 
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template"}
@@ -58,40 +58,25 @@ def _is_current(kind: str, name: str) -> bool:
     return name in _current_templates()
 
 
-def _kept() -> list[tuple[Path, Kernel]]:
-    """Layers as they would be made now, oldest first."""
-    records = (cache_dir() / "kernels").glob(f"*_{layers.key()}/kernel.json")
-    return [(path.parent, from_json(read_record(path))) for path in sorted(records, key=lambda path: path.stat().st_mtime)]
-
-
-def trees() -> list[Kernel]:
-    """The builds of developers' trees that are here, each tree's latest."""
-    return list({kernel.tree: kernel for _, kernel in _kept() if kernel.tree}.values())
-
-
-def _current() -> list[tuple[Path, Kernel]]:
-    return [(path, kernel) for path, kernel in _kept() if not kernel.tree or is_current(kernel)]
-
-
 def _current_layers() -> set[str]:
-    return {path.name for path, _ in _current()}
+    return {one.path.name for one in layers.layers_here() if not one.kernel.tree or is_current(one.kernel)}
 
 
 def _current_templates() -> set[str]:
-    names = {path.name for path in (template_path(kernel) for _, kernel in _current()) if path}
+    current = _current_layers()
+    names = {path.name for path in (template_path(one.kernel) for one in layers.layers_here() if one.path.name in current) if path}
     return names | {f"{name}_{code_archive().identity}" for name in names}
 
 
 def forget_older_builds(kernel: Kernel) -> None:
     """Delete what earlier builds of a tree left, but for the last: another process may just be about to use it."""
-    older = [(path, one) for path, one in _kept() if one.tree == kernel.tree and one != kernel][:-1]
-    for path, one in older:
-        saved = template_path(one)
+    for older in [one for one in layers.layers_here() if one.kernel.tree == kernel.tree and one.kernel != kernel][:-1]:
+        saved = template_path(older.kernel)
         templates = [saved, *saved.parent.glob(f"{saved.name}_*")] if saved else []
-        modules = (cache_dir() / "modules").glob(f"{path.name}_*")
-        for place, kind in [*((one, "template") for one in templates), *((one, "module") for one in modules), (path, "kernel layer")]:
-            if place.is_dir():
-                delete(Item(kind, place.name, place, 0, False))
+        modules = (cache_dir() / "modules").glob(f"{older.path.name}_*")
+        for kind, places in (("template", templates), ("module", modules), ("kernel layer", [older.path])):
+            for place in filter(Path.is_dir, places):
+                delete(Item(kind, place.name, place, 0, current=False))
 
 
 def delete(item: Item) -> bool:

@@ -18,9 +18,10 @@ from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import write_whole
 
-__all__ = ("DEFAULT", "Kernel", "catalogue", "catalogue_at_hand", "from_json", "newest", "resolve", "series_of")
+__all__ = ("DEFAULT", "DEFAULT_FLAVOUR", "Kernel", "catalogue", "catalogue_at_hand", "from_json", "newest", "resolve", "series_of")
 
 DEFAULT = "6.12"
+DEFAULT_FLAVOUR = "cloud"
 #: Flavour → the end of the package's name. Cloud kernels lack only drivers for real hardware.
 FLAVOURS = {"cloud": "-cloud-amd64", "rt": "-rt-amd64", "amd64": "-amd64"}
 _PREFIXES = ("linux-image-", "linux-headers-", "linux-binary-", "linux-modules-", "linux-kbuild-", "linux-base-")
@@ -182,7 +183,7 @@ def _stale() -> bool:
 def _newest(kernels: list[Kernel], spec: str) -> Kernel | None:
     """A release is taken as it is; a series or version may carry ``-rt``, ``-amd64`` or ``-cloud`` (the default)."""
     suffix = next((name for name in FLAVOURS if spec.endswith(f"-{name}")), None)
-    flavour, base = suffix or "cloud", spec.removesuffix(f"-{suffix}")
+    flavour, base = suffix or DEFAULT_FLAVOUR, spec.removesuffix(f"-{suffix}")
     matching = [
         kernel
         for kernel in kernels

@@ -18,7 +18,7 @@ from harness.vm.store import building, read_record, remove_tree
 from harness.vm.treecopy import take
 from harness.vm.userland import SUITE, ext4_image, in_chroot
 
-__all__ = ("Layer", "key", "layer", "layer_path")
+__all__ = ("Layer", "key", "layer", "layer_path", "layers_here", "trees_here")
 
 #: What the initial RAM disk loads, in this order and with what they need, where the kernel has them as modules.
 _BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "ext4", "overlay")
@@ -63,6 +63,17 @@ def key() -> str:
 def layer_path(kernel: Kernel) -> Path:
     """Where the kernel's layer is, or would be."""
     return cache_dir() / "kernels" / f"{kernel.slug}_{key()}"
+
+
+def layers_here() -> list[Layer]:
+    """Layers as they would be made now, oldest first."""
+    records = (cache_dir() / "kernels").glob(f"[!.]*_{key()}/kernel.json")
+    return [Layer(from_json(read_record(path)), path.parent) for path in sorted(records, key=lambda path: path.stat().st_mtime)]
+
+
+def trees_here() -> list[Kernel]:
+    """The latest build of each developer's tree that has a layer."""
+    return list({one.kernel.tree: one.kernel for one in layers_here() if one.kernel.tree}.values())
 
 
 def layer(kernel: Kernel, userland: Path, progress: Progress) -> Layer:

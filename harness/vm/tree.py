@@ -20,6 +20,10 @@ BZIMAGE = "arch/x86/boot/bzImage"
 #: What a build leaves that its modules are built with, beside the options of the objtool and the image.
 _PARTS = (".config", "include/config/auto.conf", "include/config/kernel.release", "include/generated/autoconf.h",
           "include/generated/utsrelease.h", "scripts/basic/fixdep", "scripts/mod/modpost")  # fmt: skip
+#: Modules for real hardware stay behind: a guest has none, and a distribution's tree has gigabytes of them.
+_HARDWARE = ("sound/", "drivers/")
+_NOT_HARDWARE = ("drivers/block/", "drivers/char/", "drivers/net/", "drivers/vhost/", "drivers/virtio/")
+_HARDWARE_YET = ("drivers/net/ethernet/", "drivers/net/wireless/", "drivers/net/wwan/", "drivers/net/usb/")
 #: Sources that decide what is checked: newer than the build, they have been edited since.
 _LOOKED_AT = ("net/netfilter", "include/net/netfilter", "include/linux/netfilter.h")
 
@@ -32,7 +36,7 @@ class Tree:
     :param source: where the sources are; the same place unless it was built with ``O=``
     :param options: those that it was built with
     :param image: bzImage, or a vmlinux that boots by itself (PVH)
-    :param modules: its modules, relative to *build*
+    :param modules: those of its modules that a guest may have a use for, relative to *build*
     :param identity: of this very build: another one of the same tree has another
     """
 
@@ -183,17 +187,22 @@ def _image(build: Path, todo: str) -> tuple[Path, str]:
 
 
 def _modules(build: Path, found: Mapping[str, str], todo: str) -> tuple[Path, ...]:
-    """What ``make modules_install`` would take: kbuild's own list (of ``.o`` since 6.3, of ``.ko`` before)."""
+    """Of what ``make modules_install`` would take; kbuild's own list has ``.o`` since 6.3, ``.ko`` before."""
     if "m" not in found.values():
         return ()
     order = build / "modules.order"
     if not order.exists():
         raise HostError(f"{build} is half built: its modules are missing", mend=todo)
     listed = [Path(line.strip()).with_suffix(".ko") for line in order.read_text().splitlines() if line.strip()]
+    listed = [path for path in listed if _is_for_guests(path.as_posix())]
     missing = next((path for path in listed if not (build / path).exists()), None)
     if missing:
         raise HostError(f"{build} is half built: its module {missing} is missing", mend=todo)
     return tuple(listed)
+
+
+def _is_for_guests(module: str) -> bool:
+    return not module.startswith(_HARDWARE) or (module.startswith(_NOT_HARDWARE) and not module.startswith(_HARDWARE_YET))
 
 
 def _identity(build: Path, image: Path, build_id: str, modules: tuple[Path, ...]) -> str:

@@ -14,12 +14,7 @@ from harness.vm.store import write_whole
 from harness.vm.tree import Tree
 from harness.vm.userland import in_chroot
 
-__all__ = ("check_options", "copy_headers", "take", "virtual", "write_fragment")
-
-#: Modules for real hardware stay behind: a guest has none, and a distribution's tree has gigabytes of them.
-_HARDWARE = ("sound/", "drivers/")
-_NOT_HARDWARE = ("drivers/block/", "drivers/char/", "drivers/net/", "drivers/vhost/", "drivers/virtio/")
-_HARDWARE_YET = ("drivers/net/ethernet/", "drivers/net/wireless/", "drivers/net/wwan/", "drivers/net/usb/")
+__all__ = ("check_options", "copy_headers", "merge_command", "take", "write_fragment")
 
 _LEFT_OUT = shutil.ignore_patterns("*.o", "*.a", "*.cmd", "*.dtb", ".*", "gdb", "*.rs", "*.rmeta")
 # As `make modules_install INSTALL_MOD_STRIP=1`; without BTF, as a module's is refused unless it was made for this very vmlinux.
@@ -106,15 +101,8 @@ def _copy_directory(source: Path, to: Path, *, leave_out: tuple[str, ...] = ()) 
     shutil.copytree(source, to, symlinks=True, ignore=ignored, dirs_exist_ok=True)
 
 
-def virtual(module: Path) -> bool:
-    """Whether a guest may have a use for a module."""
-    name = module.as_posix()
-    return not name.startswith(_HARDWARE) or (name.startswith(_NOT_HARDWARE) and not name.startswith(_HARDWARE_YET))
-
-
 def _copy_modules(found: Tree, modules: Path) -> None:
-    taken = [path for path in found.modules if virtual(path)]
-    for path in taken:
+    for path in found.modules:
         (modules / "kernel" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(found.build / path, modules / "kernel" / path)
-    (modules / "modules.order").write_text("".join(f"kernel/{path}\n" for path in taken))
+    (modules / "modules.order").write_text("".join(f"kernel/{path}\n" for path in found.modules))

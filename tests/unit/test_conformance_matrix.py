@@ -18,6 +18,7 @@ from harness.conformance.rule import Script
 from harness.errors import GuestError, KernelDied
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
+from harness.vm.kernels import Kernel
 
 Answer = Callable[[Script], Outcome]
 
@@ -79,7 +80,7 @@ def guests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Guests:
 def kernel(release: str, profile: KernelProfile | None = None) -> Target:
     template = SimpleNamespace(machine=SimpleNamespace(accelerator=SimpleNamespace(name="tcg")), state=None, code="",
                                facts={"profile": (profile or KernelProfile()).to_json()})
-    return Target(release, cast(Any, SimpleNamespace(release=release, version="1", slug=f"{release}_1")), cast(Any, template))
+    return Target(release, Kernel(release, "1", release, "cloud", ()), cast(Any, template))
 
 
 def run(patterns: Sequence[str], *targets: Target) -> list[Result]:
