@@ -17,6 +17,7 @@ NEEDED = {
     "is traced": (
         "KALLSYMS", "KPROBES", "KPROBE_EVENTS", "PERF_EVENTS", "BPF_SYSCALL", "BPF_EVENTS", "DEBUG_INFO_BTF", "PROC_KCORE",
     ),
+    "says that it warns, and where": ("BUG", "DEBUG_BUGVERBOSE"),
     "has networks of namespaces": ("INET", "IPV6", "PACKET", "NET_NS", "VETH"),
     "has what scenarios set up": ("NF_CONNTRACK", "NF_TABLES", "NF_TABLES_INET", "NFT_CT", "NETFILTER_NETLINK_QUEUE"),
 }  # fmt: skip

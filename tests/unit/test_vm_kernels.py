@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import HostError, UserError
 from harness.vm import archive, kernels
+from harness.vm.config import NEEDED
 from harness.vm.guest_packages import ROOTS, lock_excerpt
 from harness.vm.kernels import Kernel, series_of
 from harness.vm.layers import check_bzimage, check_config
@@ -25,8 +26,7 @@ _OFFER = [
     ("7.3.4-cloud-amd64", "7.3.4-1", "cloud", ""),
     ("5.99-cloud-amd64", "5.99-1", "cloud", "headers"),
 ]
-_BUILT_IN = ("MODULES", "NETFILTER", "KPROBES", "BPF_SYSCALL", "BPF_EVENTS", "DEBUG_INFO_BTF", "PROC_KCORE", "NET_NS")
-_CONFIG = [f"CONFIG_{name}=y" for name in _BUILT_IN] + ["CONFIG_VETH=m"]
+_CONFIG = [f"CONFIG_{name}={'m' if name == 'VETH' else 'y'}" for names in NEEDED.values() for name in names]
 
 
 @pytest.fixture
