@@ -51,6 +51,8 @@ def hook_name(family: Family, number: int) -> str:
 
 def errno_name(number: int) -> str:
     """``1`` → ``EPERM``; a number without a name stays a number."""
+    if abs(number) == errno_names.EOPNOTSUPP:
+        return "EOPNOTSUPP"  # Python says ENOTSUP, which the kernel does not know
     return errno_names.errorcode.get(abs(number), str(abs(number)))
 
 

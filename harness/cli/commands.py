@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "Run a scenario on a real kernel and on the model, and compare.",
     "check": "Check rule by rule whether kernels keep what core.c promises.",
     "replay": "Run a difference that check found again.",
+    "profile": "Show where kernels differ, side by side, and how that was found out.",
     "trace": "Run a command in a guest and show its packets' walks through the hooks.",
     "exec": "Run a command in a fresh guest.",
     "shell": "Open an interactive terminal in a fresh guest.",

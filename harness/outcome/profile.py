@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from harness.netfilter import Family
@@ -11,28 +11,40 @@ from harness.netfilter import Family
 __all__ = ("KernelProfile",)
 
 
+def _probed(default: Any, means: str, how: str) -> Any:
+    """A field. :param means: what it says, and since when it is so; :param how: it is found out"""
+    return field(default=default, metadata={"means": means, "how": how})
+
+
 @dataclass(frozen=True, slots=True)
 class KernelProfile:
-    """The model's parameter. The defaults are those of a current kernel.
+    """The model's parameter. The defaults are those of a current kernel; each field says what it means and how it is probed."""
 
-    :param release: ``uname -r``, for a reader only
-    :param families: families that the kernel has hook points for (ARP and BRIDGE are options of its configuration)
-    :param stolen_errno: ``nf_hook_slow`` returns the errno that STOLEN carries; 0 before 6.7 and the stable branches that took it
-    :param inet_ingress: INET hooks may sit at a device's INGRESS (5.10)
-    :param netdev_egress: devices have EGRESS (5.16, ``CONFIG_NETFILTER_EGRESS``)
-    :param netdev_egress_errno: answer to a registration at EGRESS without it: EINVAL from a kernel that does not know the point,
-        EOPNOTSUPP from one built without
-    :param unknown_verdict_warns: ``nf_hook_slow`` warns of a verdict that it has no case for, REPEAT and STOP among them (as
-        ``stolen_errno``)
-    """
-
-    release: str = ""
-    families: tuple[Family, ...] = tuple(Family)
-    stolen_errno: bool = True
-    inet_ingress: bool = True
-    netdev_egress: bool = True
-    netdev_egress_errno: int = errno.EINVAL
-    unknown_verdict_warns: bool = True
+    release: str = _probed("", "uname -r, for a reader only", "uname()")
+    families: tuple[Family, ...] = _probed(
+        tuple(Family),
+        "families that the kernel has hook points for (ARP and BRIDGE are options of its configuration)",
+        "a hook is registered and unregistered at INPUT of each, at INGRESS of NETDEV",
+    )
+    stolen_errno: bool = _probed(
+        True,
+        "nf_hook_slow returns the errno that STOLEN carries; 0 before 6.7 and the stable branches that took it",
+        "a hook at OUTPUT steals a packet with an errno: whether sendto() fails with it",
+    )
+    inet_ingress: bool = _probed(True, "INET hooks may sit at a device's INGRESS (5.10)", "one is registered at the loopback device")
+    netdev_egress: bool = _probed(
+        True, "devices have EGRESS (5.16, CONFIG_NETFILTER_EGRESS)", "a hook is registered at the loopback device"
+    )
+    netdev_egress_errno: int = _probed(
+        errno.EINVAL,
+        "answer to a registration at EGRESS without it: EINVAL from a kernel that does not know it, EOPNOTSUPP from one built without",
+        "as netdev_egress",
+    )
+    unknown_verdict_warns: bool = _probed(
+        True,
+        "nf_hook_slow warns of a verdict that it has no case for, REPEAT and STOP among them (as stolen_errno)",
+        "nf_hook_slow runs over a private array whose one hook answers REPEAT: whether the kernel's log has a warning",
+    )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"families": [family.name for family in self.families]}
