@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,7 +12,10 @@ from rich.console import Console
 
 from harness.vm.kernels import DEFAULT, DEFAULT_FLAVOUR, catalogue_at_hand
 
-__all__ = ("complete_kernel", "json_option", "kernel_option", "wide_console")
+if TYPE_CHECKING:
+    from harness.conformance.matrix import Target
+
+__all__ = ("complete_kernel", "json_option", "kernel_option", "kernels_option", "targets", "wide_console")
 
 
 class _Output(Console):
@@ -50,6 +53,28 @@ def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, release, or the directory "
         "of a kernel that you have built.",
     )(function)
+
+
+def kernels_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--kernel SPEC``, several times. :param what: for the help, "Kernel to check" """
+    help_ = f"{what}, as in run; may be given several times.  [default: {DEFAULT}]"
+    return click.option("--kernel", "specs", multiple=True, metavar="SPEC", shell_complete=complete_kernel, help=help_)
+
+
+async def targets(specs: Sequence[str]) -> list[Target]:
+    """The kernels asked for, or the default one, each once and ready; what is wrong with one is told before another is waited for."""
+    from harness.conformance.matrix import target  # noqa: PLC0415
+    from harness.vm.progress import Progress  # noqa: PLC0415
+    from harness.vm.session import foresee  # noqa: PLC0415
+
+    found: dict[str, Target] = {}
+    progress = Progress()
+    for spec in specs:
+        foresee(spec, progress)
+    for spec in specs or (DEFAULT,):
+        one = await target(spec, progress)
+        found.setdefault(one.kernel.label, one)
+    return list(found.values())
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from harness.vm.progress import Progress
 from harness.vm.template import Template, template
 from harness.vm.userland import userland
 
-__all__ = ("Session", "made_ready", "session")
+__all__ = ("Session", "foresee", "made_ready", "session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,18 @@ class Session:
     guest: Guest
     kernel: Kernel
     template: Template
+
+
+def foresee(spec: str, progress: Progress) -> None:
+    """Raise what is wrong with a kernel that need not be waited for.
+
+    :raises UserError: no such kernel, or no kernel tree
+    :raises HostError: the tree is not built, or without what a guest needs
+    """
+    if tree.means_tree(spec):
+        treecopy.check_options(tree.read(spec))
+    else:
+        kernels.resolve(spec, at_hand=_is_here, progress=progress)
 
 
 async def made_ready(spec: str, progress: Progress) -> tuple[Kernel, Template]:
