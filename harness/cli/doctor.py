@@ -19,7 +19,7 @@ _MARKS = {"ok": "[green]ok[/]", "slow": "[yellow]slow[/]", "missing": "[red]miss
 
 
 @click.command("doctor")
-@click.option("--kernel", "spec", type=click.Path(), metavar="DIRECTORY", help="A kernel of your own to look at, built or not yet.")
+@click.option("--kernel", "spec", type=click.Path(file_okay=False), metavar="DIRECTORY", help="A kernel of your own to look at.")
 @json_option
 def command(spec: str | None, as_json: bool) -> None:
     """Explain each requirement: what it is for, what was found, and the mend.

@@ -11,6 +11,7 @@ import click
 from harness.cli.options import complete_kernel
 from harness.errors import UserError
 from harness.vm.paths import source_dir
+from harness.vm.tree import from_anywhere
 
 __all__ = ("command",)
 
@@ -26,7 +27,7 @@ def command(specs: tuple[str, ...], arguments: tuple[str, ...]) -> None:
     checkout = source_dir().parent
     if not (checkout / "tests").is_dir():
         raise UserError("there are no tests beside this installation", mend="run it in a checkout: python3 -m harness test")
-    kernels = [part for spec in specs for part in ("--kernel", spec)]
+    kernels = [part for spec in specs for part in ("--kernel", from_anywhere(spec))]
     pytest = [sys.executable, "-m", "pytest", *kernels, *arguments]
     sys.exit(subprocess.run(pytest, cwd=_start(checkout, arguments), check=False).returncode)
 

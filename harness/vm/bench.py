@@ -30,6 +30,7 @@ from harness.vm.progress import Progress
 from harness.vm.session import made_ready
 from harness.vm.store import disk_full_is_an_error, remove_tree
 from harness.vm.template import Template, build
+from harness.vm.tree import from_anywhere
 from harness.vm.userland import userland
 
 __all__ = ("UNITS", "Metric", "measured", "memory_mib")
@@ -185,7 +186,7 @@ async def _in_guest(template: Template, rounds: int, samples: dict[str, list[flo
 
 async def _warm_run(spec: str, samples: dict[str, list[float]]) -> None:
     """``nfharness run`` as a person or a script starts it: a new Python, its output in a pipe."""
-    argv = process.bound([sys.executable, "-m", "harness", "run", "--kernel", spec])
+    argv = process.bound([sys.executable, "-m", "harness", "run", "--kernel", from_anywhere(spec)])
     start = time.monotonic()
     cpu = _children_cpu_s()
     running = await asyncio.create_subprocess_exec(

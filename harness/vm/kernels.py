@@ -159,9 +159,20 @@ def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: Tr
     if kernel is None:
         raise _unknown(spec)
     if kernel.lacks:
-        message = f"Debian's suites have {kernel.release} without its {kernel.lacks}: no module can be built for it"
-        raise UserError(message, mend="choose a build without that remark from 'nfharness kernels'")
+        raise _unbuildable(kernel)
     return kernel
+
+
+def _unbuildable(kernel: Kernel) -> UserError:
+    """The error for a build whose headers have left the archive, with the nearest series below and above that can be had."""
+    whole = {one.series for one in catalogue() if not one.lacks and one.flavour == kernel.flavour}
+    order = sorted({*whole, kernel.series}, key=Version)
+    place = order.index(kernel.series)
+    near = order[max(0, place - 1) : place + 2] if kernel.series not in whole else [kernel.series]
+    end = "" if kernel.flavour == DEFAULT_FLAVOUR else f"-{kernel.flavour}"
+    offer = " or ".join(f"--kernel {series}{end}" for series in near if series in whole)
+    message = f"Debian's suites no longer have the {kernel.lacks} of {kernel.release}, without which no module can be built for it"
+    return UserError(message, mend=f"{offer or 'another kernel'} (see 'nfharness kernels'), or build it and give --kernel DIRECTORY")
 
 
 def newest(spec: str, among: Callable[[Kernel], bool]) -> Kernel | None:

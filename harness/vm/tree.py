@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from harness.vm.config import options
 from harness.vm.elf import NotElf, read_vmlinux
 from harness.vm.kernels import Kernel, series_of
 
-__all__ = ("BZIMAGE", "Tree", "build_directory", "is_current", "kernel_of", "means_tree", "read", "symvers")
+__all__ = ("BZIMAGE", "Tree", "from_anywhere", "is_current", "means_tree", "read", "symvers")
 
 BZIMAGE = "arch/x86/boot/bzImage"
 #: What a build leaves that its modules are built with, beside the options of the objtool and the image.
@@ -68,8 +69,8 @@ class Tree:
 
 def make_command(source: Path, build: Path, target: str = "") -> str:
     """``make -C SOURCE O=BUILD TARGET``."""
-    place = f"make -C '{source}'" + ("" if source == build else f" O='{build}'")
-    return f"{place} -j{os.cpu_count()} {target}".rstrip()
+    place = ["make", "-C", str(source), *([] if source == build else [f"O={build}"])]
+    return shlex.join([*place, f"-j{os.cpu_count()}", *target.split()])
 
 
 def means_tree(spec: str) -> bool:
@@ -77,7 +78,12 @@ def means_tree(spec: str) -> bool:
     return "/" in spec or spec in (".", "..") or spec.startswith("~") or (not spec[:1].isdigit() and spec != "" and Path(spec).exists())
 
 
-def build_directory(spec: str) -> Path:
+def from_anywhere(spec: str) -> str:
+    """A spec that means the same in another working directory."""
+    return str(Path(spec).expanduser().absolute()) if means_tree(spec) else spec
+
+
+def _directory(spec: str) -> Path:
     """The directory that a spec names, absolute and without symbolic links. :raises UserError: there is none"""
     path = Path(spec).expanduser()
     try:
@@ -88,7 +94,8 @@ def build_directory(spec: str) -> Path:
         raise UserError(f"{spec}: {error.strerror}", mend="name a built kernel tree that you can read") from None
     if not path.is_dir():
         inside = next((parent for parent in path.parents if (parent / "include/config/kernel.release").exists()), None)
-        raise UserError(f"{spec} is a file, not a kernel tree", mend=f"--kernel '{inside}'" if inside else "name the tree's directory")
+        mend = f"--kernel {shlex.quote(str(inside))}" if inside else "name the tree's directory"
+        raise UserError(f"{spec} is a file, not a kernel tree", mend=mend)
     return path
 
 
@@ -98,16 +105,11 @@ def read(spec: str) -> Tree:
     :raises UserError: no kernel tree, not one for amd64, or not to be read
     :raises HostError: it is not built, or not wholly
     """
-    build = build_directory(spec)
+    build = _directory(spec)
     try:
         return _read(build)
     except OSError as error:
         raise UserError(f"{error.filename or build}: {error.strerror}", mend="name a built kernel tree that you can read") from None
-
-
-def kernel_of(spec: str) -> Kernel:
-    """As :func:`read`, but just which kernel it is."""
-    return read(spec).kernel()
 
 
 def is_current(kernel: Kernel) -> bool:
@@ -138,7 +140,7 @@ def _read(build: Path) -> Tree:
         raise HostError(f"{build} is half built: it lacks {', '.join(lacking)}", mend=todo)
     if options((build / ".config").read_text()) != found:
         raise HostError(f"{build} was configured anew since it was built", mend=todo)
-    image, build_id = _image(build, todo)
+    image, build_id = _image(source, build)
     modules = _modules(build, found, make_command(source, build, "modules"))
     release = (build / "include/config/kernel.release").read_text().strip()
     return Tree(build, source, release, found, image, modules, _identity(build, image, build_id, modules))
@@ -168,7 +170,7 @@ def _check_architecture(build: Path) -> None:
                         mend="nfharness runs amd64 kernels: make ARCH=x86_64 defconfig")  # fmt: skip
 
 
-def _image(build: Path, todo: str) -> tuple[Path, str]:
+def _image(source: Path, build: Path) -> tuple[Path, str]:
     """What to boot, and what tells this build from others. vmlinux where it can: it is what make has made last."""
     vmlinux, bzimage = build / "vmlinux", build / BZIMAGE
     if not vmlinux.exists():
@@ -176,13 +178,13 @@ def _image(build: Path, todo: str) -> tuple[Path, str]:
     try:
         facts = read_vmlinux(vmlinux)
     except NotElf as error:
-        raise HostError(f"{vmlinux}: {error}", mend=todo) from None
+        raise HostError(f"{vmlinux}: {error}", mend=make_command(source, build)) from None
     if facts.pvh:
         return vmlinux, facts.build_id
     if not bzimage.exists() or bzimage.stat().st_mtime < vmlinux.stat().st_mtime:
         which = "older than its vmlinux" if bzimage.exists() else "not there"
         message = f"{build} is half built: {BZIMAGE} is {which}, and vmlinux cannot be booted without CONFIG_PVH"
-        raise HostError(message, mend=f"{todo} bzImage")
+        raise HostError(message, mend=make_command(source, build, "bzImage"))
     return bzimage, facts.build_id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,7 @@ from harness.vm.store import write_whole
 from harness.vm.tree import Tree
 from harness.vm.userland import in_chroot
 
-__all__ = ("check_options", "copy_headers", "merge_command", "take", "write_fragment")
+__all__ = ("check_options", "copy_headers", "merge_command", "take")
 
 _LEFT_OUT = shutil.ignore_patterns("*.o", "*.a", "*.cmd", "*.dtb", ".*", "gdb", "*.rs", "*.rmeta")
 # As `make modules_install INSTALL_MOD_STRIP=1`; without BTF, as a module's is refused unless it was made for this very vmlinux.
@@ -57,11 +58,11 @@ def check_options(found: Tree) -> None:
 
 def merge_command(found: Tree) -> str:
     """Shell commands that configure a tree as nfharness needs it and build it."""
-    merge = f"'{found.source}/scripts/kconfig/merge_config.sh' -m -O '{found.build}' '{found.build}/.config' '{write_fragment()}'"
-    return f"{merge} && {found.make('olddefconfig')} && {found.make()}"
+    merge = [found.source / "scripts/kconfig/merge_config.sh", "-m", "-O", found.build, found.build / ".config", _write_fragment()]
+    return f"{shlex.join(map(str, merge))} && {found.make('olddefconfig')} && {found.make()}"
 
 
-def write_fragment() -> Path:
+def _write_fragment() -> Path:
     """A file with :func:`harness.vm.config.fragment`."""
     path = run_dir() / "nfharness.config"
     write_whole(path, "\n".join(config.fragment()) + "\n")

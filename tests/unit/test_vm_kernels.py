@@ -24,6 +24,7 @@ _OFFER = [
     ("6.1.0-9-cloud-amd64", "6.1.9-1", "cloud", ""),
     ("7.3~rc1-cloud-amd64", "7.3~rc1-1~exp1", "cloud", ""),
     ("7.3.4-cloud-amd64", "7.3.4-1", "cloud", ""),
+    ("7.0-cloud-amd64", "7.0-1", "cloud", "headers"),
     ("5.99-cloud-amd64", "5.99-1", "cloud", "headers"),
 ]
 _CONFIG = [f"CONFIG_{name}={'m' if name == 'VETH' else 'y'}" for names in NEEDED.values() for name in names]
@@ -62,7 +63,9 @@ def test_a_spec_means_the_newest_build_that_can_be_had(offered: None, spec: str,
         ("9.9", "no kernel '9.9' in Debian's suites", "nfharness kernels"),
         ("6.13", "no kernel '6.13'", "did you mean 6.1 or 6.12 or 7.3?"),
         ("6.12-arm64", "is a kernel for arm64; nfharness runs amd64 kernels", "6.12"),
-        ("5.99", "without its headers", "nfharness kernels"),
+        ("5.99", "no longer have the headers of 5.99-cloud-amd64", "--kernel 6.1 (see 'nfharness kernels'), or build it"),
+        ("7.0", "no longer have the headers of 7.0-cloud-amd64", "--kernel 6.12 or --kernel 7.3 (see"),
+        ("6.12.11-1", r"no longer have the headers of 6.12.11\+deb13-cloud-amd64", "--kernel 6.12 (see"),
         ("", "no kernel ''", "nfharness kernels"),
     ],
 )

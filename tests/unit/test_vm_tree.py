@@ -52,7 +52,7 @@ def test_a_tree_built_elsewhere_knows_its_sources(tmp_path: Path, makefile: str 
         (build / "Makefile").write_text(makefile.format(tmp_path / "linux"))
     found = tree.read(str(build))
     assert (found.build, found.source) == (build, tmp_path / "linux")
-    assert found.make("modules").startswith(f"make -C '{tmp_path}/linux' O='{build}' -j")
+    assert found.make("modules").startswith(f"make -C {tmp_path}/linux O={build} -j")
 
 
 def test_a_relative_path_a_symbolic_link_and_a_space(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -67,6 +67,13 @@ def test_a_bzimage_is_taken_where_vmlinux_cannot_boot(tmp_path: Path) -> None:
     build = trees.in_tree(tmp_path, trees.elf(pvh=False))
     os.utime(build / trees.BZIMAGE, (1, 2**31))
     assert tree.read(str(build)).image == build / trees.BZIMAGE
+
+
+def test_a_spec_means_the_same_from_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "linux").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert [tree.from_anywhere(spec) for spec in ("linux", "~/linux", "6.12")] == [f"{tmp_path}/linux", "/home/me/linux", "6.12"]
 
 
 def test_a_bzimage_alone_is_enough(tree_of: Path) -> None:
@@ -140,7 +147,7 @@ def test_what_is_not_there_and_what_is_a_file(tree_of: Path, tmp_path: Path) -> 
         tree.read(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="is a file, not a kernel tree") as caught:
         tree.read(str(tree_of / trees.BZIMAGE))
-    assert caught.value.mend == f"--kernel '{tree_of}'"
+    assert caught.value.mend == f"--kernel {tree_of}"
 
 
 @pytest.mark.parametrize("change", [
@@ -215,8 +222,8 @@ def test_all_lacking_options_are_named_at_once_with_the_fragment_that_brings_the
         treecopy.check_options(tree.read(str(build)))
     assert caught.value.message == f"{build} has to be built with CONFIG_KPROBES, CONFIG_BUG, CONFIG_MODULE_SIG_FORCE off"
     fragment = tmp_path / "state/nfharness.config"
-    merge = f"'{build}/scripts/kconfig/merge_config.sh' -m -O '{build}' '{build}/.config' '{fragment}'"
-    assert (caught.value.mend or "").startswith(f"merge what is needed: {merge} && make -C '{build}'")
+    merge = f"{build}/scripts/kconfig/merge_config.sh -m -O {build} {build}/.config {fragment}"
+    assert (caught.value.mend or "").startswith(f"merge what is needed: {merge} && make -C {build} ")
     merged = config.options(fragment.read_text())
     assert (config.unmet(merged), config.wished(merged)) == ([], {})
 
