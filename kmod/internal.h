@@ -154,6 +154,7 @@ extern struct genl_family nfh_family;
 
 /* point.c */
 int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_ext_ack *extack);
+u32 nfh_point_limit(u8 pf);
 bool nfh_point_has_device(const struct nfh_point *point);
 struct nf_hook_entries __rcu **nfh_point_head(struct net *net, struct net_device *dev,
 					      const struct nfh_point *point);

@@ -92,7 +92,13 @@ static int nfh_hook_del_doit(struct sk_buff *skb, struct genl_info *info)
 
 static int nfh_hook_flush_doit(struct sk_buff *skb, struct genl_info *info)
 {
+	struct nfh_net *nn = nfh_net(genl_info_net(info));
+
 	nfh_hook_flush(genl_info_net(info), NULL);
+	nfh_array_flush(nn);
+	mutex_lock(&nn->lock);
+	nn->fail = 0;
+	mutex_unlock(&nn->lock);
 	return 0;
 }
 

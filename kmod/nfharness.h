@@ -28,10 +28,12 @@
  * @NFHARNESS_CMD_HOOK_DEL: unregister the hook ID.
  * @NFHARNESS_CMD_HOOK_GET: the hook ID, or (dump) all of the namespace's in the
  *	order they were added, with their counters.
- * @NFHARNESS_CMD_HOOK_FLUSH: unregister all of the namespace's hooks.
+ * @NFHARNESS_CMD_HOOK_FLUSH: unregister all of the namespace's hooks, empty its
+ *	private arrays, forget FAIL_NEXT.
  * @NFHARNESS_CMD_SLOT_GET: (dump only) the live array of the hook point PF,
  *	HOOKNUM, IFINDEX, one message for each slot, whoever registered it. The
- *	array is read once, when the dump starts. Or that of the private ARRAY.
+ *	array is read once, when the dump starts. Or that of the private ARRAY;
+ *	without attributes that of every point and device, and the private ones.
  * @NFHARNESS_CMD_RAW_INSERT: nf_hook_entries_insert_raw() of a new hook into the
  *	private ARRAY, which begins with it if need be. Needs ID, ARRAY, PRIORITY
  *	and RAW_VERDICT.

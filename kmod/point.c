@@ -16,7 +16,7 @@ bool nfh_point_has_device(const struct nfh_point *point)
 /* Core answers a family or number that it does not know with a splat, see
  * nf_hook_entry_head(): none may get there. 0 for a family without hook points.
  */
-static u32 nfh_point_limit(u8 pf)
+u32 nfh_point_limit(u8 pf)
 {
 	switch (pf) {
 	case NFPROTO_IPV4:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Slots: a hook point's live array, as core walks it. */
+/* Slots: live arrays, as core walks them. */
 #include <linux/kallsyms.h>
 #include <linux/mm.h>
 #include <linux/netdevice.h>
@@ -10,36 +10,48 @@
 #include "internal.h"
 
 /**
+ * struct nfh_which - which array
+ *
+ * @private: the private one of that @number, not @point's
+ * @number: see @private
+ * @point: the hook point
+ */
+struct nfh_which {
+	bool private;
+	u32 number;
+	struct nfh_point point;
+};
+
+/**
  * struct nfh_slot - what one element of struct nf_hook_entries said
  *
+ * @which: its array; @index: its place there
  * @function: hook function
  * @priority: of the slot's ops
  * @id: of the &struct nfh_hook in it, 0 for another's
  */
 struct nfh_slot {
+	struct nfh_which which;
+	u32 index;
 	nf_hookfn *function;
 	int priority;
 	u64 id;
 };
 
 /**
- * struct nfh_slots - a copy of a hook point's array, kept while a dump goes on
+ * struct nfh_slots - a copy of arrays, kept while a dump goes on
  *
- * @private: the array is the private one of that @number, not @point's
- * @number: see @private
- * @point: the hook point
  * @addresses: the reader may know the functions' addresses
  * @next: the slot that the dump comes to next
- * @count: length of @slot
- * @slot: in the array's order
+ * @count: slots that there are, also if there are more than @room
+ * @room: length of @slot
+ * @slot: in each array's order
  */
 struct nfh_slots {
-	bool private;
-	u32 number;
-	struct nfh_point point;
 	bool addresses;
 	u32 next;
 	u32 count;
+	u32 room;
 	struct nfh_slot slot[];
 };
 
@@ -50,20 +62,20 @@ const struct nla_policy nfh_slots_policy[NFHARNESS_A_MAX + 1] = {
 	[NFHARNESS_A_ARRAY] = { .type = NLA_U32 },
 };
 
-static struct nf_hook_entries __rcu **nfh_slots_head(struct net *net, const struct nfh_slots *slots,
+static struct nf_hook_entries __rcu **nfh_slots_head(struct net *net, const struct nfh_point *point,
 						     struct netlink_ext_ack *extack)
 {
 	struct nf_hook_entries __rcu **head;
 	struct net_device *dev = NULL;
 
-	if (nfh_point_has_device(&slots->point)) {
-		dev = dev_get_by_index_rcu(net, slots->point.ifindex);
+	if (nfh_point_has_device(point)) {
+		dev = dev_get_by_index_rcu(net, point->ifindex);
 		if (!dev) {
 			NL_SET_ERR_MSG(extack, "the namespace has no device of that IFINDEX");
 			return ERR_PTR(-ENODEV);
 		}
 	}
-	head = nfh_point_head(net, dev, &slots->point);
+	head = nfh_point_head(net, dev, point);
 	if (!head) {
 		NL_SET_ERR_MSG(extack, "INET has no array of its own: ask for IPV4 and IPV6");
 		return ERR_PTR(-EINVAL);
@@ -71,74 +83,110 @@ static struct nf_hook_entries __rcu **nfh_slots_head(struct net *net, const stru
 	return head;
 }
 
-/* Copy the array, if it has @room or fewer slots; return how many it has. */
-static int nfh_slots_copy(struct net *net, struct nfh_slots *slots, u32 room,
-			  struct netlink_ext_ack *extack)
+static void nfh_slots_add(struct nfh_slots *slots, const struct nfh_which *which,
+			  const struct nf_hook_entries *array)
 {
-	const struct nf_hook_entries *array;
 	struct nf_hook_ops **ops;
 	u32 i;
 
-	if (slots->private) {
-		struct nfh_array *private = nfh_array_find(nfh_net(net), slots->number);
-
-		array = private ? rcu_dereference(private->head) : NULL;
-	} else {
-		struct nf_hook_entries __rcu **head = nfh_slots_head(net, slots, extack);
-
-		if (IS_ERR(head))
-			return PTR_ERR(head);
-		array = rcu_dereference(*head);
-	}
 	if (!array)
-		return 0;
-	if (array->num_hook_entries > room)
-		return array->num_hook_entries;
-
+		return;
 	ops = nf_hook_entries_get_hook_ops(array);
-	for (i = 0; i < array->num_hook_entries; i++) {
-		struct nfh_slot *slot = &slots->slot[i];
-		const struct nfh_hook *hook;
+	for (i = 0; i < array->num_hook_entries; i++, slots->count++) {
+		const struct nfh_hook *hook = array->hooks[i].priv;
+		struct nfh_slot *slot;
 
+		if (slots->count >= slots->room)
+			continue;
+		slot = &slots->slot[slots->count];
+		slot->which = *which;
+		slot->index = i;
 		/* A shrink that fails puts accept_all and dummy_ops in place. */
 		slot->function = READ_ONCE(array->hooks[i].hook);
 		slot->priority = READ_ONCE(ops[i])->priority;
-		if (slot->function == nfharness_hook) {
-			hook = array->hooks[i].priv;
-			slot->id = hook->id;
-		}
+		slot->id = slot->function == nfharness_hook ? hook->id : 0;
 	}
-	return slots->count = array->num_hook_entries;
 }
 
-static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_slots *what,
+static void nfh_slots_add_family(struct nfh_slots *slots, struct net *net, struct net_device *dev,
+				 u8 pf)
+{
+	struct nfh_which which = { .point.pf = pf, .point.ifindex = dev ? dev->ifindex : 0 };
+	u32 *hooknum = &which.point.hooknum;
+
+	for (*hooknum = 0; *hooknum < nfh_point_limit(pf); (*hooknum)++)
+		nfh_slots_add(slots, &which,
+			      rcu_dereference(*nfh_point_head(net, dev, &which.point)));
+}
+
+/* Everything that hangs in the namespace. */
+static void nfh_slots_add_all(struct nfh_slots *slots, struct net *net)
+{
+	static const u8 families[] = { NFPROTO_IPV4, NFPROTO_ARP, NFPROTO_BRIDGE, NFPROTO_IPV6 };
+	struct nfh_which which = { .private = true };
+	struct nfh_array *array;
+	struct net_device *dev;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(families); i++)
+		nfh_slots_add_family(slots, net, NULL, families[i]);
+	for_each_netdev_rcu(net, dev) nfh_slots_add_family(slots, net, dev, NFPROTO_NETDEV);
+	list_for_each_entry(array, &nfh_net(net)->arrays, node) {
+		which.number = array->number;
+		nfh_slots_add(slots, &which, rcu_dereference(array->head));
+	}
+}
+
+/* Copy as many slots as there is room for; count all. @which: NULL for everything. */
+static int nfh_slots_copy(struct nfh_slots *slots, struct net *net, const struct nfh_which *which,
+			  struct netlink_ext_ack *extack)
+{
+	struct nf_hook_entries __rcu **head = NULL;
+	struct nfh_array *private;
+
+	if (!which) {
+		nfh_slots_add_all(slots, net);
+		return 0;
+	}
+	if (which->private) {
+		private = nfh_array_find(nfh_net(net), which->number);
+		head = private ? &private->head : NULL;
+	} else {
+		head = nfh_slots_head(net, &which->point, extack);
+		if (IS_ERR(head))
+			return PTR_ERR(head);
+	}
+	if (head)
+		nfh_slots_add(slots, which, rcu_dereference(*head));
+	return 0;
+}
+
+static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_which *which,
 					struct netlink_ext_ack *extack)
 {
 	struct nfh_net *nn = nfh_net(net);
 	struct nfh_slots *slots;
-	u32 room = 0;
-	int len;
+	u32 room = 16;
+	int err;
 
 	for (;;) {
 		slots = kvzalloc(struct_size(slots, slot, room), GFP_KERNEL_ACCOUNT);
 		if (!slots)
 			return ERR_PTR(-ENOMEM);
-		slots->private = what->private;
-		slots->number = what->number;
-		slots->point = what->point;
+		slots->room = room;
 
 		mutex_lock(&nn->lock);
 		rcu_read_lock();
-		len = nfh_slots_copy(net, slots, room, extack);
+		err = nfh_slots_copy(slots, net, which, extack);
 		rcu_read_unlock();
 		mutex_unlock(&nn->lock);
-		if (len >= 0 && len <= room)
+		if (!err && slots->count <= room)
 			return slots;
 
+		room = slots->count;
 		kvfree(slots);
-		if (len < 0)
-			return ERR_PTR(len);
-		room = len;
+		if (err)
+			return ERR_PTR(err);
 	}
 }
 
@@ -146,22 +194,25 @@ static struct nfh_slots *nfh_slots_read(struct net *net, const struct nfh_slots 
 static int nfh_slots_start(struct netlink_callback *cb)
 {
 	struct nlattr *tb[NFHARNESS_A_MAX + 1];
-	struct nfh_slots what = {}, *slots;
+	struct nfh_which which = {};
+	struct nfh_slots *slots;
+	bool all;
 	int err;
 
 	err = genlmsg_parse(cb->nlh, &nfh_family, tb, NFHARNESS_A_MAX, nfh_slots_policy,
 			    cb->extack);
 	if (err)
 		return err;
+	all = !genlmsg_len(nlmsg_data(cb->nlh));
 	if (tb[NFHARNESS_A_ARRAY]) {
-		what.private = true;
-		what.number = nla_get_u32(tb[NFHARNESS_A_ARRAY]);
-	} else {
-		err = nfh_point_parse(tb, &what.point, cb->extack);
+		which.private = true;
+		which.number = nla_get_u32(tb[NFHARNESS_A_ARRAY]);
+	} else if (!all) {
+		err = nfh_point_parse(tb, &which.point, cb->extack);
 		if (err)
 			return err;
 	}
-	slots = nfh_slots_read(sock_net(cb->skb->sk), &what, cb->extack);
+	slots = nfh_slots_read(sock_net(cb->skb->sk), all ? NULL : &which, cb->extack);
 	if (IS_ERR(slots))
 		return PTR_ERR(slots);
 	slots->addresses = netlink_capable(cb->skb, CAP_SYSLOG);
@@ -196,10 +247,10 @@ static int nfh_slot_put(struct sk_buff *msg, const struct nfh_slots *slots, u32 
 {
 	const struct nfh_slot *slot = &slots->slot[index];
 
-	if (slots->private ? nla_put_u32(msg, NFHARNESS_A_ARRAY, slots->number)
-			   : nfh_point_put(msg, &slots->point))
+	if (slot->which.private ? nla_put_u32(msg, NFHARNESS_A_ARRAY, slot->which.number)
+				: nfh_point_put(msg, &slot->which.point))
 		return -EMSGSIZE;
-	if (nla_put_u32(msg, NFHARNESS_A_SLOT_INDEX, index) ||
+	if (nla_put_u32(msg, NFHARNESS_A_SLOT_INDEX, slot->index) ||
 	    nla_put_s32(msg, NFHARNESS_A_PRIORITY, slot->priority) ||
 	    nfh_slot_put_function(msg, slot))
 		return -EMSGSIZE;

@@ -40,17 +40,16 @@ def recorded() -> Recording:
 
 
 async def _record(spec: str) -> None:
-    from harness.conformance.matrix import observe, target  # noqa: PLC0415
-    from harness.vm.code import code_archive  # noqa: PLC0415
-    from harness.vm.guest import restored  # noqa: PLC0415
+    from harness.conformance.executor import started  # noqa: PLC0415
+    from harness.conformance.matrix import target  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
     on = await target(spec, Progress())
     rules = {}
-    async with restored(on.template.machine, on.template.state, code_archive(), guest_has=on.template.code) as guest:
+    async with started(on.template) as executor:
         for rule in dict.fromkeys(mutant.rules[0] for mutant in MUTANTS.values()):
             if rule not in _LARGE and RULES[rule].lacking(on.profile) is None:
-                rules[rule] = [codec.to_json(_without_times(await observe(guest, script))) for script in RULES[rule].scripts]
+                rules[rule] = [codec.to_json(_without_times(await executor.observe(script.scenario))) for script in RULES[rule].scripts]
     FILE.parent.mkdir(exist_ok=True)
     lines = ",\n".join(f"{json.dumps(rule)}: {json.dumps(outcomes, separators=(',', ':'))}" for rule, outcomes in rules.items())
     FILE.write_text(f'{{"profile": {json.dumps(on.profile.to_json())},\n"rules": {{\n{lines}\n}}}}\n')

@@ -35,15 +35,14 @@ def command(spec: str | None, as_json: bool, bundle: Path) -> None:
 
 
 async def _replay(bundle: Bundle, spec: str | None, as_json: bool) -> int:
-    from harness.conformance.judge import judge, said  # noqa: PLC0415
-    from harness.conformance.matrix import observe, target  # noqa: PLC0415
-    from harness.vm.code import code_archive  # noqa: PLC0415
-    from harness.vm.guest import restored  # noqa: PLC0415
+    from harness.conformance.executor import started  # noqa: PLC0415
+    from harness.conformance.judge import said  # noqa: PLC0415
+    from harness.conformance.matrix import conclusive, target  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
     on = await target(spec or bundle.kernel.get("tree") or bundle.kernel["release"], Progress())
-    async with restored(on.template.machine, on.template.state, code_archive(), guest_has=on.template.code) as guest:
-        comparison = judge(bundle.script, on.profile, await observe(guest, bundle.script)).comparison
+    async with started(on.template) as executor:
+        comparison = (await conclusive(bundle.script, on, executor)).comparison
     outcome = "inconclusive" if comparison.reasons else "same" if comparison.differences == bundle.differences else "changed"
     if as_json:
         click.echo(json.dumps({

@@ -67,18 +67,17 @@ def _save(scenario: Scenario, path: Path) -> None:
 
 
 async def _run(scenario: Scenario, spec: str, as_json: bool) -> int:
+    from harness.conformance.executor import Executor  # noqa: PLC0415
     from harness.model.foreign import seen  # noqa: PLC0415 - not before the options are known to be right
     from harness.model.predict import predict  # noqa: PLC0415
     from harness.outcome import codec  # noqa: PLC0415
     from harness.outcome.diff import compare  # noqa: PLC0415
     from harness.outcome.profile import KernelProfile  # noqa: PLC0415
-    from harness.scenario.codec import dumps  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
     from harness.vm.session import session  # noqa: PLC0415
 
-    async with session(spec, Progress()) as opened:
-        answer = await opened.guest.call("harness.guest.executor:main", stdin=dumps(scenario).encode())
-        observed = codec.from_json(json.loads(answer))
+    async with session(spec, Progress()) as opened, Executor(opened.guest) as executor:
+        observed = await executor.observe(scenario)
         facts = kernel_facts(opened)
     predicted = predict(scenario, KernelProfile.from_json(facts["profile"]), seen(observed))
     comparison = compare(predicted, observed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -14,16 +13,13 @@ from typing import Any
 
 from harness.conformance.bundle import save
 from harness.conformance.coverage import seed_lines
+from harness.conformance.executor import Executor, started
 from harness.conformance.judge import Judgement, State, judge, said
 from harness.conformance.rule import Rule, Script
 from harness.errors import GuestError, KernelDied, UserError
-from harness.outcome import codec
 from harness.outcome.profile import KernelProfile
-from harness.outcome.types import Outcome
-from harness.scenario.codec import dumps
 from harness.vm import console
-from harness.vm.code import code_archive
-from harness.vm.guest import Guest, restored
+from harness.vm.guest import Guest
 from harness.vm.kernels import Kernel
 from harness.vm.kmodule import module_key
 from harness.vm.layers import layer_path
@@ -32,9 +28,8 @@ from harness.vm.progress import Progress
 from harness.vm.session import made_ready
 from harness.vm.template import Template
 
-__all__ = ("Result", "Target", "default_jobs", "observe", "run", "target")
+__all__ = ("Result", "Target", "conclusive", "default_jobs", "run", "target")
 
-_EXECUTOR = "harness.guest.executor:main"
 _GUEST_BYTES = 1 << 30
 _ATTEMPTS = 3
 
@@ -136,10 +131,10 @@ async def _on_kernel(rules: Sequence[Rule], on: Target, report: Report) -> list[
     pending = [rule for rule in rules if rule.id not in results]
     while pending:
         try:
-            async with restored(on.template.machine, on.template.state, code_archive(), guest_has=on.template.code) as guest:
+            async with started(on.template) as executor:
                 trusted = True
                 while pending and trusted:
-                    result, trusted = await _one(pending[0], on, guest)
+                    result, trusted = await _one(pending[0], on, executor)
                     add(result)
                     pending.pop(0)
         except KernelDied as death:  # before it could be asked anything
@@ -155,7 +150,7 @@ def _lost(rule: Rule, on: Target, death: KernelDied, seconds: float = 0.0) -> Re
     return _result(rule, on, "lost", death.message, seconds=seconds, details=(death.message, *death.console_tail.splitlines()))
 
 
-async def _one(rule: Rule, on: Target, guest: Guest) -> tuple[Result, bool]:
+async def _one(rule: Rule, on: Target, executor: Executor) -> tuple[Result, bool]:
     """A rule's scripts, to the first that is not conformant. :returns: also whether the guest can go on"""
     start = time.monotonic()
 
@@ -164,7 +159,7 @@ async def _one(rule: Rule, on: Target, guest: Guest) -> tuple[Result, bool]:
 
     for script in rule.scripts:
         try:
-            judgement = await _conclusive(script, on, guest)
+            judgement = await conclusive(script, on, executor)
         except KernelDied as death:
             return _lost(rule, on, death, time.monotonic() - start), False
         except (GuestError, UserError) as error:
@@ -173,18 +168,18 @@ async def _one(rule: Rule, on: Target, guest: Guest) -> tuple[Result, bool]:
         if comparison.verdict == "inconclusive":
             return result("inconclusive", f"{_ATTEMPTS} times: {'; '.join(comparison.reasons)}"), True
         if comparison.verdict == "different":
-            return _different(rule, on, guest, judgement, time.monotonic() - start), True
+            return _different(rule, on, executor.guest, judgement, time.monotonic() - start), True
     return result("conformant"), True
 
 
-async def _conclusive(script: Script, on: Target, guest: Guest) -> Judgement:
+async def conclusive(script: Script, on: Target, executor: Executor) -> Judgement:
     """Run a script until something can be concluded from it, a few times at most.
 
     A stranger's packet (an IPv6 multicast listener report) may come just when the tracer is being disarmed; then its books do not
     balance, and that says nothing about the kernel either way.
     """
     for _ in range(_ATTEMPTS):
-        judgement = judge(script, on.profile, await observe(guest, script))
+        judgement = judge(script, on.profile, await executor.observe(script.scenario))
         if judgement.comparison.verdict != "inconclusive":
             break
     return judgement
@@ -196,12 +191,3 @@ def _different(rule: Rule, on: Target, guest: Guest, judgement: Judgement, secon
     bundle = save(run_dir() / "bundles", rule.id, judgement, on.identity(), tail)
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return _result(rule, on, "different", f"{details[0]}{more}", seconds=seconds, bundle=bundle, details=details)
-
-
-async def observe(guest: Guest, script: Script) -> Outcome:
-    """Run a script's scenario in a guest.
-
-    :raises KernelDied: it died of it
-    :raises GuestError: it did not come to an end
-    """
-    return codec.from_json(json.loads(await guest.call(_EXECUTOR, stdin=dumps(script.scenario).encode())))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from harness.guest.module import HookModule, HookRefused, LiveSlot
+from harness.guest.module import HookModule, LiveSlot
 from harness.guest.topology import Network
-from harness.netfilter import HOOK_POINTS, Family, hook_number
-from harness.outcome.types import Slot, point_key
+from harness.netfilter import Family, hook_number
+from harness.outcome.types import Slot, point_key, raw_key
 
-__all__ = ("Arrays", "Point", "arrays_of", "changed", "points_of", "slot_of")
+__all__ = ("Arrays", "Point", "all_arrays", "arrays_of", "changed", "points_of", "slot_of")
 
 Point = tuple[Family, int, str | None]
 """Family, hook number, device."""
@@ -27,38 +27,33 @@ def points_of(pf: Family, hook: int, device: str | None) -> tuple[Point, ...]:
     return ((pf, hook, device),)
 
 
-def arrays_of(
-    module: HookModule, network: Network, netns: str, points: Iterable[Point] | None, labels: Mapping[int, str]
-) -> Arrays:
-    """Read the arrays of *points*, or of every point that the kernel has in the namespace.
-
-    :raises HookRefused: the kernel has no such point
-    """
+def arrays_of(module: HookModule, network: Network, netns: str, points: Iterable[Point], labels: Mapping[int, str]) -> Arrays:
+    """Read the arrays of *points*. :raises HookRefused: the kernel has no such point"""
     found = []
-    for pf, hook, device in points if points is not None else _all(network, netns):
-        ifindex = network.ifindexes[netns, device] if device else 0
-        try:
-            live = module.slots(pf, hook, ifindex)
-        except HookRefused:
-            if points is None:
-                continue
-            raise
+    for pf, hook, device in points:
+        live = module.slots(pf, hook, network.ifindexes[netns, device] if device else 0)
         found.append((point_key(netns, pf, hook, device), tuple(slot_of(slot, labels) for slot in live)))
     return tuple(sorted(found))
 
 
+def all_arrays(module: HookModule, network: Network, netns: str, labels: Mapping[int, str]) -> Arrays:
+    """Read the arrays of every point of a namespace that have slots; and its private ones, by their numbers."""
+    devices = {index: device for (of, device), index in network.ifindexes.items() if of == netns}
+    found = []
+    for place, live in module.all_slots().items():
+        if isinstance(place, int):
+            key = raw_key(netns, str(place))
+        else:
+            pf, hook, ifindex = place
+            key = point_key(netns, pf, hook, (devices.get(ifindex) or f"{ifindex}") if ifindex else None)
+        found.append((key, tuple(slot_of(slot, labels) for slot in live)))
+    return tuple(sorted(found))
+
+
 def changed(before: Arrays, after: Arrays) -> Arrays:
-    """Those of *after* that differ from *before*."""
-    known = dict(before)
-    return tuple((key, slots) for key, slots in after if slots != known.get(key, ()))
-
-
-def _all(network: Network, netns: str) -> Iterator[Point]:
-    for pf, hooks in HOOK_POINTS.items():
-        if pf is Family.NETDEV:
-            yield from ((pf, hook, device) for device in network.topology.devices(netns) for hook in hooks.values())
-        elif pf is not Family.INET:
-            yield from ((pf, hook, None) for hook in hooks.values())
+    """Those of *after* that differ from *before*; an array that is in *before* only is empty now."""
+    known, now = dict(before), dict(after)
+    return tuple((key, now.get(key, ())) for key in sorted(known.keys() | now.keys()) if known.get(key, ()) != now.get(key, ()))
 
 
 def slot_of(slot: LiveSlot, labels: Mapping[int, str]) -> Slot:

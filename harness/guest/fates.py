@@ -37,12 +37,12 @@ def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome,
             found.append(replace(packet, fate=Fate("delivered", reason=packet.fate.reason)))
         else:
             found.append(packet)
-    return (*found, *(_unhooked(run, cookie) for cookie, netns in wanted.items() if cookie not in met and arrived(netns, cookie)))
+    return (*found, *(_unhooked(run, cookie, arrived=arrived(netns, cookie)) for cookie, netns in wanted.items() if cookie not in met))
 
 
-def _unhooked(run: Run, cookie: int) -> PacketOutcome:
-    """A packet that arrived and crossed no hook point that has a hook: the tracer has nothing to say of it."""
-    return PacketOutcome(f"packet {cookie}", cookie, Fate("delivered"), (), run.sent.get(cookie, 0))
+def _unhooked(run: Run, cookie: int, *, arrived: bool) -> PacketOutcome:
+    """A packet that crossed no hook point that has a hook: the tracer has nothing to say of it. What nobody got, the stack ended."""
+    return PacketOutcome(f"packet {cookie}", cookie, Fate("delivered" if arrived else "consumed"), (), run.sent.get(cookie, 0))
 
 
 def _taken(packet: PacketOutcome) -> bool:

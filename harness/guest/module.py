@@ -17,8 +17,8 @@ from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute
 from harness.guest.netns import Namespace
 from harness.netfilter import Family, Verdict, VerdictKind
 
-__all__ = ("KERNEL_OBJECT", "Attribute", "Command", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "is_loaded", "load",
-           "pack", "unload", "unpack")
+__all__ = ("KERNEL_OBJECT", "Attribute", "Command", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Place", "is_loaded",
+           "load", "pack", "unload", "unpack")
 
 #: Where a guest finds the module built for its kernel.
 KERNEL_OBJECT = Path("/run/nfharness/nfharness.ko")
@@ -190,6 +190,10 @@ class LiveSlot:
     address: int | None
 
 
+Place = tuple[Family, int, int] | int
+"""Family, hook number and ifindex (0 for none) of a hook point; or the number of a private array."""
+
+
 class HookModule:
     """The module, as one namespace sees it.
 
@@ -253,7 +257,7 @@ class HookModule:
         self.request(Command.FAIL_NEXT, pack(Attribute.FAIL, sum(1 << number for number in allocations)))
 
     def flush(self) -> None:
-        """Unregister all of the namespace's hooks."""
+        """Unregister all of the namespace's hooks, empty its private arrays, forget :meth:`fail_next`."""
         self.request(Command.HOOK_FLUSH, b"")
 
     def hook(self, hook_id: int) -> HookState:
@@ -268,6 +272,13 @@ class HookModule:
     def slots(self, pf: Family, hook: int, ifindex: int = 0) -> list[LiveSlot]:
         """The array of a hook point, read once. :raises HookRefused: no such point, or no such device"""
         return self.dump_slots(_point(pf, hook, ifindex))
+
+    def all_slots(self) -> dict[Place, list[LiveSlot]]:
+        """Every array of the namespace that has slots, private ones too, read at once."""
+        found: dict[Place, list[LiveSlot]] = {}
+        for reply in self._netlink.dump(Command.SLOT_GET):
+            found.setdefault(_place(reply), []).append(_slot(reply))
+        return found
 
     def dump_slots(self, which: bytes) -> list[LiveSlot]:
         """:param which: attributes that name an array. :raises HookRefused: there is none"""
@@ -335,6 +346,12 @@ def _hook_state(reply: Mapping[int, bytes]) -> HookState:
                 unpack(reply, Attribute.PRIORITY), verdict, _optional(reply, Attribute.IFINDEX) or 0,
                 _optional(reply, Attribute.COOKIE))
     return HookState(hook, unpack(reply, Attribute.CALLS), unpack(reply, Attribute.MATCHES))
+
+
+def _place(reply: Mapping[int, bytes]) -> Place:
+    if Attribute.ARRAY in reply:
+        return unpack(reply, Attribute.ARRAY)
+    return Family(unpack(reply, Attribute.PF)), unpack(reply, Attribute.HOOKNUM), _optional(reply, Attribute.IFINDEX) or 0
 
 
 def _slot(reply: Mapping[int, bytes]) -> LiveSlot:

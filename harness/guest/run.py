@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from harness.guest import traffic
-from harness.guest.arrays import Arrays, arrays_of, points_of
-from harness.guest.health import KernelLog
+from harness.guest.arrays import Arrays, all_arrays, arrays_of, points_of
+from harness.guest.ground import Ground
+from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
+from harness.guest.settle import Watch
 from harness.guest.topology import Network
+from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
 from harness.scenario.steps import RawInsert, Register, Scenario, Send, destination, is_point
 from harness.trace.capture import Capture
@@ -24,7 +26,7 @@ class Run:
     """A scenario under way.
 
     :param capture: the tracer, armed
-    :param ids: the module's number for each hook that is in core's arrays or was
+    :param ids: the module's number for each hook that is in core's arrays or was; :param labels: the scenario's name for each number
     :param registers: what each hook's step said of it
     :param calls: the module's own count of each hook's calls
     :param batches: hook → all that came with it
@@ -35,12 +37,12 @@ class Run:
     """
 
     scenario: Scenario
-    network: Network
-    modules: dict[str, HookModule]
-    sinks: traffic.Sinks
+    ground: Ground
     log: KernelLog
     capture: Capture
+    watch: Watch = field(init=False)
     ids: dict[str, int] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     calls: dict[int, Count] = field(default_factory=dict)
     batches: dict[str, tuple[Register, ...]] = field(default_factory=dict)
@@ -48,6 +50,31 @@ class Run:
     private: dict[str, RawInsert] = field(default_factory=dict)
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     synthetic: set[int] = field(default_factory=set)
+    _unused: Iterator[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.capture, self.sinks)
+        taken = {step.cookie for step in self.scenario.steps if isinstance(step, Send)}
+        self._unused = (number for number in range(2**64 - 1, 0, -1) if number not in taken)
+
+    @property
+    def network(self) -> Network:
+        return self.ground.network
+
+    @property
+    def modules(self) -> dict[str, HookModule]:
+        return self.ground.modules
+
+    @property
+    def sinks(self) -> Sinks:
+        return self.ground.sinks
+
+    def splats(self) -> tuple[str, ...]:
+        """What the kernel warned of since the last call; it will warn of the same again."""
+        found = tuple(splat.summary for splat in self.log.splats())
+        if found:
+            warn_again()
+        return found
 
     def ifindex(self, netns: str, device: str | None) -> int:
         """0 for no device."""
@@ -56,7 +83,14 @@ class Run:
     def new_id(self, label: str) -> int:
         """The module's number for another hook. :param label: the scenario's name for it"""
         number = self.ids[label] = len(self.ids) + 1
+        self.labels[number] = label
         return number
+
+    def new_cookie(self) -> int:
+        """For a datagram that the module makes: none of the scenario's packets has it."""
+        cookie = next(self._unused)
+        self.synthetic.add(cookie)
+        return cookie
 
     def hook(self, step: Register) -> Hook:
         """Another hook, as the module takes it."""
@@ -65,15 +99,11 @@ class Run:
         ifindex = self.ifindex(step.netns, step.device)
         return Hook(number, step.pf, hook_number(step.pf, step.hook), step.priority, step.verdict, ifindex, step.cookie)
 
-    def labels(self) -> dict[int, str]:
-        """The scenario's name for each of the module's numbers."""
-        return {number: label for label, number in self.ids.items()}
-
     def arrays(self, netns: str, pf: Family, hook: str, device: str | None) -> Arrays:
         """The array(s) of a point; none for a point that the kernel has not."""
         points = points_of(pf, hook_number(pf, hook), device)
         try:
-            return arrays_of(self.modules[netns], self.network, netns, points, self.labels())
+            return arrays_of(self.modules[netns], self.network, netns, points, self.labels)
         except HookRefused:
             return ()
 
@@ -83,8 +113,8 @@ class Run:
         return tuple(sorted({key: slots for point in points for key, slots in self.arrays(*point)}.items()))
 
     def all_arrays(self, netns: str) -> Arrays:
-        """The arrays of every point that the kernel has in a namespace."""
-        return arrays_of(self.modules[netns], self.network, netns, None, self.labels())
+        """The arrays in a namespace that are not empty."""
+        return all_arrays(self.modules[netns], self.network, netns, self.labels)
 
     def open_sinks(self) -> None:
         """Where packets are meant to end: without them the kernel answers with errors of its own."""

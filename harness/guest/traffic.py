@@ -10,7 +10,7 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
 from types import TracebackType
@@ -117,6 +117,7 @@ class Sinks:
         self._selector = selectors.DefaultSelector()
         self._open: set[tuple[str, int, int]] = set()
         self._arrivals: list[Arrival] = []
+        self._cookies: set[int] = set()
 
     def __enter__(self) -> Sinks:
         return self
@@ -155,27 +156,41 @@ class Sinks:
             raise
         self._open.add(key)
 
+    @property
+    def cookies(self) -> Collection[int]:
+        """Those that have arrived, as far as they are taken."""
+        return self._cookies
+
     def wait(self, cookies: Collection[int], seconds: float) -> tuple[Arrival, ...]:
         """Everything that has arrived since the sinks were made, as soon as all the *cookies* have, else when the time is up."""
         deadline = time.monotonic() + seconds
-        while True:
-            missing = set(cookies) - {arrival.cookie for arrival in self._arrivals}
-            remaining = max(0.0, deadline - time.monotonic()) if missing else 0.0
-            ready = self._selector.select(remaining)
-            if not ready and (not missing or time.monotonic() >= deadline):
-                return tuple(self._arrivals)
-            self._take(key.fileobj for key, _ in ready)
+        self.take()
+        while not self._cookies >= set(cookies) and (remaining := deadline - time.monotonic()) > 0:
+            self._selector.select(remaining)
+            self.take()
+        return tuple(self._arrivals)
 
-    def _take(self, ready: Iterable[object]) -> None:
-        for sink in ready:
-            if not isinstance(sink, socket.socket):
-                continue
-            netns, raw, family = self._selector.get_key(sink).data
-            with contextlib.suppress(BlockingIOError):
-                data = sink.recv(_RECEIVE)
-                cookie = cookie_of(data)
-                if cookie is not None and not (raw and not _is_echo(data, family)):
-                    self._arrivals.append(Arrival(netns, cookie))
+    def take(self) -> None:
+        """Take what the sockets have now."""
+        while ready := self._selector.select(0):
+            for key, _ in ready:
+                self._read(key)
+
+    def forget(self) -> None:
+        """Take what the sockets have, and begin anew."""
+        self.take()
+        self._arrivals.clear()
+        self._cookies.clear()
+
+    def _read(self, key: selectors.SelectorKey) -> None:
+        assert isinstance(key.fileobj, socket.socket)  # noqa: S101
+        netns, raw, family = key.data
+        with contextlib.suppress(BlockingIOError):
+            data = key.fileobj.recv(_RECEIVE)
+            cookie = cookie_of(data)
+            if cookie is not None and not (raw and not _is_echo(data, family)):
+                self._arrivals.append(Arrival(netns, cookie))
+                self._cookies.add(cookie)
 
 
 def _is_echo(data: bytes, family: socket.AddressFamily) -> bool:

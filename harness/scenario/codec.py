@@ -12,7 +12,7 @@ from harness.scenario.reader import Value, parse, suggest
 from harness.scenario.steps import Scenario, Step
 from harness.scenario.topology import TOPOLOGIES
 
-__all__ = ("dumps", "from_json", "loads", "to_json")
+__all__ = ("dumps", "from_json", "line", "loads", "to_json")
 
 
 def loads(text: str) -> Scenario:
@@ -23,6 +23,11 @@ def loads(text: str) -> Scenario:
 def dumps(scenario: Scenario) -> str:
     """JSON that :func:`loads` reads back as an equal scenario."""
     return json.dumps(to_json(scenario), indent=2, ensure_ascii=False) + "\n"
+
+
+def line(scenario: Scenario) -> str:
+    """As :func:`dumps`, on one line."""
+    return json.dumps(to_json(scenario), separators=(",", ":")) + "\n"
 
 
 def from_json(document: object) -> Scenario:

@@ -37,7 +37,7 @@ class Capture:
     """Everything that hooks do while this context is open, in all namespaces.
 
     :param tracer: loaded; one capture at a time
-    :ivar doubts: why what was seen may not be all there was; set when the context closes
+    :ivar doubts: why what was seen may not be all there was; set by :meth:`end`, and when the context closes
     :ivar counters: the programs' own; likewise
     """
 
@@ -61,8 +61,7 @@ class Capture:
                 tracer.bpf[table].clear()
             self._rings = Rings(tracer.ring_descriptors(), tracer.ring_bytes)
             stack.callback(self._rings.close)
-            self._rings.take()
-            self._before, self._ran, self._profile = self._count(), self._runs(), tracer.kprobes.profile()
+            self.begin()
             self._control(Control.OWN_HOOK, tracer.own_hook())
             with _setting(*_EXPEDITED):
                 self._arm(stack)
@@ -77,8 +76,18 @@ class Capture:
         with _setting(*_EXPEDITED), self._undo:
             self._control(Control.PHASE, _OFF)
             _grace_period()
-            self.drain()
-            after, ran, profile = self._count(), self._runs(), self._tracer.kprobes.profile()
+            self.end()
+
+    def begin(self) -> None:
+        """Forget what was seen so far; the books are about what comes from now on."""
+        self._rings.take()
+        self._taken, self._events = [], []
+        self._before, self._ran, self._profile = self._count(), self._runs(), self._tracer.kprobes.profile()
+
+    def end(self) -> None:
+        """Take what the kernel has, and balance the books. Nothing may be under way, or they do not."""
+        self.drain()
+        after, ran, profile = self._count(), self._runs(), self._tracer.kprobes.profile()
         self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
         self.doubts = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
                              {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
@@ -109,10 +118,21 @@ class Capture:
 
     def events(self) -> Sequence[Event]:
         """What was taken so far, in order."""
-        if self._taken:
-            self._events = in_order([*self._events, *decode(record for taken in self._taken for record in records(taken))])
-            self._taken = []
+        self._decoded()
+        self._events = in_order(self._events)
         return self._events
+
+    def fresh(self, seconds: float = 0) -> Sequence[Event]:
+        """What :meth:`drain` finds now, in order; :meth:`events` has it too."""
+        self.drain(seconds)
+        return self._decoded()
+
+    def _decoded(self) -> list[Event]:
+        """What was taken and not decoded yet. It may be older than what was: each processor has a ring of its own."""
+        found = decode(record for taken in self._taken for record in records(taken))
+        self._taken = []
+        self._events += found
+        return found
 
     def walk(self, *, netns: Mapping[int, str] | None = None, labels: Mapping[int, str] | None = None) -> Walk:
         """:func:`harness.trace.walk.walk` over the events, with this kernel's names."""

@@ -18,7 +18,7 @@ from statistics import median
 
 from harness.errors import GuestError
 from harness.scenario.builtin import load
-from harness.scenario.codec import dumps
+from harness.scenario.codec import line
 from harness.vm import process
 from harness.vm.channel import Request
 from harness.vm.code import code_archive
@@ -164,7 +164,7 @@ async def _first_output(guest: Guest) -> None:
 
 
 async def _scenario(guest: Guest) -> None:
-    await guest.call("harness.guest.executor:main", stdin=dumps(load()).encode())
+    await guest.call("harness.guest.executor:main", stdin=line(load()).encode())
 
 
 def _smaps(guest: Guest) -> str:

@@ -14,33 +14,33 @@ import pytest
 
 from harness.conformance import chosen, matrix
 from harness.conformance.matrix import Result, Target
-from harness.conformance.rule import Script
 from harness.errors import GuestError, KernelDied
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
+from harness.scenario import Scenario
 from harness.vm.kernels import Kernel
 
-Answer = Callable[[Script], Outcome]
+Answer = Callable[[Scenario], Outcome]
 
 
-def right(script: Script) -> Outcome:
-    return predict(script.scenario)
+def right(scenario: Scenario) -> Outcome:
+    return predict(scenario)
 
 
-def panics(_script: Script) -> Outcome:
+def panics(_scenario: Scenario) -> Outcome:
     raise KernelDied("Kernel panic - not syncing: test")
 
 
-def hangs(_script: Script) -> Outcome:
+def hangs(_scenario: Scenario) -> Outcome:
     raise GuestError("it did not end")
 
 
-def loses_events(script: Script) -> Outcome:
-    return replace(right(script), lost_events=3)
+def loses_events(scenario: Scenario) -> Outcome:
+    return replace(right(scenario), lost_events=3)
 
 
-def drops_every_slot(script: Script) -> Outcome:
-    outcome = right(script)
+def drops_every_slot(scenario: Scenario) -> Outcome:
+    outcome = right(scenario)
     return replace(outcome, steps=tuple(replace(step, slots=()) for step in outcome.steps))
 
 
@@ -54,25 +54,26 @@ class Guests:
     unborn: int = 0
 
     @asynccontextmanager
-    async def restored(self, *_arguments: object, **_keywords: object) -> AsyncIterator[Any]:
+    async def begin(self, _template: object) -> AsyncIterator[Any]:
         if self.unborn:
             self.unborn -= 1
             raise KernelDied("it never woke")
         self.started += 1
-        yield SimpleNamespace(qemu=SimpleNamespace(console_file=Path("no-console")), number=self.started)
+        number = self.started
 
-    async def observe(self, guest: Any, script: Script) -> Outcome:
-        rule = script.scenario.name.partition(",")[0]
-        self.asked.append((guest.number, rule))
-        answers = self.answers.get(rule, [right])
-        return (answers.pop(0) if len(answers) > 1 else answers[0])(script)
+        async def observe(scenario: Scenario) -> Outcome:
+            rule = scenario.name.partition(",")[0]
+            self.asked.append((number, rule))
+            answers = self.answers.get(rule, [right])
+            return (answers.pop(0) if len(answers) > 1 else answers[0])(scenario)
+
+        yield SimpleNamespace(guest=SimpleNamespace(qemu=SimpleNamespace(console_file=Path("no-console"))), observe=observe)
 
 
 @pytest.fixture
 def guests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Guests:
     made = Guests()
-    monkeypatch.setattr(matrix, "restored", made.restored)
-    monkeypatch.setattr(matrix, "observe", made.observe)
+    monkeypatch.setattr(matrix, "started", made.begin)
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     return made
 

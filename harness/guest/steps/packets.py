@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import time
+import socket
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
-from harness.guest import traffic
+from harness.guest import senders
 from harness.guest.run import Run
-from harness.guest.settle import settled
 from harness.guest.steps.handler import Handler
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
 from harness.scenario.steps import Send, destination
+from harness.scenario.topology import Topology
 
 __all__ = ("HANDLERS",)
 
-_SETTLE_SECONDS = 3.0
-
 
 def _send(run: Run, index: int, step: Send) -> StepOutcome:
-    topology = run.scenario.topology
-    netns, to = run.network.namespaces[step.source], destination(topology, step)[1]
-    data = traffic.payload(step.size, step.cookie)
+    netns = run.network.namespaces[step.source]
+    source, to = _ends(run.scenario.topology, replace(step, cookie=0))
     if step.kind == "udp":
-        source = str(source_address(topology, step.source, to) or to)
-        errno = traffic.send_ip(netns, traffic.udp_packet(source, str(to), step.source_port, step.port, data, ttl=step.ttl))
+        packet = senders.datagram(source, to, (step.source_port, step.port), size=step.size, cookie=step.cookie, ttl=step.ttl)
+        errno = run.ground.senders.send_ip(netns, packet, to)
     else:
-        errno = traffic.send_echo(netns, str(to), data, ttl=step.ttl)
+        family = socket.AF_INET6 if ":" in to else socket.AF_INET
+        errno = run.ground.senders.send_echo(netns, senders.echo_request(family, step.size, step.cookie), to, step.ttl)
     run.sent[step.cookie] = errno
-    deadline = time.monotonic() + _SETTLE_SECONDS
-    while not settled(run.capture, step.cookie, _arrived(run, step.cookie) or errno != 0) and time.monotonic() < deadline:
-        continue
+    run.watch.settle(step.cookie)
     return StepOutcome(index, errno)
 
 
-def _arrived(run: Run, cookie: int) -> bool:
-    return any(arrival.cookie == cookie for arrival in run.sinks.wait((), 0))
+@lru_cache(maxsize=256)
+def _ends(topology: Topology, step: Send) -> tuple[str, str]:
+    """The addresses that a packet has. Working them out takes longer than sending it."""
+    to = destination(topology, step)[1]
+    return str(source_address(topology, step.source, to) or to), str(to)
 
 
 HANDLERS: Mapping[type, Handler] = {Send: _send}

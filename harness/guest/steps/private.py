@@ -11,7 +11,7 @@ from harness.guest.run import Run
 from harness.guest.steps.handler import Handler
 from harness.outcome.types import RawRun as RawRunOutcome
 from harness.outcome.types import StepOutcome, raw_key
-from harness.scenario.steps import RawDelete, RawInsert, RawRun, Send
+from harness.scenario.steps import RawDelete, RawInsert, RawRun
 
 __all__ = ("HANDLERS",)
 
@@ -37,14 +37,12 @@ def _raw_delete(run: Run, index: int, step: RawDelete) -> StepOutcome:
 
 def _raw_run(run: Run, index: int, step: RawRun) -> StepOutcome:
     """:raises GuestError: a listener took the packet"""
-    taken = {each.cookie for each in run.scenario.steps if isinstance(each, Send)} | run.synthetic
-    cookie = next(number for number in range(2**64 - 1, 0, -1) if number not in taken)
-    run.synthetic.add(cookie)
+    cookie = run.new_cookie()
     try:
         result = raw.run(run.modules[step.netns], _number(run, step.netns, step.array), step.start, cookie)
     except HookRefused as refusal:
         return StepOutcome(index, refusal.errno or 0, _array(run, step.netns, step.array))
-    labels = run.labels()
+    labels = run.labels
     outcome = RawRunOutcome(result.returned, tuple(labels[number] for number in result.called), result.users)
     return StepOutcome(index, 0, _array(run, step.netns, step.array), outcome)
 
@@ -54,7 +52,7 @@ def _number(run: Run, netns: str, array: str) -> int:
 
 
 def _array(run: Run, netns: str, array: str) -> Arrays:
-    labels = run.labels()
+    labels = run.labels
     live = raw.slots(run.modules[netns], _number(run, netns, array))
     return ((raw_key(netns, array), tuple(slot_of(slot, labels) for slot in live)),)
 

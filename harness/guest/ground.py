@@ -1,0 +1,130 @@
+"""The ground that scenarios stand on: a topology that is built, with the module and the sockets in each namespace, and kept.
+
+Building namespaces takes longer than most scenarios. A scenario whose steps leave nothing that the module cannot take away leaves
+its ground to the next one of the same topology; what it stood on is looked at again before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from ipaddress import ip_interface
+
+from harness.errors import GuestError
+from harness.guest.arrays import Arrays, all_arrays
+from harness.guest.module import HookModule
+from harness.guest.senders import Senders
+from harness.guest.topology import Network, built
+from harness.guest.traffic import Sinks
+from harness.netfilter import Family
+from harness.scenario.steps import Scenario, Send
+from harness.scenario.topology import End, Link, Topology
+
+__all__ = ("Ground", "Grounds", "topology_of")
+
+_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """:param before: the arrays of every namespace that were not empty when it was built"""
+
+    network: Network
+    modules: dict[str, HookModule]
+    sinks: Sinks
+    senders: Senders
+    before: Arrays
+    stack: ExitStack
+
+    def clear(self) -> None:
+        """Take away every hook of ours, and what waits in the sockets."""
+        for module in self.modules.values():
+            module.flush()
+        self.sinks.forget()
+
+
+class Grounds:
+    """Those that are kept, the one that was used last at the end. A context: afterwards nothing of any is left."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Topology, Ground] = {}
+
+    def __enter__(self) -> Grounds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._kept:
+            self._kept.popitem()[1].stack.close()
+
+    @contextmanager
+    def borrowed(self, topology: Topology, *, keep: bool) -> Iterator[Ground]:
+        """A topology's ground, as it was when it was built.
+
+        :param keep: whether :meth:`Ground.clear` is all that it needs to be so again
+        :raises GuestError: it does not come up; or it was used before, and something is left there
+        """
+        ground = self._kept.pop(topology, None)
+        if ground is None:
+            ground = _build(topology)
+        else:
+            with _closed_on_error(ground):
+                _verify(ground)
+        with _closed_on_error(ground):
+            yield ground
+            if keep:
+                ground.clear()
+        if not keep:
+            ground.stack.close()
+            return
+        self._kept[topology] = ground
+        if len(self._kept) > _KEPT:
+            self._kept.pop(next(iter(self._kept))).stack.close()
+
+
+@contextmanager
+def _closed_on_error(ground: Ground) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        ground.stack.close()
+        raise
+
+
+def topology_of(scenario: Scenario) -> Topology:
+    """A scenario's topology without the addresses that no packet of it needs: IPv6 alone would chatter across the hook points."""
+    versions = {4 if send.pf is Family.IPV4 else 6 for send in scenario.steps if isinstance(send, Send)}
+
+    def trimmed(end: End) -> End:
+        return replace(end, addresses=tuple(text for text in end.addresses if ip_interface(text).version in versions))
+
+    topology = scenario.topology
+    links = tuple(Link(trimmed(link.a), trimmed(link.b)) for link in topology.links)
+    routes = tuple(route for route in topology.routes if ip_interface(route.via).version in versions)
+    return replace(topology, links=links, routes=routes)
+
+
+def _build(topology: Topology) -> Ground:
+    with ExitStack() as stack:
+        network = stack.enter_context(built(topology))
+        sinks = stack.enter_context(Sinks())
+        senders = stack.enter_context(Senders())
+        modules = {name: stack.enter_context(HookModule(namespace)) for name, namespace in network.namespaces.items()}
+        return Ground(network, modules, sinks, senders, _not_empty(network, modules), stack.pop_all())
+
+
+def _not_empty(network: Network, modules: dict[str, HookModule]) -> Arrays:
+    return tuple(sorted(array for name, module in modules.items() for array in all_arrays(module, network, name, {})))
+
+
+def _verify(ground: Ground) -> None:
+    """:raises GuestError: something is left of an earlier scenario"""
+    before, now = dict(ground.before), dict(_not_empty(ground.network, ground.modules))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            hooks = ", ".join(slot.function for slot in now.get(key, ())) or "none"
+            raise GuestError(f"an earlier scenario has left {key} with other hooks than it found there: {hooks}",
+                             mend="run each scenario on its own with 'nfharness run' to see which one does")
+    for name, module in ground.modules.items():
+        if module.hooks():
+            raise GuestError(f"an earlier scenario has left hooks in {name}")

@@ -1,0 +1,125 @@
+"""Sockets that a scenario's packets are sent from, and the packets' bytes: made once, used for many.
+
+scapy makes a packet in ten milliseconds in an emulated guest; two packets that differ in their cookies only differ in ten bytes.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import ExitStack
+from functools import lru_cache
+
+from harness.guest.netns import Namespace
+from harness.guest.traffic import payload, udp_packet
+
+__all__ = ("Senders", "datagram", "echo_request")
+
+_ICMP_FILTER, _ICMPV6_FILTER, _SOL_RAW = 1, 1, 255
+_UDP_CHECKSUM, _ICMP_CHECKSUM = 6, 2
+
+
+class Senders:
+    """Raw sockets by namespace; they take in nothing. A context."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._sockets: dict[tuple[str, int, int], socket.socket] = {}
+
+    def __enter__(self) -> Senders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def send_ip(self, netns: Namespace, packet: bytes, to: str) -> int:
+        """A whole IP or IPv6 packet, routed like a local one. :returns: positive errno of ``sendto()``, 0 if it was taken"""
+        return _sendto(self._socket(netns, _family(to), socket.IPPROTO_RAW), packet, to)
+
+    def send_echo(self, netns: Namespace, request: bytes, to: str, ttl: int) -> int:
+        """An echo request without IP header. :returns: as :meth:`send_ip`"""
+        family = _family(to)
+        protocol = socket.IPPROTO_ICMPV6 if family is socket.AF_INET6 else socket.IPPROTO_ICMP
+        sender = self._socket(netns, family, protocol)
+        if family is socket.AF_INET6:
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+        else:
+            sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        return _sendto(sender, request, to)
+
+    def _socket(self, netns: Namespace, family: socket.AddressFamily, protocol: int) -> socket.socket:
+        key = netns.name, int(family), protocol
+        if key not in self._sockets:
+            with netns.inside():
+                self._sockets[key] = self._stack.enter_context(_raw_socket(family, protocol))
+        return self._sockets[key]
+
+
+def _sendto(sender: socket.socket, data: bytes, to: str) -> int:
+    try:
+        sender.sendto(data, (to, 0))
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+def _raw_socket(family: socket.AddressFamily, protocol: int) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    if protocol == socket.IPPROTO_ICMP:
+        opened.setsockopt(_SOL_RAW, _ICMP_FILTER, b"\xff" * 4)
+    elif protocol == socket.IPPROTO_ICMPV6:
+        opened.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, b"\xff" * 32)
+    return opened
+
+
+def datagram(source: str, to: str, ports: tuple[int, int], *, size: int, cookie: int, ttl: int) -> bytes:
+    """A UDP datagram with its IP header.
+
+    :param ports: source and destination; :param size: bytes of payload, of which the last carry the cookie
+    """
+    packet, transport = _datagram(source, to, ports, size, ttl)
+    return _stamped(packet, cookie, transport, _UDP_CHECKSUM)
+
+
+def echo_request(pf: socket.AddressFamily, size: int, cookie: int) -> bytes:
+    """An echo request; the kernel fills in the checksum of an ICMPv6 one. :param size: as of :func:`datagram`"""
+    request = _echo_request(pf, size)
+    return _stamped(request, cookie, 0, None if pf is socket.AF_INET6 else _ICMP_CHECKSUM)
+
+
+@lru_cache(maxsize=512)
+def _datagram(source: str, to: str, ports: tuple[int, int], size: int, ttl: int) -> tuple[bytes, int]:
+    """:returns: also where its UDP header begins"""
+    packet = bytes(udp_packet(source, to, *ports, payload(size, 0), ttl=ttl))
+    return packet, len(packet) - size - 8
+
+
+@lru_cache(maxsize=64)
+def _echo_request(pf: socket.AddressFamily, size: int) -> bytes:
+    from scapy.layers.inet import ICMP  # noqa: PLC0415 - seconds in an emulated guest
+    from scapy.layers.inet6 import ICMPv6EchoRequest  # noqa: PLC0415
+
+    data = payload(size, 0)
+    return bytes(ICMPv6EchoRequest(id=1, seq=1, cksum=0, data=data) if pf is socket.AF_INET6 else ICMP(id=1, seq=1) / data)
+
+
+def _stamped(packet: bytes, cookie: int, transport: int, checksum: int | None) -> bytes:
+    """The packet with a cookie where it has 0, and its checksum to match (RFC 1624).
+
+    :param transport: where the header with the checksum begins; :param checksum: its place there
+    """
+    end = len(packet) - 8
+    number = cookie.to_bytes(8, "big")
+    stamped = packet[:end] + number
+    if checksum is None:
+        return stamped
+    at = transport + checksum
+    aligned = b"\0" + number + b"\0" if (end - transport) % 2 else number
+    total = (~int.from_bytes(packet[at:at + 2], "big") & 0xFFFF) + sum(struct.unpack(f"!{len(aligned) // 2}H", aligned))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return stamped[:at] + struct.pack("!H", ~total & 0xFFFF or 0xFFFF) + stamped[at + 2:]
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
