@@ -13,7 +13,7 @@ from harness.errors import NfharnessError
 from harness.guest.child import described
 from harness.guest.fates import judged
 from harness.guest.ground import Grounds, topology_of
-from harness.guest.health import KernelLog
+from harness.guest.health import KernelLog, warn_again
 from harness.guest.prepare import tracer
 from harness.guest.run import Run
 from harness.guest.softirq import softirqs_first
@@ -60,6 +60,7 @@ class Executor:
             self._grounds = stack.enter_context(Grounds())
             self._capture = stack.enter_context(Capture(tracer()))
             self._stack = stack.pop_all()
+        warn_again()
         return self
 
     def __exit__(self, *_: object) -> None:
