@@ -11,6 +11,7 @@ __all__ = ("HOOK_POINTS", "PRIORITY_MAX", "PRIORITY_MIN", "Family", "Verdict", "
            "hook_number")
 
 PRIORITY_MIN, PRIORITY_MAX = -(2**31), 2**31 - 1
+_U8_MAX = 255
 
 
 class Family(IntEnum):
@@ -22,6 +23,24 @@ class Family(IntEnum):
     NETDEV = 5
     BRIDGE = 7
     IPV6 = 10
+
+    @classmethod
+    def _missing_(cls, value: object) -> Family | None:
+        """A number that no family with hook points has becomes ``PF<n>``: core has a default case for it."""
+        if not isinstance(value, int) or not 0 <= value <= _U8_MAX:
+            return None
+        member = int.__new__(cls, value)
+        member._name_, member._value_ = f"PF{value}", value
+        return cls._value2member_map_.setdefault(value, member)  # type: ignore[return-value]
+
+    @classmethod
+    def named(cls, name: str) -> Family:
+        """By its name, or by that of a number which is none. :raises KeyError: no family is called so"""
+        if found := re.fullmatch(r"PF(\d{1,3})", name):
+            number = int(found[1])
+            if number <= _U8_MAX and cls(number).name == name:
+                return cls(number)
+        return cls[name]
 
 
 _INET = {"PREROUTING": 0, "INPUT": 1, "FORWARD": 2, "OUTPUT": 3, "POSTROUTING": 4}
@@ -39,14 +58,15 @@ HOOK_POINTS: dict[Family, dict[str, int]] = {
 
 def hook_number(family: Family, name: str) -> int:
     """``hooknum`` of a hook point; that of ``HOOK<n>``. :raises KeyError: the family has no point of that name"""
-    if name not in HOOK_POINTS[family] and (found := re.fullmatch(r"HOOK(\d{1,9})", name)):
+    points = HOOK_POINTS.get(family, {})
+    if name not in points and (found := re.fullmatch(r"HOOK(\d{1,9})", name)):
         return int(found[1])
-    return HOOK_POINTS[family][name]
+    return points[name]
 
 
 def hook_name(family: Family, number: int) -> str:
     """Name of a hook point; ``HOOK<n>`` for a number the family does not define."""
-    return next((name for name, value in HOOK_POINTS[family].items() if value == number), f"HOOK{number}")
+    return next((name for name, value in HOOK_POINTS.get(family, {}).items() if value == number), f"HOOK{number}")
 
 
 def errno_name(number: int) -> str:

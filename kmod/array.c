@@ -11,10 +11,6 @@
 
 #include "internal.h"
 
-/* Exported to modules, but declared in no header that they get. */
-int nf_hook_entries_insert_raw(struct nf_hook_entries __rcu **pp, const struct nf_hook_ops *reg);
-void nf_hook_entries_delete_raw(struct nf_hook_entries __rcu **pp, const struct nf_hook_ops *reg);
-
 const struct nla_policy nfh_raw_insert_policy[NFHARNESS_A_RAW_VERDICT + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 	[NFHARNESS_A_PRIORITY] = { .type = NLA_S32 },

@@ -36,7 +36,7 @@ static int nfh_request_parse_hook(struct nlattr *attr, struct nfh_request *reque
 				  struct netlink_ext_ack *extack)
 {
 	struct nfh_batch *batch = request->batch;
-	struct nlattr *tb[NFHARNESS_A_UNCHECKED + 1];
+	struct nlattr *tb[NFHARNESS_A_DEVICE_NETNS + 1];
 	struct nfh_hook *hook;
 	u32 i;
 	int err;
@@ -45,7 +45,7 @@ static int nfh_request_parse_hook(struct nlattr *attr, struct nfh_request *reque
 		NL_SET_ERR_MSG_ATTR(extack, attr, "more hooks than a batch may have");
 		return -E2BIG;
 	}
-	err = nla_parse_nested(tb, NFHARNESS_A_UNCHECKED, attr, nfh_hook_policy, extack);
+	err = nla_parse_nested(tb, NFHARNESS_A_DEVICE_NETNS, attr, nfh_hook_policy, extack);
 	if (err)
 		return err;
 	hook = nfh_hook_parse(tb, extack);
@@ -80,7 +80,7 @@ static int nfh_request_register(struct net *net, struct nfh_request *request,
 			return -EEXIST;
 		}
 		if (hook->point.ifindex) {
-			hook->ops->dev = __dev_get_by_index(net, hook->point.ifindex);
+			hook->ops->dev = nfh_point_device(net, &hook->point);
 			if (!hook->ops->dev) {
 				NL_SET_ERR_MSG(extack, "the namespace has no device of an IFINDEX");
 				return -ENODEV;
@@ -89,7 +89,9 @@ static int nfh_request_register(struct net *net, struct nfh_request *request,
 		batch->ops[i] = *hook->ops;
 		hook->ops = &batch->ops[i];
 	}
+	nfh_fault_begin(nn);
 	err = nf_register_net_hooks(net, batch->ops, batch->count);
+	nfh_fault_end(nn);
 	if (err) {
 		NL_SET_ERR_MSG(extack, "nf_register_net_hooks refused the batch");
 		return err;
@@ -160,7 +162,12 @@ int nfh_batch_del_doit(struct sk_buff *skb, struct genl_info *info)
 		err = -EINVAL;
 		goto out;
 	}
+	list_for_each_entry(hook, &nn->hooks, node)
+		if (hook->batch == batch)
+			nfh_tamper_undo(nn, hook);
+	nfh_fault_begin(nn);
 	nf_unregister_net_hooks(net, batch->ops, batch->count);
+	nfh_fault_end(nn);
 	list_for_each_entry_safe(hook, next, &nn->hooks, node) {
 		if (hook->batch != batch)
 			continue;

@@ -45,79 +45,11 @@ noinline unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
 	if (hook->has_cookie && !nfh_skb_has_cookie(skb, hook->cookie))
 		return NF_ACCEPT;
 	atomic64_inc(&hook->matches);
+	if (unlikely(READ_ONCE(hook->tampering)))
+		nfh_tamper_packet(hook, skb, state);
 	if ((hook->verdict & NF_VERDICT_MASK) == NF_STOLEN)
 		consume_skb(skb);
 	return hook->verdict;
-}
-
-/* nf_reinject() finds its way back to these families only, and needs an okfn. */
-static bool nfh_point_can_queue(const struct nfh_point *point)
-{
-	switch (point->pf) {
-	case NFPROTO_IPV4:
-	case NFPROTO_IPV6:
-	case NFPROTO_BRIDGE:
-		return true;
-	case NFPROTO_INET:
-		return !nfh_point_has_device(point);
-	}
-	return false;
-}
-
-static int nfh_verdict_parse_queue(struct nlattr **tb, struct nfh_hook *hook,
-				   struct netlink_ext_ack *extack)
-{
-	if (!nfh_point_can_queue(&hook->point)) {
-		NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_VERDICT],
-				    "core cannot reinject a packet queued at this hook point");
-		return -EOPNOTSUPP;
-	}
-	if (!tb[NFHARNESS_A_QUEUE_NUM]) {
-		NL_SET_ERR_MSG(extack, "attribute QUEUE_NUM is missing: the verdict is NF_QUEUE");
-		return -EINVAL;
-	}
-	hook->verdict = NF_QUEUE_NR(nla_get_u16(tb[NFHARNESS_A_QUEUE_NUM]));
-	if (tb[NFHARNESS_A_QUEUE_BYPASS])
-		hook->verdict |= NF_VERDICT_FLAG_QUEUE_BYPASS;
-	return 0;
-}
-
-/* The policy keeps ERRNO in 1..MAX_ERRNO. More than 15 bits of it, and core
- * would free the skb and return a positive number: use after free in its caller.
- */
-static int nfh_verdict_parse(struct nlattr **tb, struct nfh_hook *hook,
-			     struct netlink_ext_ack *extack)
-{
-	if (!tb[NFHARNESS_A_VERDICT]) {
-		NL_SET_ERR_MSG(extack, "attribute VERDICT is missing");
-		return -EINVAL;
-	}
-	hook->verdict = nla_get_u32(tb[NFHARNESS_A_VERDICT]);
-
-	if (hook->verdict != NF_QUEUE &&
-	    (tb[NFHARNESS_A_QUEUE_NUM] || tb[NFHARNESS_A_QUEUE_BYPASS])) {
-		NL_SET_ERR_MSG(extack, "QUEUE_NUM and QUEUE_BYPASS go with NF_QUEUE only");
-		return -EINVAL;
-	}
-	if (hook->verdict != NF_DROP && hook->verdict != NF_STOLEN && tb[NFHARNESS_A_ERRNO]) {
-		NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_ERRNO],
-				    "an errno goes with the verdicts NF_DROP and NF_STOLEN only");
-		return -EINVAL;
-	}
-	switch (hook->verdict) {
-	case NF_ACCEPT:
-		return 0;
-	case NF_DROP:
-	case NF_STOLEN:
-		if (tb[NFHARNESS_A_ERRNO])
-			hook->verdict |= nla_get_u32(tb[NFHARNESS_A_ERRNO]) << NF_VERDICT_QBITS;
-		return 0;
-	case NF_QUEUE:
-		return nfh_verdict_parse_queue(tb, hook, extack);
-	}
-	NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_VERDICT],
-			    "the verdict must be NF_ACCEPT, NF_DROP, NF_STOLEN or NF_QUEUE");
-	return -EINVAL;
 }
 
 static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
@@ -141,6 +73,8 @@ static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
 	err = nfh_point_parse(tb, &hook->point, extack);
 	if (err)
 		return err;
+	if (tb[NFHARNESS_A_UNCHECKED] && tb[NFHARNESS_A_DEVICE_NETNS])
+		hook->point.device_netns = nla_get_s32(tb[NFHARNESS_A_DEVICE_NETNS]);
 	err = nfh_verdict_parse(tb, hook, extack);
 	if (err)
 		return err;
@@ -288,6 +222,7 @@ void nfh_hook_del(struct net *net, struct nfh_hook *hook)
 	struct nfh_net *nn = nfh_net(net);
 
 	lockdep_assert_held(&nn->lock);
+	nfh_tamper_undo(nn, hook);
 	nfh_fault_begin(nn);
 	nf_unregister_net_hook(net, hook->ops);
 	nfh_fault_end(nn);
@@ -312,7 +247,12 @@ int nfh_hook_again_doit(struct sk_buff *skb, struct genl_info *info)
 
 	mutex_lock(&nn->lock);
 	hook = nfh_hook_of_request(nn, info);
-	err = IS_ERR(hook) ? PTR_ERR(hook) : nf_register_net_hook(net, hook->ops);
+	err = PTR_ERR_OR_ZERO(hook);
+	if (!err) {
+		nfh_fault_begin(nn);
+		err = nf_register_net_hook(net, hook->ops);
+		nfh_fault_end(nn);
+	}
 	if (!err)
 		hook->registrations++;
 	mutex_unlock(&nn->lock);
@@ -323,6 +263,7 @@ int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nf_hook_ops ops = { .hook = nfharness_hook };
 	struct net *net = genl_info_net(info);
+	struct nfh_net *nn = nfh_net(net);
 	struct nfh_point point;
 	int err;
 
@@ -338,7 +279,11 @@ int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "the namespace has no device of that IFINDEX");
 		err = -ENODEV;
 	} else {
+		mutex_lock(&nn->lock);
+		nfh_fault_begin(nn);
 		nf_unregister_net_hook(net, &ops);
+		nfh_fault_end(nn);
+		mutex_unlock(&nn->lock);
 	}
 	rtnl_unlock();
 	return err;
@@ -355,22 +300,6 @@ void nfh_hook_flush(struct net *net, const struct net_device *dev)
 		if (!dev || hook->ops->dev == dev)
 			nfh_hook_del_all(net, hook);
 	mutex_unlock(&nn->lock);
-}
-
-static int nfh_verdict_put(struct sk_buff *msg, u32 verdict)
-{
-	u32 kind = verdict & NF_VERDICT_MASK;
-	u32 upper = verdict >> NF_VERDICT_QBITS;
-
-	if (nla_put_u32(msg, NFHARNESS_A_VERDICT, kind))
-		return -EMSGSIZE;
-	if (kind != NF_QUEUE)
-		return upper ? nla_put_u32(msg, NFHARNESS_A_ERRNO, upper) : 0;
-	if (nla_put_u16(msg, NFHARNESS_A_QUEUE_NUM, upper))
-		return -EMSGSIZE;
-	if (verdict & NF_VERDICT_FLAG_QUEUE_BYPASS)
-		return nla_put_flag(msg, NFHARNESS_A_QUEUE_BYPASS);
-	return 0;
 }
 
 int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook)

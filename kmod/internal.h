@@ -13,9 +13,15 @@
 
 #include "nfharness.h"
 
+/* Exported to modules, but declared in no header that they get. */
+int nf_hook_entries_insert_raw(struct nf_hook_entries __rcu **pp, const struct nf_hook_ops *reg);
+void nf_hook_entries_delete_raw(struct nf_hook_entries __rcu **pp, const struct nf_hook_ops *reg);
+
 /**
  * struct nfh_net - what the module keeps for a network namespace
  *
+ * @net: the namespace
+ * @node: in nfh_nets, until nothing of the module's is left in it
  * @lock: protects the rest
  * @hooks: struct nfh_hook at hook points, in the order they were added
  * @arrays: struct nfh_array
@@ -23,6 +29,8 @@
  * @generation: changes with @hooks, for NLM_F_DUMP_INTR
  */
 struct nfh_net {
+	struct net *net;
+	struct list_head node;
 	struct mutex lock; /* taken inside RTNL */
 	struct list_head hooks;
 	struct list_head arrays;
@@ -38,11 +46,13 @@ struct nfh_net {
  * @pf: NFPROTO_*
  * @hooknum: hook point of the family
  * @ifindex: device, 0 where the hook point has none
+ * @device_netns: descriptor of a foreign namespace that has the device, or -1
  */
 struct nfh_point {
 	u8 pf;
 	u32 hooknum;
 	u32 ifindex;
+	int device_netns;
 };
 
 /**
@@ -97,6 +107,17 @@ struct nfh_batch {
 };
 
 /**
+ * struct nfh_held - packets that a hook keeps a reference to
+ *
+ * @count: so many it has met; those that @skb has no room for it lets go
+ * @skb: the first ones
+ */
+struct nfh_held {
+	atomic_t count;
+	struct sk_buff *skb[16];
+};
+
+/**
  * struct nfh_hook - a registered hook, the priv of its ops
  *
  * @id: must stay first: a tracer that has only priv reads it there
@@ -110,6 +131,8 @@ struct nfh_batch {
  * @own_ops: @ops of a hook that came alone
  * @ops: what core was given
  * @registrations: of @ops
+ * @tampering: see NFHARNESS_CMD_TAMPER: bits of enum nfharness_tamper
+ * @held: of NFHARNESS_TAMPER_HOLD
  * @batch: what the hook came with, or NULL
  * @node: in &struct nfh_net.hooks or &struct nfh_array.hooks
  * @rcu: readers may still walk an array with @ops after its unregistration
@@ -126,6 +149,8 @@ struct nfh_hook {
 	struct nf_hook_ops own_ops;
 	struct nf_hook_ops *ops;
 	u32 registrations;
+	u32 tampering;
+	struct nfh_held *held;
 	struct nfh_batch *batch;
 	struct list_head node;
 	struct rcu_head rcu;
@@ -158,6 +183,7 @@ u32 nfh_point_limit(u8 pf);
 bool nfh_point_has_device(const struct nfh_point *point);
 struct nf_hook_entries __rcu **nfh_point_head(struct net *net, struct net_device *dev,
 					      const struct nfh_point *point);
+struct net_device *nfh_point_device(struct net *net, const struct nfh_point *point);
 int nfh_point_put(struct sk_buff *msg, const struct nfh_point *point);
 
 /* hook.c */
@@ -168,6 +194,10 @@ struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id);
 void nfh_hook_del(struct net *net, struct nfh_hook *hook);
 void nfh_hook_flush(struct net *net, const struct net_device *dev);
 int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook);
+
+/* verdict.c */
+int nfh_verdict_parse(struct nlattr **tb, struct nfh_hook *hook, struct netlink_ext_ack *extack);
+int nfh_verdict_put(struct sk_buff *msg, u32 verdict);
 
 /* array.c */
 struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number);
@@ -184,7 +214,7 @@ int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info);
 struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info);
 void nfh_hook_list(struct nfh_net *nn, struct nfh_hook *hook);
 void nfh_hook_forget(struct nfh_net *nn, struct nfh_hook *hook);
-extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_UNCHECKED + 1];
+extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_DEVICE_NETNS + 1];
 
 /* batch.c */
 int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);
@@ -201,6 +231,18 @@ extern const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_OWN + 1];
 void nfh_fault_begin(struct nfh_net *nn);
 void nfh_fault_end(struct nfh_net *nn);
 int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* state.c */
+extern struct list_head nfh_nets;
+extern struct mutex nfh_nets_lock;
+int nfh_netns_get_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_keys_get_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* tamper.c */
+void nfh_tamper_packet(struct nfh_hook *hook, struct sk_buff *skb,
+		       const struct nf_hook_state *state);
+void nfh_tamper_undo(struct nfh_net *nn, struct nfh_hook *hook);
+int nfh_tamper_doit(struct sk_buff *skb, struct genl_info *info);
 
 /* slots.c */
 int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb);

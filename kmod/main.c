@@ -18,10 +18,14 @@ static int __net_init nfh_net_init(struct net *net)
 {
 	struct nfh_net *nn = nfh_net(net);
 
+	nn->net = net;
 	mutex_init(&nn->lock);
 	INIT_LIST_HEAD(&nn->hooks);
 	INIT_LIST_HEAD(&nn->arrays);
 	nn->generation = 1;
+	mutex_lock(&nfh_nets_lock);
+	list_add_tail(&nn->node, &nfh_nets);
+	mutex_unlock(&nfh_nets_lock);
 	return 0;
 }
 
@@ -38,6 +42,9 @@ static void __net_exit nfh_net_exit(struct net *net)
 {
 	struct nfh_net *nn = nfh_net(net);
 
+	mutex_lock(&nfh_nets_lock);
+	list_del(&nn->node);
+	mutex_unlock(&nfh_nets_lock);
 	WARN_ON_ONCE(!list_empty(&nn->hooks));
 	mutex_destroy(&nn->lock);
 }

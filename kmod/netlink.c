@@ -15,7 +15,7 @@ static const struct nla_policy nfh_id_policy[NFHARNESS_A_ID + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 };
 
-const struct nla_policy nfh_hook_policy[NFHARNESS_A_UNCHECKED + 1] = {
+const struct nla_policy nfh_hook_policy[NFHARNESS_A_DEVICE_NETNS + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 	[NFHARNESS_A_PF] = { .type = NLA_U8 },
 	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
@@ -27,6 +27,12 @@ const struct nla_policy nfh_hook_policy[NFHARNESS_A_UNCHECKED + 1] = {
 	[NFHARNESS_A_QUEUE_BYPASS] = { .type = NLA_FLAG },
 	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
 	[NFHARNESS_A_UNCHECKED] = { .type = NLA_FLAG },
+	[NFHARNESS_A_DEVICE_NETNS] = { .type = NLA_S32 },
+};
+
+static const struct nla_policy nfh_tamper_policy[NFHARNESS_A_TAMPER + 1] = {
+	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
+	[NFHARNESS_A_TAMPER] = NLA_POLICY_MAX(NLA_U32, NFHARNESS_TAMPER_HOLD),
 };
 
 static const struct nla_policy nfh_batch_add_policy[NFHARNESS_A_HOOKS + 1] = {
@@ -265,6 +271,27 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.policy = nfh_ct_run_policy,
 		.maxattr = ARRAY_SIZE(nfh_ct_run_policy) - 1,
 		.doit = nfh_ct_run_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_NETNS_GET,
+		.flags = GENL_ADMIN_PERM,
+		.policy = nfh_empty_policy,
+		.maxattr = ARRAY_SIZE(nfh_empty_policy) - 1,
+		.doit = nfh_netns_get_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_KEYS_GET,
+		.flags = GENL_ADMIN_PERM,
+		.policy = nfh_empty_policy,
+		.maxattr = ARRAY_SIZE(nfh_empty_policy) - 1,
+		.doit = nfh_keys_get_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_TAMPER,
+		.flags = GENL_ADMIN_PERM,
+		.policy = nfh_tamper_policy,
+		.maxattr = ARRAY_SIZE(nfh_tamper_policy) - 1,
+		.doit = nfh_tamper_doit,
 	},
 };
 

@@ -3,8 +3,8 @@
  * Generic netlink interface of nfharness.ko.
  *
  * Every command acts on the network namespace of the socket it is sent from
- * and needs CAP_NET_ADMIN in the user namespace that owns it, FAIL_NEXT and
- * CT_RUN in the initial one.
+ * and needs CAP_NET_ADMIN in the user namespace that owns it; FAIL_NEXT,
+ * CT_RUN, NETNS_GET, KEYS_GET and TAMPER in the initial one.
  */
 #ifndef _UAPI_NFHARNESS_H
 #define _UAPI_NFHARNESS_H
@@ -18,6 +18,8 @@
  */
 #define NFHARNESS_COOKIE_MAGIC	   "nfharnes"
 #define NFHARNESS_COOKIE_MAGIC_LEN 8
+
+#define NFHARNESS_KEYS_HOOKS 8
 
 /**
  * enum nfharness_cmd - commands
@@ -50,10 +52,10 @@
  *	HOOK_DEL then takes one registration at a time.
  * @NFHARNESS_CMD_HOOK_DEL_ABSENT: unregister ops that were never registered at
  *	PF, HOOKNUM, IFINDEX. Core warns, and does nothing else.
- * @NFHARNESS_CMD_FAIL_NEXT: the next HOOK_ADD, HOOK_DEL, RAW_INSERT or
- *	RAW_DELETE that gets as far as core meets failing allocations there: those
- *	whose bit is set in FAIL, the first one's the lowest. -EOPNOTSUPP where the
- *	kernel has no kretprobes, or none of its allocator.
+ * @NFHARNESS_CMD_FAIL_NEXT: the next command of the HOOK_, BATCH_ and RAW_ ones
+ *	that gets as far as core meets failing allocations there: those whose bit is
+ *	set in FAIL, the first one's the lowest. -EOPNOTSUPP where the kernel has no
+ *	kretprobes, or none of its allocator.
  * @NFHARNESS_CMD_CT_RUN: nf_ct_get_tuple_skb() of a datagram of this SADDR,
  *	DADDR, SPORT, DPORT and COOKIE, nf_ct_attach() of a second one to it, then
  *	the end of the second and of the first. The first may have gone through the
@@ -62,6 +64,12 @@
  *	CT_USES, with SADDR, DADDR, SPORT, DPORT of the tuple if there was one, and
  *	CT_CALLS. -EOPNOTSUPP without CONFIG_NF_CONNTRACK; -EBUSY for CT_OWN while
  *	nf_conntrack is loaded.
+ * @NFHARNESS_CMD_NETNS_GET: the kernel's network namespaces, NETNS_LIVE and
+ *	NETNS_DYING: nothing refers to the latter, and their cleanup is not over.
+ * @NFHARNESS_CMD_KEYS_GET: nf_hooks_needed, KEYS. -EOPNOTSUPP where the kernel
+ *	has no jump labels.
+ * @NFHARNESS_CMD_TAMPER: let the hook ID do what no hook should, TAMPER, so
+ *	that tests can see it noticed. All of it is undone when the hook goes.
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -79,12 +87,33 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_HOOK_DEL_ABSENT,
 	NFHARNESS_CMD_FAIL_NEXT,
 	NFHARNESS_CMD_CT_RUN,
+	NFHARNESS_CMD_NETNS_GET,
+	NFHARNESS_CMD_KEYS_GET,
+	NFHARNESS_CMD_TAMPER,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,
 };
 
 #define NFHARNESS_CMD_MAX (__NFHARNESS_CMD_MAX - 1)
+
+/**
+ * enum nfharness_tamper - ways to tamper with a hook
+ *
+ * @NFHARNESS_TAMPER_HIDE: take it out of its array by nf_hook_entries_delete_raw():
+ *	nobody is told. Only for a hook that came alone, at one point. Nobody else
+ *	may work on that point's array meanwhile.
+ * @NFHARNESS_TAMPER_MISCOUNT: count one call too many, once
+ * @NFHARNESS_TAMPER_DUPLICATE: send a copy of each packet that it matches on
+ *	its way as well
+ * @NFHARNESS_TAMPER_HOLD: keep a reference to each packet that it matches
+ */
+enum nfharness_tamper {
+	NFHARNESS_TAMPER_HIDE,
+	NFHARNESS_TAMPER_MISCOUNT,
+	NFHARNESS_TAMPER_DUPLICATE,
+	NFHARNESS_TAMPER_HOLD,
+};
 
 /**
  * enum nfharness_attr - attributes
@@ -137,6 +166,13 @@ enum nfharness_cmd {
  * @NFHARNESS_A_CT_CALLS: u32 each, calls of the module's own hooks: of
  *	get_tuple_skb, of attach, of destroy when the second datagram had come to
  *	its end, of destroy when both had
+ * @NFHARNESS_A_DEVICE_NETNS: s32, descriptor of another namespace, where IFINDEX
+ *	is meant; with UNCHECKED: core refuses it
+ * @NFHARNESS_A_NETNS_LIVE: u32 each, inode numbers
+ * @NFHARNESS_A_NETNS_DYING: likewise
+ * @NFHARNESS_A_KEYS: u32 each, how often a hook point is needed: for every family
+ *	NFHARNESS_KEYS_HOOKS of them, 0 where the kernel has not so many
+ * @NFHARNESS_A_TAMPER: u32, enum nfharness_tamper
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -178,6 +214,11 @@ enum nfharness_attr {
 	NFHARNESS_A_CT_INFO,
 	NFHARNESS_A_CT_USES,
 	NFHARNESS_A_CT_CALLS,
+	NFHARNESS_A_DEVICE_NETNS,
+	NFHARNESS_A_NETNS_LIVE,
+	NFHARNESS_A_NETNS_DYING,
+	NFHARNESS_A_KEYS,
+	NFHARNESS_A_TAMPER,
 
 	/* private: */
 	__NFHARNESS_A_MAX,

@@ -3,6 +3,7 @@
 #include <linux/netdevice.h>
 #include <linux/netfilter_arp.h>
 #include <linux/netfilter_bridge.h>
+#include <linux/rtnetlink.h>
 #include <net/netlink.h>
 
 #include "internal.h"
@@ -55,6 +56,7 @@ int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_
 	point->pf = nla_get_u8(tb[NFHARNESS_A_PF]);
 	point->hooknum = nla_get_u32(tb[NFHARNESS_A_HOOKNUM]);
 	point->ifindex = 0;
+	point->device_netns = -1;
 
 	if (tb[NFHARNESS_A_UNCHECKED]) {
 		if (tb[NFHARNESS_A_IFINDEX])
@@ -90,6 +92,23 @@ int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_
 	}
 	point->ifindex = nla_get_u32(tb[NFHARNESS_A_IFINDEX]);
 	return 0;
+}
+
+/* The point's device, in its namespace or a foreign one. RTNL keeps it there. */
+struct net_device *nfh_point_device(struct net *net, const struct nfh_point *point)
+{
+	struct net_device *dev;
+	struct net *foreign;
+
+	ASSERT_RTNL();
+	if (point->device_netns < 0)
+		return __dev_get_by_index(net, point->ifindex);
+	foreign = get_net_ns_by_fd(point->device_netns);
+	if (IS_ERR(foreign))
+		return NULL;
+	dev = __dev_get_by_index(foreign, point->ifindex);
+	put_net(foreign);
+	return dev;
 }
 
 /**

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from harness.outcome.types import Outcome
 from harness.trace.events import Call, End, Entry, Event, decode
 from harness.trace.ring import records
+from harness.trace.sightings import told_apart
 from harness.trace.symbols import Symbol
 from harness.trace.walk import walk
 from harness.vm.channel import Remote, Request, agent_error
 from harness.vm.guest import Guest
 
-__all__ = ("Observation", "told_apart")
+__all__ = ("Observation",)
 
 _OBSERVER = "harness.guest.observe:main"
 
@@ -93,27 +94,3 @@ def _addresses(event: Event) -> Iterator[int]:
         yield from filter(None, (event.okfn, event.caller))
     elif isinstance(event, End) and event.location:
         yield event.location
-
-
-def told_apart(events: Iterable[Event], sightings: Sequence[tuple[int, int, str]]) -> tuple[list[Event], dict[int, str]]:
-    """Events, and names by number of namespace; a number that was used again after its namespace had gone gets another one.
-
-    :param sightings: ``CLOCK_MONOTONIC`` in ns, ``net->ns.inum`` and name, in the order of time
-    """
-    lives: dict[int, list[tuple[int, str]]] = {}
-    for time, inum, name in sightings:
-        lives.setdefault(inum, []).append((time, name))
-    names = {_numbered(inum, life): name for inum, named in lives.items() for life, (_, name) in enumerate(named)}
-    found: list[Event] = []
-    for event in events:
-        if isinstance(event, Entry) and len(named := lives.get(event.netns, ())) > 1:
-            life = max(0, sum(time <= event.time for time, _ in named) - 1)
-            found.append(event._replace(netns=_numbered(event.netns, life)))
-        else:
-            found.append(event)
-    return found, names
-
-
-def _numbered(inum: int, life: int) -> int:
-    """Inode numbers of namespaces have 32 bits."""
-    return inum | life << 32

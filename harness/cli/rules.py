@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from harness.conformance.coverage import SEED, functions_of, seed_lines
-from harness.conformance.expect import Answers, Array, Expectation, PrivateArray, Ran, Splats, Walk
+from harness.conformance.expect import Answers, Array, Expectation, Finds, PrivateArray, Ran, Splats, Walk
 from harness.conformance.report import lines_of
 from harness.conformance.rule import Rule, Script
 from harness.model.predict import predict
@@ -71,22 +71,26 @@ def _script(script: Script) -> Iterator[str]:
 
 
 def _expectation(expected: Expectation) -> str:
+    told: str
     match expected:
         case Answers():
-            return errno_name(expected.errno) if expected.errno else "success"
+            told = errno_name(expected.errno) if expected.errno else "success"
         case Array():
             device = f" {expected.device}" if expected.device else ""
-            return f"{expected.netns} {expected.pf.name} {expected.hook}{device}: {_cut(expected.hooks) or 'empty'}"
+            told = f"{expected.netns} {expected.pf.name} {expected.hook}{device}: {_cut(expected.hooks) or 'empty'}"
+        case Finds():
+            told = ", ".join(f"{name} {value}" for name, value in expected.facts) or "nothing changed"
         case PrivateArray():
-            return f"{expected.netns}, private array {expected.array}: {_cut(expected.hooks) or 'empty'}"
+            told = f"{expected.netns}, private array {expected.array}: {_cut(expected.hooks) or 'empty'}"
         case Ran():
             end = describe.returned(expected.returned)
-            return f"{_cut(expected.hooks) or 'no hook'} → {end}, the skb {'freed' if expected.freed else 'not freed'}"
+            told = f"{_cut(expected.hooks) or 'no hook'} → {end}, the skb {'freed' if expected.freed else 'not freed'}"
         case Splats():
-            return f"the kernel warns: {'; '.join(expected.splats)}" if expected.splats else "no splat"
+            told = f"the kernel warns: {'; '.join(expected.splats)}" if expected.splats else "no splat"
         case Walk():
             end = f"{expected.fate} ({errno_name(expected.errno)})" if expected.errno else expected.fate
-            return _cut("; ".join([*map(str, expected.at), end]))
+            told = _cut("; ".join([*map(str, expected.at), end]))
+    return told
 
 
 def _answer(outcome: Outcome, number: int, cookie: int | None) -> str:
@@ -94,6 +98,7 @@ def _answer(outcome: Outcome, number: int, cookie: int | None) -> str:
     parts = [describe.errno(step.errno)]
     if step.raw is not None:
         parts.append(_cut(describe.raw(step.raw)))
+    parts += [f"{name} {value}" for name, value in step.facts]
     parts += [f"splat: {splat}" for splat in step.splats]
     parts += [f"{key}: {_cut(describe.slots(slots))}" for key, slots in step.slots]
     if cookie is not None:

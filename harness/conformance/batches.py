@@ -110,4 +110,27 @@ RULES = (
             Array(*_IN, "own"),
         ),
     )),
+    Rule("head.bad-family", "A family without hook points: -EINVAL and a warning; nothing is registered.", (
+        script(
+            "head.bad-family",
+            Register("own", *_IN),
+            RegisterBatch("host", (Register("a", *_IN), Register("bad", "host", Family(4), "HOOK1"))),
+            Answers(errno.EINVAL),
+            Splats((_WARNING,)),
+            Dump(*_IN),
+            Array(*_IN, "own"),
+        ),
+    )),
+    Rule("unregister.no-point", "Unregistering at a point that there is not warns, and nothing else.", (
+        script(
+            "unregister.no-point",
+            Register("own", *_IN),
+            UnregisterAbsent("host", _V4, "HOOK7"),
+            Splats((_WARNING,)),
+            UnregisterAbsent("host", Family(4), "HOOK1"),
+            Splats((_WARNING,)),
+            Dump(*_IN),
+            Array(*_IN, "own"),
+        ),
+    )),
 )

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 __all__ = ("SEED", "Branch", "Function", "functions_of", "seed_lines")
 
-_ALLOCATION = "needs an allocation that fails"
-_SPLAT = "warns on purpose: needs a splat to be expected"
 _DIRECT = "needs the module to call it directly"
 _NO_CALLER = "no caller can reach it"
 _CONNTRACK = "needs packets of conntrack's own"
@@ -51,25 +49,25 @@ SEED = (
     Function("allocate_hook_entries_size", (50, 65), (
         Branch((58, 59), "no entries: NULL", uncovered=_NO_CALLER + ": grow asks for one at least, shrink for what is left of more"),
         Branch((61, 64), "an array", _rules("order.ascending limit.1024")),
-        Branch((61, 64), "no memory: NULL", uncovered=_ALLOCATION),
+        Branch((61, 64), "no memory: NULL", _rules("grow.enomem unregister.failed-shrink")),
     )),
     Function("__nf_hook_entries_free", (67, 73), (
-        Branch((71, 72), "after a grace period the array is freed", uncovered="needs a leak detector to be seen"),
+        Branch((71, 72), "after a grace period the array is freed: readers have left it", _rules("unregister.in-flight")),
     )),
     Function("nf_hook_entries_free", (75, 89), (
         Branch((81, 82), "nothing to free: the point was empty", _rules("key.off unregister.last")),
-        Branch((84, 88), "the old array is freed by call_rcu", _rules("order.stable unregister.shrinks")),
+        Branch((84, 88), "the old array is freed by call_rcu", _rules("order.stable unregister.shrinks unregister.in-flight")),
     )),
     Function("accept_all", (91, 96), (
-        Branch((95, 95), "the dummy accepts", uncovered=_ALLOCATION + " for a dummy to stay"),
+        Branch((95, 95), "the dummy accepts", _rules("dummy.accepts unregister.failed-shrink")),
     )),
     Function("nf_hook_entries_grow", (103, 162), (
         Branch((113, 114), "the point is empty: an array of one", _rules("key.off head.by-hook")),
         Branch((116, 123), "live hooks are counted", _rules("limit.1024 order.ascending")),
-        Branch((120, 121), "dummies are not counted", uncovered=_ALLOCATION + " for a dummy to stay"),
+        Branch((120, 121), "dummies are not counted", _rules("limit.dummies")),
         Branch((125, 126), "over 1024: -E2BIG", _rules("limit.1024 limit.per-point limit.per-device inet.rollback inet.first-half")),
-        Branch((128, 130), "no memory: -ENOMEM", uncovered=_ALLOCATION),
-        Branch((137, 140), "dummies are left behind", uncovered=_ALLOCATION + " for a dummy to stay"),
+        Branch((128, 130), "no memory: -ENOMEM", _rules("grow.enomem inet.enomem batch.enomem raw.enomem")),
+        Branch((137, 140), "dummies are left behind", _rules("grow.drops-dummies limit.dummies")),
         Branch((142, 145), "smaller priorities stay before, what follows the new one after it",
                _rules("order.ascending order.stable order.foreign order.many")),
         Branch((146, 151), "before the first of no smaller priority",
@@ -78,20 +76,22 @@ SEED = (
     )),
     Function("hooks_validate", (164, 183), (
         Branch((173, 180), "an array in order does not warn", _rules("raw.insert raw.delete")),
-        Branch((174, 175), "dummies are skipped", uncovered=_ALLOCATION + " for a dummy to stay"),
+        Branch((174, 175), "dummies are skipped", uncovered=_NO_CALLER + ": grow and shrink leave none in the array that they make"),
         Branch((177, 177), "an array out of order warns", uncovered=_NO_CALLER + ": every array comes from grow or shrink"),
     )),
     Function("nf_hook_entries_insert_raw", (185, 203), (
-        Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit")),
+        Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit raw.enomem")),
     )),
     Function("__nf_hook_entries_try_shrink", (222, 264), (
         Branch((230, 231), "no array: a warning", uncovered=_NO_CALLER + ": both callers have looked"),
-        Branch((239, 242), "nothing but dummies: the head becomes NULL", _rules("unregister.last inet.unregister-last key.off raw.delete")),
+        Branch((239, 242), "nothing but dummies: the head becomes NULL",
+               _rules("unregister.last inet.unregister-last key.off raw.delete unregister.drops-dummies")),
         Branch((244, 245), "no dummy: the array stays", _rules("unregister.missing")),
         Branch((247, 248), "an array without the dummy", _rules("unregister.shrinks inet.unregister limit.1024")),
-        Branch((249, 250), "no memory: the dummy stays", uncovered=_ALLOCATION),
-        Branch((253, 259), "live hooks are copied in their order",
-               _rules("unregister.shrinks order.stable order.many inet.rollback raw.delete")),
+        Branch((249, 250), "no memory: the dummy stays",
+               _rules("unregister.failed-shrink inet.failed-shrinks inet.enomem batch.enomem raw.enomem unregister.missing-shrinks")),
+        Branch((253, 259), "live hooks are copied in their order, dummies are not",
+               _rules("unregister.shrinks order.stable order.many inet.rollback raw.delete unregister.drops-dummies")),
     )),
     Function("nf_hook_entry_head", (266, 312), (
         Branch((271, 272), "NETDEV", _rules("netdev.ingress netdev.egress")),
@@ -101,7 +101,7 @@ SEED = (
         Branch((289, 292), "IPV6", _rules("head.by-hook unregister.elsewhere")),
         Branch((293, 298), "DECNET", uncovered="no kernel from 6.1 on has it, the module refuses it"),
         Branch((275, 296), "a hook number out of range: a warning and NULL", _rules("head.bad-hook")),
-        Branch((299, 301), "an unknown family: a warning and NULL", uncovered=_SPLAT),
+        Branch((299, 301), "an unknown family: a warning and NULL", _rules("head.bad-family")),
         Branch((305, 308), "a device's ingress, ▲ egress, ▲ INET ingress",
                _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress")),
         Branch((310, 311), "no such device in the namespace: a warning and NULL", uncovered=_NO_CALLER + ": l.325 was asked first"),
@@ -109,12 +109,12 @@ SEED = (
     Function("__nf_register_net_hook", (314, 357), (
         Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", uncovered="every kernel here has ingress"),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
-               _rules("batch.rollback")),
-        Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook")),
+               _rules("netdev.no-device netdev.foreign-device netdev.bad-hook netdev.egress-absent batch.rollback")),
+        Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-family")),
         Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),
-        Branch((343, 344), "the array could not grow: its errno", _rules("limit.1024 inet.first-half inet.rollback")),
-        Branch((348, 349), "ingress is counted, so that devices look for it", _rules("netdev.ingress netdev.per-device")),
-        Branch((352, 352), "the point's static key goes up", _rules("key.off netns.isolated")),
+        Branch((343, 344), "the array could not grow: its errno", _rules("limit.1024 inet.first-half inet.rollback grow.enomem")),
+        Branch((348, 349), "ingress is counted, so that devices look for it", _rules("netdev.ingress netdev.per-device key.counts")),
+        Branch((352, 352), "the point's static key goes up", _rules("key.off key.counts key.ingress key.in-flight")),
     )),
     Function("nf_remove_net_hook", (368, 384), (
         Branch((375, 380), "the first slot with these ops becomes a dummy", _rules("unregister.shrinks order.stable duplicate.same-ops")),
@@ -122,13 +122,14 @@ SEED = (
         Branch((383, 383), "the ops are not there", _rules("unregister.missing")),
     )),
     Function("__nf_unregister_net_hook", (386, 423), (
-        Branch((393, 394), "no such point", uncovered=_SPLAT),
+        Branch((393, 394), "no such point: a warning", _rules("unregister.no-point")),
         Branch((399, 402), "the point is empty: a warning", _rules("unregister.empty-head")),
         Branch((404, 404), "the hook goes", _rules("unregister.shrinks unregister.last unregister.elsewhere")),
-        Branch((406, 407), "ingress is counted down", _rules("netdev.ingress inet.ingress")),
-        Branch((410, 410), "the point's static key goes down", _rules("key.off unregister.last")),
+        Branch((406, 407), "ingress is counted down",
+               _rules("netdev.ingress inet.ingress key.counts key.ingress device.dies device.moves")),
+        Branch((410, 410), "the point's static key goes down", _rules("key.off key.counts key.failed-shrink unregister.last")),
         Branch((413, 413), "hook not found: a warning", _rules("unregister.missing")),
-        Branch((418, 419), "the array stays", uncovered=_ALLOCATION),
+        Branch((418, 419), "the array stays", _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing")),
         Branch((421, 421), "packets queued from the namespace are dropped", uncovered="needs an NFQUEUE listener"),
         Branch((422, 422), "the old array is freed", _rules("unregister.shrinks")),
     )),
@@ -137,20 +138,20 @@ SEED = (
         Branch((430, 432), "others: out of their point", _rules("unregister.shrinks unregister.last")),
     )),
     Function("nf_hook_entries_delete_raw", (436, 446), (
-        Branch((441, 445), "a private array shrinks", _rules("raw.delete raw.limit")),
+        Branch((441, 445), "a private array shrinks, or keeps a dummy", _rules("raw.delete raw.limit raw.enomem")),
         Branch((442, 442), "what is not there is not missed", _rules("raw.missing")),
     )),
     Function("nf_register_net_hook", (449, 470), (
         Branch((453, 454), "INET: into IPV4 first", _rules("inet.fanout")),
-        Branch((455, 456), "IPV4 refuses: its errno", _rules("inet.first-half")),
+        Branch((455, 456), "IPV4 refuses: its errno", _rules("inet.first-half inet.enomem")),
         Branch((458, 458), "then into IPV6", _rules("inet.fanout")),
-        Branch((459, 462), "IPV6 refuses: out of IPV4 again", _rules("inet.rollback")),
+        Branch((459, 462), "IPV6 refuses: out of IPV4 again", _rules("inet.rollback inet.enomem")),
         Branch((463, 464), "others: into their point", _rules("order.ascending head.by-hook head.arp head.bridge")),
-        Branch((465, 466), "the point refuses: its errno", _rules("limit.1024 limit.per-device")),
+        Branch((465, 466), "the point refuses: its errno", _rules("limit.1024 limit.per-device grow.enomem")),
     )),
     Function("nf_register_net_hooks", (473, 490), (
         Branch((479, 484), "all of them", _rules("batch.all batch.empty")),
-        Branch((486, 489), "one fails: those before it go again", _rules("batch.rollback")),
+        Branch((486, 489), "one fails: those before it go again", _rules("batch.rollback batch.enomem")),
     )),
     Function("nf_unregister_net_hooks", (493, 500), (
         Branch((498, 499), "all of them", _rules("batch.all batch.rollback")),
@@ -186,15 +187,15 @@ SEED = (
         Branch((601, 604), "zone 0, default direction", uncovered=_CONNTRACK),
     )),
     Function("__netfilter_net_init", (608, 615), (
-        Branch((613, 614), "every head starts NULL", _rules("netns.isolated head.by-hook head.arp head.bridge")),
+        Branch((613, 614), "every head starts NULL", _rules("pernet.empty netns.isolated head.by-hook head.arp head.bridge")),
     )),
     Function("netfilter_net_init", (617, 643), (
-        Branch((619, 629), "the heads of every family", _rules("head.by-hook head.arp head.bridge")),
-        Branch((632, 633), "/proc/net/netfilter", uncovered="needs a step that reads a namespace's proc"),
-        Branch((634, 638), "no proc entry: -ENOMEM", uncovered=_ALLOCATION),
+        Branch((619, 629), "the heads of every family", _rules("head.by-hook head.arp head.bridge pernet.empty pernet.isolated")),
+        Branch((632, 633), "/proc/net/netfilter", _rules("pernet.proc")),
+        Branch((634, 638), "no proc entry: -ENOMEM", uncovered="needs an allocation of procfs's to fail"),
     )),
     Function("netfilter_net_exit", (645, 648), (
-        Branch((647, 647), "the proc entry goes with its namespace", uncovered="needs a step that reads a namespace's proc"),
+        Branch((647, 647), "the proc entry goes with its namespace", _rules("pernet.proc pernet.exit pernet.exit-dummies")),
     )),
     Function("netfilter_init", (655, 672), (
         Branch((659, 667), "the namespaces' operations are registered", _rules("netns.isolated")),

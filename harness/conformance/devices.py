@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 
-from harness.conformance.expect import Answers, Array, At, Walk
+from harness.conformance.expect import Answers, Array, At, Splats, Walk
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.scenario.steps import Dump, Register, Send, Unregister
+from harness.scenario.steps import Dump, Register, RegisterBatch, Send, Unregister
 from harness.scenario.topology import ROUTER
 
 __all__ = ("RULES",)
@@ -98,6 +98,62 @@ RULES = (
             Walk((_at("EGRESS", "guard after"),)),
         ),
     ), needs=("netdev_egress",)),
+    Rule("netdev.no-device", "A device's point without a device: -EINVAL, no warning, nothing registered.", (
+        script(
+            "netdev.no-device",
+            Register("own", *_INGRESS, device="eth0"),
+            RegisterBatch("host", (Register("none", *_INGRESS),)),
+            Answers(errno.EINVAL),
+            Splats(),
+            RegisterBatch("host", (Register("inet", "host", Family.INET, "INGRESS"),)),
+            Answers(errno.EINVAL),
+            Splats(),
+            Dump(*_INGRESS, "eth0"),
+            Array(*_INGRESS, "own", "eth0"),
+        ),
+    )),
+    Rule("netdev.foreign-device", "A device of another namespace: -EINVAL; neither namespace has the hook.", (
+        script(
+            "netdev.foreign-device",
+            RegisterBatch("host", (Register("a", "host", _V4, "INPUT"),
+                                   Register("foreign", *_INGRESS, device="eth0", device_netns="peer"))),
+            Answers(errno.EINVAL),
+            Splats(),
+            Array("host", _V4, "INPUT", ""),
+            Array("peer", _NETDEV, "INGRESS", "", "eth0"),
+            RegisterBatch("host", (Register("inet", "host", Family.INET, "INGRESS", device="eth0", device_netns="peer"),)),
+            Answers(errno.EINVAL),
+            Dump(*_INGRESS, "eth0"),
+            Array(*_INGRESS, "", "eth0"),
+            Send("peer", "host", cookie=1),
+            Walk(()),
+        ),
+    )),
+    Rule("netdev.bad-hook", "A hook number that devices have not: -EINVAL, no warning, nothing registered.", (
+        script(
+            "netdev.bad-hook",
+            Register("own", *_INGRESS, device="eth0"),
+            RegisterBatch("host", (Register("bad", "host", _NETDEV, "HOOK2", device="eth0"),)),
+            Answers(errno.EINVAL),
+            Splats(),
+            RegisterBatch("host", (Register("worse", "host", _NETDEV, "HOOK255", device="eth0"),)),
+            Answers(errno.EINVAL),
+            Splats(),
+            Dump(*_INGRESS, "eth0"),
+            Array(*_INGRESS, "own", "eth0"),
+        ),
+    )),
+    Rule("netdev.egress-absent", "A kernel whose devices have no egress: -EINVAL or, built without it, -EOPNOTSUPP.", (
+        script(
+            "netdev.egress-absent",
+            Register("own", *_INGRESS, device="eth0"),
+            RegisterBatch("host", (Register("egress", *_EGRESS, device="eth0"),)),
+            Answers(errno.EINVAL, errno.EOPNOTSUPP),
+            Splats(),
+            Dump(*_INGRESS, "eth0"),
+            Array(*_INGRESS, "own", "eth0"),
+        ),
+    ), needs=("netdev_egress_absent",)),
     Rule("inet.ingress", "An NFPROTO_INET hook at INGRESS is in the device's ingress array, among those of NFPROTO_NETDEV.", (
         script(
             "inet.ingress",

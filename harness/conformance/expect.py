@@ -16,7 +16,7 @@ from harness.outcome.diff import Difference
 from harness.outcome.types import Fate, FateKind, Outcome, PacketOutcome, RawRun, StepOutcome, Traversal, point_key, raw_key
 from harness.scenario.steps import Send, Step
 
-__all__ = ("Answers", "Array", "At", "Expectation", "PrivateArray", "Ran", "Splats", "Walk", "unmet")
+__all__ = ("Answers", "Array", "At", "Expectation", "Finds", "PrivateArray", "Ran", "Splats", "Walk", "unmet")
 
 _V4 = Family.IPV4
 _SAYS = "the rule says so, whatever the model says"
@@ -24,9 +24,10 @@ _SAYS = "the rule says so, whatever the model says"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The step fails with this errno. :param errno: positive; 0 for success"""
+    """The step fails with this errno. :param errno: positive; 0 for success; :param otherwise: another one that will do"""
 
     errno: int
+    otherwise: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,18 @@ class Splats:
     splats: tuple[str, ...] = ()
 
 
-Expectation = Answers | Array | PrivateArray | Ran | Splats | Walk
+@dataclass(frozen=True, slots=True)
+class Finds:
+    """The step finds just this. :param facts: by name"""
+
+    facts: tuple[tuple[str, str | int], ...]
+
+    @classmethod
+    def of(cls, **facts: str | int) -> Finds:
+        return cls(tuple(sorted(facts.items())))
+
+
+Expectation = Answers | Array | Finds | PrivateArray | Ran | Splats | Walk
 
 
 def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> Iterator[Difference]:
@@ -124,12 +136,16 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
     found = next((one for one in outcome.steps if one.step == step), None)
     match expectation:
         case Answers():
-            if found is None or found.errno != expectation.errno:
+            if found is None or found.errno not in (expectation.errno, expectation.otherwise):
                 answer = "no answer" if found is None else describe.errno(found.errno)
                 yield Difference(where, describe.errno(expectation.errno), answer, _SAYS)
         case Array():
             key = point_key(expectation.netns, expectation.pf, hook_number(expectation.pf, expectation.hook), expectation.device)
             yield from _held(where, key, expectation.hooks.split(), found)
+        case Finds():
+            facts = found.facts if found else ()
+            if facts != expectation.facts:
+                yield Difference(f"{where}/facts", _told(expectation.facts), _told(facts), _SAYS)
         case PrivateArray():
             yield from _held(where, raw_key(expectation.netns, expectation.array), expectation.hooks.split(), found)
         case Ran():
@@ -145,6 +161,10 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
             assert isinstance(did, Send)  # noqa: S101 - a script is checked when it is made
             packet = next((one for one in outcome.packets if one.cookie == did.cookie), None)
             yield from _walked(f"packet {did.cookie}", expectation, packet)
+
+
+def _told(facts: Sequence[tuple[str, str | int]]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts) or "nothing"
 
 
 def _held(where: str, key: str, hooks: Sequence[str], found: StepOutcome | None) -> Iterator[Difference]:

@@ -19,9 +19,11 @@ __all__ = ("PROBES", "Rule", "Script", "script")
 #: What a rule may need of a kernel, by the name of what was probed.
 PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "arp": lambda profile: Family.ARP in profile.families,
+    "failing_allocations": lambda profile: profile.failing_allocations,
     "bridge": lambda profile: Family.BRIDGE in profile.families,
     "inet_ingress": lambda profile: profile.inet_ingress,
     "netdev_egress": lambda profile: profile.netdev_egress,
+    "netdev_egress_absent": lambda profile: not profile.netdev_egress,
     "stolen_errno": lambda profile: profile.stolen_errno,
     "unknown_verdict_warns": lambda profile: profile.unknown_verdict_warns,
     "unknown_verdict_silent": lambda profile: not profile.unknown_verdict_warns,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import IntFlag
 
 from harness.guest.genetlink import attribute
-from harness.guest.module import Attribute, Command, HookModule, pack, unpack
+from harness.guest.module import HookModule
+from harness.guest.uapi import Attribute, Command, pack, unpack
 
 __all__ = ("CtResult", "Flow", "Own", "run")
 

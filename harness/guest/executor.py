@@ -9,23 +9,27 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from harness.errors import NfharnessError
+from harness.errors import GuestError, NfharnessError
+from harness.guest.changes import await_quiet
 from harness.guest.child import described
 from harness.guest.fates import judged
-from harness.guest.ground import Grounds, topology_of
+from harness.guest.faults import no_memory
+from harness.guest.ground import Grounds, without_idle_addresses
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.prepare import tracer
 from harness.guest.run import Run
 from harness.guest.softirq import softirqs_first
-from harness.guest.steps import HANDLERS, UNDONE
+from harness.guest.steps import HANDLERS, touched, undone
 from harness.outcome import codec
 from harness.outcome.types import BEFORE, Outcome, StepOutcome
 from harness.scenario.codec import loads
-from harness.scenario.steps import Scenario, Step
+from harness.scenario.steps import Keys, Scenario, Step
 from harness.trace.capture import Capture
 from harness.trace.walk import Count, compare_calls
 
 __all__ = ("Executor", "execute", "main")
+
+_QUIET_SECONDS = 20.0
 
 
 def main() -> None:
@@ -72,13 +76,17 @@ class Executor:
         :raises GuestError: the topology does not come up, the module or the tracer does not work, an earlier scenario has left something
         :raises UserError: nft does not take a ruleset
         """
-        with self._grounds.borrowed(topology_of(scenario), keep=all(type(step) in UNDONE for step in scenario.steps)) as ground:
+        scenario = without_idle_addresses(scenario)
+        with self._grounds.borrowed(scenario.topology, keep=all(map(undone, scenario.steps))) as ground:
             run = Run(scenario, ground, self._log, self._capture)
             run.open_sinks()
+            if any(isinstance(step, Keys) for step in scenario.steps):
+                _read_keys(run)
             self._capture.begin()
             before = StepOutcome(BEFORE, 0, ground.before, splats=run.splats())
-            steps = (before, *self._steps(run))
+            steps = _looked_over(run, (before, *self._steps(run)))
             _count_calls(run)
+            run.sinks.take()  # what lies in a socket has not come to its end
             self._capture.end()
             return _outcome(run, steps)
 
@@ -87,9 +95,26 @@ class Executor:
             yield _step(run, index, step)
 
 
+def _read_keys(run: Run) -> None:
+    """:raises GuestError: namespaces of others do not come to their end: they would count"""
+    module = next(iter(run.modules.values()))
+    if not await_quiet(module, _QUIET_SECONDS):
+        raise GuestError(f"namespaces are being cleaned up for more than {_QUIET_SECONDS:.0f} s", mend="look at the kernel's log: dmesg")
+    run.keys.update(module.keys())
+
+
 def _step(run: Run, index: int, step: Step) -> StepOutcome:
-    outcome = HANDLERS[type(step)](run, index, step)
-    return replace(outcome, splats=run.splats())
+    points = touched(run, step)
+    disputes = tuple(run.journal.before(points) if run.journal.lists else run.journal.unchanged(run.arrays_of(points)))
+    with no_memory(run, step):
+        outcome = HANDLERS[type(step)](run, index, step)
+    return replace(outcome, splats=run.splats(), disputes=(*disputes, *run.journal.after(outcome.slots)))
+
+
+def _looked_over(run: Run, steps: tuple[StepOutcome, ...]) -> tuple[StepOutcome, ...]:
+    """The last step gets what has changed at any point since the step that was about it."""
+    disputes = [dispute for name in run.modules for dispute in run.journal.at_the_end(name, run.all_arrays(name))]
+    return (*steps[:-1], replace(steps[-1], disputes=(*steps[-1].disputes, *disputes)))
 
 
 def _count_calls(run: Run) -> None:
@@ -102,9 +127,8 @@ def _count_calls(run: Run) -> None:
 
 def _outcome(run: Run, steps: tuple[StepOutcome, ...]) -> Outcome:
     """Put together what the tracer, the module, the sinks and sendto() saw."""
-    names = {namespace.inum: name for name, namespace in run.network.namespaces.items()}
-    seen = run.capture.walk(netns=names, labels=run.labels)
+    seen = run.capture.walk(netns=run.sightings, labels=run.labels)
     counted = compare_calls(run.capture.events(), run.calls)
     packets = judged(run, tuple(packet for packet in seen.packets if packet.cookie not in run.synthetic))
     overrun = ("the kernel's log overran before it was read: a warning may be missing",) if run.log.lost else ()
-    return Outcome(steps, packets, run.capture.lost_events, (*run.capture.doubts, *seen.doubts, *counted, *overrun))
+    return Outcome(steps, packets, run.capture.lost_events, (*run.capture.doubts, *run.doubts, *seen.doubts, *counted, *overrun))

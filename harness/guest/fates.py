@@ -1,12 +1,15 @@
-"""What became of the packets that a scenario sent: what only their two ends know."""
+"""What became of the packets that a scenario sent: what only their two ends know.
+
+Each comes to one end. A packet that arrived twice, that arrived although it was dropped, or that nobody has freed came to a bad one.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
-from harness.guest.run import Run
+from harness.guest.run import Run, Sent
 from harness.outcome.types import Fate, PacketOutcome
-from harness.scenario.steps import Send, destination
 
 __all__ = ("judged",)
 
@@ -15,34 +18,49 @@ _ICMP_ENDS = ("icmp_rcv", "icmpv6_rcv")
 
 
 def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome, ...]:
-    """Packets as the tracer saw them; with their delivery, and what ``sendto()`` returned."""
+    """Packets as the tracer saw them, and what became of them, now that the scenario is over; what ``sendto()`` returned."""
+    arrivals = Counter((arrival.netns, arrival.cookie) for arrival in run.sinks.wait((), 0))
     found: list[PacketOutcome] = []
-    met: set[int] = set()
-    sends = {step.cookie: step for step in run.scenario.steps if isinstance(step, Send)}
-    delivered = {(arrival.netns, arrival.cookie) for arrival in run.sinks.wait((), 0)}
-
-    def arrived(netns: str, cookie: int) -> bool:
-        return (run.network.namespaces[netns].name, cookie) in delivered
-
-    wanted = {cookie: destination(run.scenario.topology, step)[0] for cookie, step in sends.items()}
+    met: dict[int, int] = {}
     for packet in packets:
-        cookie = packet.cookie
-        if cookie is None or cookie not in sends:
+        sent = run.sent.get(packet.cookie) if packet.cookie is not None else None
+        if packet.cookie is None or sent is None:
             found.append(packet)
+            continue
+        first = packet.cookie not in met
+        place = (sent.to if first else sent.source), packet.cookie
+        arrived = arrivals[place] > 0
+        arrivals[place] -= arrived
+        if first:
+            met[packet.cookie] = len(found)
+        fate = _fate(packet, arrived or (not first and _taken(packet)))
+        found.append(replace(packet, fate=fate, sent_errno=sent.errno if first else packet.sent_errno))
+    for cookie, sent in run.sent.items():
+        more = arrivals[sent.to, cookie]
+        if more > 0 and cookie in met:
+            found[met[cookie]] = replace(found[met[cookie]], fate=Fate("doubled", reason=f"delivered {more + 1} times"))
         elif cookie not in met:
-            met.add(cookie)
-            fate = Fate("delivered", reason=packet.fate.reason) if arrived(wanted[cookie], cookie) else packet.fate
-            found.append(replace(packet, fate=fate, sent_errno=run.sent.get(cookie, 0)))
-        elif _taken(packet) or arrived(sends[cookie].source, cookie):
-            found.append(replace(packet, fate=Fate("delivered", reason=packet.fate.reason)))
-        else:
-            found.append(packet)
-    return (*found, *(_unhooked(run, cookie, arrived=arrived(netns, cookie)) for cookie, netns in wanted.items() if cookie not in met))
+            found.append(_unhooked(cookie, sent, more))
+    return tuple(found)
 
 
-def _unhooked(run: Run, cookie: int, *, arrived: bool) -> PacketOutcome:
+def _fate(packet: PacketOutcome, delivered: bool) -> Fate:
+    """The one end that a packet came to, or the bad one."""
+    fate = packet.fate
+    if delivered and fate.kind in ("dropped", "stolen", "queued"):
+        return Fate("doubled", fate.errno, f"{fate.kind}, and delivered")
+    if delivered:
+        fate = Fate("delivered", reason=fate.reason)
+    if packet.alive and fate.kind != "queued" and all(traversal.returned is not None for traversal in packet.traversals):
+        end = "no end was seen" if fate.kind == "unknown" else fate.kind
+        return Fate("leaked", fate.errno, f"{end}, and {packet.alive} skb{'s' * (packet.alive > 1)} of it not freed")
+    return fate
+
+
+def _unhooked(cookie: int, sent: Sent, arrivals: int) -> PacketOutcome:
     """A packet that crossed no hook point that has a hook: the tracer has nothing to say of it. What nobody got, the stack ended."""
-    return PacketOutcome(f"packet {cookie}", cookie, Fate("delivered" if arrived else "consumed"), (), run.sent.get(cookie, 0))
+    fate = Fate("delivered" if arrivals else "consumed") if arrivals < 2 else Fate("doubled", reason=f"delivered {arrivals} times")
+    return PacketOutcome(f"packet {cookie}", cookie, fate, (), sent.errno)
 
 
 def _taken(packet: PacketOutcome) -> bool:

@@ -1,4 +1,4 @@
-"""A small synchronous generic netlink socket.
+"""A small synchronous netlink socket: generic netlink, and what else shares its shape.
 
 pyroute2 drops the kernel's extended-ack text and takes milliseconds for a request. Hooks are registered by the thousand, and what a
 test wants of a refusal is its reason.
@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-__all__ = ("DumpInterrupted", "GenericNetlink", "NetlinkRefused", "attribute", "attributes")
+__all__ = ("DumpInterrupted", "GenericNetlink", "Netlink", "NetlinkRefused", "attribute", "attributes")
 
 _NETLINK_GENERIC, _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 16, 270, 10, 11
 _REQUEST, _ACK, _DUMP = 0x01, 0x04, 0x300
@@ -81,32 +81,26 @@ def attributes(data: bytes) -> Mapping[int, bytes]:
     return found
 
 
-class GenericNetlink:
-    """A socket to one generic netlink family, in the namespace that the calling thread is in.
+class Netlink:
+    """A socket to one netlink protocol, in the namespace that the calling thread is in.
 
-    :param family: its name
+    :param protocol: ``NETLINK_*``; one whose messages have a header of four bytes before their attributes
     :param timeout: seconds that any answer may take
-    :raises NetlinkRefused: ENOENT: the kernel has no such family
     """
 
-    def __init__(self, family: str, version: int, *, timeout: float = 30.0) -> None:
-        self._version = version
+    def __init__(self, protocol: int, *, timeout: float = 30.0) -> None:
         self._sequence = 0
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_GENERIC)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.bind((0, 0))
             self._socket.settimeout(timeout)
             for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
-            self._family = _GENL_ID_CTRL
-            name = attribute(_CTRL_FAMILY_NAME, family.encode() + b"\0")
-            (reply,) = self.request(_CTRL_GETFAMILY, name)
-            self._family = int.from_bytes(reply[_CTRL_FAMILY_ID], "little")
         except BaseException:
             self._socket.close()
             raise
 
-    def __enter__(self) -> GenericNetlink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -115,57 +109,22 @@ class GenericNetlink:
     def close(self) -> None:
         self._socket.close()
 
-    def request(self, command: int, body: bytes = b"") -> Sequence[Mapping[int, bytes]]:
-        """Send a command, wait for its ack, return the attributes of the replies before it.
-
-        :raises NetlinkRefused: the ack carries an errno
-        :raises TimeoutError: no answer
-        """
-        request = self._prepare(command, body, _REQUEST | _ACK)
-        self._socket.send(request.data)
-        return self._answers(request)
-
-    def request_many(self, command: int, bodies: Iterable[bytes]) -> list[NetlinkRefused | None]:
-        """Send one command with many bodies, some in each system call; the refusal of each, or ``None``."""
-        outcomes: list[NetlinkRefused | None] = []
-        batch: list[_Request] = []
-        for body in bodies:
-            batch.append(self._prepare(command, body, _REQUEST | _ACK))
-            if len(batch) == _BATCH:
-                outcomes += self._run(batch)
-                batch = []
-        return outcomes + self._run(batch)
-
-    def dump(self, command: int, body: bytes = b"") -> Sequence[Mapping[int, bytes]]:
-        """The attributes of each message of a dump.
+    def dump_bodies(self, kind: int, payload: bytes) -> list[bytes]:
+        """The messages of a dump, each with its header of four bytes. :param kind: ``nlmsg_type``
 
         :raises NetlinkRefused: it failed
         :raises DumpInterrupted: it is not consistent
         """
-        request = self._prepare(command, body, _REQUEST | _DUMP)
+        request = self._prepare(kind, payload, _REQUEST | _DUMP)
         self._socket.send(request.data)
         return self._answers(request)
 
-    def _prepare(self, command: int, body: bytes, flags: int) -> _Request:
+    def _prepare(self, kind: int, payload: bytes, flags: int) -> _Request:
         self._sequence += 1
-        payload = _GENL.pack(command, self._version, 0) + body
-        header = _HEADER.pack(_HEADER.size + len(payload), self._family, flags, self._sequence, 0)
-        return _Request(self._sequence, header + payload)
+        return _Request(self._sequence, _HEADER.pack(_HEADER.size + len(payload), kind, flags, self._sequence, 0) + payload)
 
-    def _run(self, batch: Sequence[_Request]) -> list[NetlinkRefused | None]:
-        if not batch:
-            return []
-        self._socket.send(b"".join(request.data for request in batch))
-        requests = {request.sequence: request for request in batch}
-        refusals: dict[int, NetlinkRefused | None] = {}
-        while len(refusals) < len(batch):
-            for message in self._receive():
-                if message.kind == _ERROR and message.sequence in requests:
-                    refusals[message.sequence] = _refusal(message, requests[message.sequence])
-        return [refusals[request.sequence] for request in batch]
-
-    def _answers(self, request: _Request) -> Sequence[Mapping[int, bytes]]:
-        replies: list[Mapping[int, bytes]] = []
+    def _answers(self, request: _Request) -> list[bytes]:
+        replies: list[bytes] = []
         interrupted = False
         while True:
             for message in self._receive():
@@ -173,7 +132,7 @@ class GenericNetlink:
                     continue
                 interrupted |= bool(message.kind != _ERROR and message.flags & _DUMP_INTR)
                 if message.kind not in (_ERROR, _DONE):
-                    replies.append(attributes(message.body[_GENL.size:]))
+                    replies.append(message.body)
                     continue
                 refusal = _refusal(message, request)
                 if refusal:
@@ -188,6 +147,74 @@ class GenericNetlink:
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
             yield _Message(kind, flags, sequence, data[at + _HEADER.size:at + length])
             at += (length + 3) & ~3
+
+
+class GenericNetlink(Netlink):
+    """A socket to one generic netlink family.
+
+    :param family: its name
+    :raises NetlinkRefused: ENOENT: the kernel has no such family
+    """
+
+    def __init__(self, family: str, version: int, *, timeout: float = 30.0) -> None:
+        super().__init__(_NETLINK_GENERIC, timeout=timeout)
+        self._version = version
+        self._family = _GENL_ID_CTRL
+        try:
+            name = attribute(_CTRL_FAMILY_NAME, family.encode() + b"\0")
+            (reply,) = self.request(_CTRL_GETFAMILY, name)
+            self._family = int.from_bytes(reply[_CTRL_FAMILY_ID], "little")
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def request(self, command: int, body: bytes = b"") -> Sequence[Mapping[int, bytes]]:
+        """Send a command, wait for its ack, return the attributes of the replies before it.
+
+        :raises NetlinkRefused: the ack carries an errno
+        :raises TimeoutError: no answer
+        """
+        request = self._command(command, body, _REQUEST | _ACK)
+        self._socket.send(request.data)
+        return [attributes(reply[_GENL.size:]) for reply in self._answers(request)]
+
+    def request_many(self, command: int, bodies: Iterable[bytes]) -> list[NetlinkRefused | None]:
+        """Send one command with many bodies, some in each system call; the refusal of each, or ``None``."""
+        return self.run_many((command, body) for body in bodies)
+
+    def run_many(self, requests: Iterable[tuple[int, bytes]]) -> list[NetlinkRefused | None]:
+        """Send many commands with their bodies, some in each system call; the refusal of each, or ``None``."""
+        outcomes: list[NetlinkRefused | None] = []
+        batch: list[_Request] = []
+        for command, body in requests:
+            batch.append(self._command(command, body, _REQUEST | _ACK))
+            if len(batch) == _BATCH:
+                outcomes += self._run(batch)
+                batch = []
+        return outcomes + self._run(batch)
+
+    def dump(self, command: int, body: bytes = b"") -> Sequence[Mapping[int, bytes]]:
+        """The attributes of each message of a dump.
+
+        :raises NetlinkRefused: it failed
+        :raises DumpInterrupted: it is not consistent
+        """
+        return [attributes(reply[_GENL.size:]) for reply in self.dump_bodies(self._family, _GENL.pack(command, self._version, 0) + body)]
+
+    def _command(self, command: int, body: bytes, flags: int) -> _Request:
+        return self._prepare(self._family, _GENL.pack(command, self._version, 0) + body, flags)
+
+    def _run(self, batch: Sequence[_Request]) -> list[NetlinkRefused | None]:
+        if not batch:
+            return []
+        self._socket.send(b"".join(request.data for request in batch))
+        requests = {request.sequence: request for request in batch}
+        refusals: dict[int, NetlinkRefused | None] = {}
+        while len(refusals) < len(batch):
+            for message in self._receive():
+                if message.kind == _ERROR and message.sequence in requests:
+                    refusals[message.sequence] = _refusal(message, requests[message.sequence])
+        return [refusals[request.sequence] for request in batch]
 
 
 def _refusal(message: _Message, request: _Request) -> NetlinkRefused | None:

@@ -6,7 +6,7 @@ its ground to the next one of the same topology; what it stood on is looked at a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
@@ -14,24 +14,28 @@ from ipaddress import ip_interface
 from harness.errors import GuestError
 from harness.guest.arrays import Arrays, all_arrays
 from harness.guest.module import HookModule
+from harness.guest.nfnetlink_hook import HookList
 from harness.guest.senders import Senders
 from harness.guest.topology import Network, built
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family
-from harness.scenario.steps import Scenario, Send
+from harness.scenario.steps import AddLink, Churn, Scenario, Send
 from harness.scenario.topology import End, Link, Topology
 
-__all__ = ("Ground", "Grounds", "topology_of")
+__all__ = ("Ground", "Grounds", "without_idle_addresses")
 
 _KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """:param before: the arrays of every namespace that were not empty when it was built"""
+    """:param lists: the kernel's own lists of hooks, by namespace; none if it has none
+    :param before: the arrays of every namespace that were not empty when it was built
+    """
 
     network: Network
     modules: dict[str, HookModule]
+    lists: dict[str, HookList]
     sinks: Sinks
     senders: Senders
     before: Arrays
@@ -91,9 +95,10 @@ def _closed_on_error(ground: Ground) -> Iterator[None]:
         raise
 
 
-def topology_of(scenario: Scenario) -> Topology:
-    """A scenario's topology without the addresses that no packet of it needs: IPv6 alone would chatter across the hook points."""
+def without_idle_addresses(scenario: Scenario) -> Scenario:
+    """The scenario without the addresses that no packet of it needs: IPv6 alone would chatter across the hook points."""
     versions = {4 if send.pf is Family.IPV4 else 6 for send in scenario.steps if isinstance(send, Send)}
+    versions |= {4 for step in scenario.steps if isinstance(step, Churn)}
 
     def trimmed(end: End) -> End:
         return replace(end, addresses=tuple(text for text in end.addresses if ip_interface(text).version in versions))
@@ -101,7 +106,8 @@ def topology_of(scenario: Scenario) -> Topology:
     topology = scenario.topology
     links = tuple(Link(trimmed(link.a), trimmed(link.b)) for link in topology.links)
     routes = tuple(route for route in topology.routes if ip_interface(route.via).version in versions)
-    return replace(topology, links=links, routes=routes)
+    steps = tuple(replace(step, a=trimmed(step.a), b=trimmed(step.b)) if isinstance(step, AddLink) else step for step in scenario.steps)
+    return replace(scenario, topology=replace(topology, links=links, routes=routes), steps=steps)
 
 
 def _build(topology: Topology) -> Ground:
@@ -109,8 +115,22 @@ def _build(topology: Topology) -> Ground:
         network = stack.enter_context(built(topology))
         sinks = stack.enter_context(Sinks())
         senders = stack.enter_context(Senders())
-        modules = {name: stack.enter_context(HookModule(namespace)) for name, namespace in network.namespaces.items()}
-        return Ground(network, modules, sinks, senders, _not_empty(network, modules), stack.pop_all())
+        modules: dict[str, HookModule] = {}
+        lists: dict[str, HookList] = {}
+        stack.callback(_close, modules)
+        stack.callback(_close, lists)
+        for name, namespace in network.namespaces.items():
+            modules[name] = HookModule(namespace)
+            lists[name] = HookList(namespace)
+        if not next(iter(lists.values())).available():
+            _close(lists)
+            lists.clear()
+        return Ground(network, modules, lists, sinks, senders, _not_empty(network, modules), stack.pop_all())
+
+
+def _close(sockets: Mapping[str, HookModule | HookList]) -> None:
+    for one in sockets.values():
+        one.close()
 
 
 def _not_empty(network: Network, modules: dict[str, HookModule]) -> Arrays:

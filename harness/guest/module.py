@@ -8,23 +8,23 @@ import struct
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestError
 from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute
 from harness.guest.netns import Namespace
+from harness.guest.uapi import Attribute, Command, Tamper, pack, unpack
 from harness.netfilter import Family, Verdict, VerdictKind
 
-__all__ = ("KERNEL_OBJECT", "Attribute", "Command", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Place", "is_loaded",
-           "load", "pack", "unload", "unpack")
+__all__ = ("KERNEL_OBJECT", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Place", "is_loaded", "load", "unload")
 
 #: Where a guest finds the module built for its kernel.
 KERNEL_OBJECT = Path("/run/nfharness/nfharness.ko")
 
 _NAME, _VERSION = "nfharness", 1
 _NESTED = 0x8000
+_KEYS_HOOKS = 8
 
 
 def is_loaded() -> bool:
@@ -46,81 +46,6 @@ def _run(*command: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise GuestError(f"{' '.join(command)}: {done.stderr.strip()}", mend="the kernel's log says why: dmesg")
-
-
-class Command(IntEnum):
-    """``enum nfharness_cmd``."""
-
-    UNSPEC = 0
-    HOOK_ADD = 1
-    HOOK_DEL = 2
-    HOOK_GET = 3
-    HOOK_FLUSH = 4
-    SLOT_GET = 5
-    RAW_INSERT = 6
-    RAW_DELETE = 7
-    RAW_RUN = 8
-    BATCH_ADD = 9
-    BATCH_DEL = 10
-    HOOK_AGAIN = 11
-    HOOK_DEL_ABSENT = 12
-    FAIL_NEXT = 13
-    CT_RUN = 14
-
-
-class Attribute(IntEnum):
-    """``enum nfharness_attr``."""
-
-    UNSPEC = 0
-    PAD = 1
-    ID = 2
-    PF = 3
-    HOOKNUM = 4
-    IFINDEX = 5
-    PRIORITY = 6
-    VERDICT = 7
-    ERRNO = 8
-    QUEUE_NUM = 9
-    QUEUE_BYPASS = 10
-    COOKIE = 11
-    CALLS = 12
-    MATCHES = 13
-    SLOT_INDEX = 14
-    SLOT_FUNCTION = 15
-    SLOT_MODULE = 16
-    SLOT_ADDRESS = 17
-    SLOT_DUMMY = 18
-    ARRAY = 19
-    RAW_VERDICT = 20
-    START = 21
-    RETURN = 22
-    CALLED = 23
-    USERS = 24
-    HOOKS = 25
-    UNCHECKED = 26
-    FAIL = 27
-    SADDR = 28
-    DADDR = 29
-    SPORT = 30
-    DPORT = 31
-    CT_TRACK = 32
-    CT_OWN = 33
-    CT_CONNECTION = 34
-    CT_ATTACHED = 35
-    CT_INFO = 36
-    CT_USES = 37
-    CT_CALLS = 38
-
-
-_FORMATS = {
-    **dict.fromkeys((Attribute.ID, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
-    **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX,
-                    Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS, Attribute.FAIL, Attribute.CT_OWN,
-                    Attribute.CT_INFO, Attribute.CT_USES), "=I"),
-    **dict.fromkeys((Attribute.PRIORITY, Attribute.RETURN), "=i"),
-    **dict.fromkeys((Attribute.SPORT, Attribute.DPORT), "!H"),
-    Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",
-}
 
 
 class HookRefused(OSError):
@@ -149,6 +74,7 @@ class Hook:
     :param ifindex: for NETDEV and INET's INGRESS, 0 for others
     :param cookie: only a packet that carries it gets the verdict; ``None``: every packet does
     :param unchecked: core, not the module, refuses a hook point that there is not; *pf* and *hook* may be any number
+    :param device_netns: descriptor of a foreign namespace, whose device *ifindex* is; goes with *unchecked*
     """
 
     id: int
@@ -159,6 +85,7 @@ class Hook:
     ifindex: int = 0
     cookie: int | None = None
     unchecked: bool = False
+    device_netns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +155,12 @@ class HookModule:
         """Many of them, a few dozen in each system call; the refusal of each, or ``None``."""
         return self.request_many(Command.HOOK_ADD, map(_encode, hooks))
 
+    def churn(self, hook: Hook, turns: int, *, registered: bool) -> list[HookRefused]:
+        """Register and unregister a hook by turns, as fast as it goes; the refusals. :param registered: whether it is when this begins"""
+        both = ((Command.HOOK_ADD, _encode(hook)), (Command.HOOK_DEL, pack(Attribute.ID, hook.id)))
+        answers = self._netlink.run_many(both[(turn + registered) % 2] for turn in range(turns))
+        return [HookRefused(refusal) for refusal in answers if refusal]
+
     def del_hook(self, hook_id: int) -> None:
         """``nf_unregister_net_hook``. :raises HookRefused: ENOENT"""
         self.request(Command.HOOK_DEL, pack(Attribute.ID, hook_id))
@@ -255,6 +188,22 @@ class HookModule:
         :raises HookRefused: EOPNOTSUPP: the kernel's allocator takes no kretprobe
         """
         self.request(Command.FAIL_NEXT, pack(Attribute.FAIL, sum(1 << number for number in allocations)))
+
+    def namespaces(self) -> tuple[frozenset[int], frozenset[int]]:
+        """Inode numbers of the kernel's network namespaces: those that are used, and those that nothing uses and that are cleaned up."""
+        (reply,) = self.request(Command.NETNS_GET, b"")
+        live, dying = (frozenset(_numbers(reply[kind])) for kind in (Attribute.NETNS_LIVE, Attribute.NETNS_DYING))
+        return live, dying
+
+    def keys(self) -> dict[tuple[Family, int], int]:
+        """``nf_hooks_needed``: by family and hook number, in all namespaces. :raises HookRefused: EOPNOTSUPP: no jump labels"""
+        (reply,) = self.request(Command.KEYS_GET, b"")
+        counts = enumerate(_numbers(reply[Attribute.KEYS]))
+        return {(Family(position // _KEYS_HOOKS), position % _KEYS_HOOKS): count for position, count in counts}
+
+    def tamper(self, hook_id: int, how: Tamper) -> None:
+        """Let a hook do what none should, until it goes. :raises HookRefused: ENOENT, EOPNOTSUPP, EALREADY"""
+        self.request(Command.TAMPER, pack(Attribute.ID, hook_id) + pack(Attribute.TAMPER, how))
 
     def flush(self) -> None:
         """Unregister all of the namespace's hooks, empty its private arrays, forget :meth:`fail_next`."""
@@ -299,14 +248,8 @@ class HookModule:
             raise HookRefused(refusal) from refusal
 
 
-def pack(kind: Attribute, value: int) -> bytes:
-    """A number as an attribute."""
-    return attribute(kind, struct.pack(_FORMATS[kind], value))
-
-
-def unpack(reply: Mapping[int, bytes], kind: Attribute) -> int:
-    """A number of an answer. :raises KeyError: the answer has no such attribute"""
-    return int(struct.unpack(_FORMATS[kind], reply[kind])[0])
+def _numbers(data: bytes) -> tuple[int, ...]:
+    return struct.unpack(f"={len(data) // 4}I", data)
 
 
 def _optional(reply: Mapping[int, bytes], kind: Attribute) -> int | None:
@@ -334,6 +277,8 @@ def _encode(hook: Hook) -> bytes:
         parts.append(attribute(Attribute.QUEUE_BYPASS, b""))
     if hook.unchecked:
         parts.append(attribute(Attribute.UNCHECKED, b""))
+    if hook.device_netns is not None:
+        parts.append(pack(Attribute.DEVICE_NETNS, hook.device_netns))
     if hook.cookie is not None:
         parts.append(pack(Attribute.COOKIE, hook.cookie))
     return b"".join(parts)

@@ -26,7 +26,7 @@ _IMPORTS = (
     "harness.guest.executor", "harness.guest.files", "harness.guest.observe", "harness.pytest_plugin.guest",
 )  # fmt: skip
 #: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
-_KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nfnetlink_queue", "bridge")
+_KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nfnetlink_queue", "nfnetlink_hook", "bridge")
 
 _tracer: Tracer | None = None
 

@@ -6,11 +6,12 @@ import errno
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from harness.guest import netns, raw
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
+from harness.guest.nfnetlink_hook import HookList
 from harness.guest.traffic import send_udp
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
@@ -35,6 +36,8 @@ def probe() -> KernelProfile:
             netdev_egress=egress == 0,
             netdev_egress_errno=egress or KernelProfile().netdev_egress_errno,
             unknown_verdict_warns=_unknown_verdict_warns(module),
+            failing_allocations=_failing_allocations(module),
+            hook_list=_hook_list(namespace),
         )
 
 
@@ -76,6 +79,21 @@ def _stolen_errno(module: HookModule, namespace: netns.Namespace) -> bool:
     finally:
         module.del_hook(1)
     return sent == _PROBE_ERRNO
+
+
+def _failing_allocations(module: HookModule) -> bool:
+    """Whether a registration can be made to find no memory."""
+    try:
+        module.fail_next(0)
+    except HookRefused:
+        return False
+    return _errno_of(module, Family.IPV4, "INPUT", 0) == errno.ENOMEM
+
+
+def _hook_list(namespace: netns.Namespace) -> bool:
+    """Whether ``nfnetlink_hook`` is there."""
+    with closing(HookList(namespace)) as hooks:
+        return hooks.available()
 
 
 def _unknown_verdict_warns(module: HookModule) -> bool:

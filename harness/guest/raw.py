@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from harness.guest.module import Attribute, Command, HookModule, HookRefused, LiveSlot, pack, unpack
+from harness.guest.module import HookModule, HookRefused, LiveSlot
+from harness.guest.uapi import Attribute, Command, pack, unpack
 
 __all__ = ("RawHook", "RawResult", "delete", "insert", "insert_many", "run", "slots")
 

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from harness.guest import changes
 from harness.guest.arrays import Arrays, all_arrays, arrays_of, points_of
 from harness.guest.ground import Ground
 from harness.guest.health import KernelLog, warn_again
+from harness.guest.journal import Journal
 from harness.guest.module import Hook, HookModule, HookRefused
+from harness.guest.netns import Namespace
+from harness.guest.nfnetlink_hook import HookList
 from harness.guest.settle import Watch
 from harness.guest.topology import Network
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
 from harness.scenario.steps import RawInsert, Register, Scenario, Send, destination, is_point
+from harness.scenario.steps.ground import grounds
+from harness.scenario.topology import Topology
 from harness.trace.capture import Capture
 from harness.trace.walk import Count
 
-__all__ = ("Run",)
+__all__ = ("Run", "Sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A packet that was sent. :param errno: of ``sendto()``; :param source: its namespace's name in ``/run/netns``;
+    :param to: likewise, of the namespace that the packet is meant for
+    """
+
+    errno: int
+    source: str
+    to: str
 
 
 @dataclass(slots=True)
@@ -30,10 +49,15 @@ class Run:
     :param registers: what each hook's step said of it
     :param calls: the module's own count of each hook's calls
     :param batches: hook → all that came with it
-    :param sent: cookie → what ``sendto()`` failed with, 0 if it did not
+    :param sent: packets by cookie
     :param private: hook in a private array → the step that put it there
     :param numbers: the module's number for each private array
-    :param synthetic: cookies of datagrams that the module made: what a tracer sees of them is no packet's walk
+    :param synthetic: cookies of datagrams that are no packets of the scenario's: what a tracer sees of them is no packet's walk
+    :param doubts: why what was seen cannot be trusted
+    :param journal: what was registered, and other readings of it
+    :ivar grounds: what each step finds
+    :ivar sightings: of namespaces, see :func:`harness.trace.sightings.told_apart`
+    :ivar keys: static keys before the first step
     """
 
     scenario: Scenario
@@ -46,15 +70,23 @@ class Run:
     registers: dict[str, Register] = field(default_factory=dict)
     calls: dict[int, Count] = field(default_factory=dict)
     batches: dict[str, tuple[Register, ...]] = field(default_factory=dict)
-    sent: dict[int, int] = field(default_factory=dict)
+    sent: dict[int, Sent] = field(default_factory=dict)
     private: dict[str, RawInsert] = field(default_factory=dict)
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     synthetic: set[int] = field(default_factory=set)
+    doubts: list[str] = field(default_factory=list)
+    keys: Counter[tuple[Family, int]] = field(default_factory=Counter)
+    journal: Journal = field(init=False)
+    grounds: tuple[Topology, ...] = field(init=False)
+    sightings: list[tuple[int, int, str]] = field(init=False)
     _unused: Iterator[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.capture, self.sinks)
         taken = {step.cookie for step in self.scenario.steps if isinstance(step, Send)}
+        self.journal = Journal(self.ground.lists, left=dict(self.ground.before))
+        self.grounds = grounds(self.scenario.topology, self.scenario.steps)
+        self.sightings = [(0, namespace.inum, name) for name, namespace in self.network.namespaces.items()]
         self._unused = (number for number in range(2**64 - 1, 0, -1) if number not in taken)
 
     @property
@@ -76,6 +108,24 @@ class Run:
             warn_again()
         return found
 
+    def add_netns(self, name: str) -> Namespace:
+        """Another namespace, with the module open in it."""
+        namespace = changes.add_netns(self.network, name)
+        self.sightings.append((time.monotonic_ns(), namespace.inum, name))
+        self.modules[name] = HookModule(namespace)
+        if self.journal.lists:
+            self.journal.lists[name] = HookList(namespace)
+        return namespace
+
+    def delete_netns(self, name: str) -> None:
+        """Let go of all that is open in a namespace, and of the namespace."""
+        self.modules.pop(name).close()
+        if name in self.journal.lists:
+            self.journal.lists.pop(name).close()
+        self.sinks.close_netns(self.network.namespaces[name])
+        self.ground.senders.close_netns(self.network.namespaces[name])
+        changes.delete_netns(self.network, name)
+
     def ifindex(self, netns: str, device: str | None) -> int:
         """0 for no device."""
         return self.network.ifindexes[netns, device] if device else 0
@@ -96,7 +146,7 @@ class Run:
         """Another hook, as the module takes it."""
         number = self.new_id(step.id)
         self.registers[step.id] = step
-        ifindex = self.ifindex(step.netns, step.device)
+        ifindex = self.ifindex(step.device_netns or step.netns, step.device)
         return Hook(number, step.pf, hook_number(step.pf, step.hook), step.priority, step.verdict, ifindex, step.cookie)
 
     def arrays(self, netns: str, pf: Family, hook: str, device: str | None) -> Arrays:
@@ -109,21 +159,27 @@ class Run:
 
     def arrays_of(self, hooks: Iterable[Register]) -> Arrays:
         """The arrays of several hooks' points, of those that the kernel has."""
-        points = [(hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks if is_point(hook.pf, hook.hook, hook.device)]
+        points = [(hook.device_netns or hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks
+                  if is_point(hook.pf, hook.hook, hook.device)]
         return tuple(sorted({key: slots for point in points for key, slots in self.arrays(*point)}.items()))
 
     def all_arrays(self, netns: str) -> Arrays:
         """The arrays in a namespace that are not empty."""
         return all_arrays(self.modules[netns], self.network, netns, self.labels)
 
-    def open_sinks(self) -> None:
-        """Where packets are meant to end: without them the kernel answers with errors of its own."""
-        for step in self.scenario.steps:
+    def open_sinks(self, since: int = 0) -> None:
+        """Where packets are meant to end: without them the kernel answers with errors of its own.
+
+        :param since: the step from which on packets are sent
+        """
+        for step, topology in list(zip(self.scenario.steps, self.grounds, strict=False))[since:]:
             if isinstance(step, Send):
-                netns, address = destination(self.scenario.topology, step)
+                netns, address = destination(topology, step)
                 family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-                if step.kind == "udp":
-                    self.sinks.add_udp(self.network.namespaces[netns], family, step.port)
-                else:
-                    for end in (netns, step.source):
-                        self.sinks.add_echo(self.network.namespaces[end], family)
+                for name in {netns} if step.kind == "udp" else {netns, step.source}:
+                    if name not in self.network.namespaces:
+                        continue  # it comes later
+                    if step.kind == "udp":
+                        self.sinks.add_udp(self.network.namespaces[name], family, step.port)
+                    else:
+                        self.sinks.add_echo(self.network.namespaces[name], family)

@@ -32,6 +32,11 @@ class Senders:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def close_netns(self, netns: Namespace) -> None:
+        """Close those of a namespace, which they would keep alive."""
+        for key in [key for key in self._sockets if key[0] == netns.name]:
+            self._sockets.pop(key).close()
+
     def send_ip(self, netns: Namespace, packet: bytes, to: str) -> int:
         """A whole IP or IPv6 packet, routed like a local one. :returns: positive errno of ``sendto()``, 0 if it was taken"""
         return _sendto(self._socket(netns, _family(to), socket.IPPROTO_RAW), packet, to)

@@ -13,7 +13,7 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from pathlib import Path
@@ -27,7 +27,7 @@ from harness.scenario.topology import End, Topology
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
-__all__ = ("Network", "built", "mac_address")
+__all__ = ("Network", "add_pair", "await_ready", "built", "iproute", "mac_address", "set_sysctls", "set_up")
 
 _IFA_F_NODAD = 0x02
 _IFA_F_TENTATIVE = 0x40
@@ -38,17 +38,26 @@ _POLL_SECONDS = 0.002
 _runs = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Network:
-    """A topology that stands.
+    """A topology that stands; :mod:`harness.guest.ground` changes it.
 
     :param namespaces: by the scenario's name for each
     :param ifindexes: by namespace (the scenario's name) and device
+    :param prefix: of the namespaces' names
+    :ivar pairs: veth pairs that were made so far
     """
 
     topology: Topology
-    namespaces: Mapping[str, Namespace]
-    ifindexes: Mapping[tuple[str, str], int]
+    namespaces: dict[str, Namespace]
+    ifindexes: dict[tuple[str, str], int]
+    prefix: str = ""
+    pairs: int = 0
+
+    def new_pair(self) -> int:
+        """The number of another veth pair."""
+        self.pairs += 1
+        return self.pairs - 1
 
     def scenario_name(self, inum: int) -> str | None:
         """What the scenario calls the namespace with ``net->ns.inum``; ``None`` for a stranger's."""
@@ -68,53 +77,59 @@ def built(topology: Topology, *, prefix: str | None = None) -> Iterator[Network]
     :raises GuestError: it does not come up
     """
     prefix = prefix or f"nfh{os.getpid()}-{next(_runs)}"
-    with contextlib.ExitStack() as stack:
-        namespaces = {}
+    network = Network(topology, {}, {}, prefix)
+    try:
         for name in topology.namespaces:
-            namespaces[name] = netns.create(f"{prefix}-{name}")
-            stack.callback(namespaces[name].delete)
-        yield _build(topology, namespaces)
+            network.namespaces[name] = netns.create(f"{prefix}-{name}")
+        _build(network)
+        yield network
+    finally:
+        for namespace in network.namespaces.values():
+            namespace.delete()
 
 
-def _build(topology: Topology, namespaces: Mapping[str, Namespace]) -> Network:
+def _build(network: Network) -> None:
+    topology, namespaces, ifindexes = network.topology, network.namespaces, network.ifindexes
     with contextlib.ExitStack() as stack:
         routes = {}
         for name, namespace in namespaces.items():
             with namespace.inside():
-                _set_sysctls(topology, name)
-                routes[name] = stack.enter_context(_iproute())
+                set_sysctls(topology, name)
+                routes[name] = stack.enter_context(iproute())
                 routes[name].link("set", index=1, state="up")
-        for number, link in enumerate(topology.links):
-            _add_pair(routes[link.a.netns], link.a, link.b, number, namespaces[link.b.netns])
-        ifindexes: dict[tuple[str, str], int] = {}
+        for link in topology.links:
+            add_pair(routes[link.a.netns], link.a, link.b, network.new_pair(), namespaces[link.b.netns])
+        for dummy in topology.dummies:
+            routes[dummy.netns].link("add", kind="dummy", ifname=dummy.device)
         for name, namespace in namespaces.items():
             with namespace.inside():
                 ifindexes |= {(name, device): socket.if_nametoindex(device) for device in topology.devices(name)}
         for number, link in enumerate(topology.links):
             for side, end, peer in ((0, link.a, link.b), (1, link.b, link.a)):
-                _set_up(routes[end.netns], ifindexes[end.netns, end.device], end, peer, mac_address(number, 1 - side))
+                set_up(routes[end.netns], ifindexes[end.netns, end.device], end, peer, mac_address(number, 1 - side))
+        for dummy in topology.dummies:
+            routes[dummy.netns].link("set", index=ifindexes[dummy.netns, dummy.device], state="up")
         for route in topology.routes:
             family = socket.AF_INET6 if ":" in route.via else socket.AF_INET
             routes[route.netns].route("add", family=family, dst=route.destination, gateway=route.via)
-        network = Network(topology, namespaces, ifindexes)
-        _await_ready(network)
-        return network
+        await_ready(network)
 
 
-def _iproute() -> IPRoute:
+def iproute() -> IPRoute:
     """Of the calling thread's namespace. Given a name, pyroute2 would fork to make the socket."""
     from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
 
     return IPRoute()
 
 
-def _add_pair(routes: IPRoute, end: End, peer: End, number: int, namespace: Namespace) -> None:
+def add_pair(routes: IPRoute, end: End, peer: End, number: int, namespace: Namespace) -> None:
     with namespace.path.open() as there:
         routes.link("add", kind="veth", ifname=end.device, address=mac_address(number, 0),
                     peer={"ifname": peer.device, "address": mac_address(number, 1), "net_ns_fd": there.fileno()})
 
 
-def _set_up(routes: IPRoute, index: int, end: End, peer: End, peer_mac: str) -> None:
+def set_up(routes: IPRoute, index: int, end: End, peer: End, peer_mac: str) -> None:
+    """A veth's end, with its addresses and its one neighbour."""
     routes.link("set", index=index, state="up")
     for text in end.addresses:
         address = ip_interface(text)
@@ -126,7 +141,7 @@ def _set_up(routes: IPRoute, index: int, end: End, peer: End, peer_mac: str) -> 
         routes.neigh("replace", family=family, dst=str(address.ip), lladdr=peer_mac, ifindex=index, state="permanent")
 
 
-def _set_sysctls(topology: Topology, name: str) -> None:
+def set_sysctls(topology: Topology, name: str) -> None:
     """Before there are devices, which inherit ``default``."""
     forwarding = "1" if name in topology.forwarding else "0"
     settings = {"net/ipv4/ip_forward": forwarding}
@@ -134,18 +149,17 @@ def _set_sysctls(topology: Topology, name: str) -> None:
         settings[f"net/ipv4/conf/{scope}/rp_filter"] = "0"
     if Path("/proc/sys/net/ipv6").exists():
         has_ipv6 = any(ip_interface(address).version == 6 for end in topology.ends(name) for address in end.addresses)
-        if has_ipv6 or not topology.links:
-            settings["net/ipv6/conf/all/forwarding"] = forwarding
-            for setting, value in (("accept_dad", "0"), ("dad_transmits", "0"), ("router_solicitations", "0"), ("accept_ra", "0"),
-                                   ("addr_gen_mode", "1")):
-                settings[f"net/ipv6/conf/default/{setting}"] = value
-        else:
+        settings["net/ipv6/conf/all/forwarding"] = forwarding
+        for setting, value in (("accept_dad", "0"), ("dad_transmits", "0"), ("router_solicitations", "0"), ("accept_ra", "0"),
+                               ("addr_gen_mode", "1")):
+            settings[f"net/ipv6/conf/default/{setting}"] = value
+        if topology.links and not has_ipv6:
             settings["net/ipv6/conf/default/disable_ipv6"] = "1"
     for key, value in settings.items():
         Path("/proc/sys", key).write_text(value)
 
 
-def _await_ready(network: Network) -> None:
+def await_ready(network: Network) -> None:
     """Until every device has its carrier and no address is tentative: before, routes are dead and packets vanish."""
     deadline = time.monotonic() + _READY_SECONDS
     for name, namespace in network.namespaces.items():

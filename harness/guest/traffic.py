@@ -132,6 +132,15 @@ class Sinks:
                 key.fileobj.close()
         self._selector.close()
 
+    def close_netns(self, netns: Namespace) -> None:
+        """Close those of a namespace, which they would keep alive. What has arrived is kept."""
+        self.take()
+        for key in [key for key in self._selector.get_map().values() if key.data[0] == netns.name]:
+            self._selector.unregister(key.fileobj)
+            if isinstance(key.fileobj, socket.socket):
+                key.fileobj.close()
+        self._open = {key for key in self._open if key[0] != netns.name}
+
     def add_udp(self, netns: Namespace, family: socket.AddressFamily, port: int) -> None:
         """Take the datagrams for a port of a namespace, whatever its address; a second time changes nothing."""
         self._add(netns, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, port)

@@ -8,7 +8,7 @@ in place: readers hold on to an old array exactly as they would under RCU.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -167,6 +167,11 @@ class Memory:
     """
 
     failing: list[bool] = field(default_factory=list)
+
+    @classmethod
+    def without(cls, numbers: Collection[int]) -> Memory:
+        """One in which the allocations of these numbers, counted from 0, fail."""
+        return cls([number in numbers for number in range(max(numbers, default=-1) + 1)])
 
     def __call__(self, _num: int) -> bool:
         return not (self.failing and self.failing.pop(0))

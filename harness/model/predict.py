@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from harness.model.entries import Memory
 from harness.model.foreign import Foreign, Oracle
 from harness.model.register import Core
 from harness.model.run import Run
@@ -24,12 +25,15 @@ def predict(scenario: Scenario, profile: KernelProfile | None = None, foreign: F
     :param foreign: what was seen of hooks that are not the scenario's own (:func:`harness.model.foreign.seen`); none by default
     """
     run = Run(scenario, Core(profile or KernelProfile()), Oracle(foreign or Foreign()))
-    steps = (*run.before(), *(_step(run, index, step) for index, step in enumerate(scenario.steps)))
+    before = tuple(run.before())
+    steps = (*before, *(_step(run, index, step) for index, step in enumerate(scenario.steps)))
     return Outcome(steps, tuple(run.packets), doubts=tuple(run.stack.doubts))
 
 
 def _step(run: Run, index: int, step: Step) -> StepOutcome:
     run.core.warnings.clear()
+    run.stack.topology = run.grounds[index]
+    run.core.alloc = Memory.without(getattr(step, "fail", ()))
     outcome = HANDLERS[type(step)](run, index, step)
     return replace(outcome, splats=_splats(run.core.warnings))
 

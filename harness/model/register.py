@@ -72,6 +72,7 @@ class Core:
     :param nf_hooks_needed: the static keys, l.38: registrations at each (pf, hooknum) of all namespaces
     :param warnings: splats so far
     :param queue_flushes: namespaces whose queued packets ``nf_queue_nf_hook_drop`` threw away
+    :param proc: namespaces that have a ``/proc/net/netfilter``
     """
 
     profile: KernelProfile = field(default_factory=KernelProfile)
@@ -79,6 +80,17 @@ class Core:
     nf_hooks_needed: Counter[tuple[Family, int]] = field(default_factory=Counter)
     warnings: Warnings = field(default_factory=list)
     queue_flushes: list[str] = field(default_factory=list)
+    proc: set[Net] = field(default_factory=set)
+
+    def netfilter_net_init(self, name: str) -> Net:
+        """``netfilter_net_init``, l.617-643: every head NULL, and a ``/proc/net/netfilter`` of the namespace's own."""
+        net = Net(name)
+        self.proc.add(net)
+        return net
+
+    def netfilter_net_exit(self, net: Net) -> None:
+        """``netfilter_net_exit``, l.645-648. Whoever registered hooks in the namespace has taken them away before."""
+        self.proc.discard(net)
 
     def nf_hook_entry_head(self, net: Net, pf: Family, hooknum: int, dev: NetDevice | None) -> Head | None:
         """``nf_hook_entry_head``, l.266-312: the head of a hook point; ``None``, with a splat, if there is no such point."""

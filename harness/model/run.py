@@ -14,6 +14,8 @@ from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS,
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import BEFORE, PacketOutcome, Slot, StepOutcome, point_key
 from harness.scenario.steps import Register, Scenario, is_point
+from harness.scenario.steps.ground import grounds
+from harness.scenario.topology import Topology
 
 __all__ = ("Arrays", "Point", "Run", "slots_of")
 
@@ -36,6 +38,8 @@ class Run:
     :param private: hooks in private arrays, with the array
     :param inserted: hook → the private array that its step named
     :param packets: that have come to their end
+    :ivar grounds: what each step finds
+    :ivar keys: static keys before the first step
     """
 
     scenario: Scenario
@@ -43,6 +47,8 @@ class Run:
     oracle: Oracle
     nets: dict[str, Net] = field(init=False)
     stack: Stack = field(init=False)
+    grounds: tuple[Topology, ...] = field(init=False)
+    keys: Counter[tuple[Family, int]] = field(init=False)
     live: dict[str, HookOps] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     batches: dict[str, tuple[Register, ...]] = field(default_factory=dict)
@@ -54,7 +60,8 @@ class Run:
 
     def __post_init__(self) -> None:
         topology = self.scenario.topology
-        self.nets = {netns: Net(netns) for netns in topology.namespaces}
+        self.grounds = grounds(topology, self.scenario.steps)
+        self.nets = {netns: self.core.netfilter_net_init(netns) for netns in topology.namespaces}
         for netns, net in self.nets.items():
             for device in topology.devices(netns):
                 net.add_device(device)
@@ -64,6 +71,7 @@ class Run:
         """Foreign hooks that were there first, if any were seen."""
         if BEFORE in self.oracle.foreign.arrays:
             yield self.adopt(BEFORE)
+        self.keys = self.core.nf_hooks_needed.copy()
 
     def adopt(self, index: int) -> StepOutcome:
         """Foreign hooks come or go as they were seen to; their arrays come out as the model has them."""
@@ -96,7 +104,8 @@ class Run:
 
     def arrays_of(self, hooks: Iterable[Register]) -> Arrays:
         """The arrays of several hooks' points, of those that the kernel has."""
-        points = [(hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks if is_point(hook.pf, hook.hook, hook.device)]
+        points = [(hook.device_netns or hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks
+                  if is_point(hook.pf, hook.hook, hook.device)]
         return tuple(sorted({key: slots for point in points for key, slots in self.arrays(*point)}.items()))
 
     def _array(self, netns: str, point: Point) -> tuple[str, tuple[Slot, ...]]:

@@ -57,14 +57,16 @@ def report(*, kernel: Mapping[str, Any], scenario: str, observed: Outcome, compa
 def _step_json(step: StepOutcome) -> dict[str, Any]:
     slots = {key: [_slot_json(slot) for slot in array] for key, array in step.slots}
     raw = step.raw and {"returned": step.raw.returned, "called": list(step.raw.called), "users": step.raw.users}
-    return {"step": step.step, "errno": _errno_json(step.errno), "slots": slots, "raw": raw, "splats": list(step.splats)}
+    return {"step": step.step, "errno": _errno_json(step.errno), "slots": slots, "raw": raw, "splats": list(step.splats),
+            "facts": dict(step.facts), "disputes": list(step.disputes)}
 
 
 def _step(document: Mapping[str, Any]) -> StepOutcome:
     slots = tuple((key, tuple(map(_slot, array))) for key, array in document["slots"].items())
     raw = document.get("raw")
     return StepOutcome(document["step"], _errno(document["errno"]), slots,
-                       raw and RawRun(raw["returned"], tuple(raw["called"]), raw["users"]), tuple(document.get("splats", ())))
+                       raw and RawRun(raw["returned"], tuple(raw["called"]), raw["users"]), tuple(document.get("splats", ())),
+                       tuple(document.get("facts", {}).items()), tuple(document.get("disputes", ())))
 
 
 def _slot_json(slot: Slot) -> dict[str, Any]:
@@ -85,6 +87,7 @@ def _packet_json(packet: PacketOutcome) -> dict[str, Any]:
         "errno": _errno_json(packet.fate.errno),
         "reason": packet.fate.reason,
         "sent_errno": _errno_json(packet.sent_errno),
+        "alive": packet.alive,
         "traversals": [_traversal_json(traversal) for traversal in packet.traversals],
     }
 
@@ -99,6 +102,7 @@ def _packet(document: Mapping[str, Any]) -> PacketOutcome:
         fate=Fate(cast(FateKind, kind), _errno(document["errno"]), document["reason"]),
         traversals=tuple(map(_traversal, document["traversals"])),
         sent_errno=_errno(document["sent_errno"]),
+        alive=document.get("alive", 0),
     )
 
 

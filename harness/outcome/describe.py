@@ -47,6 +47,8 @@ def returned(value: int | None) -> str:
 
 
 def fate(fate: Fate) -> str:
+    if fate.kind in ("leaked", "doubled") and fate.reason:
+        return f"{fate.kind} ({fate.reason})"
     return f"{fate.kind} ({errno_name(fate.errno)})" if fate.errno else fate.kind
 
 

@@ -106,6 +106,13 @@ def _diff_step(where: str, predicted: StepOutcome, observed: StepOutcome) -> Ite
     if predicted.raw != observed.raw:
         yield Difference(f"{where}/nf_hook_slow", describe.raw(predicted.raw), describe.raw(observed.raw),
                          _explain_raw(predicted, observed))
+    facts, seen = dict(predicted.facts), dict(observed.facts)
+    for name in sorted(facts.keys() | seen.keys()):
+        if facts.get(name) != seen.get(name):
+            said = str(facts.get(name, "nothing")), str(seen.get(name, "nothing"))
+            yield Difference(f"{where}/{name}", *said, "the kernel is in another state")
+    for dispute in observed.disputes:
+        yield Difference(where, "one array, however it is read", dispute, "the readings of a hook point do not agree")
     if predicted.splats != observed.splats:
         unexpected = Counter(observed.splats) - Counter(predicted.splats)
         explanation = "the kernel warned where the model does not" if unexpected else "the kernel did not warn"
@@ -176,8 +183,9 @@ def _diff_packet(where: str, predicted: PacketOutcome, observed: PacketOutcome) 
             yield Difference(f"{where}/{_place(expected)}", describe.calls(expected.calls), "not crossed",
                              "no hook of this point was called")
     if (predicted.fate.kind, predicted.fate.errno) != (observed.fate.kind, observed.fate.errno):
+        meaning = {"leaked": "nobody has freed the packet", "doubled": "the packet came to more than one end"}
         yield Difference(f"{where}/fate", describe.fate(predicted.fate), describe.fate(observed.fate),
-                         "the packet came to another end")
+                         meaning.get(observed.fate.kind, "the packet came to another end"))
 
 
 def _place(traversal: Traversal) -> str:

@@ -45,6 +45,16 @@ class KernelProfile:
         "nf_hook_slow warns of a verdict that it has no case for, REPEAT and STOP among them (as stolen_errno)",
         "nf_hook_slow runs over a private array whose one hook answers REPEAT: whether the kernel's log has a warning",
     )
+    failing_allocations: bool = _probed(
+        True,
+        "nfharness.ko can make core's allocations fail (a kretprobe on the kernel's kvmalloc)",
+        "a hook is registered while its one allocation fails: whether core answers ENOMEM",
+    )
+    hook_list: bool = _probed(
+        True,
+        "nfnetlink_hook lists what is in the arrays (5.14, CONFIG_NETFILTER_NETLINK_HOOK)",
+        "it is asked for the hooks at INPUT",
+    )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"families": [family.name for family in self.families]}

@@ -18,7 +18,7 @@ NF_HOOK_SLOW, NF_HOOK_SLOW_LIST = "nf_hook_slow", "nf_hook_slow_list"
 BEFORE = -1
 """Number of the step before the first one: what an executor found when the topology stood and nothing had been done yet."""
 
-FateKind = Literal["delivered", "dropped", "stolen", "queued", "consumed", "unknown"]
+FateKind = Literal["delivered", "dropped", "stolen", "queued", "consumed", "leaked", "doubled", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,8 @@ class Fate:
     ``stolen``: a hook returned STOLEN; with an errno that is how newer nft drops.
     ``queued``: it waits for an NFQUEUE listener.
     ``consumed``: the stack ended it between two hook points: its ttl ran out, no route, a namespace that does not forward.
+    ``leaked``: the scenario is over, and nobody has freed it; nor does it wait in a queue.
+    ``doubled``: it came to more than one end: delivered twice, or dropped and delivered.
 
     :param errno: positive; what the last verdict loop returned, negated; 0 where that returned 0 or 1
     :param reason: for a reader only, never compared: the kernel's drop reason, or the function that freed the skb
@@ -97,6 +99,7 @@ class PacketOutcome:
     :param packet: one-line summary of its headers; for a reader only, never compared
     :param cookie: the number it carries in its last 8 bytes; ``None`` for a stranger's packet
     :param sent_errno: positive errno that ``sendto()`` failed with, 0 if it did not; what is compared is the errno of the step
+    :param alive: skbs of it that were seen at a hook point and not to end; never compared: what it means is the fate's to say
     """
 
     packet: str
@@ -104,6 +107,7 @@ class PacketOutcome:
     fate: Fate
     traversals: tuple[Traversal, ...]
     sent_errno: int = 0
+    alive: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,8 @@ class StepOutcome:
     :param slots: arrays by :func:`point_key` or :func:`raw_key`, sorted by it
     :param raw: of a raw-run that was not refused
     :param splats: what the kernel warned of, in order: the warning's message, or else its source file
+    :param facts: what else the step was to find out, by name, sorted
+    :param disputes: of a real kernel: readings of one array that do not agree, in words
     """
 
     step: int
@@ -157,6 +163,8 @@ class StepOutcome:
     slots: tuple[tuple[str, tuple[Slot, ...]], ...] = ()
     raw: RawRun | None = None
     splats: tuple[str, ...] = ()
+    facts: tuple[tuple[str, str | int], ...] = ()
+    disputes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,15 @@ from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, Verdi
 from harness.scenario.codec import loads
 from harness.scenario.reader import quote, suggest
 from harness.scenario.steps import (
+    AddDevice,
+    AddLink,
+    AddNetns,
+    Churn,
+    DeleteDevice,
+    DeleteNetns,
     Dump,
+    Keys,
+    MoveDevice,
     Nft,
     RawDelete,
     RawInsert,
@@ -25,7 +33,7 @@ from harness.scenario.steps import (
     UnregisterAbsent,
     UnregisterBatch,
 )
-from harness.scenario.topology import PAIR, ROUTER, SINGLE, Topology
+from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Topology
 
 __all__ = ("BUILTIN", "DEFAULT", "load")
 
@@ -200,6 +208,73 @@ _BATCHES = (
           UnregisterAbsent("host", Family.ARP, "HOOK3"),
           UnregisterAbsent("host", Family.NETDEV, "INGRESS", "eth0"),
           Send("peer", "host", cookie=1)),
+    _host("refused", "what core refuses: a device that is missing or another namespace's, numbers that mean nothing",
+          _batch(Register("no-device", "host", Family.NETDEV, "INGRESS")),
+          _batch(Register("foreign", "host", Family.NETDEV, "INGRESS", device="eth0", device_netns="peer")),
+          _batch(Register("bad-hook", "host", Family.NETDEV, "HOOK2", device="eth0")),
+          _batch(Register("bad-family", "host", Family(4), "HOOK1")),
+          UnregisterAbsent("host", Family(4), "HOOK1"),
+          Send("peer", "host", cookie=1)),
+    _host("no-memory", "allocations that fail: nothing grows, and what cannot shrink keeps a dummy that accepts",
+          *(Register(name, "host", _V4, "INPUT", priority) for name, priority in (("a", 0), ("b", 1), ("c", 2), ("d", 3))),
+          Register("refused", "host", _V4, "INPUT", 9, fail=(0,)),
+          Register("inet", "host", Family.INET, "INPUT", -1, fail=(1, 2)),
+          Unregister("b", fail=(0,)),
+          UnregisterAbsent("host", _V4, "INPUT", fail=(0,)),
+          Send("peer", "host", cookie=1),
+          Unregister("a"),
+          Unregister("d", fail=(0,)),
+          UnregisterAbsent("host", _V4, "INPUT"),
+          Unregister("c", fail=(0,)),
+          Register("e", "host", _V4, "INPUT"),
+          Register("f", "host", _V4, "INPUT", 1),
+          Unregister("f", fail=(0,)),
+          RegisterBatch("host", (Register("g", "host", _V6, "INPUT"), Register("h", "host", _V4, "INPUT", -1)), fail=(1,)),
+          Register("i", "host", _V4, "INPUT", 2),
+          Send("peer", "host", cookie=2, source_port=40001)),
+)
+
+#: Namespaces and devices that come and go.
+_GROUND = (
+    _host("namespaces", "a namespace comes, has hooks and packets, and dies with them; another one takes its name",
+          Register("host", "host", _V4, "INPUT"),
+          AddNetns("later"),
+          AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",))),
+          Register("later", "later", _V4, "INPUT"),
+          Register("both", "later", Family.INET, "FORWARD"),
+          Register("far", "later", Family.NETDEV, "INGRESS", device="eth0"),
+          Register("near", "host", Family.NETDEV, "INGRESS", device="to-later"),
+          RawInsert("private", "later", "own"),
+          Send("host", "later", cookie=1),
+          Send("later", "10.0.9.2", cookie=2),
+          Keys(),
+          DeleteNetns("later"),
+          Keys(),
+          AddNetns("later"),
+          Dump("later", _V4, "INPUT"),
+          Send("peer", "host", cookie=3, source_port=40001)),
+    _host("devices", "a device comes, moves and dies: its hooks stay behind",
+          AddDevice("host", "dummy0"),
+          Register("one", "host", Family.NETDEV, "INGRESS", device="dummy0"),
+          Register("inet", "host", Family.INET, "INGRESS", device="dummy0"),
+          Keys(),
+          MoveDevice("host", "dummy0", "peer"),
+          Register("two", "peer", Family.NETDEV, "INGRESS", device="dummy0"),
+          Keys(),
+          DeleteDevice("peer", "dummy0"),
+          Keys(),
+          DeleteDevice("peer", "eth0"),
+          Dump("host", _V4, "INPUT")),
+)
+
+#: A hook that comes and goes under traffic.
+_CHURN = (
+    Scenario("churn", "a hook comes and goes on one processor while another forwards: each packet meets one array or the other", ROUTER, (
+        Register("before", "router", _V4, "FORWARD", -5),
+        Register("behind", "router", _V4, "FORWARD", 5),
+        Churn("churned", "router", _V4, "FORWARD", "client", "server"),
+        Churn("alone", "router", _V4, "PREROUTING", "client", "server", rounds=40, packets=60),
+        Dump("router", _V4, "FORWARD"))),
 )
 
 #: Scenarios without a packet: the verdict loop over private arrays, where any verdict can be tried.
@@ -243,7 +318,7 @@ _PRIVATE = (
 )
 
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *_BATCHES, *_PRIVATE)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE)}
 
 
 def load(argument: str | None = None) -> Scenario:

@@ -48,13 +48,16 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """:param forwarding: namespaces that route between their devices, IPv4 and IPv6"""
+    """:param forwarding: namespaces that route between their devices, IPv4 and IPv6
+    :param dummies: devices of type ``dummy``, without addresses
+    """
 
     name: str
     namespaces: tuple[str, ...]
     links: tuple[Link, ...] = ()
     routes: tuple[Route, ...] = ()
     forwarding: tuple[str, ...] = ()
+    dummies: tuple[End, ...] = ()
 
     def ends(self, netns: str | None = None) -> Iterator[End]:
         """Every end of every link, or those in one namespace, in the order of the links."""
@@ -74,7 +77,7 @@ class Topology:
 
     def devices(self, netns: str) -> tuple[str, ...]:
         """Names of a namespace's devices, ``lo`` first."""
-        return (LOOPBACK, *(end.device for end in self.ends(netns)))
+        return (LOOPBACK, *(end.device for end in self.ends(netns)), *(end.device for end in self.dummies if end.netns == netns))
 
 
 ROUTER = Topology(

@@ -14,6 +14,7 @@ from harness.errors import GuestError
 from harness.trace.events import Event, decode, in_order
 from harness.trace.kprobes import Profile
 from harness.trace.ring import Rings, records
+from harness.trace.sightings import told_apart
 from harness.trace.tracer import Control, Counter, Tracer
 from harness.trace.walk import Walk, walk
 
@@ -134,9 +135,13 @@ class Capture:
         self._events += found
         return found
 
-    def walk(self, *, netns: Mapping[int, str] | None = None, labels: Mapping[int, str] | None = None) -> Walk:
-        """:func:`harness.trace.walk.walk` over the events, with this kernel's names."""
-        return walk(self.events(), self._tracer.symbols.function, netns=netns, labels=labels,
+    def walk(self, *, netns: Sequence[tuple[int, int, str]] = (), labels: Mapping[int, str] | None = None) -> Walk:
+        """:func:`harness.trace.walk.walk` over the events, with this kernel's names.
+
+        :param netns: sightings of namespaces: see :func:`harness.trace.sightings.told_apart`
+        """
+        events, names = told_apart(self.events(), netns)
+        return walk(events, self._tracer.symbols.function, netns=names, labels=labels,
                     reasons=self._tracer.layout.drop_reasons, loops=self._tracer.loops)
 
     def _arm(self, stack: ExitStack) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from harness.netfilter import Family, Verdict, VerdictKind
+from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
 from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Fate, HookCall, PacketOutcome, Traversal
 from harness.trace.events import Call, End, Entry, Event, Exit, How
 from harness.trace.summary import cookie_of, kind_of, summary
@@ -36,9 +36,10 @@ class _Run:
 
 @dataclass(slots=True)
 class _Packet:
-    """One skb from its first hook point to its end, and its clones if it carries a cookie."""
+    """One skb from its first hook point to its end, and its clones if it carries a cookie. :param alive: skbs that have not ended"""
 
     runs: list[_Run] = field(default_factory=list)
+    alive: set[int] = field(default_factory=set)
     ends: dict[int, End] = field(default_factory=dict)
 
 
@@ -72,6 +73,7 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
                 packet = _Packet()
                 packets.append(packet)
             by_skb[event.skb] = packet
+            packet.alive.add(event.skb)
             if key:
                 by_cookie.setdefault(key, packet)
             runs[event.traversal] = run = _Run(event)
@@ -84,6 +86,7 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
                 runs[event.traversal].exit = event
         elif packet := by_skb.pop(event.skb, None):
             packet.ends[event.skb] = event
+            packet.alive.discard(event.skb)
             for run in packet.runs:
                 run.ended |= run.entry.skb == event.skb and run.exit is None
     return packets
@@ -113,16 +116,15 @@ class _Teller:
             cookie=next((cookie for cookie in cookies if cookie is not None), None),
             fate=self._fate(last, packet.ends.get(last.entry.skb)),
             traversals=tuple(traversal for run in packet.runs if (traversal := self._traversal(run))),
+            alive=len(packet.alive),
         )
 
     def _traversal(self, run: _Run) -> Traversal | None:
         entry = run.entry
-        try:
-            family = Family(entry.pf)
-        except ValueError:
+        if entry.pf not in HOOK_POINTS:
             self.doubts.append(f"a hook point of unknown family {entry.pf}")
             return None
-        return Traversal(family, entry.hook, self._netns.get(entry.netns, f"net:[{entry.netns}]"), entry.indev, entry.outdev,
+        return Traversal(Family(entry.pf), entry.hook, self._netns.get(entry.netns, f"net:[{entry.netns}]"), entry.indev, entry.outdev,
                          tuple(map(self._call, run.calls)),
                          run.exit.returned if run.exit else None, self._name(entry.okfn), entry.start, self._loop(entry))
 

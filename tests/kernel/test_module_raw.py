@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from harness.guest import netns, raw
-from harness.guest.module import Attribute, HookModule, HookRefused, load, unload
+from harness.guest.module import HookModule, HookRefused, load, unload
 from harness.guest.netns import Namespace
 from harness.guest.raw import RawHook, RawResult
+from harness.guest.uapi import Attribute
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")

@@ -12,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute
-from harness.guest.module import Attribute, Command, Hook, HookModule, HookRefused
+from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.topology import Network
+from harness.guest.uapi import Attribute, Command
 from harness.netfilter import Family, Verdict, VerdictKind
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")

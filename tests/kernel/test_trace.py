@@ -43,8 +43,8 @@ def send(network: Network, cookie: int = COOKIE) -> int:
 
 
 def walked(capture: Capture, network: Network, cookie: int = COOKIE) -> list[PacketOutcome]:
-    names = {namespace.inum: name for name, namespace in network.namespaces.items()}
-    packets, doubts = capture.walk(netns=names, labels={1: "one", 2: "two", 3: "three"})
+    sightings = [(0, namespace.inum, name) for name, namespace in network.namespaces.items()]
+    packets, doubts = capture.walk(netns=sightings, labels={1: "one", 2: "two", 3: "three"})
     assert (doubts, capture.doubts, capture.lost_events) == ((), (), 0)
     return [packet for packet in packets if packet.cookie == cookie]
 

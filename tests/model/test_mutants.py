@@ -17,12 +17,13 @@ FOREIGN = Foreign({0: ((point_key("router", Family.IPV4, 2), (Slot(0, "nft_do_ch
 
 #: Mutants that no built-in scenario shows: those have neither full points nor a rollback.
 RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back", "INET tries IPV6 all the same", "namespaces share heads",
-              "devices share heads", "STOLEN forgets its errno"}
+              "devices share heads", "STOLEN forgets its errno", "dummies count"}
 
 
 def profile_for(rule: str) -> KernelProfile:
     """Of a kernel to which the rule applies."""
-    profile = KernelProfile(unknown_verdict_warns="unknown_verdict_silent" not in RULES[rule].needs)
+    profile = KernelProfile(unknown_verdict_warns="unknown_verdict_silent" not in RULES[rule].needs,
+                            netdev_egress="netdev_egress_absent" not in RULES[rule].needs)
     assert RULES[rule].lacking(profile) is None
     return profile
 

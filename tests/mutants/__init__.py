@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.mutants import batches, hooks, packets, private, verdicts
+from tests.mutants import batches, churn, ground, hooks, memory, packets, private, verdicts
 from tests.mutants.mutant import Mutant
 
 __all__ = ("MUTANTS", "Mutant")
 
-MUTANTS: dict[str, Mutant] = {**hooks.MUTANTS, **batches.MUTANTS, **verdicts.MUTANTS, **packets.MUTANTS, **private.MUTANTS}
+MUTANTS: dict[str, Mutant] = {**hooks.MUTANTS, **batches.MUTANTS, **verdicts.MUTANTS, **packets.MUTANTS, **private.MUTANTS,
+                              **memory.MUTANTS, **ground.MUTANTS, **churn.MUTANTS}

@@ -38,10 +38,11 @@ def without_a_warning(method: str) -> Callable[..., Any]:
 
 
 MUTANTS = dict([
-    core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback"),
+    core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem"),
     core("a batch is its first hook", "nf_register_net_hooks", only_the_first, "batch.all", "batch.empty"),
     core("the same ops are refused", "nf_hook_entries_grow", refuses_the_same_twice, "duplicate.same-ops"),
     core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing"),
     core("unregistering does not warn", "_unregister", without_a_warning("_unregister"), "unregister.empty-head", "unregister.missing"),
-    core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook"),
+    core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook",
+         "head.bad-family", "unregister.no-point"),
 ])

@@ -111,6 +111,6 @@ MUTANTS = dict([
     core("devices share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_hook), "netdev.per-device", "limit.per-device"),
     core("INET is IPV4 only", "nf_register_net_hook", first_only, "inet.fanout"),
     core("INET leaves IPV6", "nf_unregister_net_hook", leaves_the_ipv6_half, "inet.unregister", "inet.unregister-last"),
-    core("INET is not rolled back", "nf_register_net_hook", keeps_the_ipv4_half, "inet.rollback"),
+    core("INET is not rolled back", "nf_register_net_hook", keeps_the_ipv4_half, "inet.rollback", "inet.enomem"),
     core("INET tries IPV6 all the same", "nf_register_net_hook", tries_both_halves, "inet.first-half"),
 ])

@@ -12,7 +12,8 @@ import pytest
 
 from harness.guest import genetlink
 from harness.guest.genetlink import NetlinkRefused, attribute, attributes
-from harness.guest.module import Attribute, Command, HookRefused
+from harness.guest.module import HookRefused
+from harness.guest.uapi import Attribute, Command
 
 HEADER = Path(__file__).parents[2] / "kmod" / "nfharness.h"
 

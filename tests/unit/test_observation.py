@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cli.observation import told_apart
 from harness.cli.trace import conclusion, report
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import Fate, HookCall, Outcome, PacketOutcome, Traversal
 from harness.trace.events import Entry, Exit
+from harness.trace.sightings import told_apart
 
 A, B = 4026531840, 4026532177
 

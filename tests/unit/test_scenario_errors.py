@@ -52,7 +52,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("topology.namespaces", ["a", "b", "c/d"], 'topology.namespaces[2]: "c/d" is no name for a namespace', "letters"),
     ("topology.namespaces", [], "topology.namespaces: a topology has at least one namespace", ""),
     ("topology.links.0.b.netns", "bb", 'topology.links[0].b.netns: no namespace "bb" in the topology "own"', "namespaces: a, b"),
-    ("topology.links.0.b.device", "lo", 'topology.links[0].b.device: "lo" is no name for a veth device', "15 at most"),
+    ("topology.links.0.b.device", "lo", 'topology.links[0].b.device: "lo" is no name for a device', "15 at most"),
     ("topology.links.0.b.netns", "a", 'topology.links[0].b.device: a already has a device "veth0"', "another name"),
     ("topology.links.0.a.addresses", ["10.0.0.300/24"],
      'topology.links[0].a.addresses[0]: "10.0.0.300/24" is no address with a prefix length', "10.0.1.2/24"),

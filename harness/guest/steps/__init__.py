@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.guest.steps import batches, hooks, packets, private
+from harness.guest.run import Run
+from harness.guest.steps import batches, churn, ground, hooks, packets, private
 from harness.guest.steps.handler import Handler
 from harness.scenario.steps import (
     Dump,
@@ -16,18 +17,47 @@ from harness.scenario.steps import (
     RegisterBatch,
     RegisterMany,
     Send,
+    Step,
     Unregister,
     UnregisterAbsent,
     UnregisterBatch,
+    is_point,
 )
 
-__all__ = ("HANDLERS", "UNDONE")
+__all__ = ("HANDLERS", "touched", "undone")
 
 #: By the step's class.
-HANDLERS: Mapping[type, Handler] = {**hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **packets.HANDLERS}
+HANDLERS: Mapping[type, Handler] = {**hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **packets.HANDLERS,
+                                    **ground.HANDLERS, **churn.HANDLERS}
 
-#: Steps after which ``HOOK_FLUSH`` leaves a namespace as it was; a scenario with any other one has namespaces of its own.
-UNDONE = frozenset({
+_UNDONE = frozenset({
     Register, RegisterMany, Unregister, Dump, RegisterBatch, UnregisterBatch, RegisterAgain, UnregisterAbsent, RawInsert, RawDelete, RawRun,
     Send,
+    Step,
 })
+
+
+def undone(step: Step) -> bool:
+    """Whether ``HOOK_FLUSH`` leaves a namespace as it was after a step; a scenario with any other one has namespaces of its own.
+
+    A shrink that fails leaves a dummy, which stays as long as nobody else's hook at the point comes or goes.
+    """
+    return type(step) in _UNDONE and not getattr(step, "fail", ())
+
+
+def touched(run: Run, step: Step) -> tuple[Register, ...]:
+    """Hooks at whose points a step is about to work."""
+    match step:
+        case Register():
+            return (step,)
+        case RegisterMany() | Dump() | UnregisterAbsent():
+            hooks: tuple[Register, ...] = (Register("", step.netns, step.pf, step.hook, device=step.device),)
+        case Unregister() | RegisterAgain():
+            hooks = (run.registers[step.id],)
+        case RegisterBatch():
+            hooks = step.hooks
+        case UnregisterBatch():
+            hooks = run.batches[step.id]
+        case _:
+            hooks = ()
+    return tuple(hook for hook in hooks if is_point(hook.pf, hook.hook, hook.device) and hook.device_netns is None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from harness.guest.module import HookRefused
@@ -19,13 +20,21 @@ __all__ = ("HANDLERS",)
 
 def _register_batch(run: Run, index: int, step: RegisterBatch) -> StepOutcome:
     run.batches.update(dict.fromkeys((hook.id for hook in step.hooks), step.hooks))
-    batch = [replace(run.hook(hook), unchecked=True) for hook in step.hooks]
-    return _answer(run, index, step.hooks, lambda: run.modules[step.netns].add_batch(batch))
+    with ExitStack() as opened:
+        batch = [replace(run.hook(hook), unchecked=True, device_netns=_foreign(run, hook, opened)) for hook in step.hooks]
+        return _answer(run, index, step.hooks, lambda: run.modules[step.netns].add_batch(batch), added=step.hooks)
+
+
+def _foreign(run: Run, hook: Register, opened: ExitStack) -> int | None:
+    """A descriptor of the namespace that the hook's device is in, if that is another one."""
+    if hook.device_netns is None:
+        return None
+    return opened.enter_context(run.network.namespaces[hook.device_netns].path.open("rb")).fileno()
 
 
 def _unregister_batch(run: Run, index: int, step: UnregisterBatch) -> StepOutcome:
     hooks = run.batches[step.id]
-    return _answer(run, index, hooks, lambda: _delete_batch(run, hooks))
+    return _answer(run, index, hooks, lambda: _delete_batch(run, hooks), removed=hooks)
 
 
 def _delete_batch(run: Run, hooks: Sequence[Register]) -> None:
@@ -37,7 +46,7 @@ def _delete_batch(run: Run, hooks: Sequence[Register]) -> None:
 
 def _register_again(run: Run, index: int, step: RegisterAgain) -> StepOutcome:
     hook = run.registers[step.id]
-    return _answer(run, index, (hook,), lambda: run.modules[hook.netns].add_hook_again(run.ids[step.id]))
+    return _answer(run, index, (hook,), lambda: run.modules[hook.netns].add_hook_again(run.ids[step.id]), added=(hook,))
 
 
 def _unregister_absent(run: Run, index: int, step: UnregisterAbsent) -> StepOutcome:
@@ -46,11 +55,16 @@ def _unregister_absent(run: Run, index: int, step: UnregisterAbsent) -> StepOutc
     return _answer(run, index, (point,), lambda: run.modules[step.netns].del_absent_hook(step.pf, number, ifindex, unchecked=True))
 
 
-def _answer(run: Run, index: int, hooks: Sequence[Register], action: Callable[[], None]) -> StepOutcome:
-    """:param hooks: whose points the step is about"""
+def _answer(run: Run, index: int, hooks: Sequence[Register], action: Callable[[], None], *, added: Sequence[Register] = (),
+            removed: Sequence[Register] = ()) -> StepOutcome:
+    """:param hooks: whose points the step is about; :param added, removed: what is registered afterwards, or not any more"""
     err = 0
     try:
         action()
+        for hook in added:
+            run.journal.added(hook)
+        for hook in removed:
+            run.journal.removed(hook)
     except HookRefused as refusal:
         err = refusal.errno or 0
     return StepOutcome(index, err, run.arrays_of(hooks))

@@ -25,6 +25,7 @@ def _register(run: Run, index: int, step: Register) -> StepOutcome:
     err = 0
     try:
         run.modules[step.netns].add_hook(run.hook(step))
+        run.journal.added(step)
     except HookRefused as refusal:
         err = refusal.errno or 0
     return StepOutcome(index, err, run.arrays(step.netns, step.pf, step.hook, step.device))
@@ -32,6 +33,9 @@ def _register(run: Run, index: int, step: Register) -> StepOutcome:
 
 def _register_many(run: Run, index: int, step: RegisterMany) -> StepOutcome:
     refusals = run.modules[step.netns].add_hooks([run.hook(each) for each in step.each()])
+    for each, refusal in zip(step.each(), refusals, strict=True):
+        if refusal is None:
+            run.journal.added(each)
     err = next((refusal.errno or 0 for refusal in refusals if refusal), 0)
     return StepOutcome(index, err, run.arrays(step.netns, step.pf, step.hook, step.device))
 
@@ -42,6 +46,7 @@ def _unregister(run: Run, index: int, step: Unregister) -> StepOutcome:
     try:
         since, calls = time.monotonic_ns(), module.hook(number).calls
         module.del_hook(number)
+        run.journal.removed(hook)
         run.calls[number] = Count(calls, since, time.monotonic_ns())
     except HookRefused as refusal:
         err = refusal.errno or 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from harness.guest import senders
-from harness.guest.run import Run
+from harness.guest.run import Run, Sent
 from harness.guest.steps.handler import Handler
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
@@ -20,23 +20,23 @@ __all__ = ("HANDLERS",)
 
 def _send(run: Run, index: int, step: Send) -> StepOutcome:
     netns = run.network.namespaces[step.source]
-    source, to = _ends(run.scenario.topology, replace(step, cookie=0))
+    source, holder, to = _ends(run.grounds[index], replace(step, cookie=0))
     if step.kind == "udp":
         packet = senders.datagram(source, to, (step.source_port, step.port), size=step.size, cookie=step.cookie, ttl=step.ttl)
         errno = run.ground.senders.send_ip(netns, packet, to)
     else:
         family = socket.AF_INET6 if ":" in to else socket.AF_INET
         errno = run.ground.senders.send_echo(netns, senders.echo_request(family, step.size, step.cookie), to, step.ttl)
-    run.sent[step.cookie] = errno
+    run.sent[step.cookie] = Sent(errno, netns.name, run.network.namespaces[holder].name)
     run.watch.settle(step.cookie)
     return StepOutcome(index, errno)
 
 
 @lru_cache(maxsize=256)
-def _ends(topology: Topology, step: Send) -> tuple[str, str]:
-    """The addresses that a packet has. Working them out takes longer than sending it."""
-    to = destination(topology, step)[1]
-    return str(source_address(topology, step.source, to) or to), str(to)
+def _ends(topology: Topology, step: Send) -> tuple[str, str, str]:
+    """A packet's source, and the namespace and address that it goes to. Working them out takes longer than sending it."""
+    holder, to = destination(topology, step)
+    return str(source_address(topology, step.source, to) or to), holder, str(to)
 
 
 HANDLERS: Mapping[type, Handler] = {Send: _send}

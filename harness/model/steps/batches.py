@@ -18,7 +18,7 @@ def _register_batch(run: Run, index: int, step: RegisterBatch) -> StepOutcome:
     run.registers.update({hook.id: hook for hook in step.hooks})
     run.batches.update(dict.fromkeys((hook.id for hook in step.hooks), step.hooks))
     net = run.nets[step.netns]
-    batch = {hook.id: hook_ops(hook, net) for hook in step.hooks}
+    batch = {hook.id: hook_ops(hook, run.nets) for hook in step.hooks}
     err = run.core.nf_register_net_hooks(net, list(batch.values()))
     if err == 0:
         run.live.update(batch)
@@ -42,8 +42,7 @@ def _register_again(run: Run, index: int, step: RegisterAgain) -> StepOutcome:
 
 def _unregister_absent(run: Run, index: int, step: UnregisterAbsent) -> StepOutcome:
     absent = Register("", step.netns, step.pf, step.hook, device=step.device)
-    net = run.nets[step.netns]
-    run.core.nf_unregister_net_hook(net, hook_ops(absent, net))
+    run.core.nf_unregister_net_hook(run.nets[step.netns], hook_ops(absent, run.nets))
     return StepOutcome(index, 0, run.arrays_of((absent,)))
 
 

@@ -17,12 +17,12 @@ from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Unregister
 __all__ = ("HANDLERS", "hook_ops")
 
 
-def hook_ops(step: Register, net: Net) -> HookOps:
+def hook_ops(step: Register, nets: Mapping[str, Net]) -> HookOps:
     """``nfharness_hook``: its verdict for the packet with its cookie, or for all; ACCEPT for others."""
     def hook(_ops: HookOps, context: Context) -> Verdict:
         return step.verdict if step.cookie in (None, context.skb.cookie) else Verdict(VerdictKind.ACCEPT)
 
-    device = net.devices[step.device] if step.device is not None else None
+    device = nets[step.device_netns or step.netns].devices[step.device] if step.device is not None else None
     return HookOps(hook, OURS, OUR_MODULE, step.pf, hook_number(step.pf, step.hook), step.priority, device, step.id)
 
 
@@ -42,7 +42,7 @@ def _add(run: Run, step: Register) -> int:
     if refused:
         return refused
     net = run.nets[step.netns]
-    ops = hook_ops(step, net)
+    ops = hook_ops(step, run.nets)
     err = run.core.nf_register_net_hook(net, ops)
     if err == 0:
         run.live[step.id] = ops

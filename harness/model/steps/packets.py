@@ -17,7 +17,7 @@ __all__ = ("HANDLERS",)
 
 def _send(run: Run, index: int, step: Send) -> StepOutcome:
     """Send the packet, then whatever the stacks answer, one packet after the other."""
-    topology = run.scenario.topology
+    topology = run.stack.topology
     _, to = destination(topology, step)
     source = source_address(topology, step.source, to)
     packet = Packet(Skb(step.cookie), "udp" if step.kind == "udp" else "echo request", source, to, step.size,

@@ -26,6 +26,7 @@ class Scope:
     :param index: of the step that is looked at
     :param ids: hook → the step that named it
     :param live: hook → how often it is registered
+    :param points: hook → its namespace and device
     :param batches: hook → all that came with it
     :param cookies: packet's cookie → the step that sends it
     :param awaited: cookies that hooks wait for, with the place where each says so
@@ -37,6 +38,7 @@ class Scope:
     index: int = 0
     ids: dict[str, int] = field(default_factory=dict)
     live: Counter[str] = field(default_factory=Counter)
+    points: dict[str, tuple[str, str | None]] = field(default_factory=dict)
     batches: dict[str, tuple[str, ...]] = field(default_factory=dict)
     cookies: dict[int, int] = field(default_factory=dict)
     awaited: list[tuple[str, int]] = field(default_factory=list)

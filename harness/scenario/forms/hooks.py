@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, VerdictKind
 from harness.scenario.forms.form import Form, Scope
 from harness.scenario.forms.verdicts import verdict, verdict_json
 from harness.scenario.reader import Value, fail, quote, suggest
-from harness.scenario.steps import ACCEPT, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister
+from harness.scenario.steps import ACCEPT, CHURN_COOKIE, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister
 
-__all__ = ("COOKIE_MAX", "FORMS", "any_hook", "family", "hook", "point_json", "priority")
+__all__ = ("COOKIE_MAX", "FORMS", "any_family", "any_hook", "check_point", "fail_json", "fail_of", "family", "hook", "point_json",
+           "priority")
 
-COOKIE_MAX = 2**64 - 1
+COOKIE_MAX = CHURN_COOKIE - 1
+_FAIL_MAX = 31
 
 
 def family(value: Value) -> Family:
     return Family[value.choice(Family.__members__)]
+
+
+def any_family(value: Value) -> Family:
+    """A family, or ``PF<n>``."""
+    if isinstance(value.value, str):
+        with suppress(KeyError):
+            return Family.named(value.value)
+    return family(value)
+
+
+def fail_of(value: Value) -> tuple[int, ...]:
+    """The key of that name, none without one."""
+    return tuple(sorted({number.integer(0, _FAIL_MAX) for number in value["fail"]})) if "fail" in value else ()
+
+
+def fail_json(step: Any) -> dict[str, Any]:
+    return {"fail": list(step.fail) or None}
 
 
 def priority(value: Value) -> int:
@@ -29,7 +49,7 @@ def any_hook(value: Value, pf: Family) -> str:
     """A hook point, or ``HOOK<n>``."""
     if isinstance(value.value, str) and re.fullmatch(r"HOOK\d{1,9}", value.value):
         return value.value
-    return value.choice(HOOK_POINTS[pf])
+    return value.choice(HOOK_POINTS.get(pf, {}))
 
 
 def hook(value: Value, netns: str, pf: Family, point: str) -> Register:
@@ -43,11 +63,13 @@ def hook(value: Value, netns: str, pf: Family, point: str) -> Register:
         verdict=verdict(value["verdict"]) if "verdict" in value else ACCEPT,
         device=value["device"].string() if "device" in value else None,
         cookie=value["cookie"].integer(1, COOKIE_MAX) if "cookie" in value else None,
+        device_netns=value["device_netns"].string() if "device_netns" in value else None,
+        fail=fail_of(value),
     )
 
 
 def _register(value: Value) -> Register:
-    value.keys(("do", "id", "netns", "pf", "hook"), ("priority", "verdict", "device", "cookie"))
+    value.keys(("do", "id", "netns", "pf", "hook"), ("priority", "verdict", "device", "cookie", "fail"))
     pf = family(value["pf"])
     return hook(value, value["netns"].string(), pf, value["hook"].choice(HOOK_POINTS[pf]))
 
@@ -67,8 +89,8 @@ def _register_many(value: Value) -> RegisterMany:
 
 
 def _unregister(value: Value) -> Unregister:
-    value.keys(("do", "id"))
-    return Unregister(value["id"].line())
+    value.keys(("do", "id"), ("fail",))
+    return Unregister(value["id"].line(), fail_of(value))
 
 
 def _dump(value: Value) -> Dump:
@@ -89,24 +111,29 @@ def point_json(step: Any) -> dict[str, Any]:
 
 
 def _register_json(step: Register) -> dict[str, Any]:
-    return {"id": step.id, **point_json(step), "priority": step.priority, "verdict": verdict_json(step.verdict), "cookie": step.cookie}
+    return {"id": step.id, **point_json(step), "priority": step.priority, "verdict": verdict_json(step.verdict), "cookie": step.cookie,
+            **fail_json(step)}
 
 
 def _check_register(scope: Scope, step: Register, path: str) -> None:
     if step.verdict.kind is VerdictKind.QUEUE and not _can_queue(step):
         fail(f"{path}.verdict", f"no packet can be queued at {step.pf.name} {step.hook}", "queue at IPV4, IPV6 or BRIDGE")
-    _check_point(scope, step, path)
+    check_point(scope, step, path)
+    if step.device_netns is not None:
+        fail(f"{path}.device_netns", "only a batch has hooks on another namespace's device", "make a register-batch of it")
     scope.new_ids((step.id,), path)
     scope.live[step.id] = 1
+    scope.points[step.id] = step.netns, step.device
     if step.cookie is not None:
         scope.awaited.append((f"{path}.cookie", step.cookie))
 
 
 def _check_many(scope: Scope, step: RegisterMany, path: str) -> None:
-    _check_point(scope, step, path)
+    check_point(scope, step, path)
     names = tuple(each.id for each in step.each())
     scope.new_ids(names, path)
     scope.live.update(names)
+    scope.points.update(dict.fromkeys(names, (step.netns, step.device)))
 
 
 def _check_unregister(scope: Scope, step: Unregister, path: str) -> None:
@@ -115,7 +142,7 @@ def _check_unregister(scope: Scope, step: Unregister, path: str) -> None:
 
 
 def _check_dump(scope: Scope, step: Dump, path: str) -> None:
-    _check_point(scope, step, path)
+    check_point(scope, step, path)
     if step.pf is Family.INET and step.hook != "INGRESS":
         fail(f"{path}.pf", "INET has no array of its own at this point", "dump IPV4 or IPV6, where INET hooks land")
 
@@ -129,7 +156,7 @@ def _can_queue(step: Register) -> bool:
     return step.pf in (Family.IPV4, Family.IPV6, Family.BRIDGE) or (step.pf is Family.INET and step.device is None)
 
 
-def _check_point(scope: Scope, step: Register | RegisterMany | Dump, path: str) -> None:
+def check_point(scope: Scope, step: Any, path: str) -> None:
     """A hook point that exists: a device where the point is a device's, and only there."""
     scope.netns(step.netns, f"{path}.netns")
     if step.hook not in HOOK_POINTS[step.pf]:
@@ -149,7 +176,7 @@ FORMS: tuple[Form[Any], ...] = (
     Form("register", Register, _register, _register_json, _check_register),
     Form("register-many", RegisterMany, _register_many,
          lambda step: {"id": step.id, **point_json(step), "count": step.count, "priority": step.priority}, _check_many),
-    Form("unregister", Unregister, _unregister, lambda step: {"id": step.id}, _check_unregister),
+    Form("unregister", Unregister, _unregister, lambda step: {"id": step.id, **fail_json(step)}, _check_unregister),
     Form("dump", Dump, _dump, point_json, _check_dump),
     Form("nft", Nft, _nft, lambda step: {"netns": step.netns, "ruleset": step.ruleset}, _check_nft),
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.netfilter import VerdictKind
 from harness.scenario.forms.form import Form, Scope, line_of
-from harness.scenario.forms.hooks import priority
+from harness.scenario.forms.hooks import fail_json, fail_of, priority
 from harness.scenario.forms.verdicts import U32_MAX, raw_verdict, raw_verdict_json
 from harness.scenario.reader import Value, fail, quote, suggest
 from harness.scenario.steps import COUNT_MAX, RawDelete, RawInsert, RawRun
@@ -15,7 +15,7 @@ __all__ = ("FORMS",)
 
 
 def _raw_insert(value: Value) -> RawInsert:
-    value.keys(("do", "id", "netns", "array"), ("priority", "verdict", "count"))
+    value.keys(("do", "id", "netns", "array"), ("priority", "verdict", "count", "fail"))
     return RawInsert(
         id=value["id"].line(),
         netns=value["netns"].string(),
@@ -23,12 +23,13 @@ def _raw_insert(value: Value) -> RawInsert:
         priority=priority(value),
         verdict=raw_verdict(value["verdict"]) if "verdict" in value else int(VerdictKind.ACCEPT),
         count=value["count"].integer(1, COUNT_MAX) if "count" in value else 1,
+        fail=fail_of(value),
     )
 
 
 def _raw_delete(value: Value) -> RawDelete:
-    value.keys(("do", "id"), ("array",))
-    return RawDelete(value["id"].line(), value["array"].line() if "array" in value else None)
+    value.keys(("do", "id"), ("array", "fail"))
+    return RawDelete(value["id"].line(), value["array"].line() if "array" in value else None, fail_of(value))
 
 
 def _raw_run(value: Value) -> RawRun:
@@ -38,11 +39,13 @@ def _raw_run(value: Value) -> RawRun:
 
 def _raw_insert_json(step: RawInsert) -> dict[str, Any]:
     return {"id": step.id, "netns": step.netns, "array": step.array, "priority": step.priority,
-            "verdict": raw_verdict_json(step.verdict), "count": step.count}
+            "verdict": raw_verdict_json(step.verdict), "count": step.count, **fail_json(step)}
 
 
 def _check_insert(scope: Scope, step: RawInsert, path: str) -> None:
     scope.netns(step.netns, f"{path}.netns")
+    if step.fail and step.count > 1:
+        fail(f"{path}.fail", "allocations fail for one hook only", "leave count away")
     scope.new_ids(step.ids, path)
     line_of(step.array, f"{path}.array", "name for an array")
     scope.private.update(dict.fromkeys(step.ids, step))
@@ -76,6 +79,6 @@ def _check_array(scope: Scope, netns: str, array: str, path: str) -> None:
 
 FORMS: tuple[Form[Any], ...] = (
     Form("raw-insert", RawInsert, _raw_insert, _raw_insert_json, _check_insert),
-    Form("raw-delete", RawDelete, _raw_delete, lambda step: {"id": step.id, "array": step.array}, _check_delete),
+    Form("raw-delete", RawDelete, _raw_delete, lambda step: {"id": step.id, "array": step.array, **fail_json(step)}, _check_delete),
     Form("raw-run", RawRun, _raw_run, lambda step: {"netns": step.netns, "array": step.array, "start": step.start}, _check_run),
 )

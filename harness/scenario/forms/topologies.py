@@ -9,7 +9,7 @@ from typing import Any
 from harness.scenario.reader import Value, fail, quote, suggest
 from harness.scenario.topology import LOOPBACK, TOPOLOGIES, End, Link, Route, Topology
 
-__all__ = ("check_topology", "topology", "topology_json")
+__all__ = ("check_end", "check_netns_name", "check_topology", "end", "end_json", "topology", "topology_json")
 
 _NETNS = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
@@ -20,11 +20,12 @@ def topology(value: Value) -> Topology:
         if value.value not in TOPOLOGIES:
             value.fail(f"unknown topology {value.value!r}", suggest(value.value, TOPOLOGIES, what="built in"))
         return TOPOLOGIES[value.value]
-    value.keys(("namespaces",), ("name", "links", "routes", "forwarding"))
+    value.keys(("namespaces",), ("name", "links", "dummies", "routes", "forwarding"))
     return Topology(
         name=value["name"].line() if "name" in value else "own",
         namespaces=tuple(netns.string() for netns in value["namespaces"]),
         links=tuple(map(_link, value["links"])) if "links" in value else (),
+        dummies=tuple(map(_dummy, value["dummies"])) if "dummies" in value else (),
         routes=tuple(map(_route, value["routes"])) if "routes" in value else (),
         forwarding=tuple(netns.string() for netns in value["forwarding"]) if "forwarding" in value else (),
     )
@@ -32,10 +33,15 @@ def topology(value: Value) -> Topology:
 
 def _link(value: Value) -> Link:
     value.keys(("a", "b"))
-    return Link(_end(value["a"]), _end(value["b"]))
+    return Link(end(value["a"]), end(value["b"]))
 
 
-def _end(value: Value) -> End:
+def _dummy(value: Value) -> End:
+    value.keys(("netns", "device"))
+    return End(value["netns"].string(), value["device"].string())
+
+
+def end(value: Value) -> End:
     value.keys(("netns", "device"), ("addresses",))
     addresses = tuple(address.string() for address in value["addresses"]) if "addresses" in value else ()
     return End(value["netns"].string(), value["device"].string(), addresses)
@@ -46,14 +52,16 @@ def _route(value: Value) -> Route:
     return Route(value["netns"].string(), value["destination"].string(), value["via"].string())
 
 
-def topology_json(topology: Topology) -> dict[str, Any]:
-    def end(end: End) -> dict[str, Any]:
-        return {"netns": end.netns, "device": end.device, "addresses": list(end.addresses)}
+def end_json(end: End) -> dict[str, Any]:
+    return {"netns": end.netns, "device": end.device, "addresses": list(end.addresses)}
 
+
+def topology_json(topology: Topology) -> dict[str, Any]:
     return {
         "name": topology.name,
         "namespaces": list(topology.namespaces),
-        "links": [{"a": end(link.a), "b": end(link.b)} for link in topology.links],
+        "links": [{"a": end_json(link.a), "b": end_json(link.b)} for link in topology.links],
+        **({"dummies": [{"netns": end.netns, "device": end.device} for end in topology.dummies]} if topology.dummies else {}),
         "routes": [{"netns": route.netns, "destination": route.destination, "via": route.via} for route in topology.routes],
         "forwarding": list(topology.forwarding),
     }
@@ -62,25 +70,30 @@ def topology_json(topology: Topology) -> dict[str, Any]:
 def check_topology(topology: Topology) -> None:
     for index, netns in enumerate(topology.namespaces):
         path = f"topology.namespaces[{index}]"
-        if not _NETNS.fullmatch(netns):
-            fail(path, f"{quote(netns)} is no name for a namespace", "use letters, digits, - and _, 32 at most")
+        check_netns_name(netns, path)
         if netns in topology.namespaces[:index]:
             fail(path, f"{quote(netns)} appears twice", "remove one of the two")
     if not topology.namespaces:
         fail("topology.namespaces", "a topology has at least one namespace")
     taken: set[tuple[str, str]] = set()
-    for index, link in enumerate(topology.links):
-        for side, end in (("a", link.a), ("b", link.b)):
-            path = f"topology.links[{index}].{side}"
-            _check_end(topology, end, path)
-            if (end.netns, end.device) in taken:
-                fail(f"{path}.device", f"{end.netns} already has a device {quote(end.device)}", "choose another name")
-            taken.add((end.netns, end.device))
+    ends = [(f"topology.links[{index}].{side}", one)
+            for index, link in enumerate(topology.links) for side, one in (("a", link.a), ("b", link.b))]
+    dummies = [(f"topology.dummies[{index}]", one) for index, one in enumerate(topology.dummies)]
+    for path, one in (*ends, *dummies):
+        check_end(topology, one, path)
+        if (one.netns, one.device) in taken:
+            fail(f"{path}.device", f"{one.netns} already has a device {quote(one.device)}", "choose another name")
+        taken.add((one.netns, one.device))
     _check_addresses_unique(topology)
     for index, netns in enumerate(topology.forwarding):
         _check_netns(topology, netns, f"topology.forwarding[{index}]")
     for index, route in enumerate(topology.routes):
         _check_route(topology, route, f"topology.routes[{index}]")
+
+
+def check_netns_name(netns: str, path: str) -> None:
+    if not _NETNS.fullmatch(netns):
+        fail(path, f"{quote(netns)} is no name for a namespace", "use letters, digits, - and _, 32 at most")
 
 
 def _check_netns(topology: Topology, netns: str, path: str) -> None:
@@ -89,11 +102,12 @@ def _check_netns(topology: Topology, netns: str, path: str) -> None:
              suggest(netns, topology.namespaces, what="namespaces"))
 
 
-def _check_end(topology: Topology, end: End, path: str) -> None:
+def check_end(topology: Topology, end: End, path: str) -> None:
+    """Its namespace is there, its name can be a device's, its addresses are some."""
     _check_netns(topology, end.netns, f"{path}.netns")
     if not _DEVICE.fullmatch(end.device) or end.device in (LOOPBACK, "all", "default"):
         mend = "use letters, digits, . - and _, 15 at most; lo is taken"
-        fail(f"{path}.device", f"{quote(end.device)} is no name for a veth device", mend)
+        fail(f"{path}.device", f"{quote(end.device)} is no name for a device", mend)
     for index, address in enumerate(end.addresses):
         where = f"{path}.addresses[{index}]"
         try:

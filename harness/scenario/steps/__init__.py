@@ -12,15 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
+from harness.scenario.steps.churn import CHURN_COOKIE, Churn, torn
+from harness.scenario.steps.ground import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.hooks import ACCEPT, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister, is_point
 from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, PacketKind, Send, destination, packet_summary
 from harness.scenario.steps.private import RawDelete, RawInsert, RawRun
 from harness.scenario.topology import Topology
 
 __all__ = (
-    "ACCEPT", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "Dump", "Nft", "PacketKind", "RawDelete", "RawInsert", "RawRun", "Register",
-    "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Unregister", "UnregisterAbsent", "UnregisterBatch",
-    "destination", "is_point", "packet_summary",
+    "ACCEPT", "CHURN_COOKIE", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "AddDevice", "AddLink", "AddNetns", "Churn", "DeleteDevice",
+    "DeleteNetns", "Dump", "Keys", "MoveDevice", "Nft", "PacketKind", "RawDelete", "RawInsert", "RawRun", "Register", "RegisterAgain",
+    "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Unregister", "UnregisterAbsent", "UnregisterBatch", "destination",
+    "is_point", "packet_summary", "torn",
 )
 
 Step = (
@@ -28,6 +31,8 @@ Step = (
     | RegisterBatch | UnregisterBatch | RegisterAgain | UnregisterAbsent
     | RawInsert | RawDelete | RawRun
     | Send
+    | AddNetns | DeleteNetns | AddDevice | AddLink | DeleteDevice | MoveDevice | Keys
+    | Churn
 )
 
 

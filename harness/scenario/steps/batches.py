@@ -14,12 +14,14 @@ __all__ = ("RegisterAgain", "RegisterBatch", "UnregisterAbsent", "UnregisterBatc
 class RegisterBatch:
     """``nf_register_net_hooks``: all of the hooks, or none and the errno of the first that fails.
 
-    :param hooks: of this namespace, 64 at most; to make one fail, leave out its device, or choose a point ``HOOK<n>`` that the family
-        has not, of which core warns
+    :param hooks: of this namespace, 64 at most; to make one fail, leave out its device, name another namespace's, or choose a point
+        ``HOOK<n>`` that the family has not or a family ``PF<n>`` that has none, of which core warns
+    :param fail: as of :class:`Register`
     """
 
     netns: str
     hooks: tuple[Register, ...]
+    fail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class UnregisterBatch:
     """``nf_unregister_net_hooks``. :param id: that of a hook that came in a :class:`RegisterBatch`, all of which is there still"""
 
     id: str
+    fail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class RegisterAgain:
     """``nf_register_net_hook`` of the ops of an earlier :class:`Register`; each :class:`Unregister` then takes one registration."""
 
     id: str
+    fail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +48,4 @@ class UnregisterAbsent:
     pf: Family
     hook: str
     device: str | None = None
+    fail: tuple[int, ...] = ()

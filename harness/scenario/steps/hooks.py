@@ -22,6 +22,8 @@ class Register:
     :param id: the scenario's name for the hook
     :param device: for NETDEV, and for INGRESS of INET
     :param cookie: the one packet that gets the verdict, others are accepted; ``None``: every packet gets it
+    :param device_netns: of a batch's hook: another namespace, whose *device* is meant: core refuses it
+    :param fail: core's allocations in this step that find no memory, counted from 0 (as in every step that has it)
     """
 
     id: str
@@ -32,6 +34,8 @@ class Register:
     verdict: Verdict = ACCEPT
     device: str | None = None
     cookie: int | None = None
+    device_netns: str | None = None
+    fail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,10 @@ class RegisterMany:
 
 @dataclass(frozen=True, slots=True)
 class Unregister:
-    """``nf_unregister_net_hook``. :param id: that of an earlier :class:`Register`"""
+    """``nf_unregister_net_hook``. :param id: that of an earlier :class:`Register`; :param fail: as of :class:`Register`"""
 
     id: str
+    fail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +93,4 @@ class Nft:
 def is_point(pf: Family, hook: str, device: str | None) -> bool:
     """Whether a hook point is one: a number that the family has, and the device that it belongs to."""
     by_device = pf is Family.NETDEV or (pf is Family.INET and hook == "INGRESS")
-    return hook in HOOK_POINTS[pf] and by_device == (device is not None)
+    return hook in HOOK_POINTS.get(pf, {}) and by_device == (device is not None)

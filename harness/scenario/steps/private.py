@@ -16,6 +16,7 @@ class RawInsert:
     :param array: the scenario's name for the array; it is there from the first hook on
     :param verdict: the u32 that the hook returns; any will do
     :param count: so many hooks that differ in their names only: see :attr:`ids`; the first refusal ends it
+    :param fail: as of :class:`harness.scenario.steps.Register`, of one hook only
     """
 
     id: str
@@ -24,6 +25,7 @@ class RawInsert:
     priority: int = 0
     verdict: int = VerdictKind.ACCEPT
     count: int = 1
+    fail: tuple[int, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -37,10 +39,12 @@ class RawDelete:
 
     :param id: one of the :attr:`RawInsert.ids` of an earlier step
     :param array: another one of the namespace's arrays, in which core must not find the hook; ``None``: the one that it is in
+    :param fail: as of :class:`harness.scenario.steps.Register`
     """
 
     id: str
     array: str | None = None
+    fail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,249 @@
+"""Namespaces and devices that come and go: ``netfilter_net_init``, ``netfilter_net_exit`` (l.608-648), and the static keys (l.37-40)."""
+
+from __future__ import annotations
+
+from harness.conformance.expect import Answers, Array, At, Finds, PrivateArray, Splats, Walk
+from harness.conformance.rule import Rule, script
+from harness.netfilter import Family
+from harness.scenario.steps import (
+    AddDevice,
+    AddLink,
+    AddNetns,
+    DeleteDevice,
+    DeleteNetns,
+    Dump,
+    Keys,
+    MoveDevice,
+    RawInsert,
+    Register,
+    RegisterMany,
+    Send,
+    Unregister,
+)
+from harness.scenario.topology import End
+
+__all__ = ("RULES",)
+
+_V4, _V6, _INET, _NETDEV = Family.IPV4, Family.IPV6, Family.INET, Family.NETDEV
+_IN = ("host", _V4, "INPUT")
+_LATER_IN = ("later", _V4, "INPUT")
+_LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
+_GONE = Finds.of(netns="gone", proc="gone")
+
+
+def _keys(**counts: int) -> Finds:
+    """:param counts: ``IPV4_INPUT=1``"""
+    return Finds(tuple(sorted((name.replace("_", " "), count) for name, count in counts.items())))
+
+
+NAMESPACES = (
+    Rule("pernet.proc", "Each new namespace has a /proc/net/netfilter of its own, which is gone with it.", (
+        script(
+            "pernet.proc",
+            AddNetns("later"),
+            Finds.of(proc="own"),
+            AddNetns("latest"),
+            Finds.of(proc="own"),
+            DeleteNetns("later"),
+            _GONE,
+            AddNetns("later"),
+            Finds.of(proc="own"),
+            DeleteNetns("latest"),
+            _GONE,
+            DeleteNetns("later"),
+            _GONE,
+        ),
+    )),
+    Rule("pernet.empty", "A namespace made later starts with every head empty, whatever its neighbours have.", (
+        script(
+            "pernet.empty",
+            Register("host", *_IN),
+            RegisterMany("many", "host", _V6, "OUTPUT", 8),
+            AddNetns("later"),
+            *(line for pf in (_V4, _V6) for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING") for line in (
+                Dump("later", pf, hook), Array("later", pf, hook, ""))),
+            Dump("later", _NETDEV, "INGRESS", "lo"),
+            Array("later", _NETDEV, "INGRESS", "", "lo"),
+        ),
+    )),
+    Rule("pernet.isolated", "A namespace made later does not see its neighbours' packets, nor they its own.", (
+        script(
+            "pernet.isolated",
+            AddNetns("later"),
+            _LINK,
+            Register("host", *_IN),
+            Register("later", *_LATER_IN),
+            Array(*_LATER_IN, "later"),
+            Send("host", "later", cookie=1),
+            Walk((At("later", "INPUT", "later", indev="eth0"),)),
+            Send("later", "10.0.9.2", cookie=2),
+            Walk((At("host", "INPUT", "host", indev="to-later"),)),
+            Send("peer", "host", cookie=3, source_port=40001),
+            Walk((At("host", "INPUT", "host", indev="eth0"),)),
+        ),
+    )),
+    Rule("pernet.exit", "A namespace dies with hooks of every kind: they are unregistered, no warning, and the kernel frees it.", (
+        script(
+            "pernet.exit",
+            AddNetns("later"),
+            _LINK,
+            Keys(),
+            Register("host", *_IN),
+            Register("v4", *_LATER_IN),
+            Register("v4-too", *_LATER_IN, 5),
+            Register("v6", "later", _V6, "FORWARD"),
+            Register("both", "later", _INET, "OUTPUT"),
+            Register("ingress", "later", _NETDEV, "INGRESS", device="eth0"),
+            Register("peer-of-it", "host", _NETDEV, "INGRESS", device="to-later"),
+            RawInsert("private", "later", "own"),
+            PrivateArray("later", "own", "private"),
+            Send("host", "later", cookie=1),
+            Walk((At("later", "INGRESS", "ingress", pf=_NETDEV), At("later", "INPUT", "v4 v4-too"))),
+            Keys(),
+            DeleteNetns("later"),
+            _GONE,
+            Splats(),
+            Keys(),
+            _keys(IPV4_INPUT=1),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Walk((At("host", "INPUT", "host"),)),
+            AddNetns("later"),
+            Dump(*_LATER_IN),
+            Array(*_LATER_IN, ""),
+        ),
+    )),
+    Rule("pernet.exit-dummies", "A namespace dies with dummies in its arrays: it is freed all the same.", (
+        script(
+            "pernet.exit-dummies",
+            AddNetns("later"),
+            Register("goes", *_LATER_IN),
+            Register("stays", *_LATER_IN, 1),
+            Unregister("goes", fail=(0,)),
+            Array(*_LATER_IN, "dummy stays"),
+            DeleteNetns("later"),
+            _GONE,
+            Splats(),
+        ),
+    ), needs=("failing_allocations",)),
+)
+
+DEVICES = (
+    Rule("device.dies", "A device dies with hooks on it: they are unregistered, those on other devices stay.", (
+        script(
+            "device.dies",
+            AddDevice("host", "doomed"),
+            Array("host", _NETDEV, "INGRESS", "", "doomed"),
+            Register("other", "host", _NETDEV, "INGRESS", device="eth0"),
+            Register("one", "host", _NETDEV, "INGRESS", device="doomed"),
+            Register("two", "host", _NETDEV, "INGRESS", 5, device="doomed"),
+            Array("host", _NETDEV, "INGRESS", "one two", "doomed"),
+            Keys(),
+            _keys(NETDEV_INGRESS=3),
+            DeleteDevice("host", "doomed"),
+            Answers(0),
+            Splats(),
+            Keys(),
+            _keys(NETDEV_INGRESS=1),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INGRESS", "other", pf=_NETDEV),)),
+            AddDevice("host", "doomed"),
+            Array("host", _NETDEV, "INGRESS", "", "doomed"),
+        ),
+        script(
+            "device.dies, and its peer",
+            AddLink(End("peer", "far"), End("host", "near")),
+            Register("near", "host", _NETDEV, "INGRESS", device="near"),
+            Register("far", "peer", _NETDEV, "INGRESS", device="far"),
+            DeleteDevice("host", "near"),
+            Splats(),
+            Keys(),
+            Finds(()),
+        ),
+    )),
+    Rule("device.moves", "A device that moves to another namespace leaves its hooks behind: its arrays are empty there.", (
+        script(
+            "device.moves",
+            AddDevice("host", "mover"),
+            Register("old", "host", _NETDEV, "INGRESS", device="mover"),
+            MoveDevice("host", "mover", "peer"),
+            Splats(),
+            Array("peer", _NETDEV, "INGRESS", "", "mover"),
+            Keys(),
+            Finds(()),
+            Register("new", "peer", _NETDEV, "INGRESS", device="mover"),
+            Answers(0),
+            Array("peer", _NETDEV, "INGRESS", "new", "mover"),
+            MoveDevice("peer", "mover", "host"),
+            Array("host", _NETDEV, "INGRESS", "", "mover"),
+            Keys(),
+            Finds(()),
+        ),
+    )),
+)
+
+KEYS = (
+    Rule("key.counts", "A point's static key counts its registrations in all namespaces; refused ones do not count.", (
+        script(
+            "key.counts",
+            Register("host", *_IN),
+            Register("peer", "peer", _V4, "INPUT"),
+            Register("peer-too", "peer", _V4, "INPUT"),
+            Register("both", "host", _INET, "FORWARD"),
+            Keys(),
+            _keys(IPV4_INPUT=3, IPV4_FORWARD=1, IPV6_FORWARD=1),
+            Unregister("host"),
+            Unregister("both"),
+            Keys(),
+            _keys(IPV4_INPUT=2),
+            Send("peer", "host", cookie=1),
+            Walk(()),
+            Send("host", "peer", cookie=2),
+            Walk((At("peer", "INPUT", "peer-too peer"),)),
+            Unregister("peer"),
+            Unregister("peer-too"),
+            Keys(),
+            Finds(()),
+        ),
+        script(
+            "key.counts, of devices",
+            Register("near", "host", _NETDEV, "INGRESS", device="eth0"),
+            Register("far", "peer", _NETDEV, "INGRESS", device="eth0"),
+            Keys(),
+            _keys(NETDEV_INGRESS=2),
+            Unregister("far"),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INGRESS", "near", pf=_NETDEV),)),
+            Unregister("near"),
+            Keys(),
+            Finds(()),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Walk(()),
+        ),
+    )),
+    Rule("key.ingress", "An NFPROTO_INET hook at INGRESS counts as its device's.", (
+        script(
+            "key.ingress",
+            Register("inet", "host", _INET, "INGRESS", device="eth0"),
+            Keys(),
+            _keys(NETDEV_INGRESS=1),
+            Unregister("inet"),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("inet_ingress",)),
+    Rule("key.failed-shrink", "A hook that leaves a dummy behind does not count any more; nor does one that found no memory.", (
+        script(
+            "key.failed-shrink",
+            Register("goes", *_IN),
+            Register("stays", *_IN),
+            Register("refused", *_IN, fail=(0,)),
+            Keys(),
+            _keys(IPV4_INPUT=2),
+            Unregister("goes", fail=(0,)),
+            Keys(),
+            _keys(IPV4_INPUT=1),
+        ),
+    ), needs=("failing_allocations",)),
+)
+
+RULES = (*NAMESPACES, *DEVICES, *KEYS)

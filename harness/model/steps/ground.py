@@ -1,0 +1,100 @@
+"""Steps that change the ground: what namespaces and devices take along when they go, and the static keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from harness.model.entries import DUMMY_OPS
+from harness.model.register import NETDEV_EGRESS, NETDEV_INGRESS, Net, NetDevice
+from harness.model.run import Arrays, Run
+from harness.model.steps.handler import Handler
+from harness.netfilter import Family, hook_name
+from harness.outcome.types import OURS, StepOutcome
+from harness.scenario.steps import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
+from harness.scenario.steps.ground import lost_devices
+from harness.scenario.topology import LOOPBACK
+
+__all__ = ("HANDLERS",)
+
+
+def _add_netns(run: Run, index: int, step: AddNetns) -> StepOutcome:
+    net = run.nets[step.netns] = run.core.netfilter_net_init(step.netns)
+    net.add_device(LOOPBACK)
+    return replace(run.adopt(index), facts=(("proc", "own" if net in run.core.proc else "none"),))
+
+
+def _delete_netns(run: Run, index: int, step: DeleteNetns) -> StepOutcome:
+    net = run.nets[step.netns]
+    _take_devices(run, lost_devices(run.grounds[index], step))
+    _unregister(run, [name for name, hook in run.registers.items() if name in run.live and hook.netns == step.netns])
+    _unregister_foreign(run, net, [(pf, number) for pf, heads in net.hooks.items() for number in range(len(heads))], None)
+    for label in [label for label, (key, _) in run.private.items() if key[0] == step.netns]:
+        del run.private[label]
+    run.heads = {key: head for key, head in run.heads.items() if key[0] != step.netns}
+    run.core.netfilter_net_exit(net)
+    del run.nets[step.netns]
+    return StepOutcome(index, facts=(("netns", "gone"), ("proc", "there" if net in run.core.proc else "gone")))
+
+
+def _add_device(run: Run, index: int, step: AddDevice) -> StepOutcome:
+    return StepOutcome(index, 0, _added(run, [(step.netns, step.device)]))
+
+
+def _add_link(run: Run, index: int, step: AddLink) -> StepOutcome:
+    return StepOutcome(index, 0, _added(run, [(end.netns, end.device) for end in (step.a, step.b)]))
+
+
+def _delete_device(run: Run, index: int, step: DeleteDevice) -> StepOutcome:
+    _take_devices(run, lost_devices(run.grounds[index], step))
+    return StepOutcome(index)
+
+
+def _move_device(run: Run, index: int, step: MoveDevice) -> StepOutcome:
+    _take_devices(run, [(step.netns, step.device)])
+    return StepOutcome(index, 0, _added(run, [(step.to, step.device)]))
+
+
+def _added(run: Run, devices: Collection[tuple[str, str]]) -> Arrays:
+    """New devices, and their arrays: there are none."""
+    for netns, device in devices:
+        run.nets[netns].add_device(device)
+    points = [(netns, hook, device) for netns, device in devices for hook in ("INGRESS", "EGRESS")]
+    return tuple(sorted(array for netns, hook, device in points for array in run.arrays(netns, Family.NETDEV, hook, device)))
+
+
+def _take_devices(run: Run, lost: Collection[tuple[str, str]]) -> None:
+    """``NETDEV_UNREGISTER``: whoever has hooks on a device takes them away."""
+    _unregister(run, [name for name, hook in run.registers.items() if name in run.live and (hook.netns, hook.device) in lost])
+    for netns, name in lost:
+        net = run.nets[netns]
+        device = net.devices[name]
+        _unregister_foreign(run, net, [(Family.NETDEV, number) for number in (NETDEV_INGRESS, NETDEV_EGRESS)], device)
+        del net.devices[name]
+
+
+def _unregister(run: Run, labels: Collection[str]) -> None:
+    for label in labels:
+        ops = run.live.pop(label)
+        for _ in range(1 + run.again.pop(label, 0)):
+            run.core.nf_unregister_net_hook(run.nets[run.registers[label].netns], ops)
+
+
+def _unregister_foreign(run: Run, net: Net, points: Collection[tuple[Family, int]], device: NetDevice | None) -> None:
+    """Every owner takes its own: what is left is a security module's, or a ruleset's."""
+    for pf, number in points:
+        head = net.hooks[pf][number] if device is None else device.hooks[number]
+        for ops in [ops for ops in head.entries or () if ops is not DUMMY_OPS and ops.function != OURS]:
+            run.core._unregister(net, pf, ops)
+
+
+def _keys(run: Run, index: int, _step: Keys) -> StepOutcome:
+    changes = {point: count - run.keys[point] for point, count in run.core.nf_hooks_needed.items()}
+    return StepOutcome(index, facts=tuple(sorted((f"{pf.name} {hook_name(pf, number)}", change)
+                                                 for (pf, number), change in changes.items() if change)))
+
+
+HANDLERS: Mapping[type, Handler] = {
+    AddNetns: _add_netns, DeleteNetns: _delete_netns, AddDevice: _add_device, AddLink: _add_link, DeleteDevice: _delete_device,
+    MoveDevice: _move_device, Keys: _keys,
+}

@@ -1,0 +1,53 @@
+"""Wrong lives of namespaces and devices, and wrong static keys."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from harness.model import register
+from harness.model.entries import HookOps
+from harness.model.run import Run
+from harness.model.steps import ground
+from harness.netfilter import Family
+from tests.mutants.hooks import core
+from tests.mutants.mutant import Mutant, named
+
+__all__ = ("MUTANTS",)
+
+right_init, right_unregister = register.Core.netfilter_net_init, register.Core._unregister
+
+
+def keeps_proc(_self: register.Core, _net: register.Net) -> None:
+    return None
+
+
+def with_the_heads_of_another(self: register.Core, name: str) -> register.Net:
+    others = list(self.proc)
+    net = right_init(self, name)
+    if others:
+        net.hooks = others[0].hooks
+    return net
+
+
+def forgets_the_hooks(run: Run, labels: Collection[str]) -> None:
+    for label in labels:
+        del run.live[label]
+
+
+def counts_on(self: register.Core, net: register.Net, pf: Family, reg: HookOps) -> None:
+    needed = self.nf_hooks_needed.copy()
+    right_unregister(self, net, pf, reg)
+    self.nf_hooks_needed.update(needed - self.nf_hooks_needed)
+
+
+def key_of_its_own(pf: Family, hooknum: int) -> tuple[Family, int]:
+    return pf, hooknum
+
+
+MUTANTS: dict[str, Mutant] = dict([
+    core("the proc entry stays", "netfilter_net_exit", keeps_proc, "pernet.proc", "pernet.exit", "pernet.exit-dummies"),
+    core("a new namespace has another one's heads", "netfilter_net_init", with_the_heads_of_another, "pernet.empty", "pernet.isolated"),
+    named("hooks stay when their device goes", ground, "_unregister", forgets_the_hooks, "device.dies", "device.moves", "pernet.exit"),
+    core("static keys stay up", "_unregister", counts_on, "key.counts", "key.failed-shrink", "key.ingress"),
+    core("INET ingress has a key of its own", "_static_key", key_of_its_own, "key.ingress"),
+])

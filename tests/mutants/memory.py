@@ -1,0 +1,81 @@
+"""Wrong ways of having no memory, and wrong dummies."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from harness.model import entries, path, register, slow
+from harness.model.entries import DUMMY_OPS, Entries, Head, HookOps
+from harness.model.steps import private
+from harness.netfilter import Family, Verdict, VerdictKind
+from tests.mutants.hooks import core
+from tests.mutants.mutant import Mutant
+
+__all__ = ("MUTANTS",)
+
+
+def grows_without_memory(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entries | int:
+    return entries_grow(old, reg, entries.plenty)
+
+
+def copies_dummies(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
+    new = entries_grow(old, reg, alloc)
+    return new if isinstance(new, int) else new + [DUMMY_OPS for ops in old or () if ops is DUMMY_OPS]
+
+
+def counts_dummies(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
+    return -errno.E2BIG if len(old or ()) >= entries.MAX_HOOK_COUNT else entries_grow(old, reg, alloc)
+
+
+def shrinks_without_memory(old: Entries | None, pp: Head, _alloc: object, warnings: entries.Warnings) -> Entries | None:
+    return entries_shrink(old, pp, entries.plenty, warnings)
+
+
+def drops_one_dummy(old: Entries | None, pp: Head, alloc: entries.Allocator, warnings: entries.Warnings) -> Entries | None:
+    if old is None or old.count(DUMMY_OPS) < 2 or not alloc(len(old) - 1):
+        return entries_shrink(old, pp, alloc, warnings)
+    at = old.index(DUMMY_OPS)
+    pp.entries = old[:at] + old[at + 1:]
+    return old
+
+
+def dummies_that_drop(context: slow.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
+    wrong = HookOps(lambda _ops, _context: Verdict(VerdictKind.DROP), "accept_all", None, Family.INET, 0, DUMMY_OPS.priority)
+    return slow.nf_hook_slow(context, [wrong if ops is DUMMY_OPS else ops for ops in e], s, **keywords)
+
+
+def shrinks_only_for_a_hook(self: register.Core, net: register.Net, pf: Family, reg: HookOps) -> None:
+    head = self.nf_hook_entry_head(net, pf, reg.hooknum, reg.device)
+    if head is not None and head.entries and reg not in head.entries:
+        self.warnings.append(f"hook not found, pf {pf:d} num {reg.hooknum}")
+    else:
+        unregister(self, net, pf, reg)
+
+
+def needs_no_device(_self: register.Core, _net: register.Net, _pf: Family, _reg: HookOps) -> int:
+    return 0
+
+
+entries_grow, entries_shrink, unregister = entries.nf_hook_entries_grow, entries.nf_hook_entries_try_shrink, register.Core._unregister
+
+
+def everywhere(name: str, attribute: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
+    """Of hook points and of private arrays."""
+    return name, Mutant(rules, ((entries, attribute, replacement), (register, attribute, replacement)))
+
+
+MUTANTS = dict([
+    everywhere("an array grows without memory", "nf_hook_entries_grow", grows_without_memory,
+               "grow.enomem", "inet.enomem", "batch.enomem", "raw.enomem"),
+    everywhere("an array grows with its dummies", "nf_hook_entries_grow", copies_dummies, "grow.drops-dummies", "batch.enomem"),
+    core("dummies count", "nf_hook_entries_grow", counts_dummies, "limit.dummies"),
+    everywhere("an array shrinks without memory", "nf_hook_entries_try_shrink", shrinks_without_memory,
+               "unregister.failed-shrink", "inet.failed-shrinks", "grow.drops-dummies", "raw.enomem", "dummy.accepts"),
+    core("an array drops one dummy at a time", "nf_hook_entries_try_shrink", drops_one_dummy, "unregister.drops-dummies"),
+    core("dummies stay when a hook is not found", "_unregister", shrinks_only_for_a_hook, "unregister.missing-shrinks"),
+    ("dummies drop", Mutant(("dummy.accepts", "unregister.failed-shrink"), (
+        (path, "nf_hook_slow", dummies_that_drop), (private, "nf_hook_slow", dummies_that_drop)))),
+    core("core asks for no device", "_refused", needs_no_device, "netdev.no-device", "netdev.foreign-device", "netdev.bad-hook",
+         "netdev.egress-absent"),
+])

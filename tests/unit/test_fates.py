@@ -1,0 +1,68 @@
+"""A packet comes to one end: what the tracer saw of it and what the sinks got are put together."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.guest.fates import judged
+from harness.guest.run import Sent
+from harness.guest.traffic import Arrival
+from harness.netfilter import Family
+from harness.outcome import Fate, PacketOutcome, Traversal, describe
+
+WALK = (Traversal(Family.IPV4, 1, "host", "eth0", "", (), 1),)
+
+
+def run(*arrivals: tuple[str, int], source: str = "peer") -> Any:
+    """What :func:`judged` asks of a run: packet 1 went from *source* to ``host``."""
+    sinks = SimpleNamespace(wait=lambda _cookies, _seconds: tuple(Arrival(*arrival) for arrival in arrivals))
+    return SimpleNamespace(sinks=sinks, sent={1: Sent(0, source, "host")})
+
+
+def packet(kind: Any = "consumed", alive: int = 0, reason: str | None = None) -> PacketOutcome:
+    return PacketOutcome("udp", 1, Fate(kind, reason=reason), WALK, alive=alive)
+
+
+@pytest.mark.parametrize(("seen", "arrivals", "fate"), [
+    (packet(), [("host", 1)], "delivered"),
+    (packet(), [], "consumed"),
+    (packet("dropped"), [], "dropped"),
+    (packet("dropped"), [("host", 1)], "doubled (dropped, and delivered)"),
+    (packet("stolen"), [("host", 1)], "doubled (stolen, and delivered)"),
+    (packet(), [("host", 1), ("host", 1)], "doubled (delivered 2 times)"),
+    (packet("unknown", 1), [], "leaked (no end was seen, and 1 skb of it not freed)"),
+    (packet("unknown", 1), [("host", 1)], "leaked (delivered, and 1 skb of it not freed)"),
+    (packet("stolen", 1), [], "leaked (stolen, and 1 skb of it not freed)"),
+    (packet("queued", 1), [], "queued"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_the_fate_of_a_packet(seen: PacketOutcome, arrivals: list[tuple[str, int]], fate: str) -> None:
+    (found,) = judged(run(*arrivals), (seen,))
+    assert describe.fate(found.fate) == fate
+
+
+@pytest.mark.parametrize(("arrivals", "fates"), [
+    ([("host", 1), ("peer", 1)], ["delivered", "delivered"]),
+    ([("host", 1)], ["delivered", "consumed"]),
+    ([("host", 1), ("host", 1), ("peer", 1)], ["doubled", "delivered"]),
+])
+def test_an_answer_has_an_end_of_its_own(arrivals: list[tuple[str, int]], fates: list[str]) -> None:
+    question, answer = packet(), packet(reason="somewhere")
+    assert [one.fate.kind for one in judged(run(*arrivals), (question, answer))] == fates
+
+
+def test_an_answer_to_oneself_arrives_where_the_question_did() -> None:
+    found = judged(run(("host", 1), ("host", 1), source="host"), (packet(), packet(reason="somewhere")))
+    assert [one.fate.kind for one in found] == ["delivered", "delivered"]
+
+
+def test_a_packet_that_crossed_no_hook_arrives_once() -> None:
+    assert [one.fate.kind for one in judged(run(("host", 1)), ())] == ["delivered"]
+    assert [one.fate.kind for one in judged(run(("host", 1), ("host", 1)), ())] == ["doubled"]
+
+
+def test_an_end_that_was_not_seen_because_the_loop_was_not_seen_to_return_is_no_leak() -> None:
+    lost = PacketOutcome("udp", 1, Fate("unknown"), (Traversal(Family.IPV4, 1, "host", "eth0", "", (), None),), alive=1)
+    assert [one.fate.kind for one in judged(run(), (lost,))] == ["unknown"]
