@@ -26,8 +26,8 @@ def nfharness(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_rules_hold_on_the_default_kernel(tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    done = nfharness("check", "--json", "--junit", str(report), *SOME)
+    report, page = tmp_path / "report.xml", tmp_path / "report.html"
+    done = nfharness("check", "--json", "--junit", str(report), "--html", str(page), *SOME)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     (kernel,) = document["kernels"]
@@ -37,6 +37,7 @@ def test_rules_hold_on_the_default_kernel(tmp_path: Path) -> None:
     assert {"release", "version", "accelerator", "profile", "config_hash", "module_hash"} <= kernel.keys()
     cases = [case.get("name") for case in ElementTree.parse(report).iter("testcase")]  # noqa: S314 - our own
     assert cases == [rule for rule in RULES if rule in SOME]
+    assert all(f'<span class="rule">{rule}</span>' in page.read_text() for rule in SOME)
 
 
 def test_a_table_and_totals_are_printed() -> None:
