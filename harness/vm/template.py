@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.errors import KernelDied
 from harness.vm import guest, process
 from harness.vm.acceleration import accelerator, proved, remembered
 from harness.vm.code import CodeArchive, code_archive, files_hash
@@ -18,7 +17,7 @@ from harness.vm.kmodule import MODULE, module, module_key
 from harness.vm.layers import Layer, layer_path
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
-from harness.vm.qemu import TCG, Accelerator, Machine, qemu_identity
+from harness.vm.qemu import Accelerator, Machine, qemu_identity
 from harness.vm.store import building, read_record, remove_tree
 from harness.vm.userland import userland_path
 
@@ -73,7 +72,7 @@ async def template(layer: Layer, userland: Path, progress: Progress) -> Template
         if new:
             built = module(layer, userland, progress) / MODULE
             with progress.step(f"template: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
-                await _build_twice(new, machine, built, progress)
+                await build(new, machine, built)
     base, code = _read(path, machine), code_archive()
     if base.code == code.identity:
         return base
@@ -84,19 +83,6 @@ async def template(layer: Layer, userland: Path, progress: Progress) -> Template
                 await _renew(new, base, code)
             _forget_older(newer, path)
     return _read(newer, machine)
-
-
-async def _build_twice(new: Path, machine: Machine, built: Path, progress: Progress) -> None:
-    """Build it, and once more if an emulated guest dies of it: QEMU 7.2 has been seen to spoil the flags of a cmpxchg16b."""
-    try:
-        await build(new, machine, built)
-    except KernelDied as death:
-        if machine.accelerator is not TCG:
-            raise
-        progress.note(f"{death.message} while it booted ({death.mend}); it may be the emulator, so once more")
-        for file in new.iterdir():
-            file.unlink()
-        await build(new, machine, built)
 
 
 def _read(path: Path, machine: Machine) -> Template:

@@ -37,6 +37,8 @@ def _arrange(layer: Layer, build: Path) -> None:
     source = next((layer.root / "usr/src").glob("linux-headers-*-common"))
     shutil.copytree(headers, build)
     (build / "vmlinux").unlink()
+    # Debian's is a script that chooses among several.
+    (build / "tools/objtool/objtool.real-x86").replace(build / "tools/objtool/objtool")
     (build / "source").symlink_to(source)
     dumped = build.with_name("modules")
     dumped.mkdir()
