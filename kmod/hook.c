@@ -9,20 +9,19 @@
 
 #include "internal.h"
 
-/* The end of a packet that carries a cookie. */
-struct nfh_trailer {
-	u8 magic[NFHARNESS_COOKIE_MAGIC_LEN];
-	__be64 cookie;
-} __packed;
-
+/* A packet that carries a cookie ends with these two, in either order: a long
+ * payload repeats them, and fragments are cut at multiples of eight bytes.
+ */
 static bool nfh_skb_has_cookie(const struct sk_buff *skb, u64 cookie)
 {
-	struct nfh_trailer end;
+	__be64 end[2], magic;
 
-	if (skb->len < sizeof(end) || skb_copy_bits(skb, skb->len - sizeof(end), &end, sizeof(end)))
+	BUILD_BUG_ON(sizeof(magic) != NFHARNESS_COOKIE_MAGIC_LEN);
+	if (skb->len < sizeof(end) || skb_copy_bits(skb, skb->len - sizeof(end), end, sizeof(end)))
 		return false;
-	return !memcmp(end.magic, NFHARNESS_COOKIE_MAGIC, sizeof(end.magic)) &&
-	       end.cookie == cpu_to_be64(cookie);
+	memcpy(&magic, NFHARNESS_COOKIE_MAGIC, sizeof(magic));
+	return (end[0] == magic && end[1] == cpu_to_be64(cookie)) ||
+	       (end[1] == magic && end[0] == cpu_to_be64(cookie));
 }
 
 /* Every hook of the module has this one function, not inlined and under this

@@ -14,7 +14,8 @@
 
 /*
  * A packet carries a cookie when its last 16 bytes (the end of the skb) are
- * NFHARNESS_COOKIE_MAGIC followed by the cookie as a big-endian 64-bit number.
+ * NFHARNESS_COOKIE_MAGIC and the cookie as a big-endian 64-bit number, in either
+ * order.
  */
 #define NFHARNESS_COOKIE_MAGIC	   "nfharnes"
 #define NFHARNESS_COOKIE_MAGIC_LEN 8

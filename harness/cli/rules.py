@@ -16,7 +16,7 @@ from harness.netfilter import errno_name
 from harness.outcome import describe
 from harness.outcome.types import Outcome
 from harness.scenario.codec import to_json
-from harness.scenario.steps import Send
+from harness.scenario.steps import Packets
 
 __all__ = ("explain", "list_coverage")
 
@@ -62,12 +62,12 @@ def explain(rules: Sequence[Rule]) -> None:
 
 
 def _script(script: Script) -> Iterator[str]:
-    outcome = predict(script.scenario)
+    outcome = predict(script.scenario, foreign=script.foreign)
     yield f"  script {script.scenario.name}, topology {script.scenario.topology.name}"
     for number, (step, document) in enumerate(zip(script.scenario.steps, to_json(script.scenario)["steps"], strict=True)):
         yield f"    {json.dumps(document, ensure_ascii=False)}"
         yield from (f"      expects {_expectation(one)}" for at, one in script.expected if at == number)
-        yield f"      model   {_answer(outcome, number, step.cookie if isinstance(step, Send) else None)}"
+        yield f"      model   {_answer(outcome, number, step.cookie if isinstance(step, Packets) else None)}"
 
 
 def _expectation(expected: Expectation) -> str:

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from harness.conformance import batches, churn, devices, memory, namespaces, paths, private, registration, unregistration, verdicts
+from harness.conformance import (
+    batches,
+    bridges,
+    churn,
+    devices,
+    links,
+    memory,
+    namespaces,
+    paths,
+    pieces,
+    private,
+    registration,
+    unregistration,
+    verdicts,
+)
 from harness.conformance.rule import Rule
 from harness.errors import UserError
 from harness.scenario.reader import quote, suggest
@@ -13,9 +27,11 @@ from harness.scenario.reader import quote, suggest
 __all__ = ("RULES", "Rule", "chosen")
 
 #: Every rule by its id, in the order of the seed.
-RULES = {rule.id: rule for concern in (registration, unregistration, memory, verdicts, devices, paths, private, batches,
-                                              namespaces, churn)
-         for rule in concern.RULES}
+RULES = {
+    rule.id: rule for concern in (registration, unregistration, memory, verdicts, devices, paths, links, pieces, bridges, private, batches,
+                                  namespaces, churn)
+    for rule in concern.RULES
+}
 
 
 def chosen(patterns: Sequence[str]) -> tuple[Rule, ...]:

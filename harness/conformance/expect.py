@@ -14,7 +14,7 @@ from harness.netfilter import Family, hook_number
 from harness.outcome import describe
 from harness.outcome.diff import Difference
 from harness.outcome.types import Fate, FateKind, Outcome, PacketOutcome, RawRun, StepOutcome, Traversal, point_key, raw_key
-from harness.scenario.steps import Send, Step
+from harness.scenario.steps import Packets, Step
 
 __all__ = ("Answers", "Array", "At", "Expectation", "Finds", "PrivateArray", "Ran", "Splats", "Walk", "unmet")
 
@@ -52,6 +52,8 @@ class At:
     :param returned: by ``nf_hook_slow``; negative for an errno
     :param indev: ``state->in``, empty for none; ``None``: whatever it is
     :param outdev: likewise
+    :param okfn: symbol of ``state->okfn``, empty for NULL; ``None``: whatever it is
+    :param start: the slot that the loop began with; :param loop: which one it was; likewise
     """
 
     netns: str
@@ -61,13 +63,18 @@ class At:
     pf: Family = _V4
     indev: str | None = None
     outdev: str | None = None
+    okfn: str | None = None
+    start: int | None = None
+    loop: str | None = None
 
     def __str__(self) -> str:
         family = "" if self.pf is _V4 else f"{self.pf.name} "
         hooks = self.hooks if len(self.hooks) < 200 else f"{self.hooks[:80]} … {self.hooks[-80:]}"
         sides = (("in", self.indev), ("out", self.outdev))
         devices = "".join(f", {side} {device or 'none'}" for side, device in sides if device is not None)
-        return f"{self.netns} {family}{self.hook}{devices}: {hooks} → {describe.returned(self.returned)}"
+        more = "".join(f", {name} {value or 'none'}" for name, value in (("okfn", self.okfn), ("from slot", self.start), ("in", self.loop))
+                       if value is not None)
+        return f"{self.netns} {family}{self.hook}{devices}{more}: {hooks} → {describe.returned(self.returned)}"
 
     def holds(self, traversal: Traversal) -> bool:
         return (
@@ -76,6 +83,9 @@ class At:
             and self.returned == traversal.returned
             and self.indev in (None, traversal.indev)
             and self.outdev in (None, traversal.outdev)
+            and self.okfn in (None, traversal.okfn or "")
+            and self.start in (None, traversal.start)
+            and self.loop in (None, traversal.loop)
         )
 
 
@@ -84,11 +94,13 @@ class Walk:
     """The packet crosses exactly these points at which a hook of the scenario is called, in this order, and comes to this end.
 
     :param errno: of the fate, positive
+    :param nth: which of the packets with the step's cookie, from 0: answers carry it too
     """
 
     at: tuple[At, ...]
     fate: FateKind = "delivered"
     errno: int = 0
+    nth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +170,10 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
             if splats != expectation.splats:
                 yield Difference(f"{where}/splats", "; ".join(expectation.splats) or "none", "; ".join(splats) or "none", _SAYS)
         case Walk():
-            assert isinstance(did, Send)  # noqa: S101 - a script is checked when it is made
-            packet = next((one for one in outcome.packets if one.cookie == did.cookie), None)
-            yield from _walked(f"packet {did.cookie}", expectation, packet)
+            assert isinstance(did, Packets)  # noqa: S101 - a script is checked when it is made
+            packets = [one for one in outcome.packets if one.cookie == did.cookie]
+            name = f"packet {did.cookie}" + (f" ({expectation.nth + 1})" if expectation.nth else "")
+            yield from _walked(name, expectation, packets[expectation.nth] if expectation.nth < len(packets) else None)
 
 
 def _told(facts: Sequence[tuple[str, str | int]]) -> str:
@@ -198,4 +211,5 @@ def _short(hooks: Sequence[str]) -> str:
 
 def _shown(traversal: Traversal) -> str:
     devices = f", in {traversal.indev or 'none'}, out {traversal.outdev or 'none'}"
+    devices += f", okfn {traversal.okfn or 'none'}, from slot {traversal.start}, in {traversal.loop}"
     return f"{traversal.netns} {describe.point(traversal)}{devices}: {_short(_labels(traversal))} → {describe.returned(traversal.returned)}"

@@ -17,6 +17,12 @@ _NO_FORWARD = Topology(
     (*PAIR.links, Link(End("host", "eth1", ("10.0.9.1/24",)), End("far", "eth0", ("10.0.9.2/24",)))),
     (Route("peer", "10.0.9.0/24", "10.0.0.1"),),
 )
+_OKFN = {
+    _V4: {"PREROUTING": "ip_rcv_finish", "INPUT": "ip_local_deliver_finish", "FORWARD": "ip_forward_finish", "OUTPUT": "dst_output",
+          "POSTROUTING": "ip_finish_output"},
+    _V6: {"PREROUTING": "ip6_rcv_finish", "INPUT": "ip6_input_finish", "FORWARD": "ip6_forward_finish", "OUTPUT": "dst_output",
+          "POSTROUTING": "ip6_finish_output"},
+}
 _ALL = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 
@@ -26,7 +32,7 @@ def _everywhere(pf: Family, topology: Topology) -> list[Step | Expectation]:
 
 
 def _at(pf: Family, netns: str, hook: str, indev: str, outdev: str) -> At:
-    return At(netns, hook, f"{netns}-{hook}", 1, pf, indev, outdev)
+    return At(netns, hook, f"{netns}-{hook}", 1, pf, indev, outdev, _OKFN[pf][hook], 0)
 
 
 def _pair(name: str, pf: Family, source: str, to: str) -> Script:
@@ -122,7 +128,7 @@ RULES = (
             Register("pre", "router", pf, "PREROUTING"),
             Register("forward", "router", pf, "FORWARD"),
             Send("client", "server", 1, pf),
-            Walk((At("router", "INGRESS", "ingress", 1, _NETDEV, "to-client", ""), At("router", "PREROUTING", "pre", 1, pf),
+            Walk((At("router", "INGRESS", "ingress", 1, _NETDEV, "to-client", "", ""), At("router", "PREROUTING", "pre", 1, pf),
                   At("router", "FORWARD", "forward", 1, pf))),
             topology=ROUTER,
         ) for pf in (_V4, _V6))),
@@ -136,7 +142,7 @@ RULES = (
             Walk((At("router", "POSTROUTING", "post", 1, pf), At("router", "EGRESS", "egress", 1, _NETDEV, "", "to-server"))),
             topology=ROUTER,
         ) for pf in (_V4, _V6)), needs=("netdev_egress",)),
-    Rule("state.fields", "A hook's state says family, hook number, namespace and both devices as its point has them.", tuple(
+    Rule("state.fields", "A hook's state says family, hook number, namespace, both devices and okfn as its point has them.", tuple(
         script(
             f"state.fields, {pf.name}",
             *_everywhere(pf, ROUTER),

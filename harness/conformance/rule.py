@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.conformance.expect import Expectation, Walk, unmet
+from harness.model.foreign import Foreign
 from harness.netfilter import Family
 from harness.outcome.diff import Difference
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import Outcome
 from harness.scenario.check import check
-from harness.scenario.steps import Scenario, Send, Step
+from harness.scenario.steps import Packets, Scenario, Step
 from harness.scenario.topology import PAIR, Topology
 
 __all__ = ("PROBES", "Rule", "Script", "script")
@@ -20,22 +21,32 @@ __all__ = ("PROBES", "Rule", "Script", "script")
 PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "arp": lambda profile: Family.ARP in profile.families,
     "failing_allocations": lambda profile: profile.failing_allocations,
-    "bridge": lambda profile: Family.BRIDGE in profile.families,
+    "br_netfilter": lambda profile: profile.br_netfilter,
+    "bridge": lambda profile: Family.BRIDGE in profile.families and profile.bridge,
     "inet_ingress": lambda profile: profile.inet_ingress,
     "netdev_egress": lambda profile: profile.netdev_egress,
     "netdev_egress_absent": lambda profile: not profile.netdev_egress,
     "stolen_errno": lambda profile: profile.stolen_errno,
     "unknown_verdict_warns": lambda profile: profile.unknown_verdict_warns,
     "unknown_verdict_silent": lambda profile: not profile.unknown_verdict_warns,
+    "veth_gro": lambda profile: profile.veth_gro,
+    "veth_segments": lambda profile: not profile.veth_udp_gso,
+    "veth_udp_gso": lambda profile: profile.veth_udp_gso,
+    "vlan": lambda profile: profile.vlan,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A scenario, and what is expected of it beyond agreement with the model. :param expected: by the number of the step"""
+    """A scenario, and what is expected of it beyond agreement with the model.
+
+    :param expected: by the number of the step
+    :param foreign: hooks that its rulesets bring, for a prediction where there is no kernel to see them on
+    """
 
     scenario: Scenario
     expected: tuple[tuple[int, Expectation], ...]
+    foreign: Foreign = field(default_factory=Foreign)
 
     def unmet(self, outcome: Outcome) -> Iterator[Difference]:
         """Where an outcome, observed or predicted, departs from what is expected."""
@@ -43,7 +54,7 @@ class Script:
             yield from unmet(number, self.scenario.steps[number], expectation, outcome)
 
 
-def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR) -> Script:
+def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR, foreign: Foreign | None = None) -> Script:
     """A script from its lines: steps, and after each what is expected of it.
 
     :raises ValueError: an expectation before the first step, or a walk after a step that sends nothing
@@ -54,13 +65,13 @@ def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR) -> 
     for line in lines:
         if isinstance(line, Step):
             steps.append(line)
-        elif not steps or (isinstance(line, Walk) and not isinstance(steps[-1], Send)):
+        elif not steps or (isinstance(line, Walk) and not isinstance(steps[-1], Packets)):
             raise ValueError(f"{name}: no step to expect {line} of")
         else:
             expected.append((len(steps) - 1, line))
     scenario = Scenario(name, "", topology, tuple(steps))
     check(scenario)
-    return Script(scenario, tuple(expected))
+    return Script(scenario, tuple(expected), foreign or Foreign())
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def add_link(network: Network, a: End, b: End) -> None:
             index = network.ifindexes[end.netns, end.device] = socket.if_nametoindex(end.device)
             if any(":" in address for address in end.addresses):
                 Path(f"/proc/sys/net/ipv6/conf/{end.device}/disable_ipv6").write_text("0")
-            set_up(routes, index, end, peer, mac_address(number, 1 - side))
+            set_up(routes, index, end, [(peer, mac_address(number, 1 - side))])
     await_ready(network)
 
 

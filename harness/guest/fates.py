@@ -29,14 +29,15 @@ def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome,
             continue
         first = packet.cookie not in met
         place = (sent.to if first else sent.source), packet.cookie
-        arrived = arrivals[place] > 0
-        arrivals[place] -= arrived
+        parts = sent.parts if first else 1
+        arrived = arrivals[place] >= parts
+        arrivals[place] -= parts * arrived
         if first:
             met[packet.cookie] = len(found)
         fate = _fate(packet, arrived or (not first and _taken(packet)))
         found.append(replace(packet, fate=fate, sent_errno=sent.errno if first else packet.sent_errno))
     for cookie, sent in run.sent.items():
-        more = arrivals[sent.to, cookie]
+        more = arrivals[sent.to, cookie] // sent.parts
         if more > 0 and cookie in met:
             found[met[cookie]] = replace(found[met[cookie]], fate=Fate("doubled", reason=f"delivered {more + 1} times"))
         elif cookie not in met:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_interface
+from typing import TypeVar
 
 from harness.errors import GuestError
 from harness.guest.arrays import Arrays, all_arrays
@@ -19,12 +20,14 @@ from harness.guest.senders import Senders
 from harness.guest.topology import Network, built
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family
-from harness.scenario.steps import AddLink, Churn, Scenario, Send
-from harness.scenario.topology import End, Link, Topology
+from harness.scenario.steps import AddLink, Arp, Churn, Scenario, Send
+from harness.scenario.topology import Bridge, End, Topology, Vlan
 
 __all__ = ("Ground", "Grounds", "without_idle_addresses")
 
 _KEPT = 8
+
+T = TypeVar("T", End, Vlan, Bridge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class Grounds:
         :param keep: whether :meth:`Ground.clear` is all that it needs to be so again
         :raises GuestError: it does not come up; or it was used before, and something is left there
         """
+        # br_netfilter puts its hooks into every namespace with a bridge when it is loaded, and takes them out when it goes.
+        keep = keep and not topology.bridges
         ground = self._kept.pop(topology, None)
         if ground is None:
             ground = _build(topology)
@@ -97,17 +102,19 @@ def _closed_on_error(ground: Ground) -> Iterator[None]:
 
 def without_idle_addresses(scenario: Scenario) -> Scenario:
     """The scenario without the addresses that no packet of it needs: IPv6 alone would chatter across the hook points."""
-    versions = {4 if send.pf is Family.IPV4 else 6 for send in scenario.steps if isinstance(send, Send)}
-    versions |= {4 for step in scenario.steps if isinstance(step, Churn)}
+    sending = [step for step in scenario.steps if isinstance(step, Send | Arp | Churn)]
+    versions = {6 if isinstance(step, Send) and step.pf is Family.IPV6 else 4 for step in sending}
 
-    def trimmed(end: End) -> End:
-        return replace(end, addresses=tuple(text for text in end.addresses if ip_interface(text).version in versions))
+    def trimmed(one: T) -> T:
+        return replace(one, addresses=tuple(text for text in one.addresses if ip_interface(text).version in versions))
 
     topology = scenario.topology
-    links = tuple(Link(trimmed(link.a), trimmed(link.b)) for link in topology.links)
+    links = tuple(replace(link, a=trimmed(link.a), b=trimmed(link.b)) for link in topology.links)
     routes = tuple(route for route in topology.routes if ip_interface(route.via).version in versions)
     steps = tuple(replace(step, a=trimmed(step.a), b=trimmed(step.b)) if isinstance(step, AddLink) else step for step in scenario.steps)
-    return replace(scenario, topology=replace(topology, links=links, routes=routes), steps=steps)
+    trimmed_topology = replace(topology, links=links, routes=routes, vlans=tuple(map(trimmed, topology.vlans)),
+                               bridges=tuple(map(trimmed, topology.bridges)))
+    return replace(scenario, topology=trimmed_topology, steps=steps)
 
 
 def _build(topology: Topology) -> Ground:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from harness.errors import GuestError
 from harness.guest import netns, raw
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.nfnetlink_hook import HookList
-from harness.guest.traffic import send_udp
+from harness.guest.topology import br_netfilter, built, has_gro
+from harness.guest.traffic import Sinks, payload, send_udp
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
+from harness.scenario.topology import PAIR
 
 __all__ = ("probe",)
 
 _ACCEPT = Verdict(VerdictKind.ACCEPT)
 _LOOPBACK_INDEX = 1
+_SEGMENT, _SECONDS = 64, 10
 _PROBE_ERRNO = errno.EHOSTUNREACH
 
 
@@ -38,6 +44,9 @@ def probe() -> KernelProfile:
             unknown_verdict_warns=_unknown_verdict_warns(module),
             failing_allocations=_failing_allocations(module),
             hook_list=_hook_list(namespace),
+            br_netfilter=_has_br_netfilter(),
+            **_devices(namespace),
+            veth_udp_gso=_veth_udp_gso(),
         )
 
 
@@ -94,6 +103,46 @@ def _hook_list(namespace: netns.Namespace) -> bool:
     """Whether ``nfnetlink_hook`` is there."""
     with closing(HookList(namespace)) as hooks:
         return hooks.available()
+
+
+def _devices(namespace: netns.Namespace) -> dict[str, bool]:
+    """What devices the kernel makes, and whether a veth begins without GRO: where it is on from the start, it means nothing, as packets
+    do not come by NAPI. The devices go with their namespace."""
+    from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415 - seconds in an emulated guest
+
+    with namespace.inside(), IPRoute() as routes:
+        def made(**device: str | int) -> bool:
+            try:
+                routes.link("add", **device)
+            except NetlinkError:
+                return False
+            return True
+
+        routes.link("add", kind="veth", ifname="veth", peer={"ifname": "peer"})
+        return {"bridge": made(ifname="bridge", kind="bridge"),
+                "vlan": made(ifname="vlan", kind="vlan", link=routes.link_lookup(ifname="veth")[0], vlan_id=1),
+                "veth_gro": not has_gro("veth")}
+
+
+def _veth_udp_gso() -> bool:
+    """How many packets come out of a veth pair of two segments that were sent as one."""
+    with built(PAIR) as network, HookModule(network.namespaces["host"]) as module, Sinks() as sinks:
+        sinks.add_udp(network.namespaces["host"], socket.AF_INET, 9)
+        module.add_hook(Hook(1, Family.IPV4, hook_number(Family.IPV4, "PREROUTING"), 0, _ACCEPT))
+        send_udp(network.namespaces["peer"], "10.0.0.1", 9, payload(2 * _SEGMENT, 1), segment=_SEGMENT)
+        deadline = time.monotonic() + _SECONDS
+        while len(sinks.wait((1,), _SECONDS)) < 2:
+            if time.monotonic() > deadline:
+                raise GuestError(f"two segments through a veth pair did not arrive within {_SECONDS} s")
+        return module.hook(1).calls == 1
+
+
+def _has_br_netfilter() -> bool:
+    try:
+        with br_netfilter():
+            return True
+    except GuestError:
+        return False
 
 
 def _unknown_verdict_warns(module: HookModule) -> bool:

@@ -8,7 +8,6 @@ from harness.guest.traffic import Sinks
 from harness.netfilter import VerdictKind
 from harness.trace.capture import Capture
 from harness.trace.events import Call, End, Entry, Exit
-from harness.trace.summary import cookie_of
 
 __all__ = ("Watch",)
 
@@ -48,7 +47,7 @@ class Watch:
         self._sinks.take()
         for event in self._capture.fresh(seconds):
             if isinstance(event, Entry):
-                cookie = cookie_of(event.tail)
+                cookie = event.cookie
                 if cookie is not None:
                     self._seen.add(cookie)
                     self._alive[event.skb] = cookie

@@ -1,19 +1,22 @@
-"""A scenario's topology made real: namespaces, veth pairs, addresses, routes.
+"""A scenario's topology made real: namespaces, veth pairs, VLANs, bridges, addresses, routes.
 
-Neighbours are permanent, duplicate address detection, router solicitations and link-local addresses are off, and the devices of a
-namespace without IPv6 addresses have no IPv6: ARP and ND would cross the hook points beside the scenario's own packets. Where there
-is IPv6, a few multicast listener reports still do, some time after the devices are up: nothing turns them off.
+Neighbours are permanent and bridges know where each is; duplicate address detection, router solicitations and link-local addresses are
+off, and the devices of a namespace without IPv6 addresses have no IPv6: ARP and ND would cross the hook points beside the scenario's
+own packets. Where there is IPv6, a few multicast listener reports still do, some time after the devices are up: nothing turns them off.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import itertools
 import os
 import socket
+import struct
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_interface
 from pathlib import Path
@@ -22,16 +25,21 @@ from typing import TYPE_CHECKING
 from harness.errors import GuestError
 from harness.guest import netns
 from harness.guest.netns import Namespace
-from harness.scenario.topology import End, Topology
+from harness.netfilter import Family
+from harness.scenario.topology import Bridge, End, Interface, Topology, Vlan
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
-__all__ = ("Network", "add_pair", "await_ready", "built", "iproute", "mac_address", "set_sysctls", "set_up")
+__all__ = ("Network", "add_pair", "await_ready", "br_netfilter", "built", "has_gro", "iproute", "mac_address", "mac_of", "set_sysctls",
+           "set_up")
 
 _IFA_F_NODAD = 0x02
 _IFA_F_TENTATIVE = 0x40
 _SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
+_SIOCETHTOOL, _ETHTOOL_GGRO, _ETHTOOL_SGRO, _ETHTOOL_STSO = 0x8946, 0x2B, 0x2C, 0x1F
+_NTF_MASTER, _NUD_NOARP = 0x04, 0x40
+_BRIDGE_SETTINGS = {Family.IPV4: "bridge-nf-call-iptables", Family.IPV6: "bridge-nf-call-ip6tables", Family.ARP: "bridge-nf-call-arptables"}
 _READY_SECONDS = 10.0
 _POLL_SECONDS = 0.002
 
@@ -78,14 +86,19 @@ def built(topology: Topology, *, prefix: str | None = None) -> Iterator[Network]
     """
     prefix = prefix or f"nfh{os.getpid()}-{next(_runs)}"
     network = Network(topology, {}, {}, prefix)
-    try:
+    with contextlib.ExitStack() as stack:
+        if any(bridge.netfilter for bridge in topology.bridges):
+            stack.enter_context(br_netfilter())
+        stack.callback(_delete, network)
         for name in topology.namespaces:
             network.namespaces[name] = netns.create(f"{prefix}-{name}")
         _build(network)
         yield network
-    finally:
-        for namespace in network.namespaces.values():
-            namespace.delete()
+
+
+def _delete(network: Network) -> None:
+    for namespace in network.namespaces.values():
+        namespace.delete()
 
 
 def _build(network: Network) -> None:
@@ -101,14 +114,20 @@ def _build(network: Network) -> None:
             add_pair(routes[link.a.netns], link.a, link.b, network.new_pair(), namespaces[link.b.netns])
         for dummy in topology.dummies:
             routes[dummy.netns].link("add", kind="dummy", ifname=dummy.device)
+        for vlan in topology.vlans:
+            _add_vlan(routes[vlan.netns], vlan)
+        for bridge in topology.bridges:
+            with namespaces[bridge.netns].inside():
+                _add_bridge(routes[bridge.netns], bridge, topology)
         for name, namespace in namespaces.items():
             with namespace.inside():
                 ifindexes |= {(name, device): socket.if_nametoindex(device) for device in topology.devices(name)}
-        for number, link in enumerate(topology.links):
-            for side, end, peer in ((0, link.a, link.b), (1, link.b, link.a)):
-                set_up(routes[end.netns], ifindexes[end.netns, end.device], end, peer, mac_address(number, 1 - side))
-        for dummy in topology.dummies:
-            routes[dummy.netns].link("set", index=ifindexes[dummy.netns, dummy.device], state="up")
+        for end in topology.ends():
+            if topology.has_gro(end.netns, end.device):
+                with namespaces[end.netns].inside():
+                    set_gro(end.device)
+        for one in topology.interfaces():
+            set_up(routes[one.netns], ifindexes[one.netns, one.device], one, _neighbours(topology, one))
         for route in topology.routes:
             family = socket.AF_INET6 if ":" in route.via else socket.AF_INET
             routes[route.netns].route("add", family=family, dst=route.destination, gateway=route.via)
@@ -128,17 +147,102 @@ def add_pair(routes: IPRoute, end: End, peer: End, number: int, namespace: Names
                     peer={"ifname": peer.device, "address": mac_address(number, 1), "net_ns_fd": there.fileno()})
 
 
-def set_up(routes: IPRoute, index: int, end: End, peer: End, peer_mac: str) -> None:
-    """A veth's end, with its addresses and its one neighbour."""
+def _add_vlan(routes: IPRoute, vlan: Vlan) -> None:
+    routes.link("add", kind="vlan", ifname=vlan.device, link=_index(routes, vlan.link), vlan_id=vlan.id)
+
+
+def _add_bridge(routes: IPRoute, bridge: Bridge, topology: Topology) -> None:
+    """In its namespace: a bridge that knows by which port each of its neighbours is reached, so that it floods nothing that is known."""
+    for family, setting in _BRIDGE_SETTINGS.items():
+        path = Path("/proc/sys/net/bridge", setting)
+        if family in bridge.netfilter or path.exists():
+            path.write_text("1" if family in bridge.netfilter else "0")
+    routes.link("add", kind="bridge", ifname=bridge.device, address=mac_of(topology, bridge), br_stp_state=0, br_mcast_snooping=0)
+    for port in bridge.ports:
+        index = _index(routes, port)
+        routes.link("set", index=index, master=_index(routes, bridge.device))
+        for mac in {mac_of(topology, one) for one in topology.segment(bridge.netns, port)}:
+            routes.fdb("add", ifindex=index, lladdr=mac, flags=_NTF_MASTER, state=_NUD_NOARP)
+
+
+def _index(routes: IPRoute, device: str) -> int:
+    found: list[int] = routes.link_lookup(ifname=device)
+    return found[0]
+
+
+def mac_of(topology: Topology, interface: Interface) -> str:
+    """The address of an interface; a VLAN has that of the device below it."""
+    match interface:
+        case End():
+            number = next(number for number, link in enumerate(topology.links) if interface.netns in (link.a.netns, link.b.netns)
+                          and (interface.netns, interface.device) in ((link.a.netns, link.a.device), (link.b.netns, link.b.device)))
+            link = topology.links[number]
+            return mac_address(number, int((interface.netns, interface.device) != (link.a.netns, link.a.device)))
+        case Vlan():
+            return mac_of(topology, topology.interface(interface.netns, interface.link))
+        case Bridge():
+            return f"02:00:01:00:{[(one.netns, one.device) for one in topology.bridges].index((interface.netns, interface.device)):02x}:00"
+
+
+def _neighbours(topology: Topology, interface: Interface) -> list[tuple[Interface, str]]:
+    """Those that an interface reaches, with their hardware addresses; none of a bridge's port, which is no end of anything."""
+    if topology.bridge_of(interface.netns, interface.device):
+        return []
+    return [(one, mac_of(topology, one)) for one in topology.segment(interface.netns, interface.device)]
+
+
+def set_up(routes: IPRoute, index: int, interface: Interface, neighbours: Iterable[tuple[Interface, str]]) -> None:
+    """A device, with its addresses and its neighbours. :param neighbours: with their hardware addresses"""
     routes.link("set", index=index, state="up")
-    for text in end.addresses:
+    for text in interface.addresses:
         address = ip_interface(text)
         flags = {"flags": _IFA_F_NODAD} if address.version == 6 else {}
         routes.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **flags)
-    for text in peer.addresses:
-        address = ip_interface(text)
-        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        routes.neigh("replace", family=family, dst=str(address.ip), lladdr=peer_mac, ifindex=index, state="permanent")
+    for one, mac in neighbours:
+        for text in one.addresses:
+            address = ip_interface(text)
+            family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+            routes.neigh("replace", family=family, dst=str(address.ip), lladdr=mac, ifindex=index, state="permanent")
+
+
+def has_gro(device: str) -> bool:
+    """``ETHTOOL_GGRO`` of a device of the calling thread's namespace."""
+    return bool(_ethtool(device, _ETHTOOL_GGRO, 0))
+
+
+def set_gro(device: str) -> None:
+    """``ethtool -K DEVICE gro on tso off``: a veth then receives by NAPI (since 5.13), and hands on what it received in lists.
+
+    What a peer with TSO sends does not come that way (``veth_skb_is_eligible_for_gro``).
+    """
+    _ethtool(device, _ETHTOOL_SGRO, 1)
+    _ethtool(device, _ETHTOOL_STSO, 0)
+
+
+def _ethtool(device: str, command: int, value: int) -> int:
+    """``struct ethtool_value`` to the kernel and back."""
+    data = ctypes.create_string_buffer(struct.pack("II", command, value), 8)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        fcntl.ioctl(control, _SIOCETHTOOL, struct.pack("16sP16x", device.encode(), ctypes.addressof(data)))
+    return int(struct.unpack("II", data.raw)[1])
+
+
+@contextlib.contextmanager
+def br_netfilter() -> Iterator[None]:
+    """``br_netfilter``, loaded for the block if it was not there: where it is, every new bridge has it on.
+
+    :raises GuestError: the kernel does not have it
+    """
+    if Path("/sys/module/br_netfilter").exists():
+        yield
+        return
+    loaded = subprocess.run(["modprobe", "br_netfilter"], capture_output=True, text=True, check=False)
+    if loaded.returncode:
+        raise GuestError(f"no br_netfilter: {loaded.stderr.strip()}", mend="take a kernel with CONFIG_BRIDGE_NETFILTER=m")
+    try:
+        yield
+    finally:
+        subprocess.run(["rmmod", "br_netfilter"], check=True)
 
 
 def set_sysctls(topology: Topology, name: str) -> None:
@@ -148,7 +252,7 @@ def set_sysctls(topology: Topology, name: str) -> None:
     for scope in ("all", "default"):
         settings[f"net/ipv4/conf/{scope}/rp_filter"] = "0"
     if Path("/proc/sys/net/ipv6").exists():
-        has_ipv6 = any(ip_interface(address).version == 6 for end in topology.ends(name) for address in end.addresses)
+        has_ipv6 = any(ip_interface(address).version == 6 for one in topology.interfaces(name) for address in one.addresses)
         settings["net/ipv6/conf/all/forwarding"] = forwarding
         for setting, value in (("accept_dad", "0"), ("dad_transmits", "0"), ("router_solicitations", "0"), ("accept_ra", "0"),
                                ("addr_gen_mode", "1")):

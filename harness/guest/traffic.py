@@ -1,6 +1,6 @@
 """Packets with a cookie: sent so that ``sendto()``'s errno is seen, and awaited at the other end.
 
-A cookie is a packet's last 16 bytes: :data:`MAGIC` and a big-endian u64 (``kmod/nfharness.h``).
+A cookie is a packet's last 16 bytes: :data:`MAGIC` and a big-endian u64 (``kmod/nfharness.h``), in either order.
 """
 
 from __future__ import annotations
@@ -18,40 +18,48 @@ from typing import TYPE_CHECKING
 
 from harness.guest.netns import Namespace
 from harness.scenario.steps import COOKIE_BYTES
+from harness.trace.summary import COOKIE_MAGIC as MAGIC
+from harness.trace.summary import cookie_of as _cookie_at_end
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-__all__ = ("COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "payload", "send_echo", "send_frame", "send_ip", "send_udp",
-           "udp_packet")
-
-MAGIC = b"nfharnes"
+__all__ = (
+    "COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "fragments", "payload", "send_echo", "send_frame", "send_ip", "send_udp",
+    "udp_packet",
+)
 
 _COOKIE = struct.Struct("!8sQ")
 _ECHO_TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 _RECEIVE = 1 << 16
+_UDP_SEGMENT = 103
 
 
 def payload(size: int, cookie: int) -> bytes:
-    """*size* bytes, the cookie at their end. :raises ValueError: they do not hold a cookie"""
+    """*size* bytes full of the cookie, so that every fragment of them ends with it. :raises ValueError: they do not hold a cookie"""
     if size < COOKIE_BYTES:
         raise ValueError(f"a payload with a cookie has at least {COOKIE_BYTES} bytes, not {size}")
-    return bytes(index & 0xFF for index in range(size - COOKIE_BYTES)) + _COOKIE.pack(MAGIC, cookie)
+    cookies, rest = divmod(size, COOKIE_BYTES)
+    return bytes(range(rest)) + _COOKIE.pack(MAGIC, cookie) * cookies
 
 
 def cookie_of(data: bytes) -> int | None:
     """The cookie at the end of a packet, if it carries one."""
-    if len(data) < COOKIE_BYTES:
-        return None
-    magic, cookie = _COOKIE.unpack(data[-COOKIE_BYTES:])
-    return int(cookie) if magic == MAGIC else None
+    return _cookie_at_end(data[-COOKIE_BYTES:])
 
 
-def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: int = 0, ttl: int = 64) -> int:
-    """One datagram through a socket of its own. :returns: positive errno of ``sendto()``, 0 if it was taken"""
+def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: int = 0, ttl: int = 64,
+             segment: int | None = None) -> int:
+    """One datagram through a socket of its own.
+
+    :param segment: ``UDP_SEGMENT``: so many bytes of payload in each of several datagrams, which the kernel keeps together
+    :returns: positive errno of ``sendto()``, 0 if it was taken
+    """
     with netns.inside(), socket.socket(_family(to), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _set_ttl(sender, ttl)
+        if segment:
+            sender.setsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT, segment)
         sender.bind(("", source_port))
         return _sendto(sender, data, (to, port))
 
@@ -77,6 +85,21 @@ def udp_packet(source: str, to: str, source_port: int, port: int, data: bytes, *
 
     header = IPv6(src=source, dst=to, hlim=ttl) if _family(to) is socket.AF_INET6 else IP(src=source, dst=to, ttl=ttl)
     return header / UDP(sport=source_port, dport=port) / data
+
+
+def fragments(packet: Packet, size: int) -> list[Packet]:
+    """A scapy datagram in fragments. :param size: bytes of IP payload in each, a multiple of 8"""
+    from scapy.layers.inet import IP, fragment  # noqa: PLC0415 - seconds in an emulated guest
+    from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment  # noqa: PLC0415
+    from scapy.packet import Raw  # noqa: PLC0415
+
+    if packet.version == 4:
+        packet.id = packet.sport  # the kernel would give each fragment another one
+        return list(fragment(IP(bytes(packet)), fragsize=size))  # type: ignore[no-untyped-call]
+    whole = bytes(packet)[40:]
+    header = IPv6(src=packet.src, dst=packet.dst, hlim=packet.hlim)
+    return [header / IPv6ExtHdrFragment(nh=socket.IPPROTO_UDP, id=packet.sport, offset=at // 8, m=int(at + size < len(whole)))
+            / Raw(whole[at:at + size]) for at in range(0, len(whole), size)]
 
 
 def send_ip(netns: Namespace, packet: Packet, cookie: int | None = None) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.model.slow import Context
 
 __all__ = (
-    "DUMMY_OPS", "MAX_HOOK_COUNT", "Allocator", "Entries", "Head", "HookOps", "Warnings", "hooks_validate",
+    "DUMMY_OPS", "MAX_HOOK_COUNT", "Allocator", "Entries", "Head", "HookFunction", "HookOps", "Warnings", "hooks_validate",
     "nf_hook_entries_delete_raw", "nf_hook_entries_grow", "nf_hook_entries_insert_raw", "nf_hook_entries_try_shrink",
     "nf_remove_net_hook", "plenty",
 )

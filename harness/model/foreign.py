@@ -5,7 +5,8 @@ that is core.c. So of a foreign hook the model **adopts**
 
 * that it is there: function, module, priority and point, from the arrays that the executor found before the first step and after
   each ``nft`` step, and the order among those that came together at one priority (nothing else tells their registration order);
-* its verdict on a packet, where one was seen; otherwise it is taken to accept.
+* its verdict on a packet, where one was seen; otherwise it is taken to accept. Hooks that decide where a packet goes
+  (``br_netfilter``'s, conntrack's defragmentation) are predicted all the same: :func:`harness.model.path.known_hooks`.
 
 Everything else is **predicted**: its place among the hooks of the scenario, then and later, whether and at which index it is
 called, what the loop returns, and all that follows from its verdict. A foreign hook that came at any other time is a difference.
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.model.entries import HookOps
+from harness.model.entries import HookFunction, HookOps
 from harness.model.register import Core, Net, NetDevice
 from harness.model.slow import Context
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
@@ -78,8 +79,11 @@ def _identity(found: HookOps | Slot | HookCall) -> tuple[str, str | None, int | 
     return found.function, found.module, found.priority
 
 
-def adopt(core: Core, nets: Mapping[str, Net], arrays: Arrays, oracle: Oracle) -> None:
-    """Make the foreign hooks of the reported arrays those of the model: what is gone is unregistered, what is new registered."""
+def adopt(core: Core, nets: Mapping[str, Net], arrays: Arrays, oracle: Oracle, known: Mapping[str, HookFunction]) -> None:
+    """Make the foreign hooks of the reported arrays those of the model: what is gone is unregistered, what is new registered.
+
+    :param known: functions that the model does itself, by symbol
+    """
     for key, slots in arrays:
         found = _locate(nets, key)
         if found is None:
@@ -99,7 +103,7 @@ def adopt(core: Core, nets: Mapping[str, Net], arrays: Arrays, oracle: Oracle) -
         for slot in reversed(reported):
             if gone[_identity(slot)] > 0:
                 gone[_identity(slot)] -= 1
-                ops = HookOps(oracle, slot.function, slot.module, pf, hook, slot.priority, device)
+                ops = HookOps(known.get(slot.function, oracle), slot.function, slot.module, pf, hook, slot.priority, device)
                 core.nf_register_net_hook(net, ops)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from harness.model.entries import DUMMY_OPS, Head, HookOps
 from harness.model.foreign import Oracle, adopt
-from harness.model.path import Stack
+from harness.model.path import Stack, known_hooks, register_br_netfilter
 from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Core, Net
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import BEFORE, PacketOutcome, Slot, StepOutcome, point_key
@@ -66,17 +66,21 @@ class Run:
             for device in topology.devices(netns):
                 net.add_device(device)
         self.stack = Stack(topology, self.core, self.nets)
+        register_br_netfilter(self.stack)
 
     def before(self) -> Iterator[StepOutcome]:
         """Foreign hooks that were there first, if any were seen."""
         if BEFORE in self.oracle.foreign.arrays:
+            reported = {key for key, _ in self.oracle.foreign.arrays[BEFORE]}
+            empty = (point_key(netns, *point) for netns, point in self._all_points())
+            adopt(self.core, self.nets, tuple((key, ()) for key in empty if key not in reported), self.oracle, {})
             yield self.adopt(BEFORE)
         self.keys = self.core.nf_hooks_needed.copy()
 
     def adopt(self, index: int) -> StepOutcome:
         """Foreign hooks come or go as they were seen to; their arrays come out as the model has them."""
         arrays = self.oracle.foreign.arrays.get(index, ())
-        adopt(self.core, self.nets, arrays, self.oracle)
+        adopt(self.core, self.nets, arrays, self.oracle, known_hooks(self.stack))
         points = {point_key(netns, *point): (netns, point) for netns, point in self._all_points()}
         return StepOutcome(index, 0, tuple(self._array(*points[key]) for key, _ in arrays if key in points))
 

@@ -55,6 +55,20 @@ class KernelProfile:
         "nfnetlink_hook lists what is in the arrays (5.14, CONFIG_NETFILTER_NETLINK_HOOK)",
         "it is asked for the hooks at INPUT",
     )
+    bridge: bool = _probed(True, "bridge devices can be made", "one is made")
+    vlan: bool = _probed(True, "VLAN devices can be made", "one is made on a veth device")
+    br_netfilter: bool = _probed(
+        True, "the module is there that hands what bridges forward to the hook points of IP and ARP", "it is loaded")
+    veth_gro: bool = _probed(
+        True,
+        "a veth device can receive by NAPI with GRO, and so in lists (5.13)",
+        "whether a new veth device has GRO off: before, it was on and meant nothing",
+    )
+    veth_udp_gso: bool = _probed(
+        True,
+        "segments of UDP go through a veth device in one piece (5.11); before, it takes them apart",
+        "a datagram of two segments is sent: whether a hook at PREROUTING of the other end sees one packet",
+    )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"families": [family.name for family in self.families]}

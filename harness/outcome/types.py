@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
 __all__ = ("BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome",
-           "RawRun", "Slot", "StepOutcome", "Traversal", "point_key", "raw_key")
+           "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "raw_key")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
@@ -91,7 +92,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class PacketOutcome:
-    """One packet's walk, through every namespace that it came to.
+    """One packet's walk, through every namespace that it came to; of one in fragments in the order of :func:`by_namespace`.
 
     Answers that quote the payload (an echo reply, an ICMP error) carry the cookie of what they answer, and are packets of
     their own, after it.
@@ -179,6 +180,14 @@ class Outcome:
     packets: tuple[PacketOutcome, ...] = ()
     lost_events: int = 0
     doubts: tuple[str, ...] = ()
+
+
+def by_namespace(traversals: Iterable[Traversal]) -> tuple[Traversal, ...]:
+    """The walk of a packet in fragments: namespace by namespace, in each in order. Nothing orders what several skbs of a packet, under
+    way at once, do in different namespaces."""
+    found = tuple(traversals)
+    order = list(dict.fromkeys(one.netns for one in found))
+    return tuple(sorted(found, key=lambda one: order.index(one.netns)))
 
 
 def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> str:

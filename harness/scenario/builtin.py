@@ -8,7 +8,9 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.scenario.codec import loads
+from harness.scenario.layers import LAYERS
 from harness.scenario.reader import quote, suggest
+from harness.scenario.rulesets import CONNTRACK
 from harness.scenario.steps import (
     AddDevice,
     AddLink,
@@ -39,16 +41,6 @@ __all__ = ("BUILTIN", "DEFAULT", "load")
 
 DEFAULT = "router"
 
-_CONNTRACK = """\
-table inet watch {
-    chain forward {
-        type filter hook forward priority filter; policy accept;
-        ct state new counter accept
-    }
-}
-"""
-
-
 def _drop(name: str) -> Verdict:
     return Verdict(VerdictKind.DROP, errno=getattr(errno, name))
 
@@ -56,7 +48,7 @@ def _drop(name: str) -> Verdict:
 def _through_the_router(name: str, summary: str, pf: Family) -> Scenario:
     """Hooks at all three points a forwarded packet crosses, two of them with equal priority, among those of nft and conntrack."""
     return Scenario(name, summary, ROUTER, (
-        Nft("router", _CONNTRACK),
+        Nft("router", CONNTRACK),
         Register("first", "router", pf, "PREROUTING", PRIORITY_MIN),
         Register("before-conntrack", "router", pf, "PREROUTING", -300),
         Register("mangle", "router", pf, "PREROUTING", -150),
@@ -318,7 +310,7 @@ _PRIVATE = (
 )
 
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE)}
 
 
 def load(argument: str | None = None) -> Scenario:

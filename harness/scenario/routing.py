@@ -38,7 +38,7 @@ def family_of(address: str | Address) -> Family:
 
 def _addresses(topology: Topology, netns: str) -> list[tuple[str, str]]:
     """(device, address/prefix) of a namespace, those of ``lo`` last."""
-    named = [(end.device, address) for end in topology.ends(netns) for address in end.addresses]
+    named = [(one.device, address) for one in topology.interfaces(netns) for address in one.addresses]
     return named + [(LOOPBACK, address) for address in _LOOPBACK.values()]
 
 

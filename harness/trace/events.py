@@ -9,6 +9,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
+from harness.trace.summary import number_of
+
 __all__ = ("Call", "End", "Entry", "Event", "Exit", "How", "decode", "in_order")
 
 
@@ -48,6 +50,11 @@ class Entry(NamedTuple):
     okfn: int = 0
     loop: int = 0
     caller: int = 0
+
+    @property
+    def cookie(self) -> int | None:
+        """What tells packets apart (:func:`harness.trace.summary.number_of`)."""
+        return number_of(self.protocol, self.head, self.tail)
 
 
 class Call(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ("COOKIE_MAGIC", "cookie_of", "kind_of", "summary")
+__all__ = ("COOKIE_MAGIC", "cookie_of", "is_fragment", "kind_of", "number_of", "summary")
 
 COOKIE_MAGIC = b"nfharnes"
 
 _IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
-_HOP_BY_HOP, _ICMP, _TCP, _UDP, _ICMPV6 = 0, 1, 6, 17, 58
+_HOP_BY_HOP, _ICMP, _TCP, _UDP, _FRAGMENT, _ICMPV6 = 0, 1, 6, 17, 44, 58
 _PROTOCOLS = {_ICMP: "ICMP", _TCP: "TCP", _UDP: "UDP", _ICMPV6: "ICMPv6", 47: "GRE", 50: "ESP", 132: "SCTP"}
 _ICMP_TYPES = {
     (_ICMP, 0): "echo reply", (_ICMP, 3): "destination unreachable", (_ICMP, 5): "redirect", (_ICMP, 8): "echo request",
@@ -23,17 +23,43 @@ _TCP_FLAGS = "FSRPAUEC"
 
 
 def cookie_of(tail: bytes) -> int | None:
-    """The number in the last 16 bytes of a packet, if they begin with the magic."""
-    return int.from_bytes(tail[8:16], "big") if len(tail) == 16 and tail.startswith(COOKIE_MAGIC) else None
+    """The number in the last 16 bytes of a packet, if the magic is there too: before it, or behind it in a fragment.
+
+    A long payload repeats both, and is cut at multiples of eight bytes.
+    """
+    if len(tail) != 16:
+        return None
+    halves = tail[:8], tail[8:]
+    return next((int.from_bytes(halves[1 - place], "big") for place in (0, 1) if halves[place] == COOKIE_MAGIC), None)
+
+
+def number_of(protocol: int, head: bytes, tail: bytes) -> int | None:
+    """What tells packets apart: the cookie; of ARP, too short for one, the two addresses that it is about, in either order.
+
+    :param protocol: ``skb->protocol``, host order; :param head: from the network header on; :param tail: the last 16 bytes
+    """
+    if protocol == _ARP and len(head) >= 28:
+        low, high = sorted((head[14:18], head[24:28]))
+        return int.from_bytes(low + high, "big")
+    return cookie_of(tail)
 
 
 def kind_of(protocol: int, head: bytes) -> tuple[int, int | None]:
-    """(IP protocol, ICMP type): an answer that quotes a payload, and so its cookie, differs in it from what it answers.
+    """(IP protocol, ICMP type), (ARP, operation): an answer that quotes a payload, and so its cookie, differs in it from what it answers.
 
     :param protocol: ``skb->protocol``, host order; :param head: from the network header on
     """
+    if protocol == _ARP:
+        return _ARP, head[7] if len(head) > 7 else None
     number, transport, _ = _transport(protocol, head)
     return number, transport[0] if number in (_ICMP, _ICMPV6) and transport else None
+
+
+def is_fragment(protocol: int, head: bytes) -> bool:
+    """Whether it is one, of IPv4 or IPv6. :param protocol: as of :func:`kind_of`, as is *head*"""
+    if protocol == _IPV4:
+        return len(head) >= 8 and bool((head[6] << 8 | head[7]) & 0x3FFF)
+    return protocol == _IPV6 and len(head) >= 7 and head[6] == _FRAGMENT
 
 
 def summary(protocol: int, head: bytes, length: int) -> str:
@@ -58,6 +84,9 @@ def _transport(protocol: int, head: bytes) -> tuple[int, bytes, int]:
     if protocol == _IPV6 and len(head) >= 40:
         if head[6] == _HOP_BY_HOP and len(head) >= 48:
             return head[40], head[48 + 8 * head[41]:], 0
+        if head[6] == _FRAGMENT and len(head) >= 48:
+            fragment = (head[42] << 8 | head[43]) & 0xFFF8
+            return head[40], b"" if fragment else head[48:], fragment
         return head[6], head[40:], 0
     return 0, b"", 0
 

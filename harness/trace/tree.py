@@ -10,7 +10,7 @@ from rich.text import Text
 from harness.netfilter import VerdictKind, errno_name
 from harness.outcome import describe
 from harness.outcome.pairing import pair_calls, pair_traversals
-from harness.outcome.types import OURS, HookCall, PacketOutcome, Traversal
+from harness.outcome.types import NF_HOOK_SLOW, OURS, HookCall, PacketOutcome, Traversal
 
 __all__ = ("packet_tree",)
 
@@ -130,16 +130,21 @@ def _hook(call: HookCall, short: bool) -> Text:
 def _point(predicted: Traversal | None, observed: Traversal | None, compared: bool) -> tuple[Text, Text]:
     traversal = observed or predicted
     assert traversal is not None  # noqa: S101 - a pair has at least one half
-    devices = describe.devices(traversal)
-    line = Text.assemble("├─ ", (describe.point(traversal), "bold"), "  ", (traversal.netns, "cyan"), f"  {devices}")
+    loop = "" if traversal.loop == NF_HOOK_SLOW else f"  {traversal.loop}"
+    line = Text.assemble("├─ ", (describe.point(traversal), "bold"), "  ", (traversal.netns, "cyan"), f"  {describe.devices(traversal)}",
+                         (loop, "dim"))
     if not compared:
         return line, Text()
     if predicted is None:
         return line, _differs("not crossed")
     if observed is None:
         return Text.assemble(line, ("  not crossed", "red")), _differs("crossed")
-    same = (predicted.indev, predicted.outdev) == (observed.indev, observed.outdev)
-    return line, Text() if same else _differs(describe.devices(predicted) or "no device")
+    if (predicted.indev, predicted.outdev) != (observed.indev, observed.outdev):
+        return line, _differs(describe.devices(predicted) or "no device")
+    said = next((f"{name} {wanted}" for name, wanted, found in (
+        ("okfn", predicted.okfn, observed.okfn), ("from slot", predicted.start, observed.start), ("in", predicted.loop, observed.loop),
+    ) if wanted != found), None)
+    return line, _differs(said) if said else Text()
 
 
 def _returned(predicted: Traversal | None, observed: Traversal | None, compared: bool) -> tuple[Text, Text]:

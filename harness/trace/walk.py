@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
-from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Fate, HookCall, PacketOutcome, Traversal
+from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Fate, HookCall, PacketOutcome, Traversal, by_namespace
 from harness.trace.events import Call, End, Entry, Event, Exit, How
-from harness.trace.summary import cookie_of, kind_of, summary
+from harness.trace.summary import is_fragment, kind_of, summary
 from harness.trace.symbols import Symbol
 
 __all__ = ("Count", "Walk", "calls_by_hook", "compare_calls", "walk")
@@ -93,7 +93,7 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
 
 
 def _key(entry: Entry) -> tuple[int, tuple[int, int | None]] | None:
-    cookie = cookie_of(entry.tail)
+    cookie = entry.cookie
     return None if cookie is None else (cookie, kind_of(entry.protocol, entry.head))
 
 
@@ -110,12 +110,14 @@ class _Teller:
 
     def packet(self, packet: _Packet) -> PacketOutcome:
         first, last = packet.runs[0].entry, packet.runs[-1]
-        cookies = (cookie_of(run.entry.tail) for run in packet.runs)
+        cookies = (run.entry.cookie for run in packet.runs)
+        traversals = tuple(traversal for run in packet.runs if (traversal := self._traversal(run)))
+        in_pieces = any(is_fragment(run.entry.protocol, run.entry.head) for run in packet.runs)
         return PacketOutcome(
             packet=summary(first.protocol, first.head, first.length),
             cookie=next((cookie for cookie in cookies if cookie is not None), None),
             fate=self._fate(last, packet.ends.get(last.entry.skb)),
-            traversals=tuple(traversal for run in packet.runs if (traversal := self._traversal(run))),
+            traversals=by_namespace(traversals) if in_pieces else traversals,
             alive=len(packet.alive),
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.model import path, slow
+from harness.model.path import stack
 from tests.mutants.mutant import Mutant
 
 __all__ = ("MUTANTS",)
@@ -28,7 +29,9 @@ PATHS = ("path.local-in", "path.local-out", "path.forward", "path.loopback", "pa
 
 MUTANTS = {
     "devices have no points": Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
-                                     ((path.Stack, "_nf_hook_device", no_device_points),)),
-    "state->in is not set": Mutant(PATHS, ((path, "HookState", state_without("in")),)),
-    "state->out is not set": Mutant(("state.fields", "path.forward", "path.local-out"), ((path, "HookState", state_without("out")),)),
+                                     ((path.Stack, "nf_hook_device", no_device_points),)),
+    "state->in is not set": Mutant(PATHS, ((stack, "HookState", state_without("in")),)),
+    "state->okfn is not set": Mutant(("state.fields", "path.forward", "path.bridge", "path.arp"),
+                                     ((stack, "HookState", state_without("okfn")),)),
+    "state->out is not set": Mutant(("state.fields", "path.forward", "path.local-out"), ((stack, "HookState", state_without("out")),)),
 }

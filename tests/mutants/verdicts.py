@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from harness.model import path, slow
+from harness.model import slow
 from harness.model.entries import Entries
+from harness.model.path import stack
 from harness.netfilter import Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from tests.mutants.mutant import ACCEPT, Mutant, named, without
@@ -30,7 +31,7 @@ def drop_that_goes_on(context: slow.Context, e: Entries, s: int = 0, *, profile:
 
 
 def loop(name: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
-    return named(name, path, "nf_hook_slow", replacement, *rules)
+    return named(name, stack, "nf_hook_slow", replacement, *rules)
 
 
 MUTANTS = dict([

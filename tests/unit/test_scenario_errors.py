@@ -104,7 +104,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.2.to", "10.0.0.7", "steps[2].to: no namespace has the address 10.0.0.7", "addresses: 10.0.0.1, 10.0.0.2"),
     ("steps.2.pf", "IPV6", "steps[2].to: b has no IPV6 address", "addresses:"),
     ("steps.2.pf", "ARP", 'steps[2].pf: unknown value "ARP"', "IPV4, IPV6"),
-    ("steps.2.size", 15, "steps[2].size: 15 is out of range (16 … 1400)", ""),
+    ("steps.2.size", 15, "steps[2].size: 15 is out of range (16 … 16384)", ""),
     ("steps.2.ttl", 0, "steps[2].ttl: 0 is out of range (1 … 255)", ""),
     ("steps.2.cookie", ..., 'steps[2]: the key "cookie" is missing', "keys: do, from, to, cookie"),
     ("steps.3.id", "three", 'steps[3].id: "three" is no hook registered before this step', "registered here: one, two"),
@@ -121,9 +121,9 @@ MISTAKES: list[tuple[str, object, str, str]] = [
 ]
 
 
-def altered(path: str, value: object) -> dict[str, Any]:
-    """SOUND with one place changed; ``...`` removes it."""
-    document: Any = copy.deepcopy(SOUND)
+def altered(path: str, value: object, sound: dict[str, Any] = SOUND) -> dict[str, Any]:
+    """A document with one place changed; ``...`` removes it."""
+    document: Any = copy.deepcopy(sound)
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
     place = document
     for part in parents:
@@ -188,3 +188,77 @@ def test_no_value_anywhere_escapes_as_another_error(path: str, value: object) ->
         assert "\n" not in error.message + (error.mend or "")
     else:
         assert loads(json.dumps(document)) == scenario
+
+
+LAYERED: dict[str, Any] = {
+    "name": "layered",
+    "topology": {
+        "namespaces": ["a", "b", "c"],
+        "links": [{"a": {"netns": "a", "device": "eth0", "addresses": ["10.0.0.1/24"]}, "b": {"netns": "b", "device": "p1"}},
+                  {"a": {"netns": "c", "device": "eth0"}, "b": {"netns": "b", "device": "p2"}}],
+        "vlans": [{"netns": "c", "device": "eth0.5", "link": "eth0", "id": 5, "addresses": ["10.0.5.3/24"]}],
+        "bridges": [{"netns": "b", "device": "br0", "ports": ["p1", "p2"], "addresses": ["10.0.0.2/24"], "netfilter": ["IPV4"]}],
+    },
+    "steps": [
+        {"do": "arp", "from": "a", "sender": "10.0.0.1", "target": "10.0.0.2"},
+        {"do": "frame", "from": "a", "device": "eth0", "to": "broadcast", "cookie": 1},
+        {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 4000},
+    ],
+}
+
+
+@pytest.mark.parametrize(("path", "value", "message", "mend"), [
+    ("topology.vlans.0.link", "eth1", 'topology.vlans[0].link: no device "eth1" in the namespace "c"', 'did you mean "eth0"?'),
+    ("topology.vlans.0.link", "eth0.5", 'topology.vlans[0].link: "eth0.5" is a VLAN that comes later', "before"),
+    ("topology.vlans.0.id", 4095, "topology.vlans[0].id: 4095 is out of range (1 … 4094)", ""),
+    ("topology.vlans.0.device", "eth0", 'topology.vlans[0].device: c already has a device "eth0"', "another name"),
+    ("topology.vlans.0.addresses", ["10.0.0.1/24"],
+     "topology.vlans[0].addresses[0]: 10.0.0.1 is already the address at topology.links[0].a.addresses[0]", "of its own"),
+    ("topology.bridges.0.ports", [], "topology.bridges[0].ports: a bridge has at least one port", "name a device"),
+    ("topology.bridges.0.ports.1", "p3", 'topology.bridges[0].ports[1]: no device "p3" in the namespace "b"', "devices"),
+    ("topology.bridges.0.ports.1", "p1", 'topology.bridges[0].ports[1]: "p1" is a port already', "once"),
+    ("topology.bridges.0.ports.1", "br0", 'topology.bridges[0].ports[1]: "br0" is a bridge, which cannot be a port', "link"),
+    ("topology.bridges.0.netfilter", ["INET"], 'topology.bridges[0].netfilter[0]: unknown value "INET"', "IPV4"),
+    ("topology.links.0.b.addresses", ["10.0.0.9/24"], 'topology.bridges[0].ports[0]: "p1" has addresses', "to the bridge"),
+    ("topology.links.1.a", {"netns": "b", "device": "p3"}, "topology.vlans[0].link", ""),
+    ("topology.links.0.gro", 1, "topology.links[0].gro: expected true or false", ""),
+    ("steps.0.sender", "10.0.0.2", "steps[0].sender: 10.0.0.2 is no address of a", "addresses: 10.0.0.1"),
+    ("steps.0.target", "fd00::1", 'steps[0].target: "fd00::1" is no IPv4 address', "10.0.0.2"),
+    ("steps.0.target", "10.0.0.1", "steps[0].target: 10.0.0.1 is the asker's own", "neighbour"),
+    ("steps.1", {"do": "arp", "from": "a", "sender": "10.0.0.1", "target": "10.0.0.2"},
+     "steps[1]: steps[0] is about these two addresses already", "once"),
+    ("steps.1.to", "b/br1", 'steps[1].to: "b/br1" is nobody\'s address', 'did you mean "b/br0"?'),
+    ("steps.1.device", "lo", "steps[1].device: lo leads nowhere else", "link"),
+    ("steps.1.vlan", 0, "steps[1].vlan: 0 is out of range (1 … 4094)", ""),
+    ("steps.2.size", 4001, "steps[2].size: 4001 is no multiple of 8, at which a packet is cut", "write 4000"),
+    ("steps.2.kind", "echo", "steps[2].size: an echo request is sent whole, not in 4000 bytes", "1400"),
+    ("steps.2.segment", 1001, "steps[2].segment: 1001 is no multiple of 8", "write 1000"),
+    ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 4000, "segment": 1000, "fragment": 1000},
+     "steps[2].segment: a packet goes in fragments or in segments", "remove"),
+    ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 800, "segment": 1000},
+     "steps[2].segment: 800 bytes are not 2 to 64 segments of 1000", "change"),
+    ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 800, "fragment": 808},
+     "steps[2].fragment: 800 bytes and the header of UDP fit into one", "smaller"),
+], ids=str)
+def test_a_mistake_about_devices_that_stand_on_others_is_named_too(path: str, value: object, message: str, mend: str) -> None:
+    with pytest.raises(UserError) as caught:
+        from_json(altered(path, value, LAYERED))
+    assert caught.value.message.startswith(message)
+    assert mend in (caught.value.mend or "")
+
+
+def test_bridges_that_are_joined_twice_are_refused() -> None:
+    document = copy.deepcopy(LAYERED)
+    document["topology"]["links"].append({"a": {"netns": "c", "device": "eth1"}, "b": {"netns": "b", "device": "p3"}})
+    document["topology"]["bridges"][0]["ports"].append("p3")
+    document["topology"]["bridges"].append({"netns": "c", "device": "br1", "ports": ["eth0", "eth1"]})
+    with pytest.raises(UserError, match="what leaves br0 by \"p2\" comes back to it"):
+        from_json(document)
+
+
+def test_bridges_of_one_namespace_agree_about_br_netfilter() -> None:
+    document = copy.deepcopy(LAYERED)
+    document["topology"]["bridges"][0]["ports"] = ["p1"]
+    document["topology"]["bridges"].append({"netns": "b", "device": "br1", "ports": ["p2"]})
+    with pytest.raises(UserError, match="br0 in the same namespace has another one"):
+        from_json(document)

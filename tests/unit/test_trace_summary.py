@@ -7,7 +7,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from harness.trace.summary import cookie_of, kind_of, summary
+from harness.guest.traffic import payload
+from harness.scenario.steps import arp_cookie
+from harness.trace.summary import cookie_of, kind_of, number_of, summary
 
 IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
 
@@ -55,3 +57,25 @@ def test_a_cookie_is_the_last_eight_bytes_behind_the_magic() -> None:
     assert cookie_of(b"nfharnes" + (2**64 - 2).to_bytes(8, "big")) == 2**64 - 2
     assert cookie_of(b"nfharnex" + bytes(8)) is None
     assert cookie_of(b"") is None
+
+
+@pytest.mark.parametrize("tail", [b"nfharnes" + (7).to_bytes(8, "big"), (7).to_bytes(8, "big") + b"nfharnes"], ids=["end", "cut"])
+def test_a_cookie_is_read_in_either_order(tail: bytes) -> None:
+    assert cookie_of(tail) == 7
+
+
+@pytest.mark.parametrize("size", [16, 32, 4000])
+def test_every_piece_of_a_payload_that_is_cut_at_a_multiple_of_eight_ends_with_the_cookie(size: int) -> None:
+    data = payload(size, 7)
+    assert {cookie_of(data[:end][-16:]) for end in range(16 + size % 8, size + 1, 8)} == {7}
+
+
+def arp(operation: int, sender: str, target: str) -> bytes:
+    return (struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + b"\x02" * 6 + IPv4Address(sender).packed + b"\0" * 6
+            + IPv4Address(target).packed + b"\0" * 18)
+
+
+def test_arp_is_told_apart_by_the_addresses_that_it_is_about() -> None:
+    request, reply = (number_of(0x0806, arp(*packet), b"") for packet in ((1, "10.0.0.2", "10.0.0.1"), (2, "10.0.0.1", "10.0.0.2")))
+    assert request == reply == arp_cookie("10.0.0.1", "10.0.0.2")
+    assert kind_of(0x0806, arp(1, "10.0.0.2", "10.0.0.1")) != kind_of(0x0806, arp(2, "10.0.0.1", "10.0.0.2"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.guest.run import Run
-from harness.guest.steps import batches, churn, ground, hooks, packets, private
+from harness.guest.steps import batches, churn, ground, hooks, link, packets, private
 from harness.guest.steps.handler import Handler
 from harness.scenario.steps import (
+    Arp,
     Dump,
+    Frame,
     RawDelete,
     RawInsert,
     RawRun,
@@ -27,13 +29,12 @@ from harness.scenario.steps import (
 __all__ = ("HANDLERS", "touched", "undone")
 
 #: By the step's class.
-HANDLERS: Mapping[type, Handler] = {**hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **packets.HANDLERS,
+HANDLERS: Mapping[type, Handler] = {**hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **packets.HANDLERS, **link.HANDLERS,
                                     **ground.HANDLERS, **churn.HANDLERS}
 
 _UNDONE = frozenset({
     Register, RegisterMany, Unregister, Dump, RegisterBatch, UnregisterBatch, RegisterAgain, UnregisterAbsent, RawInsert, RawDelete, RawRun,
-    Send,
-    Step,
+    Send, Frame, Arp,
 })
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.model.path import Packet
+from harness.model.path import Packet, Walk, sendto
 from harness.model.run import Run
-from harness.model.slow import Skb
 from harness.model.steps.handler import Handler
 from harness.model.steps.hooks import hook_ops
 from harness.netfilter import Family, hook_number
@@ -41,8 +40,10 @@ def _send(run: Run, step: Churn, cookie: int) -> PacketOutcome:
     topology = run.stack.topology
     to = first_address(topology, step.to, Family.IPV4)
     assert to is not None  # noqa: S101 - a scenario is checked
-    packet = Packet(Skb(cookie), "udp", source_address(topology, step.source, to), to, 32, "")
-    return packet.outcome(run.stack.sendto(step.source, packet))
+    packet = Packet(walk=Walk("udp", ""), cookie=cookie, kind="udp", protocol="IPV4", source=source_address(topology, step.source, to),
+                    destination=to, size=32)
+    sendto(run.stack, step.source, packet)
+    return packet.walk.outcome(cookie)
 
 
 def _calls(packet: PacketOutcome, step: Churn) -> list[list[str]]:

@@ -65,6 +65,12 @@ class Scope:
                 fail(f"{path}.id", f"{quote(name)} is already the id of a hook of steps[{self.ids[name]}]", "choose another id")
             self.ids[name] = self.index
 
+    def new_cookie(self, cookie: int, path: str) -> None:
+        """A cookie that no packet carries yet."""
+        if cookie in self.cookies:
+            fail(path, f"{cookie} is already the cookie of steps[{self.cookies[cookie]}]", "give every packet a cookie of its own")
+        self.cookies[cookie] = self.index
+
     def registered(self, name: str, path: str) -> None:
         """A hook that is registered now. :param path: of the step"""
         if self.live[name] < 1:

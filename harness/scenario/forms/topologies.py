@@ -6,8 +6,10 @@ import re
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
+from harness.netfilter import Family
+from harness.scenario.forms.layers import BRIDGED, check_layers
 from harness.scenario.reader import Value, fail, quote, suggest
-from harness.scenario.topology import LOOPBACK, TOPOLOGIES, End, Link, Route, Topology
+from harness.scenario.topology import LOOPBACK, TOPOLOGIES, Bridge, End, Interface, Link, Route, Topology, Vlan
 
 __all__ = ("check_end", "check_netns_name", "check_topology", "end", "end_json", "topology", "topology_json")
 
@@ -20,7 +22,7 @@ def topology(value: Value) -> Topology:
         if value.value not in TOPOLOGIES:
             value.fail(f"unknown topology {value.value!r}", suggest(value.value, TOPOLOGIES, what="built in"))
         return TOPOLOGIES[value.value]
-    value.keys(("namespaces",), ("name", "links", "dummies", "routes", "forwarding"))
+    value.keys(("namespaces",), ("name", "links", "dummies", "routes", "forwarding", "vlans", "bridges"))
     return Topology(
         name=value["name"].line() if "name" in value else "own",
         namespaces=tuple(netns.string() for netns in value["namespaces"]),
@@ -28,12 +30,14 @@ def topology(value: Value) -> Topology:
         dummies=tuple(map(_dummy, value["dummies"])) if "dummies" in value else (),
         routes=tuple(map(_route, value["routes"])) if "routes" in value else (),
         forwarding=tuple(netns.string() for netns in value["forwarding"]) if "forwarding" in value else (),
+        vlans=tuple(map(_vlan, value["vlans"])) if "vlans" in value else (),
+        bridges=tuple(map(_bridge, value["bridges"])) if "bridges" in value else (),
     )
 
 
 def _link(value: Value) -> Link:
-    value.keys(("a", "b"))
-    return Link(end(value["a"]), end(value["b"]))
+    value.keys(("a", "b"), ("gro",))
+    return Link(end(value["a"]), end(value["b"]), value["gro"].boolean() if "gro" in value else False)
 
 
 def _dummy(value: Value) -> End:
@@ -43,8 +47,24 @@ def _dummy(value: Value) -> End:
 
 def end(value: Value) -> End:
     value.keys(("netns", "device"), ("addresses",))
-    addresses = tuple(address.string() for address in value["addresses"]) if "addresses" in value else ()
-    return End(value["netns"].string(), value["device"].string(), addresses)
+    return End(value["netns"].string(), value["device"].string(), _strings(value, "addresses"))
+
+
+def _strings(value: Value, key: str) -> tuple[str, ...]:
+    return tuple(each.string() for each in value[key]) if key in value else ()
+
+
+def _vlan(value: Value) -> Vlan:
+    value.keys(("netns", "device", "link", "id"), ("addresses",))
+    return Vlan(value["netns"].string(), value["device"].string(), value["link"].string(), value["id"].integer(1, 4094),
+                _strings(value, "addresses"))
+
+
+def _bridge(value: Value) -> Bridge:
+    value.keys(("netns", "device", "ports"), ("addresses", "netfilter"))
+    netfilter = [Family[each.choice(BRIDGED)] for each in value["netfilter"]] if "netfilter" in value else []
+    return Bridge(value["netns"].string(), value["device"].string(), _strings(value, "ports"), _strings(value, "addresses"),
+                  tuple(netfilter))
 
 
 def _route(value: Value) -> Route:
@@ -60,10 +80,14 @@ def topology_json(topology: Topology) -> dict[str, Any]:
     return {
         "name": topology.name,
         "namespaces": list(topology.namespaces),
-        "links": [{"a": end_json(link.a), "b": end_json(link.b)} for link in topology.links],
+        "links": [{"a": end_json(link.a), "b": end_json(link.b), "gro": link.gro} for link in topology.links],
         **({"dummies": [{"netns": end.netns, "device": end.device} for end in topology.dummies]} if topology.dummies else {}),
         "routes": [{"netns": route.netns, "destination": route.destination, "via": route.via} for route in topology.routes],
         "forwarding": list(topology.forwarding),
+        "vlans": [{"netns": vlan.netns, "device": vlan.device, "link": vlan.link, "id": vlan.id, "addresses": list(vlan.addresses)}
+                  for vlan in topology.vlans],
+        "bridges": [{"netns": bridge.netns, "device": bridge.device, "ports": list(bridge.ports), "addresses": list(bridge.addresses),
+                     "netfilter": [family.name for family in bridge.netfilter]} for bridge in topology.bridges],
     }
 
 
@@ -76,14 +100,19 @@ def check_topology(topology: Topology) -> None:
     if not topology.namespaces:
         fail("topology.namespaces", "a topology has at least one namespace")
     taken: set[tuple[str, str]] = set()
-    ends = [(f"topology.links[{index}].{side}", one)
-            for index, link in enumerate(topology.links) for side, one in (("a", link.a), ("b", link.b))]
-    dummies = [(f"topology.dummies[{index}]", one) for index, one in enumerate(topology.dummies)]
-    for path, one in (*ends, *dummies):
+    kinds: tuple[tuple[str, tuple[Interface, ...]], ...] = (
+        ("dummies", topology.dummies), ("vlans", topology.vlans), ("bridges", topology.bridges))
+    ends: list[tuple[str, Interface]] = [
+        *((f"topology.links[{index}].{side}", one)
+          for index, link in enumerate(topology.links) for side, one in (("a", link.a), ("b", link.b))),
+        *((f"topology.{kind}[{index}]", one) for kind, interfaces in kinds for index, one in enumerate(interfaces)),
+    ]
+    for path, one in ends:
         check_end(topology, one, path)
         if (one.netns, one.device) in taken:
             fail(f"{path}.device", f"{one.netns} already has a device {quote(one.device)}", "choose another name")
         taken.add((one.netns, one.device))
+    check_layers(topology)
     _check_addresses_unique(topology)
     for index, netns in enumerate(topology.forwarding):
         _check_netns(topology, netns, f"topology.forwarding[{index}]")
@@ -102,7 +131,7 @@ def _check_netns(topology: Topology, netns: str, path: str) -> None:
              suggest(netns, topology.namespaces, what="namespaces"))
 
 
-def check_end(topology: Topology, end: End, path: str) -> None:
+def check_end(topology: Topology, end: Interface, path: str) -> None:
     """Its namespace is there, its name can be a device's, its addresses are some."""
     _check_netns(topology, end.netns, f"{path}.netns")
     if not _DEVICE.fullmatch(end.device) or end.device in (LOOPBACK, "all", "default"):
@@ -122,15 +151,18 @@ def check_end(topology: Topology, end: End, path: str) -> None:
 
 
 def _check_addresses_unique(topology: Topology) -> None:
+    places: list[tuple[str, Interface]] = [(f"topology.links[{index}].{side}", end) for index, link in enumerate(topology.links)
+              for side, end in (("a", link.a), ("b", link.b))]
+    places += [(f"topology.vlans[{index}]", vlan) for index, vlan in enumerate(topology.vlans)]
+    places += [(f"topology.bridges[{index}]", bridge) for index, bridge in enumerate(topology.bridges)]
     holders: dict[str, str] = {}
-    for index, link in enumerate(topology.links):
-        for side, end in (("a", link.a), ("b", link.b)):
-            for position, address in enumerate(end.addresses):
-                path = f"topology.links[{index}].{side}.addresses[{position}]"
-                found = str(ip_interface(address).ip)
-                if found in holders:
-                    fail(path, f"{found} is already the address at {holders[found]}", "give every device an address of its own")
-                holders[found] = path
+    for place, interface in places:
+        for position, address in enumerate(interface.addresses):
+            path = f"{place}.addresses[{position}]"
+            found = str(ip_interface(address).ip)
+            if found in holders:
+                fail(path, f"{found} is already the address at {holders[found]}", "give every device an address of its own")
+            holders[found] = path
 
 
 def _check_route(topology: Topology, route: Route, path: str) -> None:
@@ -144,8 +176,8 @@ def _check_route(topology: Topology, route: Route, path: str) -> None:
         via = ip_address(route.via)
     except ValueError:
         fail(f"{path}.via", f"{quote(route.via)} is no address", 'write it like "10.0.1.1"')
-    neighbours = [str(ip_interface(own).ip) for end in topology.ends(route.netns)
-                  for own in topology.peer(end.netns, end.device).addresses]
+    neighbours = [str(ip_interface(own).ip) for one in topology.interfaces(route.netns)
+                  for other in topology.segment(one.netns, one.device) for own in other.addresses]
     if via.version != network.version or str(via) not in neighbours:
         problem = f"{route.via} is no IPv{network.version} address at the other end of a link of {route.netns}"
         fail(f"{path}.via", problem, suggest(route.via, neighbours, what="neighbours"))

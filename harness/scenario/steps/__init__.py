@@ -15,25 +15,29 @@ from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, Unregis
 from harness.scenario.steps.churn import CHURN_COOKIE, Churn, torn
 from harness.scenario.steps.ground import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.hooks import ACCEPT, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister, is_point
-from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, PacketKind, Send, destination, packet_summary
+from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, arp_cookie, asking_device
+from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, destination, packet_summary
 from harness.scenario.steps.private import RawDelete, RawInsert, RawRun
 from harness.scenario.topology import Topology
 
 __all__ = (
-    "ACCEPT", "CHURN_COOKIE", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "AddDevice", "AddLink", "AddNetns", "Churn", "DeleteDevice",
-    "DeleteNetns", "Dump", "Keys", "MoveDevice", "Nft", "PacketKind", "RawDelete", "RawInsert", "RawRun", "Register", "RegisterAgain",
-    "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Unregister", "UnregisterAbsent", "UnregisterBatch", "destination",
-    "is_point", "packet_summary", "torn",
+    "ACCEPT", "BROADCAST", "CHURN_COOKIE", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "UNKNOWN", "WHOLE_MAX", "AddDevice", "AddLink",
+    "AddNetns", "Arp", "Churn", "DeleteDevice", "DeleteNetns", "Dump", "Frame", "Keys", "MoveDevice", "Nft", "PacketKind", "Packets",
+    "RawDelete", "RawInsert", "RawRun", "Register", "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step",
+    "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination", "is_point", "packet_summary", "torn",
 )
 
 Step = (
     Register | RegisterMany | Unregister | Dump | Nft
     | RegisterBatch | UnregisterBatch | RegisterAgain | UnregisterAbsent
     | RawInsert | RawDelete | RawRun
-    | Send
+    | Send | Arp | Frame
     | AddNetns | DeleteNetns | AddDevice | AddLink | DeleteDevice | MoveDevice | Keys
     | Churn
 )
+
+Packets = Send | Arp | Frame
+"""Steps that bring packets about, by their cookie."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,20 +113,25 @@ def _without(topology: Topology, devices: list[tuple[str, str]]) -> Topology:
     links = tuple(link for link in topology.links
                   if (link.a.netns, link.a.device) not in devices and (link.b.netns, link.b.device) not in devices)
     dummies = tuple(end for end in topology.dummies if (end.netns, end.device) not in devices)
-    return _with_live_routes(replace(topology, links=links, dummies=dummies))
+    left = replace(topology, links=links, dummies=dummies, bridges=tuple(
+        replace(bridge, ports=tuple(port for port in bridge.ports if (bridge.netns, port) not in devices))
+        for bridge in topology.bridges if (bridge.netns, bridge.device) not in devices))
+    vlans = tuple(vlan for vlan in topology.vlans
+                  if (vlan.netns, vlan.device) not in devices and vlan.link in left.devices(vlan.netns))
+    return _with_live_routes(replace(left, vlans=vlans))
 
 
 def _moved(topology: Topology, step: MoveDevice) -> Topology:
     def moved(end: End) -> End:
         return End(step.to, step.device) if (end.netns, end.device) == (step.netns, step.device) else end
 
-    links = tuple(Link(moved(link.a), moved(link.b)) for link in topology.links)
+    links = tuple(replace(link, a=moved(link.a), b=moved(link.b)) for link in topology.links)
     return _with_live_routes(replace(topology, links=links, dummies=tuple(map(moved, topology.dummies))))
 
 
 def _with_live_routes(topology: Topology) -> Topology:
     """The kernel forgets a route when its device or the address that made the neighbour reachable goes."""
     def lives(netns: str, via: str) -> bool:
-        return any(ip_address(via) in ip_interface(own).network for end in topology.ends(netns) for own in end.addresses)
+        return any(ip_address(via) in ip_interface(own).network for one in topology.interfaces(netns) for own in one.addresses)
 
     return replace(topology, routes=tuple(route for route in topology.routes if lives(route.netns, route.via)))

@@ -10,25 +10,32 @@ from harness.netfilter import Family
 from harness.scenario.routing import Address, first_address, owner, source_address
 from harness.scenario.topology import Topology
 
-__all__ = ("COOKIE_BYTES", "SIZE_MAX", "PacketKind", "Send", "destination", "packet_summary")
+__all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "packet_summary")
 
 PacketKind = Literal["udp", "echo"]
 
 COOKIE_BYTES = 16
 """A payload ends with eight bytes of magic and the cookie; it is never smaller."""
-SIZE_MAX = 1400
-"""Largest payload: below a veth's MTU with any headers, so that nothing is fragmented."""
+SIZE_MAX = 16384
+"""Largest payload."""
+WHOLE_MAX = 1400
+"""Largest payload that is below a veth's MTU with any headers, so that it is not fragmented."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One packet, made with scapy and sent with ``sendto()`` on a raw socket; a sink waits at the other end.
+    """One packet; a sink waits at the other end.
+
+    It is made with scapy and sent with ``sendto()`` on a raw socket. A datagram that is too large for that is left to a UDP socket, and so
+    to the kernel's own fragmentation.
 
     :param source: the sending namespace (``from`` in JSON)
     :param to: a namespace, whose first address of the family is meant, or an address
     :param cookie: carried in the last 8 bytes of the payload; no two packets of a scenario share one
     :param size: bytes of payload (of UDP, of the echo request)
     :param source_port: of UDP; 0 for echo, as is ``port``
+    :param fragment: it is sent in fragments of so many bytes of IP payload, one ``sendto()`` each
+    :param segment: it is sent as segments of so many bytes of payload, which the kernel keeps together (``UDP_SEGMENT``)
     """
 
     source: str
@@ -40,6 +47,8 @@ class Send:
     ttl: int = 64
     source_port: int = 40000
     port: int = 9
+    fragment: int | None = None
+    segment: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "echo":
@@ -72,7 +81,8 @@ def packet_summary(topology: Topology, send: Send) -> str:
         ends = f"udp {_endpoint(source, send.source_port)} > {_endpoint(to, send.port)}"
     else:
         ends = f"icmp{'v6' if to.version == 6 else ''} echo request {source or '?'} > {to}"
-    return f"{ends}, {send.size} bytes, ttl {send.ttl}"
+    cut = f", in fragments of {send.fragment}" if send.fragment else f", in segments of {send.segment}" if send.segment else ""
+    return f"{ends}, {send.size} bytes{cut}, ttl {send.ttl}"
 
 
 def _endpoint(address: Address | None, port: int) -> str:

@@ -1,0 +1,141 @@
+"""Packets in pieces: fragments, segments that the kernel keeps together, lists (``net/ipv4/ip_output.c``, ``ip_fragment.c``)."""
+
+from __future__ import annotations
+
+from harness.conformance.expect import At, Expectation, Walk
+from harness.conformance.rule import Rule, Script, script
+from harness.model.foreign import Foreign
+from harness.netfilter import Family, hook_number
+from harness.outcome.types import Slot, point_key
+from harness.scenario.rulesets import CONNTRACK
+from harness.scenario.steps import Nft, Register, Send, Step
+from harness.scenario.topology import PAIR, ROUTER, ROUTER_GRO, Topology
+
+__all__ = ("RULES",)
+
+_V4, _V6, _NETDEV = Family.IPV4, Family.IPV6, Family.NETDEV
+_ALL = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+_SIZE = 4000
+"""Three fragments on a veth."""
+
+
+def _everywhere(pf: Family, topology: Topology) -> list[Step | Expectation]:
+    return [Register(f"{netns}-{hook}", netns, pf, hook) for netns in topology.namespaces for hook in _ALL]
+
+
+def _at(pf: Family, netns: str, hook: str, loop: str | None = None) -> At:
+    return At(netns, hook, f"{netns}-{hook}", 1, pf, loop=loop)
+
+
+def _by_the_kernel(pf: Family) -> Script:
+    """IPv6 puts fragments together behind INPUT (``ipv6_frag_rcv`` is a protocol's receive function), IPv4 before it."""
+    received = 3 if pf is _V6 else 1
+    return script(
+        f"path.fragments, {pf.name}, by the kernel", *_everywhere(pf, PAIR), Register("ingress", "host", _NETDEV, "INGRESS", device="eth0"),
+        Send("peer", "host", 1, pf, size=_SIZE),
+        Walk((_at(pf, "peer", "OUTPUT"), _at(pf, "peer", "POSTROUTING"),
+              *(point for _ in range(3) for point in (At("host", "INGRESS", "ingress", 1, _NETDEV), _at(pf, "host", "PREROUTING"),
+                                                      *((_at(pf, "host", "INPUT"),) if pf is _V6 else ()))),
+              *((_at(pf, "host", "INPUT"),) * (received if pf is _V4 else 0)))),
+    )
+
+
+def _egress(pf: Family) -> Script:
+    return script(
+        f"path.fragments-egress, {pf.name}", Register("out", "peer", pf, "POSTROUTING"),
+        Register("egress", "peer", _NETDEV, "EGRESS", device="eth0"),
+        Send("peer", "host", 1, pf, size=_SIZE),
+        Walk((At("peer", "POSTROUTING", "out", 1, pf), *(At("peer", "EGRESS", "egress", 1, _NETDEV, "", "eth0"),) * 3)),
+    )
+
+
+def _by_the_sender(pf: Family) -> Script:
+    """Through a router without conntrack: every fragment is a packet like any other, up to where it is put together."""
+    way = [("client", "OUTPUT"), ("client", "POSTROUTING"), ("router", "PREROUTING"), ("router", "FORWARD"), ("router", "POSTROUTING"),
+           ("server", "PREROUTING"), *([("server", "INPUT")] if pf is _V6 else [])]
+    each = tuple(_at(pf, *point) for point in way)
+    return script(
+        f"path.fragments, {pf.name}, by the sender", *_everywhere(pf, ROUTER),
+        Send("client", "server", 1, pf, size=1200, fragment=608),
+        Walk((*(each[:2] * 2), *(each[2:5] * 2), *(each[5:] * 2), *((_at(pf, "server", "INPUT"),) if pf is _V4 else ()))),
+        topology=ROUTER,
+    )
+
+
+def _conntrack_hooks(pf: Family) -> Foreign:
+    """What the ruleset brings to the router's PREROUTING."""
+    names = ("ipv4_conntrack_defrag", "ipv4_conntrack_in") if pf is _V4 else ("ipv6_defrag", "ipv6_conntrack_in")
+    slots = (Slot(0, names[0], f"nf_defrag_{pf.name.lower()}", -400), Slot(1, names[1], "nf_conntrack", -200))
+    return Foreign({0: ((point_key("router", pf, hook_number(pf, "PREROUTING")), slots),)})
+
+
+def _with_conntrack(pf: Family) -> Script:
+    """conntrack's hook at -400 keeps the fragments until the datagram is whole; what is behind it sees one packet."""
+    before = Register("before", "router", pf, "PREROUTING", -500)
+    return script(
+        f"path.fragments, {pf.name}, conntrack", Nft("router", CONNTRACK), before,
+        *(Register(f"router-{hook}", "router", pf, hook, 0) for hook in ("PREROUTING", "FORWARD", "POSTROUTING")),
+        *(Register(f"server-{hook}", "server", pf, hook) for hook in ("PREROUTING", "INPUT")),
+        Send("client", "server", 1, pf, size=_SIZE),
+        Walk((At("router", "PREROUTING", "before", 0, pf), At("router", "PREROUTING", "before", 0, pf),
+              At("router", "PREROUTING", "before router-PREROUTING", 1, pf), _at(pf, "router", "FORWARD"), _at(pf, "router", "POSTROUTING"),
+              *(point for _ in range(3) for point in (_at(pf, "server", "PREROUTING"),
+                                                      *((_at(pf, "server", "INPUT"),) if pf is _V6 else ()))),
+              *((_at(pf, "server", "INPUT"),) if pf is _V4 else ()))),
+        topology=ROUTER, foreign=_conntrack_hooks(pf),
+    )
+
+
+def _segments(pf: Family) -> Script:
+    """Four segments are one skb at every point of every namespace: a veth hands it on as it is."""
+    way = [("client", "OUTPUT"), ("client", "POSTROUTING"), ("router", "PREROUTING"), ("router", "FORWARD"), ("router", "POSTROUTING"),
+           ("server", "PREROUTING"), ("server", "INPUT")]
+    return script(
+        f"path.gso, {pf.name}", *_everywhere(pf, ROUTER), Register("ingress", "server", _NETDEV, "INGRESS", device="eth0"),
+        Send("client", "server", 1, pf, size=_SIZE, segment=1000),
+        Walk((*(_at(pf, *point) for point in way[:5]), At("server", "INGRESS", "ingress", 1, _NETDEV),
+              *(_at(pf, *point) for point in way[5:]))),
+        topology=ROUTER,
+    )
+
+
+def _apart(pf: Family) -> Script:
+    """The first device takes them apart: four packets from there on."""
+    router, server = ("PREROUTING", "FORWARD", "POSTROUTING"), ("PREROUTING", "INPUT")
+    return script(
+        f"path.gso-apart, {pf.name}", *_everywhere(pf, ROUTER),
+        Send("client", "server", 1, pf, size=_SIZE, segment=1000),
+        Walk((_at(pf, "client", "OUTPUT"), _at(pf, "client", "POSTROUTING"), *(tuple(_at(pf, "router", hook) for hook in router) * 4),
+              *(tuple(_at(pf, "server", hook) for hook in server) * 4))),
+        topology=ROUTER,
+    )
+
+
+def _listed(pf: Family) -> Script:
+    """A router that has put a datagram together cuts it up again in one go: the server's device receives the pieces as one list."""
+    lists = "nf_hook_slow_list"
+    return script(
+        f"list, {pf.name}", Nft("router", CONNTRACK),
+        *(Register(f"server-{hook}", "server", pf, hook) for hook in ("PREROUTING", "INPUT")),
+        Register("second", "server", pf, "PREROUTING", 1),
+        Send("client", "server", 1, pf, size=_SIZE),
+        Walk((*(At("server", "PREROUTING", "server-PREROUTING second", 1, pf, "eth0", "", loop=lists),) * 3,
+              *(_at(pf, "server", "INPUT", "nf_hook_slow"),) * (3 if pf is _V6 else 1))),
+        Send("client", "server", 2, pf, source_port=40001),
+        Walk((At("server", "PREROUTING", "server-PREROUTING second", 1, pf, loop=lists), _at(pf, "server", "INPUT", "nf_hook_slow"))),
+        topology=ROUTER_GRO, foreign=_conntrack_hooks(pf),
+    )
+
+
+RULES = (
+    Rule("path.fragments", "A datagram too large for its device crosses OUTPUT and POSTROUTING whole, its fragments everything behind; "
+         "INPUT sees the whole of IPv4 and the fragments of IPv6; behind conntrack's hook there is one packet.",
+         tuple(make(pf) for make in (_by_the_kernel, _by_the_sender, _with_conntrack) for pf in (_V4, _V6))),
+    Rule("path.fragments-egress", "Egress sees the fragments.", tuple(_egress(pf) for pf in (_V4, _V6)), needs=("netdev_egress",)),
+    Rule("path.gso", "Segments that the kernel keeps together are one packet at every point.", tuple(_segments(pf) for pf in (_V4, _V6)),
+         needs=("veth_udp_gso",)),
+    Rule("path.gso-apart", "Segments are one packet up to a device that cannot take them, and packets of their own from there on.",
+         tuple(_apart(pf) for pf in (_V4, _V6)), needs=("veth_segments",)),
+    Rule("list", "Packets received as a list cross PREROUTING one after the other, each all of its hooks, before any goes on.",
+         tuple(_listed(pf) for pf in (_V4, _V6)), needs=("veth_gro",)),
+)

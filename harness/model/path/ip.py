@@ -1,0 +1,162 @@
+"""IPv4 and IPv6: ``net/ipv4/ip_input.c``, ``ip_forward.c``, ``ip_output.c``, ``icmp.c``, and their like in ``net/ipv6``."""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+from ipaddress import ip_interface
+
+from harness.model.path import fragment
+from harness.model.path.device import dev_add_pack, dev_queue_xmit, mac_of
+from harness.model.path.packet import DEFAULT_TTL, Kind, Packet, Walk
+from harness.model.path.stack import Stack
+from harness.netfilter import Family
+from harness.scenario.routing import Hop, lookup, source_address
+from harness.scenario.topology import LOOPBACK
+
+__all__ = ("ip_local_out", "ip_rcv", "ip_rcv_finish", "ip_send")
+
+_QUOTED = {Family.IPV4: 576 - 20 - 8, Family.IPV6: 1280 - 40 - 8}
+"""Bytes of a packet, its IP header included, that an ICMP error quotes at most."""
+_HEADERS = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
+"""Bytes of IP header, and of UDP's or ICMP's."""
+
+
+def ip_send(stack: Stack, netns: str, packet: Packet) -> int:
+    """A packet of the host's own, to wherever the route leads. :returns: 0 or a negative errno"""
+    assert packet.destination is not None  # noqa: S101 - an IP packet has one
+    hop = lookup(stack.topology, netns, packet.destination)
+    if hop is None:
+        packet.walk.reason = f"no route in {netns}"
+        return -errno.ENETUNREACH
+    return ip_local_out(stack, netns, packet, hop)
+
+
+def ip_local_out(stack: Stack, netns: str, packet: Packet, hop: Hop) -> int:
+    """``ip_local_out``, ``raw_send_hdrinc``: OUTPUT has no input device."""
+    return stack.nf_hook(netns, packet, (packet.pf, "OUTPUT"), ("", hop.device), partial(dst_output, stack, netns, "", hop))
+
+
+def dst_output(stack: Stack, netns: str, indev: str, hop: Hop, packet: Packet) -> int:
+    """``dst_output`` to ``ip_output``: POSTROUTING knows the device that a forwarded packet came in by (since 5.7)."""
+    return stack.nf_hook(netns, packet, (packet.pf, "POSTROUTING"), (indev, hop.device), partial(ip_finish_output, stack, netns, hop))
+
+
+def ip_finish_output(stack: Stack, netns: str, hop: Hop, packet: Packet) -> int:
+    """``ip_finish_output``: what is too large for the device goes in pieces, but what the device or the receiver takes apart."""
+    if hop.device == LOOPBACK or packet.segment or not fragment.too_large(packet):
+        return _ip_finish_output2(stack, netns, hop, packet)
+    for piece in fragment.ip_fragment(packet):
+        ret = _ip_finish_output2(stack, netns, hop, piece)
+        if ret < 0:
+            return ret
+    return 0
+
+
+def _ip_finish_output2(stack: Stack, netns: str, hop: Hop, packet: Packet) -> int:
+    """``ip_finish_output2``: the neighbour's hardware address, then the device. Neighbours are permanent."""
+    if hop.device != LOOPBACK:
+        for one in stack.topology.segment(netns, hop.device):
+            if any(ip_interface(address).ip == hop.via for address in one.addresses):
+                packet.mac = mac_of(stack.topology, one.netns, one.device)
+                break
+        else:
+            stack.doubts.append(f"nobody whom {netns}/{hop.device} reaches has {hop.via}: the packet's fate cannot be told")
+            packet.walk.unknown, packet.walk.reason = True, "no neighbour"
+            return 0
+    return dev_queue_xmit(stack, netns, hop.device, packet)
+
+
+def ip_rcv(stack: Stack, netns: str, device: str, packet: Packet) -> None:
+    """``ip_rcv``, ``ipv6_rcv``: PREROUTING, but for what was meant for another host."""
+    if _ip_rcv_core(netns, packet):
+        stack.nf_hook(netns, packet, (packet.pf, "PREROUTING"), (device, ""), partial(ip_rcv_finish, stack, netns, device))
+
+
+def ip_list_rcv(stack: Stack, netns: str, device: str, packets: list[Packet]) -> None:
+    """``ip_list_rcv``, ``ipv6_list_rcv``: PREROUTING of the whole list (``nf_hook_slow_list``), then on with what is left of it."""
+    okfn = partial(ip_rcv_finish, stack, netns, device)
+    for packet in [packet for packet in packets if _ip_rcv_core(netns, packet)
+                   and stack.nf_hook_list(netns, packet, (packet.pf, "PREROUTING"), (device, ""), okfn)]:
+        okfn(packet)
+
+
+def _ip_rcv_core(netns: str, packet: Packet) -> bool:
+    """``ip_rcv_core``: whether the packet is for this host."""
+    if packet.pkt_type == "otherhost":
+        packet.walk.reason = f"for another host than {netns}"
+    return packet.pkt_type != "otherhost"
+
+
+def ip_rcv_finish(stack: Stack, netns: str, device: str, packet: Packet) -> int:
+    """``ip_rcv_finish``: where the route leads."""
+    assert packet.destination is not None  # noqa: S101 - an IP packet has one
+    hop = lookup(stack.topology, netns, packet.destination)
+    if hop is not None and hop.local:
+        ip_local_deliver(stack, netns, device, packet)
+    elif netns not in stack.topology.forwarding:
+        packet.walk.reason = f"{netns} does not forward"
+    elif hop is None:
+        packet.walk.reason = f"no route in {netns}"
+        _icmp_send(stack, netns, packet, "net unreachable")
+    else:
+        ip_forward(stack, netns, device, hop, packet)
+    return 0
+
+
+def ip_forward(stack: Stack, netns: str, device: str, hop: Hop, packet: Packet) -> None:
+    """``ip_forward``: the ttl is looked at before FORWARD."""
+    if packet.ttl <= 1:
+        packet.walk.reason = f"ttl ran out in {netns}"
+        _icmp_send(stack, netns, packet, "time exceeded")
+        return
+    packet.ttl -= 1
+    if hop.device == device:
+        stack.doubts.append(f"{netns} sends a packet out of {device} again, where it came in: it may answer with a redirect")
+    stack.nf_hook(netns, packet, (packet.pf, "FORWARD"), (device, hop.device), partial(ip_forward_finish, stack, netns, device, hop))
+
+
+def ip_forward_finish(stack: Stack, netns: str, device: str, hop: Hop, packet: Packet) -> int:
+    """``ip_forward_finish``."""
+    return dst_output(stack, netns, device, hop, packet)
+
+
+def ip_local_deliver(stack: Stack, netns: str, device: str, packet: Packet) -> None:
+    """``ip_local_deliver``: IPv4 puts fragments together before INPUT, IPv6 behind it (``ipv6_frag_rcv``)."""
+    if packet.pf is Family.IPV4 and not fragment.ip_defrag(stack, netns, "local", packet):
+        return
+    stack.nf_hook(netns, packet, (packet.pf, "INPUT"), (device, ""), partial(ip_local_deliver_finish, stack, netns))
+
+
+def ip_local_deliver_finish(stack: Stack, netns: str, packet: Packet) -> int:
+    """``ip_local_deliver_finish``: a socket takes it, ``icmp_echo`` answers."""
+    if packet.pf is Family.IPV6 and not fragment.ip_defrag(stack, netns, "local", packet):
+        return 0
+    packet.walk.delivered = True
+    if packet.kind == "echo request":
+        _answer(stack, netns, packet, "echo reply", own=True)
+    return 0
+
+
+def _icmp_send(stack: Stack, netns: str, packet: Packet, kind: Kind) -> None:
+    """``icmp_send``: never about an error, and only an error that quotes all of the packet carries its cookie too."""
+    if packet.kind not in ("udp", "echo request", "echo reply") or packet.source is None:
+        return
+    if _HEADERS[packet.pf] + packet.size <= _QUOTED[packet.pf]:
+        _answer(stack, netns, packet, kind, own=False)
+
+
+def _answer(stack: Stack, netns: str, packet: Packet, kind: Kind, *, own: bool) -> None:
+    """:param own: from the address that was asked, not from that of the device it leaves by"""
+    if packet.source is None or lookup(stack.topology, netns, packet.source) is None:
+        return
+    source = packet.destination if own else source_address(stack.topology, netns, packet.source)
+    name = "icmpv6" if packet.pf is Family.IPV6 else "icmp"
+    walk = Walk(kind, f"{name} {kind} {source} > {packet.source}, ttl {DEFAULT_TTL}")
+    answer = Packet(walk=walk, cookie=packet.cookie, nth=packet.nth + 1, kind=kind, protocol=packet.protocol, source=source,
+                    destination=packet.source, size=packet.size)
+    stack.answers.append((partial(ip_send, stack, netns), answer))
+
+
+dev_add_pack("IPV4", ip_rcv, ip_list_rcv)
+dev_add_pack("IPV6", ip_rcv, ip_list_rcv)

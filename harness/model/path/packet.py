@@ -1,0 +1,130 @@
+"""A packet under way: one ``struct sk_buff``, and what all copies of it share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from harness.model.slow import Skb, SkbState
+from harness.netfilter import Family, VerdictKind
+from harness.outcome.types import Fate, FateKind, PacketOutcome, Traversal, by_namespace
+from harness.scenario.routing import Address
+
+__all__ = ("BROADCAST", "Ethertype", "Kind", "Mac", "NfBridge", "Packet", "PacketType", "Piece", "Walk")
+
+Kind = Literal["udp", "echo request", "echo reply", "time exceeded", "net unreachable", "arp request", "arp reply", "frame"]
+
+Ethertype = Literal["IPV4", "IPV6", "ARP", "other"]
+"""``skb->protocol``, by the family whose functions take it."""
+
+Mac = tuple[str, str]
+"""A hardware address, by the namespace and the device that it belongs to (:meth:`harness.model.path.device.mac_of`)."""
+
+BROADCAST: Mac = ("*", "broadcast")
+
+PacketType = Literal["host", "broadcast", "otherhost", "outgoing"]
+"""``skb->pkt_type``: ``PACKET_HOST`` …"""
+
+DEFAULT_TTL = 64
+
+
+@dataclass(slots=True)
+class Walk:
+    """What the copies of a packet have in common: where they came, and what becomes of them.
+
+    :param sent_errno: positive, what ``sendto()`` answers
+    :param ends: what state the skb was in after each traversal
+    :param reason: why the stack ended it, if it did
+    :param unknown: the model cannot tell what becomes of it
+    :param in_pieces: a hook point was crossed by a fragment
+    """
+
+    kind: Kind
+    summary: str
+    traversals: list[Traversal | None] = field(default_factory=list)
+    ends: list[SkbState] = field(default_factory=list)
+    delivered: bool = False
+    sent_errno: int = 0
+    reason: str | None = None
+    unknown: bool = False
+    in_pieces: bool = False
+
+    def outcome(self, cookie: int | None) -> PacketOutcome:
+        """:param cookie: that the packet carries"""
+        traversals = tuple(one for one in self.traversals if one is not None)
+        return PacketOutcome(self.summary, cookie, self._fate(traversals), by_namespace(traversals) if self.in_pieces else traversals,
+                             self.sent_errno)
+
+    def _fate(self, traversals: tuple[Traversal, ...]) -> Fate:
+        """Delivery of any copy; else what the last loop that was entered says."""
+        if self.delivered:
+            return Fate("delivered")
+        if self.unknown:
+            return Fate("unknown", reason=self.reason)
+        if not traversals or traversals[-1].returned == 1:
+            return Fate("consumed", reason=self.reason)
+        number = max(-(traversals[-1].returned or 0), 0)
+        if traversals[-1].calls[-1].verdict.kind is VerdictKind.STOLEN:
+            return Fate("stolen", number)
+        kinds: dict[SkbState, FateKind] = {"freed": "dropped", "queued": "queued"}
+        kind = kinds.get(self.ends[-1], "unknown")
+        return Fate(kind, number, "an unconventional verdict: nobody freed the skb" if kind == "unknown" else None)
+
+
+@dataclass(slots=True)
+class NfBridge:
+    """``struct nf_bridge_info``.
+
+    :param physindev: port that the frame came in by; :param physoutdev: port that it leaves by, once it was forwarded
+    :param otherhost: the packet type was ``PACKET_OTHERHOST``
+    """
+
+    physindev: str
+    physoutdev: str | None = None
+    in_prerouting: bool = True
+    sabotage_in_done: bool = False
+    otherhost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A fragment. :param index: from 0; :param last: the one without "more fragments"; :param size: of its payload, bytes"""
+
+    index: int
+    last: bool
+    size: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Packet(Skb):
+    """One ``struct sk_buff``.
+
+    :param source: of the IP or ARP header, as is *destination*
+    :param size: bytes of payload behind the transport header
+    :param mac: destination of the frame, once it has one; :param vlan: the tag that it carries
+    :param piece: the fragment that it is; ``None`` for a whole datagram
+    :param segment: it stands for several packets of so much payload each, which a device or the receiver takes apart
+    """
+
+    walk: Walk
+    kind: Kind
+    protocol: Ethertype
+    source: Address | None = None
+    destination: Address | None = None
+    size: int = 0
+    ttl: int = DEFAULT_TTL
+    mac: Mac = BROADCAST
+    vlan: int | None = None
+    pkt_type: PacketType = "outgoing"
+    nf_bridge: NfBridge | None = None
+    piece: Piece | None = None
+    segment: int | None = None
+
+    @property
+    def pf(self) -> Family:
+        """Of the IP hook points that it crosses."""
+        return Family[self.protocol]
+
+    def clone(self) -> Packet:
+        """``skb_clone``: another skb of the same packet."""
+        return replace(self, nf_bridge=replace(self.nf_bridge) if self.nf_bridge else None)

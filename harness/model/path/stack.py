@@ -1,0 +1,102 @@
+"""What the stacks of a topology's namespaces keep, and the one way into a verdict loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from harness.model.entries import Entries
+from harness.model.path.packet import Packet, Piece
+from harness.model.register import NETDEV_EGRESS, Core, Net
+from harness.model.slow import Context, HookState, nf_hook_slow
+from harness.netfilter import Family, hook_number
+from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Traversal
+from harness.scenario.topology import Topology
+
+__all__ = ("Okfn", "Stack", "named")
+
+Okfn = Callable[[Packet], int]
+"""What a packet that every hook accepts goes on with, bound to what else it needs; answers with 0 or a negative errno."""
+
+_IP6 = {"ip_finish_output": "ip6_finish_output", "ip_rcv_finish": "ip6_rcv_finish", "ip_forward_finish": "ip6_forward_finish",
+        "ip_local_deliver_finish": "ip6_input_finish", "br_nf_pre_routing_finish": "br_nf_pre_routing_finish_ipv6"}
+
+_ENDLESS = 128
+"""Traversals, more than any packet makes that comes to an end."""
+
+
+def named(okfn: Okfn, pf: Family) -> str:
+    """The C function's name; IPv6 often has one of its own."""
+    name: str = okfn.func.__name__ if isinstance(okfn, partial) else okfn.__name__
+    return _IP6.get(name, name) if pf is Family.IPV6 else name
+
+
+@dataclass(slots=True)
+class Stack:
+    """The network stacks of a topology's namespaces.
+
+    :param answers: packets that a stack sends because of one that it got, each with what sends it; in order
+    :param backlog: packets that devices have received, with namespace and device: ``softnet_data``'s queue
+    :param pieces: fragments that wait for the rest of their datagram, by who waits
+    :param doubts: what the model cannot tell
+    """
+
+    topology: Topology
+    core: Core
+    nets: dict[str, Net]
+    answers: list[tuple[Okfn, Packet]] = field(default_factory=list)
+    backlog: deque[tuple[str, str, Packet]] = field(default_factory=deque)
+    pieces: dict[tuple[str, str, int | None], dict[int, Piece]] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
+
+    def nf_hook(self, netns: str, packet: Packet, point: tuple[Family, str], devices: tuple[str, str], okfn: Okfn) -> int:
+        """``NF_HOOK``: okfn, if every hook accepts. A point whose head is NULL is passed without a call of the loop.
+
+        :param devices: ``state->in`` and ``state->out``, empty for none
+        :returns: what okfn or else the loop answers
+        """
+        ret = self._hook(netns, packet, point, devices, okfn)
+        return okfn(packet) if ret == 1 else ret
+
+    def nf_hook_list(self, netns: str, packet: Packet, point: tuple[Family, str], devices: tuple[str, str], okfn: Okfn) -> bool:
+        """``NF_HOOK_LIST`` for one packet of the list: whether it stays in the list, which okfn gets when all have been here."""
+        return self._hook(netns, packet, point, devices, okfn, loop=NF_HOOK_SLOW_LIST) == 1
+
+    def _hook(self, netns: str, packet: Packet, point: tuple[Family, str], devices: tuple[str, str], okfn: Okfn,
+              *, loop: str = NF_HOOK_SLOW) -> int:
+        pf, hook = point
+        number = hook_number(pf, hook)
+        state = HookState(pf, number, netns, *devices, named(okfn, pf))
+        return self.run(packet, state, self.nets[netns].hooks[pf][number].entries, loop=loop)
+
+    def nf_hook_device(self, netns: str, packet: Packet, hooknum: int, device: str) -> int:
+        """``nf_hook_ingress``, ``nf_hook_egress`` ▲: the points of a device, whatever the packet's family."""
+        egress = hooknum == NETDEV_EGRESS
+        state = HookState(Family.NETDEV, hooknum, netns, "" if egress else device, device if egress else "")
+        return self.run(packet, state, self.nets[netns].devices[device].hooks[hooknum].entries)
+
+    def run(self, packet: Packet, state: HookState, entries: Entries | None, start: int = 0, *, loop: str = NF_HOOK_SLOW,
+            errnos: bool = True) -> int:
+        """A verdict loop over an array. What its hooks bring about comes after it in the packet's walk, which is in order of entry.
+
+        :param errnos: whether the loop hands on the errno of a verdict
+        """
+        if entries is None:
+            return 1
+        walk, place = packet.walk, len(packet.walk.traversals)
+        if place >= _ENDLESS:  # br_netfilter in a core whose arrays are out of order
+            self.doubts.append(f"a packet goes round without end at {state.net} {state.pf.name}: its fate cannot be told")
+            walk.unknown = True
+            return 0
+        walk.in_pieces |= packet.piece is not None
+        walk.traversals.append(None)
+        walk.ends.append("in flight")
+        context = Context(packet, state)
+        ret = nf_hook_slow(context, entries, start, profile=self.core.profile)
+        ret = ret if errnos else max(ret, 0)
+        walk.traversals[place] = Traversal(state.pf, state.hook, state.net, state.indev, state.outdev, tuple(context.calls), ret,
+                                           state.okfn, start, loop)
+        walk.ends[place] = packet.state
+        return ret

@@ -1,0 +1,111 @@
+"""Bridges, VLANs, ARP, fragments and lists on a real kernel: packets go where the model says, and what cannot be seen is doubted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.conformance import RULES
+from harness.guest import prepare, traffic
+from harness.guest.executor import execute
+from harness.guest.prepare import in_fork
+from harness.guest.profile import probe
+from harness.guest.topology import built, mac_of
+from harness.model import predict, seen
+from harness.outcome import KernelProfile, Outcome, compare
+from harness.scenario import BUILTIN
+from harness.scenario.layers import LAYERS
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, ROUTER_GRO, VLAN
+from harness.trace.capture import Capture
+from harness.trace.events import Entry
+
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
+
+BR_NETFILTER = Path("/sys/module/br_netfilter")
+
+
+@pytest.fixture(scope="module")
+def profile() -> KernelProfile:
+    return KernelProfile.from_json(in_fork(lambda: probe().to_json()))
+
+
+def applies(name: str, profile: KernelProfile) -> bool:
+    return {"vlan-egress": profile.netdev_egress, "fragments-egress": profile.netdev_egress, "list": profile.veth_gro}.get(name, True)
+
+
+@pytest.mark.parametrize("name", [scenario.name for scenario in LAYERS])
+def test_the_kernel_sends_packets_where_the_model_says(name: str, profile: KernelProfile) -> None:
+    if not applies(name, profile):
+        pytest.skip("a probe says that this kernel lacks what the scenario is about")
+    observed = execute(BUILTIN[name])
+    comparison = compare(predict(BUILTIN[name], profile, seen(observed)), observed)
+    assert (comparison.verdict, comparison.differences, comparison.reasons) == ("conformant", (), ())
+
+
+def test_br_netfilter_is_there_for_the_topology_that_wants_it_and_no_longer() -> None:
+    with built(BRIDGE):
+        assert not BR_NETFILTER.exists()
+    with built(BRIDGE_NETFILTER):
+        assert BR_NETFILTER.exists()
+    assert not BR_NETFILTER.exists()
+
+
+def test_a_bridge_knows_its_neighbours_before_it_has_heard_of_them() -> None:
+    from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
+
+    with built(BRIDGE) as network, network.namespaces["bridge"].inside(), IPRoute() as routes:
+        known = {entry.get_attr("NDA_LLADDR") for entry in routes.fdb("dump")}
+    assert known >= {mac_of(BRIDGE, BRIDGE.interface(netns, "eth0")) for netns in ("left", "right", "third")}
+
+
+def test_vlans_and_devices_with_gro_come_up_and_go() -> None:
+    for topology in (VLAN, ROUTER_GRO):
+        with built(topology) as network:
+            assert {device for _, device in network.ifindexes} >= set(topology.devices(topology.namespaces[0]))
+
+
+@contextmanager
+def blind(loop: str) -> Iterator[None]:
+    """Without the probes of a loop, as on a kernel that does not let them be placed."""
+    tracer = prepare.tracer()
+    programs, counted = dict(tracer.programs), tracer.counted
+    tracer.programs = {name: fd for name, fd in programs.items() if not name.startswith(loop)}
+    tracer.blind[loop] = "the test took its probes away"
+    try:
+        yield
+    finally:
+        tracer.programs, tracer.counted = programs, counted
+        del tracer.blind[loop]
+
+
+def test_a_loop_that_cannot_be_probed_is_doubted_not_passed(profile: KernelProfile) -> None:
+    scenario = RULES["path.bridge-verdicts"].scripts[0].scenario
+    with blind("nf_hook_bridge_pre"):
+        observed = execute(scenario)
+    comparison = compare(predict(scenario, profile, seen(observed)), observed)
+    assert comparison.verdict == "inconclusive"
+    assert "nf_hook_bridge_pre: its calls are not seen: the test took its probes away" in comparison.reasons
+
+
+def test_the_books_of_the_bridges_own_loop_balance() -> None:
+    observed = _bridged(RULES["path.bridge"].scripts[-1].scenario.name)
+    assert (observed.lost_events, observed.doubts) == (0, ())
+    loops = {traversal.loop for packet in observed.packets for traversal in packet.traversals}
+    assert loops == {"nf_hook_bridge_pre", "nf_hook_slow"}
+
+
+def _bridged(name: str) -> Outcome:
+    script, = (one for one in RULES["path.bridge"].scripts if one.scenario.name == name)
+    return execute(script.scenario)
+
+
+def test_frames_that_meet_no_hook_are_no_run_of_the_bridges_loop() -> None:
+    from scapy.layers.l2 import Ether  # noqa: PLC0415 - seconds in an emulated guest
+
+    with built(BRIDGE) as network, Capture(prepare.tracer()) as capture:
+        for _ in range(3):
+            traffic.send_frame(network.namespaces["left"], "eth0", Ether(dst="ff:ff:ff:ff:ff:ff", type=0x88B5) / traffic.payload(64, 1))
+    assert (capture.doubts, [event for event in capture.events() if isinstance(event, Entry)]) == ((), [])

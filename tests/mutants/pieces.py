@@ -1,0 +1,62 @@
+"""Wrong fragments, segments and lists."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from harness.model.path import device, fragment, ip
+from harness.model.path.packet import Packet
+from harness.model.path.stack import Stack
+from tests.mutants.mutant import named
+
+__all__ = ("MUTANTS",)
+
+
+def whole(packet: Packet) -> list[Packet]:
+    return [packet]
+
+
+def never_waits(_on: Stack, _netns: str, _user: str, _packet: Packet) -> bool:
+    return True
+
+
+right_defrag = fragment.ip_defrag
+
+
+def conntrack_never_waits(on: Stack, netns: str, user: str, packet: Packet) -> bool:
+    return user.startswith("conntrack") or right_defrag(on, netns, user, packet)
+
+
+def defrag_before_input(on: Stack, netns: str, name: str, packet: Packet) -> None:
+    if right_defrag(on, netns, "local", packet):
+        on.nf_hook(netns, packet, (packet.pf, "INPUT"), (name, ""), partial(ip.ip_local_deliver_finish, on, netns))
+
+
+right_finish = ip.ip_finish_output
+
+
+def ip_finish_output(on: Stack, netns: str, hop: Any, packet: Packet) -> int:
+    packet.segment = None
+    return right_finish(on, netns, hop, packet)
+
+
+def one_loop_for_each(on: Stack, netns: str, packet: Packet, *how: Any) -> bool:
+    return on._hook(netns, packet, *how) == 1
+
+
+def each_by_itself(on: Stack, netns: str, name: str, packets: list[Packet]) -> None:
+    for packet in packets:
+        device.netif_receive_skb(on, netns, name, packet)
+
+
+MUTANTS = dict([
+    named("nothing is cut up", fragment, "ip_fragment", whole, "path.fragments", "path.fragments-egress", "list"),
+    named("fragments are not put together", fragment, "ip_defrag", never_waits, "path.fragments"),
+    named("conntrack does not wait for fragments", fragment, "ip_defrag", conntrack_never_waits, "path.fragments"),
+    named("IPv6 is put together before INPUT", ip, "ip_local_deliver", defrag_before_input, "path.fragments"),
+    named("segments are cut up at POSTROUTING", ip, "ip_finish_output", ip_finish_output, "path.gso"),
+    named("a device keeps what it should take apart", device, "_validate_xmit_skb", lambda _on, packet: [packet], "path.gso-apart"),
+    named("a list is called hook by hook elsewhere", Stack, "nf_hook_list", one_loop_for_each, "list"),
+    named("a list is taken apart", device, "_netif_receive_skb_list", each_by_itself, "list"),
+])
