@@ -48,7 +48,7 @@ async def _record(spec: str, *only: str) -> None:
 
     on = await target(spec, Progress())
     rules = json.loads(FILE.read_text())["rules"] if only else {}
-    async with started(on.template) as executor:
+    async with started(on.source) as executor:
         for rule in dict.fromkeys(mutant.rules[0] for mutant in MUTANTS.values()):
             if rule not in _LARGE and RULES[rule].lacking(on.profile) is None and (not only or rule in only):
                 rules[rule] = [codec.to_json(_without_times(await _trusted(executor, script))) for script in RULES[rule].scripts]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import json_option, kernels_option, targets
+from harness.cli.options import backend_option, json_option, kernels_option, targets
 from harness.errors import UserError
 
 if TYPE_CHECKING:
     from harness.conformance import Rule
+    from harness.vm.session import Backend
 
 __all__ = ("command",)
 
@@ -28,6 +29,7 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
 
 @click.command("check")
 @kernels_option("Kernel to check")
+@backend_option
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Kernels side by side.  [default: what cores and memory allow]")
 @json_option
 @click.option("--ktap", "as_ktap", is_flag=True, help="Print KTAP on standard output.")
@@ -37,8 +39,8 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
 @click.option("--explain", is_flag=True, help="Show the rules: where they come from, their scripts, the model's answer.")
 @click.argument("patterns", nargs=-1, shell_complete=_complete_rule, metavar="[RULE]...")
 def command(  # noqa: PLR0917 - click passes them by name
-    specs: tuple[str, ...], jobs: int | None, as_json: bool, as_ktap: bool, junit: Path | None, html: Path | None, list_: bool,
-    explain: bool, patterns: tuple[str, ...],
+    specs: tuple[str, ...], backend: Backend, jobs: int | None, as_json: bool, as_ktap: bool, junit: Path | None, html: Path | None,
+    list_: bool, explain: bool, patterns: tuple[str, ...],
 ) -> None:
     """Check rule by rule whether kernels do what net/netfilter/core.c promises.
 
@@ -62,16 +64,22 @@ def command(  # noqa: PLR0917 - click passes them by name
         if not path.parent.is_dir():
             raise UserError(f"{path}: no such directory", mend=f"give --{name} a file in a directory that is there")
     style = "json" if as_json else "ktap" if as_ktap else "table"
-    sys.exit(asyncio.run(_check(rules, specs, jobs=jobs, style=style, files=files)))
+    sys.exit(asyncio.run(_check(rules, specs, backend, jobs=jobs, style=style, files=files)))
 
 
-async def _check(rules: Sequence[Rule], specs: Sequence[str], *, jobs: int | None, style: str, files: Mapping[str, Path]) -> int:
+async def _check(
+    rules: Sequence[Rule], specs: Sequence[str], backend: Backend, *, jobs: int | None, style: str, files: Mapping[str, Path],
+) -> int:
     from harness.cli.checking import Checking, table  # noqa: PLC0415
     from harness.conformance import matrix, report  # noqa: PLC0415
 
-    on = await targets(specs)
-    with Checking(on, rules) as checking:
-        results = await matrix.run(rules, on, checking.add, jobs=jobs or matrix.default_jobs(len(on)))
+    on = await targets(specs, backend)
+    try:
+        with Checking(on, rules) as checking:
+            results = await matrix.run(rules, on, checking.add, jobs=jobs or matrix.default_jobs(len(on)))
+    finally:
+        for one in on:
+            await one.source.close()
     if "junit" in files:
         files["junit"].write_bytes(report.junit(results))
     if "html" in files:

@@ -9,9 +9,10 @@ from dataclasses import asdict
 import click
 from rich.markup import escape
 
-from harness.cli.options import json_option, wide_console
+from harness.cli.options import backend_option, json_option, wide_console
 from harness.errors import ExitCode
 from harness.vm.examine import Finding, examine
+from harness.vm.session import Backend
 
 __all__ = ("command",)
 
@@ -20,20 +21,33 @@ _MARKS = {"ok": "[green]ok[/]", "slow": "[yellow]slow[/]", "missing": "[red]miss
 
 @click.command("doctor")
 @click.option("--kernel", "spec", type=click.Path(file_okay=False), metavar="DIRECTORY", help="A kernel of your own to look at.")
+@backend_option
 @json_option
-def command(spec: str | None, as_json: bool) -> None:
+def command(spec: str | None, backend: Backend, as_json: bool) -> None:
     """Explain each requirement: what it is for, what was found, and the mend.
 
     Kernels of your own that have been used are looked at as well.
 
-    Exit status: 0 if a guest can run here, 125 if something is missing.
+    Exit status: 0 if that backend works here, 125 if something is missing.
     """
-    findings = examine(spec)
+    findings = _examined(spec, backend)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         _print(findings)
     sys.exit(ExitCode.CANNOT if any(finding.state == "missing" for finding in findings) else ExitCode.CONFORMANT)
+
+
+def _examined(spec: str | None, backend: Backend) -> list[Finding]:
+    if backend == "local":
+        from harness.vm.examine_local import examine_local  # noqa: PLC0415
+
+        return examine_local()
+    if backend == "vagrant":
+        from harness.vm.examine_vagrant import examine_vagrant  # noqa: PLC0415
+
+        return [*examine(spec), *examine_vagrant()]
+    return examine(spec)
 
 
 def _print(findings: list[Finding]) -> None:
@@ -44,4 +58,4 @@ def _print(findings: list[Finding]) -> None:
         if finding.state != "ok" and finding.mend:
             console.print(f"         mend: {escape(finding.mend)}", highlight=False)
     missing = [finding for finding in findings if finding.state == "missing"]
-    console.print(f"\n{len(missing)} of {len(findings)} missing" if missing else "\nA guest can run here.", highlight=False)
+    console.print(f"\n{len(missing)} of {len(findings)} missing" if missing else "\nIt can run here.", highlight=False)

@@ -10,12 +10,12 @@ import sys
 import click
 
 from harness.cli import report
-from harness.cli.options import kernel_option
+from harness.cli.options import backend_option, kernel_option
 from harness.cli.relay import relay
 from harness.errors import GuestError
 from harness.vm.channel import Request
 from harness.vm.progress import Progress
-from harness.vm.session import session
+from harness.vm.session import Backend, session
 
 __all__ = ("command", "refused", "relay")
 
@@ -29,21 +29,24 @@ _MENDS = {
 
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @kernel_option
+@backend_option
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(spec: str, argv: tuple[str, ...]) -> None:
+def command(spec: str, backend: Backend, argv: tuple[str, ...]) -> None:
     """Run COMMAND in a fresh guest.
 
     Standard input, output and error, the exit status and signals are passed through; streams may be binary and of any length.
-    What COMMAND changes in the guest is gone when it ends. The same signal three times within two seconds ends the guest itself.
+    What COMMAND changes in a fresh guest is gone when it ends; a Vagrant machine and this one keep it. The same signal three times
+    within two seconds ends the guest itself.
     """
-    sys.exit(asyncio.run(_exec(spec, argv)))
+    sys.exit(asyncio.run(_exec(spec, backend, argv)))
 
 
-async def _exec(spec: str, argv: tuple[str, ...]) -> int:
-    async with session(spec, Progress()) as opened:
+async def _exec(spec: str, backend: Backend, argv: tuple[str, ...]) -> int:
+    async with session(spec, Progress(), backend, "command") as opened:
         try:
             # The guest's arguments are the bytes that ours were, whatever this host's locale made of them.
-            remote = await opened.guest.open(Request(argv=[os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]))
+            words = [os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]
+            remote = await opened.guest.open(Request(argv=words, cwd=opened.guest.cwd))
         except OSError as error:
             return refused(argv[0], error)
         return await relay(remote)

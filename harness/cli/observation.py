@@ -16,7 +16,7 @@ from harness.trace.walk import walk
 from harness.vm.channel import Remote, Request, agent_error
 from harness.vm.guest import Guest
 
-__all__ = ("Observation",)
+__all__ = ("Observation", "ends_of")
 
 _OBSERVER = "harness.guest.observe:main"
 
@@ -30,13 +30,16 @@ class Observation:
         self._said = bytearray()
         self._more = asyncio.Event()
         self._over = False
+        #: Both ends of the connection that this goes over itself, as a packet's summary has them.
+        self._connection: frozenset[str] = frozenset()
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
     async def start(cls, guest: Guest) -> Observation:
         """Arm the tracer. :raises GuestError: it does not work there"""
-        observation = cls(await guest.open(Request(python=_OBSERVER)))
-        await observation._message()
+        observation = cls(await guest.open(Request(python=_OBSERVER, args=[guest.networked])))
+        armed = await observation._message()
+        observation._connection = ends_of(armed["connection"]) if guest.networked else frozenset()
         return observation
 
     async def end(self) -> Outcome:
@@ -48,7 +51,12 @@ class Observation:
         events, names = told_apart(decode(records(bytes(self._records))), ended["namespaces"])
         symbols = await self._symbols({address for event in events for address in _addresses(event)})
         seen = walk(events, symbols.get, netns=names, reasons=dict(ended["reasons"]), loops=ended["loops"])
-        return Outcome((), seen.packets, ended["lost_events"], (*ended["doubts"], *seen.doubts))
+        packets = tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet))
+        return Outcome((), packets, ended["lost_events"], (*ended["doubts"], *seen.doubts))
+
+    def _is_our_own(self, packet: str) -> bool:
+        """Whether it is one that carries all this."""
+        return bool(self._connection) and self._connection <= set(packet.replace(",", "").split())
 
     async def _symbols(self, addresses: set[int]) -> dict[int, Symbol]:
         await self._remote.write(json.dumps({"addresses": sorted(addresses)}).encode() + b"\n")
@@ -85,6 +93,12 @@ class Observation:
             raise agent_error(message, "observing")
         self._said = bytearray(rest)
         return message
+
+
+def ends_of(connection: str) -> frozenset[str]:
+    """``SSH_CONNECTION`` (client address, port, server address, port) as a packet's summary has its ends."""
+    words = connection.split()
+    return frozenset(f"{address}:{port}" for address, port in (words[:2], words[2:])) if len(words) == 4 else frozenset()
 
 
 def _addresses(event: Event) -> Iterator[int]:

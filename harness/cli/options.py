@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 from rich.console import Console
 
@@ -14,8 +16,9 @@ from harness.vm.kernels import DEFAULT, DEFAULT_FLAVOUR, catalogue_at_hand
 
 if TYPE_CHECKING:
     from harness.conformance.matrix import Target
+    from harness.vm.session import Backend
 
-__all__ = ("complete_kernel", "json_option", "kernel_option", "kernels_option", "targets", "wide_console")
+__all__ = ("backend_option", "complete_kernel", "json_option", "kernel_option", "kernels_option", "targets", "wide_console")
 
 
 class _Output(Console):
@@ -61,20 +64,41 @@ def kernels_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return click.option("--kernel", "specs", multiple=True, metavar="SPEC", shell_complete=complete_kernel, help=help_)
 
 
-async def targets(specs: Sequence[str]) -> list[Target]:
-    """The kernels asked for, or the default one, each once and ready; what is wrong with one is told before another is waited for."""
+async def targets(specs: Sequence[str], backend: Backend = "qemu") -> list[Target]:
+    """The kernels asked for, or the default one, each once, ready, to be closed; what is wrong is told before any is waited for."""
     from harness.conformance.matrix import target  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
     from harness.vm.session import foresee  # noqa: PLC0415
 
     found: dict[str, Target] = {}
     progress = Progress()
-    for spec in specs:
+    for spec in specs if backend != "local" else ():
         foresee(spec, progress)
     for spec in specs or (DEFAULT,):
-        one = await target(spec, progress)
+        one = await target(spec, progress, backend)
         found.setdefault(one.kernel.label, one)
     return list(found.values())
+
+
+def backend_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--backend``."""
+
+    @wraps(function)
+    def checked(*arguments: Any, **named: Any) -> Any:
+        given = any(click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("spec", "specs"))
+        if given and named["backend"] == "local":
+            raise click.UsageError("--kernel chooses a kernel, and --backend local is the one that runs here.")
+        return function(*arguments, **named)
+
+    return click.option(
+        "--backend",
+        type=click.Choice(["qemu", "vagrant", "local"]),
+        default="qemu",
+        show_default=True,
+        envvar="NFHARNESS_BACKEND",
+        help="qemu: a fresh guest; vagrant: the machine of that kernel that 'vagrant up' has started; local: the kernel of this very "
+             "machine, which may not survive it.  [env: NFHARNESS_BACKEND]",
+    )(checked)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,7 +41,7 @@ async def _replay(bundle: Bundle, spec: str | None, as_json: bool) -> int:
     from harness.vm.progress import Progress  # noqa: PLC0415
 
     on = await target(spec or bundle.kernel.get("tree") or bundle.kernel["release"], Progress())
-    async with started(on.template) as executor:
+    async with started(on.source) as executor:
         comparison = (await conclusive(bundle.script, on, executor)).comparison
     outcome = "inconclusive" if comparison.reasons else "same" if comparison.differences == bundle.differences else "changed"
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import json_option, kernel_option, wide_console
+from harness.cli.options import backend_option, json_option, kernel_option, wide_console
 from harness.errors import ExitCode, UserError
 from harness.scenario import builtin
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.outcome.diff import Comparison
     from harness.outcome.types import Outcome
     from harness.scenario.steps import Scenario
+    from harness.vm.session import Backend
 
 __all__ = ("command", "exit_code", "kernel_facts")
 
@@ -29,11 +30,14 @@ def _complete_scenario(_context: click.Context, _parameter: click.Parameter, inc
 
 @click.command("run")
 @kernel_option
+@backend_option
 @json_option
 @click.option("--list", "list_", is_flag=True, help="List the built-in scenarios.")
 @click.option("--save", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Write the scenario to FILE as JSON.")
 @click.argument("scenario", required=False, shell_complete=_complete_scenario, metavar="[NAME | FILE.json]")
-def command(spec: str, as_json: bool, list_: bool, save: str | None, scenario: str | None) -> None:
+def command(  # noqa: PLR0917 - click passes them by name
+    spec: str, backend: Backend, as_json: bool, list_: bool, save: str | None, scenario: str | None,
+) -> None:
     """Run a scenario on a real kernel and on the model of net/netfilter/core.c, and compare.
 
     Prints each packet's walk through the hooks with the model's prediction beside it. Exit status: 0 conformant, 1 different,
@@ -45,7 +49,7 @@ def command(spec: str, as_json: bool, list_: bool, save: str | None, scenario: s
     chosen = builtin.load(scenario)
     if save:
         _save(chosen, Path(save))
-    sys.exit(asyncio.run(_run(chosen, spec, as_json)))
+    sys.exit(asyncio.run(_run(chosen, spec, backend, as_json)))
 
 
 def _list(as_json: bool) -> None:
@@ -66,7 +70,7 @@ def _save(scenario: Scenario, path: Path) -> None:
         raise UserError(f"{path}: {error.strerror}", mend="give --save a file that can be written") from None
 
 
-async def _run(scenario: Scenario, spec: str, as_json: bool) -> int:
+async def _run(scenario: Scenario, spec: str, backend: Backend, as_json: bool) -> int:
     from harness.conformance.executor import Executor  # noqa: PLC0415
     from harness.model.foreign import seen  # noqa: PLC0415 - not before the options are known to be right
     from harness.model.predict import predict  # noqa: PLC0415
@@ -76,7 +80,7 @@ async def _run(scenario: Scenario, spec: str, as_json: bool) -> int:
     from harness.vm.progress import Progress  # noqa: PLC0415
     from harness.vm.session import session  # noqa: PLC0415
 
-    async with session(spec, Progress()) as opened, Executor(opened.guest) as executor:
+    async with session(spec, Progress(), backend) as opened, Executor(opened.guest) as executor:
         observed = await executor.observe(scenario)
         facts = kernel_facts(opened)
     predicted = predict(scenario, KernelProfile.from_json(facts["profile"]), seen(observed))
@@ -84,20 +88,21 @@ async def _run(scenario: Scenario, spec: str, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(codec.report(kernel=facts, scenario=scenario.name, observed=observed, comparison=comparison), indent=1))
     else:
-        _print(f"{scenario.name} on {facts['kernel']} ({facts['accelerator']})", predicted, observed, comparison)
+        _print(f"{scenario.name} on {facts['kernel']} ({facts['accelerator'] or facts['backend']})", predicted, observed, comparison)
     return exit_code(comparison)
 
 
 def kernel_facts(opened: Any) -> dict[str, Any]:
     """What a report says of the kernel of a :class:`harness.vm.session.Session`."""
-    template = opened.template
+    source = opened.source
     return {
         "kernel": opened.kernel.label,
         "release": opened.kernel.release,
         "version": opened.kernel.version,
         "tree": opened.kernel.tree or None,
-        "accelerator": template.machine.accelerator.name,
-        "profile": template.facts["profile"],
+        "backend": source.backend,
+        "accelerator": source.accelerator,
+        "profile": source.facts["profile"],
     }
 
 

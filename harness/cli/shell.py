@@ -13,33 +13,35 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from harness.cli.options import kernel_option
+from harness.cli.options import backend_option, kernel_option
 from harness.cli.relay import in_background, relay
 from harness.errors import UserError
 from harness.vm.channel import Request
 from harness.vm.progress import Progress
-from harness.vm.session import session
+from harness.vm.session import Backend, session
 
 __all__ = ("command",)
 
 
 @click.command("shell")
 @kernel_option
-def command(spec: str) -> None:
+@backend_option
+def command(spec: str, backend: Backend) -> None:
     """Open an interactive terminal in a fresh guest.
 
-    Window size and Ctrl-C work as in any terminal; Ctrl-D or 'exit' ends it, and everything done in the guest is gone.
+    Window size and Ctrl-C work as in any terminal; Ctrl-D or 'exit' ends it, and everything done in a fresh guest is gone.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("standard input and output are not a terminal", mend="use 'nfharness exec -- COMMAND'")
-    sys.exit(asyncio.run(_shell(spec)))
+    sys.exit(asyncio.run(_shell(spec, backend)))
 
 
-async def _shell(spec: str) -> int:
-    async with session(spec, Progress()) as opened:
+async def _shell(spec: str, backend: Backend) -> int:
+    async with session(spec, Progress(), backend, "command") as opened:
         size = os.get_terminal_size()
         environment = {"TERM": os.environ.get("TERM", "linux"), "PS1": f"{opened.kernel.release}:\\w# "}
-        remote = await opened.guest.open(Request(argv=["bash", "--norc"], env=environment, terminal=(size.lines, size.columns)))
+        request = Request(argv=["bash", "--norc"], env=environment, cwd=opened.guest.cwd, terminal=(size.lines, size.columns))
+        remote = await opened.guest.open(request)
 
         def resized() -> None:
             now = os.get_terminal_size()

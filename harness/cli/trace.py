@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import json_option, kernel_option
+from harness.cli.options import backend_option, json_option, kernel_option
 from harness.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from harness.outcome.types import Outcome
     from harness.vm.guest import Guest
+    from harness.vm.session import Backend
 
 __all__ = ("command", "conclusion", "report")
 
@@ -26,13 +27,16 @@ _NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND
 
 @click.command("trace", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @kernel_option
+@backend_option
 @json_option
 @click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Copy FILE into COMMAND's directory in the guest first. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
               help="Print the walks of at most N packets; 0 for all. --json has them all.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(spec: str, as_json: bool, files: tuple[Path, ...], limit: int, argv: tuple[str, ...]) -> None:
+def command(  # noqa: PLR0917 - click passes them by name
+    spec: str, backend: Backend, as_json: bool, files: tuple[Path, ...], limit: int, argv: tuple[str, ...],
+) -> None:
     """Run COMMAND in a fresh guest and show its packets' walks through the hooks.
 
     COMMAND is anything that the guest has: ping, nft, a shell script. It runs as root in /root, with lo up and no other network
@@ -49,10 +53,10 @@ def command(spec: str, as_json: bool, files: tuple[Path, ...], limit: int, argv:
     Exit status: COMMAND's own (127 if the guest does not have it, 128 + n if signal n ended it); 125 if events were lost or the
     tracer's counters do not balance, whatever COMMAND's was, or if this host or guest cannot do it.
     """
-    sys.exit(asyncio.run(_trace(spec, argv, files, as_json=as_json, limit=limit)))
+    sys.exit(asyncio.run(_trace(spec, backend, argv, files, as_json=as_json, limit=limit)))
 
 
-async def _trace(spec: str, argv: Sequence[str], files: Sequence[Path], *, as_json: bool, limit: int) -> int:
+async def _trace(spec: str, backend: Backend, argv: Sequence[str], files: Sequence[Path], *, as_json: bool, limit: int) -> int:
     from harness.cli.exec import refused, relay  # noqa: PLC0415 - not before the options are known to be right
     from harness.cli.observation import Observation  # noqa: PLC0415
     from harness.cli.run import kernel_facts  # noqa: PLC0415
@@ -60,11 +64,11 @@ async def _trace(spec: str, argv: Sequence[str], files: Sequence[Path], *, as_js
     from harness.vm.progress import Progress  # noqa: PLC0415
     from harness.vm.session import session  # noqa: PLC0415
 
-    async with session(spec, Progress()) as opened:
+    async with session(spec, Progress(), backend, "trace") as opened:
         await _copy(opened.guest, files)
         observation = await Observation.start(opened.guest)
         try:
-            remote = await opened.guest.open(Request(argv=argv))
+            remote = await opened.guest.open(Request(argv=argv, cwd=opened.guest.cwd))
         except OSError as error:
             return refused(argv[0], error)
         status = await relay(remote, stdout=2 if as_json else 1)
@@ -78,6 +82,8 @@ async def _trace(spec: str, argv: Sequence[str], files: Sequence[Path], *, as_js
 
 
 async def _copy(guest: Guest, files: Sequence[Path]) -> None:
+    if files and guest.cwd is not None:
+        raise UserError("--file copies into a guest, and COMMAND is to run on this machine", mend="leave it out: COMMAND runs right here")
     for file in files:
         try:
             data, mode = file.read_bytes(), file.stat().st_mode & 0o777

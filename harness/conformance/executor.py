@@ -14,9 +14,8 @@ from harness.outcome.types import Outcome
 from harness.scenario.codec import line
 from harness.scenario.steps import Scenario
 from harness.vm.channel import Remote, Request, agent_error
-from harness.vm.code import code_archive
-from harness.vm.guest import Guest, restored
-from harness.vm.template import Template
+from harness.vm.guest import Guest
+from harness.vm.session import Source
 
 __all__ = ("Executor", "started")
 
@@ -25,9 +24,9 @@ _DEADLINE_S = 120
 
 
 @asynccontextmanager
-async def started(template: Template) -> AsyncIterator[Executor]:
-    """An executor in a fresh guest, which is gone when the block ends."""
-    async with restored(template.machine, template.state, code_archive(), guest_has=template.code) as guest, Executor(guest) as executor:
+async def started(source: Source) -> AsyncIterator[Executor]:
+    """An executor in a guest, which is gone when the block ends."""
+    async with source.guest() as guest, Executor(guest) as executor:
         yield executor
 
 

@@ -18,15 +18,13 @@ from harness.conformance.judge import Judgement, State, judge, said
 from harness.conformance.rule import Rule, Script
 from harness.errors import GuestError, KernelDied, UserError
 from harness.outcome.profile import KernelProfile
-from harness.vm import console
 from harness.vm.guest import Guest
 from harness.vm.kernels import Kernel
 from harness.vm.kmodule import module_key
 from harness.vm.layers import layer_path
 from harness.vm.paths import run_dir
 from harness.vm.progress import Progress
-from harness.vm.session import made_ready
-from harness.vm.template import Template
+from harness.vm.session import Backend, Source, source
 
 __all__ = ("Result", "Target", "conclusive", "default_jobs", "run", "target")
 
@@ -40,11 +38,11 @@ class Target:
 
     name: str
     kernel: Kernel
-    template: Template
+    source: Source
 
     @property
     def profile(self) -> KernelProfile:
-        profile = self.template.facts["profile"]
+        profile = self.source.facts["profile"]
         assert isinstance(profile, dict)  # noqa: S101
         return KernelProfile.from_json(profile)
 
@@ -57,10 +55,11 @@ class Target:
             "release": self.kernel.release,
             "version": self.kernel.version,
             "tree": self.kernel.tree or None,
-            "accelerator": self.template.machine.accelerator.name,
+            "backend": self.source.backend,
+            "accelerator": self.source.accelerator,
             "config_hash": hashlib.sha256(config.read_bytes()).hexdigest()[:16] if config.exists() else None,
             "module_hash": module_key(),
-            "profile": self.template.facts["profile"],
+            "profile": self.source.facts["profile"],
         }
 
 
@@ -94,9 +93,9 @@ def default_jobs(kernels: int) -> int:
     return max(1, min(kernels, len(os.sched_getaffinity(0)), available // _GUEST_BYTES))
 
 
-async def target(spec: str, progress: Progress) -> Target:
-    """A kernel with its template. :raises UserError: no such kernel; :raises HostError: it cannot be had here"""
-    return Target(spec, *await made_ready(spec, progress))
+async def target(spec: str, progress: Progress, backend: Backend = "qemu") -> Target:
+    """A kernel with its source of guests, to be closed. :raises UserError: no such kernel; :raises HostError: it cannot be had here"""
+    return Target(spec if backend != "local" else backend, *await source(spec, progress, backend))
 
 
 async def run(rules: Sequence[Rule], targets: Sequence[Target], report: Report, *, jobs: int) -> list[Result]:
@@ -131,7 +130,7 @@ async def _on_kernel(rules: Sequence[Rule], on: Target, report: Report) -> list[
     pending = [rule for rule in rules if rule.id not in results]
     while pending:
         try:
-            async with started(on.template) as executor:
+            async with started(on.source) as executor:
                 trusted = True
                 while pending and trusted:
                     result, trusted = await _one(pending[0], on, executor)
@@ -187,7 +186,6 @@ async def conclusive(script: Script, on: Target, executor: Executor) -> Judgemen
 
 def _different(rule: Rule, on: Target, guest: Guest, judgement: Judgement, seconds: float) -> Result:
     details = tuple(map(said, judgement.comparison.differences))
-    tail = console.tail(console.text(guest.qemu.console_file))
-    bundle = save(run_dir() / "bundles", rule.id, judgement, on.identity(), tail)
+    bundle = save(run_dir() / "bundles", rule.id, judgement, on.identity(), guest.console_tail())
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return _result(rule, on, "different", f"{details[0]}{more}", seconds=seconds, bundle=bundle, details=details)

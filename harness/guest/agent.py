@@ -1,7 +1,8 @@
 """The agent: process 1 of a guest. Starts processes for the host and carries their streams over one virtio-serial port.
 
 It also is the parent that a template needs: everything slow (imports, BPF programs) is loaded here once, and each Python task is a fork
-of it.
+of it. On a machine that is no guest of ours it is a process like any other, with a pipe each way instead of the port, and leaves nothing
+behind when the pipe ends.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -29,18 +31,22 @@ from harness.wire import CHUNK, CREDIT, WINDOW, Decoder, Frame, Kind, encode
 
 __all__ = ("Agent",)
 
-_CODE = Path("/run/nfharness/code")
+#: Where this code was unpacked.
+_CODE = Path(__file__).parents[2]
+_LAST_WORDS_S = 5.0
 _RNDADDENTROPY, _RNDRESEEDCRNG = 0x40085203, 0x5207
 
 
 class Agent:
-    """Serves one port.
+    """Serves one host.
 
-    :param port: file descriptor of the virtio-serial port
+    :param reader: file descriptor that its frames come from, :param writer: and that ours go to: of the virtio-serial port both
     """
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._hung_up = False
         self._decoder = Decoder()
         self._outgoing = bytearray()
         self._children: dict[int, Child] = {}
@@ -50,22 +56,25 @@ class Agent:
         self._selector = selectors.EpollSelector()
         self._wakeup, self._wakeup_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def serve(self) -> ModuleType:
-        """Serve until newer code arrives; return the agent module to go on with."""
-        os.set_blocking(self._port, False)
+    def serve(self) -> ModuleType | None:
+        """Serve until newer code arrives, and return the agent module to go on with; or until the host hangs up."""
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
-        self._selector.register(self._port, selectors.EVENT_READ)
+        self._selector.register(self._reader, selectors.EVENT_READ)
         self._selector.register(self._wakeup, selectors.EVENT_READ)
         if prepare.is_prepared():
             # This is newer code, which has taken over in a prepared guest.
             self._spare = Spare.make(close=self._own_descriptors())
             self._send_json(Kind.READY, 0)
-        while self._successor is None or self._outgoing:
+        while not self._hung_up and (self._successor is None or self._outgoing):
             self._watch()
             for key, events in self._selector.select():
                 self._on_event(key, events)
             self._reap()
+        if self._hung_up:
+            self._end_all()
         signal.set_wakeup_fd(-1)
         self._selector.close()
         os.close(self._wakeup)
@@ -74,15 +83,24 @@ class Agent:
 
     def _watch(self) -> None:
         """Tell the selector what can be used now: no reading of output that may not be sent, no writing of nothing."""
-        self._selector.modify(self._port, selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outgoing else 0))
+        self._watch_writer()
         room = len(self._outgoing) < 4 * WINDOW
         for child in self._children.values():
             child.watch(self._selector, room=room)
 
+    def _watch_writer(self) -> None:
+        writing = selectors.EVENT_WRITE if self._outgoing else 0
+        if self._writer == self._reader:
+            self._selector.modify(self._reader, selectors.EVENT_READ | writing)
+        elif writing and self._writer not in self._selector.get_map():
+            self._selector.register(self._writer, writing)
+        elif not writing and self._writer in self._selector.get_map():
+            self._selector.unregister(self._writer)
+
     def _on_event(self, key: selectors.SelectorKey, events: int) -> None:
         if key.fd == self._wakeup:
             os.read(self._wakeup, 4096)
-        elif key.fd == self._port:
+        elif key.fd in (self._reader, self._writer):
             if events & selectors.EVENT_WRITE:
                 self._flush()
             if events & selectors.EVENT_READ:
@@ -116,16 +134,19 @@ class Agent:
     def _flush(self) -> None:
         try:
             while self._outgoing:
-                written = os.write(self._port, self._outgoing[: 4 * CHUNK])
+                written = os.write(self._writer, self._outgoing[: 4 * CHUNK])
                 del self._outgoing[:written]
         except BlockingIOError:
             pass
+        except OSError:  # EPIPE
+            self._hung_up = True
 
     def _receive(self) -> None:
         try:
-            data = os.read(self._port, 4 * CHUNK)
+            data = os.read(self._reader, 4 * CHUNK)
         except BlockingIOError:
             return
+        self._hung_up |= not data
         for frame in self._decoder.feed(data):
             try:
                 self._on_frame(frame)
@@ -140,7 +161,7 @@ class Agent:
         elif frame.kind is Kind.CODE:
             self._take_code(frame.payload)
         elif frame.kind is Kind.PREPARE:
-            prepared = prepare.prepare()
+            prepared = prepare.prepare(**json.loads(frame.payload))
             self._spare = Spare.make(close=self._own_descriptors())
             self._send_json(Kind.READY, 0, prepared=prepared)
         elif frame.kind is Kind.OPEN:
@@ -163,7 +184,7 @@ class Agent:
 
     def _own_descriptors(self) -> list[int]:
         """What no child may keep."""
-        fds = [self._port, self._wakeup, self._wakeup_writer, self._selector.fileno()]
+        fds = [*{self._reader, self._writer}, self._wakeup, self._wakeup_writer, self._selector.fileno()]
         if self._spare:
             fds += [self._spare.request, *self._spare.fds.values()]
         for child in self._children.values():
@@ -212,6 +233,18 @@ class Agent:
         assert child.status is not None  # noqa: S101
         code = os.waitstatus_to_exitcode(child.status)
         self._send_json(Kind.EXIT, child.stream, **({"signal": -code} if code < 0 else {"status": code}))
+
+    def _end_all(self) -> None:
+        """Nobody is there any more: end every process, which gets a moment to undo what it did, and undo what preparing did."""
+        if self._spare:
+            self._spare.dismiss()
+        for number, deadline in ((signal.SIGINT, time.monotonic() + _LAST_WORDS_S), (signal.SIGKILL, time.monotonic() + 2 * _LAST_WORDS_S)):
+            for child in self._children.values():
+                child.kill(number)
+            while any(child.status is None for child in self._children.values()) and time.monotonic() < deadline:
+                select.select([self._wakeup], [], [], deadline - time.monotonic())
+                self._reap()
+        prepare.undo()
 
     def _take_code(self, part: bytes) -> None:
         """Unpack a newer code archive and forget what was imported of the older one; the next agent imports it anew."""

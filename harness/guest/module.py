@@ -17,12 +17,14 @@ from harness.guest.netns import Namespace
 from harness.guest.uapi import Attribute, Command, Tamper, pack, unpack
 from harness.netfilter import Family, Verdict, VerdictKind
 
-__all__ = ("KERNEL_OBJECT", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Place", "is_loaded", "load", "unload")
+__all__ = ("KERNEL_OBJECT", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Place", "ensure", "is_loaded", "load",
+           "unload")
 
 #: Where a guest finds the module built for its kernel.
 KERNEL_OBJECT = Path("/run/nfharness/nfharness.ko")
 
 _NAME, _VERSION = "nfharness", 1
+_BUILD_ID = Path("/sys/module/nfharness/notes/.note.gnu.build-id")
 _NESTED = 0x8000
 _KEYS_HOOKS = 8
 
@@ -30,6 +32,19 @@ _KEYS_HOOKS = 8
 def is_loaded() -> bool:
     """Whether the running kernel has the module."""
     return Path("/sys/module", _NAME).is_dir()
+
+
+def ensure(kernel_object: Path) -> None:
+    """Load the module unless it is; another build of it is replaced.
+
+    :raises GuestError: there is none, or the kernel does not take it, or keeps the older one
+    """
+    if is_loaded():
+        # The notes lie in the file as the kernel shows them.
+        if _BUILD_ID.exists() and _BUILD_ID.read_bytes() in kernel_object.read_bytes():
+            return
+        unload()
+    load(kernel_object)
 
 
 def load(kernel_object: Path = KERNEL_OBJECT) -> None:

@@ -33,9 +33,10 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _IN_CREATE, _IN_MOVED_TO = 0x100, 0x80
 
 
-def main() -> None:
+def main(hold: bool = False) -> None:
     """Observe until the host says on standard input that the command has ended.
 
+    :param hold: send no records before that: where they leave as packets of this kernel, they would be observed as well
     :raises GuestError: the tracer does not work on this kernel
     """
     set_up("lo")
@@ -43,7 +44,7 @@ def main() -> None:
     os.set_blocking(1, False)
     pending, sent = bytearray(), 0
     with Namespaces() as namespaces, Capture(tracer()) as capture:
-        _say(armed=True)
+        _say(armed=True, connection=os.environ.get("SSH_CONNECTION", ""))
         poll = select.poll()
         poll.register(0, select.POLLIN)
         poll.register(namespaces.fd, select.POLLIN)
@@ -51,7 +52,8 @@ def main() -> None:
             namespaces.look()
             capture.drain()
             pending += capture.hand_over()
-            sent += _write(pending)
+            if not hold:
+                sent += _write(pending)
         namespaces.look()
         deadline = time.monotonic() + _SETTLE_SECONDS
         while capture.drain(_QUIET_SECONDS) and time.monotonic() < deadline:

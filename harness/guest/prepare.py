@@ -1,4 +1,7 @@
-"""What a template holds ready: slow imports, kernel modules, nfharness.ko, the tracer, and what was found out about the kernel."""
+"""What a template holds ready: slow imports, kernel modules, nfharness.ko, the tracer, and what was found out about the kernel.
+
+A session on a machine that is there already loads the part that it needs, each time.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,13 +22,13 @@ from harness.errors import GuestError
 from harness.guest import module
 from harness.trace.tracer import Tracer
 
-__all__ = ("adopt", "is_prepared", "prepare", "tracer")
+__all__ = ("adopt", "is_prepared", "prepare", "tracer", "undo")
 
-#: What a guest's first use would wait for.
-_IMPORTS = (
-    "scapy.all", "pyroute2", "bcc", "capstone", "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist",
-    "harness.guest.executor", "harness.guest.files", "harness.guest.observe", "harness.pytest_plugin.guest",
-)  # fmt: skip
+#: What would be waited for: to watch a command, to run scenarios, to run tests.
+_TRACING = ("bcc", "capstone", "harness.guest.observe", "harness.guest.files")
+_SCENARIOS = (*_TRACING, "scapy.all", "pyroute2", "harness.guest.executor")
+_TESTS = (*_SCENARIOS, "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist", "harness.pytest_plugin.guest")
+_IMPORTS = {"trace": _TRACING, "scenarios": _SCENARIOS, "tests": _TESTS, "template": _TESTS}
 #: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
 _KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nfnetlink_queue", "nfnetlink_hook", "bridge")
 
@@ -45,23 +49,40 @@ def is_prepared() -> bool:
     return _tracer is not None
 
 
-def prepare() -> dict[str, Any]:
-    """Load everything; called once in a VM's life, before it is saved. :raises GuestError: the kernel does not offer what is needed"""
+def prepare(purpose: str, kernel_object: str | None) -> dict[str, Any]:
+    """Load what is needed; called once in an agent's life, in a template's before it is saved.
+
+    :param purpose: "trace", "scenarios", "tests" or "template"
+    :param kernel_object: nfharness.ko; ``None`` does without it
+    :raises GuestError: the kernel does not offer what is needed
+    """
     started = time.monotonic()
-    for name in _IMPORTS:
+    for name in _IMPORTS[purpose]:
         importlib.import_module(name)
     imported = time.monotonic()
-    for name in _KERNEL_MODULES:
-        subprocess.run(["modprobe", "--quiet", name], check=False)
-    module.load()
+    if kernel_object:
+        for name in _KERNEL_MODULES:
+            subprocess.run(["modprobe", "--quiet", name], check=False)
+        module.ensure(Path(kernel_object))
     tracer()
     loaded = time.monotonic()
-    profile = in_fork(_profile)
-    for name in in_fork(_rehearse):
-        importlib.import_module(name)
+    profile = in_fork(_profile) if kernel_object else None
+    if purpose == "template":
+        for name in in_fork(_rehearse):
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    return {"profile": profile, "import_s": imported - started, "tracer_load_s": loaded - imported}
+    system = os.uname()
+    return {"profile": profile, "release": system.release, "version": system.version, "import_s": imported - started,
+            "tracer_load_s": loaded - imported}
+
+
+def undo() -> None:
+    """Take out of the kernel what :func:`prepare` put there, but for modules: others may use them by now."""
+    global _tracer  # noqa: PLW0603
+    if _tracer is not None:
+        _tracer.close()
+        _tracer = None
 
 
 def _profile() -> Any:
@@ -103,7 +124,7 @@ def adopt(older: dict[str, ModuleType]) -> None:
     """Take over the tracer from the code that a newer archive replaces: its programs are in the kernel already."""
     global _tracer  # noqa: PLW0603
     _tracer = getattr(older.get(__name__), "_tracer", None)
-    for name in _IMPORTS:
+    for name in _TESTS:
         if name.startswith("harness.") and name not in sys.modules:
             importlib.import_module(name)
     gc.collect()

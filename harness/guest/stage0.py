@@ -1,14 +1,19 @@
 """Process 1 of a guest: mounts the rest, waits for the project's code on the virtio port, and becomes the agent.
 
-It is part of every kernel's layer, so it is kept too small to need a change.
+It is part of every kernel's layer, so it is kept too small to need a change. Called with ``mount`` it only mounts: a Vagrant box has
+another process 1. Called with ``session`` it becomes the agent of a machine that was there before it, with standard input and output for
+a port, and is gone with them.
 """
 
 import ctypes
 import io
 import os
+import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 CODE = "/run/nfharness/code"
 MOUNTS = (
@@ -49,25 +54,53 @@ def receive(port: int, count: int) -> bytes:
     """Exactly *count* bytes."""
     data = bytearray()
     while len(data) < count:
-        data += os.read(port, count - len(data))
+        part = os.read(port, count - len(data))
+        if not part:
+            raise SystemExit("nfharness: no code came")
+        data += part
     return bytes(data)
+
+
+def become_agent(reader: int, writer: int, code: str) -> None:
+    """Take the project's code and serve with it, and with whatever replaces it."""
+    os.write(writer, b"nfharness stage0\n")
+    archive = receive(reader, int.from_bytes(receive(reader, 8), "big"))
+    Path(code).mkdir(parents=True, exist_ok=True)
+    zipfile.ZipFile(io.BytesIO(archive)).extractall(code)
+    sys.path.insert(0, code)
+    from harness.guest import agent  # noqa: PLC0415
+
+    serving: ModuleType | None = agent
+    while serving:
+        serving = serving.Agent(reader, writer).serve()
+
+
+def session() -> None:
+    """Serve standard input and output, which are nobody else's then."""
+    reader, writer = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    code = tempfile.mkdtemp(prefix="nfharness-", dir="/run")
+    try:
+        become_agent(reader, writer, code)
+    finally:
+        shutil.rmtree(code)
 
 
 def main() -> None:
     """Boot, then hand over."""
-    os.environ.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root", LANG="C.UTF-8", TERM="dumb")
+    os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    if sys.argv[1:] == ["session"]:
+        session()
+        return
     mount_all()
+    if sys.argv[1:] == ["mount"]:
+        return
+    os.environ.update(HOME="/root", LANG="C.UTF-8", TERM="dumb")
     Path("/proc/sys/kernel/hostname").write_text("guest")
     port = open_port()
-    os.write(port, b"nfharness stage0\n")
-    archive = receive(port, int.from_bytes(receive(port, 8), "big"))
-    Path(CODE).mkdir(parents=True)
-    zipfile.ZipFile(io.BytesIO(archive)).extractall(CODE)
-    sys.path.insert(0, CODE)
-    from harness.guest import agent  # noqa: PLC0415
-
-    while True:
-        agent = agent.Agent(port).serve()
+    become_agent(port, port, CODE)
 
 
 main()

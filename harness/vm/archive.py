@@ -24,7 +24,7 @@ from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import disk_full_is_an_error, locked, remove_tree, write_whole
 
-__all__ = ("KEYRING", "Package", "download", "exclusive", "is_fresh", "mend", "mirror", "packages", "refresh")
+__all__ = ("KEYRING", "Package", "download", "download_for", "exclusive", "is_fresh", "mend", "mirror", "packages", "refresh")
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SUITES = ("bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid", "experimental")
@@ -171,6 +171,29 @@ def _apt_cache(*arguments: str) -> bytes:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit {done.returncode}"]
         raise HostError(f"reading Debian's package indices failed: {said[-1]}", mend="nfharness kernels --refresh")
     return done.stdout
+
+
+def download_for(root: Path, suite: str, names: Iterable[str], directory: Path) -> list[Path]:
+    """Fetch packages *names* of a suite, and what they need that the tree *root* has not got installed, into *directory*.
+
+    :raises HostError: no network, or an archive that is not what the index says
+    """
+    (directory / "partial").mkdir(parents=True, exist_ok=True)
+    pins = [f"Package: *\nPin: release n={name}\nPin-Priority: {priority}\n" for name, priority in
+            ((suite, 500), (f"{suite}-security", 500), ("*", -1))]
+    (directory / "preferences").write_text("\n".join(pins))
+    settings = {
+        "Dir::State::status": root / "var/lib/dpkg/status", "Dir::Cache::archives": directory, "Dir::Cache::pkgcache": "",
+        "Dir::Cache::srcpkgcache": "", "Dir::Etc::preferences": directory / "preferences", "Dir::Etc::preferencesparts": "/dev/null",
+    }  # fmt: skip
+    options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+    command = ["apt-get", *_options(), *options, "-q", "-y", "--no-install-recommends", "--download-only", "install", *names]
+    try:
+        with exclusive():
+            process.run(process.bound(command), what=f"downloading {', '.join(names)}", log=directory / "download.log", timeout=1800)
+    except HostError as error:
+        raise HostError(error.message, mend=mend(error)) from None
+    return sorted(directory.glob("*.deb"))
 
 
 def download(wanted: Iterable[Package], directory: Path) -> list[Path]:

@@ -21,8 +21,7 @@ from harness.scenario.builtin import load
 from harness.scenario.codec import line
 from harness.vm import process
 from harness.vm.channel import Request
-from harness.vm.code import code_archive
-from harness.vm.guest import Guest, restored
+from harness.vm.guest import VirtualGuest
 from harness.vm.kmodule import MODULE, module
 from harness.vm.layers import layer
 from harness.vm.paths import cache_dir, source_dir
@@ -133,8 +132,8 @@ def _add(samples: dict[str, list[float]], **values: float) -> None:
 
 
 @asynccontextmanager
-async def _restored(template: Template) -> AsyncIterator[Guest]:
-    async with restored(template.machine, template.state, code_archive(), guest_has=template.code) as guest:
+async def _restored(template: Template) -> AsyncIterator[VirtualGuest]:
+    async with template.guest() as guest:
         yield guest
 
 
@@ -155,7 +154,7 @@ async def _restores(template: Template, rounds: int, samples: dict[str, list[flo
             _add(samples, vm_private_after_run_mib=memory_mib(_smaps(guest))[0])
 
 
-async def _first_output(guest: Guest) -> None:
+async def _first_output(guest: VirtualGuest) -> None:
     remote = await guest.open(Request(python="harness.guest.files:hello"))
     while (piece := await remote.read()) and piece[0] != 1:
         continue
@@ -163,11 +162,11 @@ async def _first_output(guest: Guest) -> None:
         raise GuestError("a restored guest said nothing", mend=f"console: {guest.qemu.console_file}")
 
 
-async def _scenario(guest: Guest) -> None:
+async def _scenario(guest: VirtualGuest) -> None:
     await guest.call("harness.guest.executor:main", stdin=line(load()).encode())
 
 
-def _smaps(guest: Guest) -> str:
+def _smaps(guest: VirtualGuest) -> str:
     return Path(f"/proc/{guest.qemu.pid}/smaps_rollup").read_text()
 
 

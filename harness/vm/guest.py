@@ -1,4 +1,4 @@
-"""A guest from the host's point of view: started or restored, with an agent that runs things in it."""
+"""A guest from the host's point of view: an agent that runs things, in a virtual machine that was booted or restored for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.vm.paths import run_dir
 from harness.vm.qemu import Machine, Qemu
 from harness.wire import CHUNK, Kind
 
-__all__ = ("Guest", "booted", "restored")
+__all__ = ("Guest", "VirtualGuest", "booted", "restored")
 
 _BOOT_DEADLINE_S = 180
 _PREPARE_DEADLINE_S = 240
@@ -30,57 +30,28 @@ _TASK_FAILED = 120
 
 
 class Guest:
-    """A running VM whose agent answers."""
+    """A kernel with an agent that answers.
 
-    def __init__(self, qemu: Qemu) -> None:
-        self.qemu = qemu
-        self.death: asyncio.Future[NfharnessError]
+    :ivar death: completes with the error to raise when the guest is gone
+    :ivar cwd: where commands run; ``None`` for the guest's own choice
+    :ivar networked: whether what it says to us are packets on its own kernel
+    """
+
+    cwd: str | None = None
+    networked = False
+
+    def __init__(self) -> None:
+        self.death: asyncio.Future[NfharnessError] = asyncio.get_running_loop().create_future()
         self.channel: Channel
-        self._watcher: asyncio.Task[None]
 
-    async def start(self) -> None:
-        """Start QEMU and watch it."""
-        self.death = asyncio.get_running_loop().create_future()
-        await self.qemu.start()
-        self.channel = Channel(self.qemu.port, self.death)
-        self._watcher = asyncio.create_task(self._watch())
+    def console_tail(self) -> str:
+        """The last that its kernel said; empty where nobody listens to that."""
+        return ""
 
-    async def load(self, state: Path) -> None:
-        """Go on from a saved state. :raises HostError: QEMU refuses it, or ends over it"""
-        try:
-            await self.qemu.load(state)
-        except HostError as error:
-            # QEMU may refuse a state by ending over it: what it says then is more than that it is gone.
-            await asyncio.wait([self.death], timeout=_END_DEADLINE_S)
-            why = self.death.result() if self.death.done() else error
-            raise HostError(f"the template cannot be restored: {why.message}", mend="nfharness image prune --templates") from None
-
-    async def _watch(self) -> None:
-        died = await self.qemu.died()
-        if not self.death.done():
-            self.death.set_result(died)
-
-    async def wake(self, code: CodeArchive, *, guest_has: str) -> None:
-        """First words after a boot or a restore: the time, fresh entropy, and newer code if the guest's is another."""
-        message = {"time_ns": str(time.time_ns()), "entropy": os.urandom(64).hex()}
-        try:
-            async with asyncio.timeout(_ANSWER_DEADLINE_S):
-                await self.channel.send(Kind.WAKE, 0, json.dumps(message).encode())
-                if code.identity != guest_has:
-                    await self._replace_code(code)
-        except TimeoutError:
-            raise self.hangs(f"take over newer code within {_ANSWER_DEADLINE_S} s") from None
-
-    async def _replace_code(self, code: CodeArchive) -> None:
-        for start in range(0, len(code.data), CHUNK):
-            await self.channel.send(Kind.CODE, 0, code.data[start : start + CHUNK])
-        await self.channel.send(Kind.CODE)
-        await self.channel.answer(_ANSWER_DEADLINE_S, "taking over newer code")
-
-    async def prepare(self) -> dict[str, Any]:
-        """Let the agent load all that a template holds."""
-        await self.channel.send(Kind.PREPARE)
-        answer = await self.channel.answer(_PREPARE_DEADLINE_S, "preparing the template")
+    async def prepare(self, purpose: str, kernel_object: str | None) -> dict[str, Any]:
+        """Let the agent load what a purpose needs (:func:`harness.guest.prepare.prepare`). :raises GuestError: the kernel has it not"""
+        await self.channel.send(Kind.PREPARE, 0, json.dumps({"purpose": purpose, "kernel_object": kernel_object}).encode())
+        answer = await self.channel.answer(_PREPARE_DEADLINE_S, "preparing the guest")
         return dict(answer["prepared"])
 
     async def open(self, request: Request) -> Remote:
@@ -123,8 +94,63 @@ class Guest:
 
     def hangs(self, what: str) -> KernelDied:
         """The error for a guest that lives and does not do *what*."""
-        tail = console.tail(console.text(self.qemu.console_file))
-        return KernelDied(f"the guest did not {what}", console_tail=tail, mend=f"try again; see {self.qemu.console_file}")
+        return KernelDied(f"the guest did not {what}", console_tail=self.console_tail(), mend="try again")
+
+
+class VirtualGuest(Guest):
+    """A virtual machine of our own."""
+
+    def __init__(self, qemu: Qemu) -> None:
+        super().__init__()
+        self.qemu = qemu
+        self._watcher: asyncio.Task[None]
+
+    def console_tail(self) -> str:
+        """The end of its console."""
+        return console.tail(console.text(self.qemu.console_file))
+
+    def hangs(self, what: str) -> KernelDied:
+        """The error for a guest that lives and does not do *what*."""
+        error = super().hangs(what)
+        return KernelDied(error.message, console_tail=error.console_tail, mend=f"{error.mend}; see {self.qemu.console_file}")
+
+    async def start(self) -> None:
+        """Start QEMU and watch it."""
+        await self.qemu.start()
+        self.channel = Channel(self.qemu.port, self.death)
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def load(self, state: Path) -> None:
+        """Go on from a saved state. :raises HostError: QEMU refuses it, or ends over it"""
+        try:
+            await self.qemu.load(state)
+        except HostError as error:
+            # QEMU may refuse a state by ending over it: what it says then is more than that it is gone.
+            await asyncio.wait([self.death], timeout=_END_DEADLINE_S)
+            why = self.death.result() if self.death.done() else error
+            raise HostError(f"the template cannot be restored: {why.message}", mend="nfharness image prune --templates") from None
+
+    async def _watch(self) -> None:
+        died = await self.qemu.died()
+        if not self.death.done():
+            self.death.set_result(died)
+
+    async def wake(self, code: CodeArchive, *, guest_has: str) -> None:
+        """First words after a boot or a restore: the time, fresh entropy, and newer code if the guest's is another."""
+        message = {"time_ns": str(time.time_ns()), "entropy": os.urandom(64).hex()}
+        try:
+            async with asyncio.timeout(_ANSWER_DEADLINE_S):
+                await self.channel.send(Kind.WAKE, 0, json.dumps(message).encode())
+                if code.identity != guest_has:
+                    await self._replace_code(code)
+        except TimeoutError:
+            raise self.hangs(f"take over newer code within {_ANSWER_DEADLINE_S} s") from None
+
+    async def _replace_code(self, code: CodeArchive) -> None:
+        for start in range(0, len(code.data), CHUNK):
+            await self.channel.send(Kind.CODE, 0, code.data[start : start + CHUNK])
+        await self.channel.send(Kind.CODE)
+        await self.channel.answer(_ANSWER_DEADLINE_S, "taking over newer code")
 
     async def close(self) -> None:
         """End the VM at once."""
@@ -149,9 +175,9 @@ def keep_latest_consoles(count: int = 50) -> None:
 
 
 @asynccontextmanager
-async def booted(machine: Machine, code: CodeArchive, console_file: Path | None = None) -> AsyncIterator[Guest]:
+async def booted(machine: Machine, code: CodeArchive, console_file: Path | None = None) -> AsyncIterator[VirtualGuest]:
     """A guest from a cold boot, its agent answering. :raises KernelDied: it panicked or never came up"""
-    guest = Guest(Qemu(machine, console_file or _new_console()))
+    guest = VirtualGuest(Qemu(machine, console_file or _new_console()))
     await guest.start()
     try:
         try:
@@ -166,12 +192,12 @@ async def booted(machine: Machine, code: CodeArchive, console_file: Path | None 
 
 
 @asynccontextmanager
-async def restored(machine: Machine, state: Path, code: CodeArchive, *, guest_has: str) -> AsyncIterator[Guest]:
+async def restored(machine: Machine, state: Path, code: CodeArchive, *, guest_has: str) -> AsyncIterator[VirtualGuest]:
     """A guest restored copy-on-write from a template.
 
     :param guest_has: identity of the code that the template was made with
     """
-    guest = Guest(Qemu(machine, _new_console(), incoming=True))
+    guest = VirtualGuest(Qemu(machine, _new_console(), incoming=True))
     await guest.start()
     try:
         await guest.load(state)

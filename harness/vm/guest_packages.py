@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ("ROOTS", "lock_excerpt")
+__all__ = ("COMMAND_LINE", "ROOTS", "lock_excerpt")
 
 ROOTS = ("capstone", "hypothesis", "pyroute2", "pytest", "pytest-xdist", "scapy")
+#: What the command line needs besides, where it runs in the guest itself.
+COMMAND_LINE = ("click", "filelock", "platformdirs", "python-debian", "qemu-qmp", "rich")
 #: One entry of the lock: the pin with its hashes, then comments that say which packages it is there for.
 _ENTRY = re.compile(r"^(?P<pin>(?P<name>[A-Za-z0-9._-]+)==[^\n]*\n(?:    --hash[^\n]*\n)+)(?P<via>(?:    #[^\n]*\n)*)", re.MULTILINE)
 
 
-def lock_excerpt(lock: Path) -> str:
-    """The lock's entries for :data:`ROOTS` and all that they need, as a requirements file.
+def lock_excerpt(lock: Path, roots: Collection[str]) -> str:
+    """The lock's entries for *roots* and all that they need, as a requirements file.
 
     :raises ValueError: the lock lacks one of them
     """
@@ -21,11 +24,11 @@ def lock_excerpt(lock: Path) -> str:
     for entry in _ENTRY.finditer(lock.read_text()):
         pins[entry["name"]] = entry["pin"]
         parents[entry["name"]] = set(re.findall(r"[A-Za-z0-9._-]+", entry["via"].replace("# via", "")))
-    missing = set(ROOTS) - pins.keys()
+    missing = set(roots) - pins.keys()
     if missing:
         raise ValueError(f"not in {lock.name}: {', '.join(sorted(missing))}")
     needed: set[str] = set()
-    new = set(ROOTS)
+    new = set(roots)
     while new:
         needed |= new
         new = {name for name, via in parents.items() if via & needed} - needed

@@ -8,6 +8,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.vm import kmodule, layers, userland
+from harness.vm.box import box_path
+from harness.vm.boxlayer import box_layer_path
 from harness.vm.code import code_archive
 from harness.vm.kernels import Kernel
 from harness.vm.paths import cache_dir
@@ -18,7 +20,8 @@ from harness.vm.tree import is_current
 __all__ = ("Item", "delete", "forget_older_builds", "items")
 
 #: Directory of the cache → what one of its entries is called.
-_KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template"}
+_KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template",
+          "box-layers": "box layer", "boxes": "box"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ def _is_current(kind: str, name: str) -> bool:
         return name in _current_layers()
     if kind == "module":
         return name.removesuffix(f"_{kmodule.module_key()}") in _current_layers()
+    if kind == "box layer":
+        return name == box_layer_path().name
+    if kind == "box":
+        return name in {box_path(one.kernel).name for one in layers.layers_here()}
     return name in _current_templates()
 
 

@@ -20,9 +20,13 @@ from harness.errors import HostError, KernelDied
 from harness.vm import console, process
 from harness.vm.store import no_room
 
-__all__ = ("BINARY", "Accelerator", "Machine", "Qemu", "qemu_identity", "qemu_version")
+__all__ = ("BINARY", "COMMAND_LINE", "KVM", "MEMORY", "TCG", "Accelerator", "Machine", "Qemu", "qemu_identity", "qemu_version")
 
 BINARY = "qemu-system-x86_64"
+#: What every guest's kernel is told.
+COMMAND_LINE = "console=ttyS0 panic=-1 oops=panic mitigations=off no_timer_check tsc=reliable random.trust_cpu=on"
+#: A guest's memory in MiB.
+MEMORY = 1024
 _QMP_DEADLINE_S = 20
 
 
@@ -60,7 +64,7 @@ class Machine:
     initrd: Path
     disks: tuple[Path, ...]
     accelerator: Accelerator
-    memory: int = 1024
+    memory: int = MEMORY
     processors: int = 2
     append: str = ""
     ram: Path | None = None
@@ -69,7 +73,7 @@ class Machine:
     def arguments(self) -> list[str]:
         """QEMU's command line, without the descriptors that :class:`Qemu` adds."""
         backend = f"memory-backend-file,mem-path={self.ram},share={'on' if self.shared else 'off'}" if self.ram else "memory-backend-ram"
-        append = f"console=ttyS0 panic=-1 oops=panic mitigations=off no_timer_check tsc=reliable random.trust_cpu=on {self.append}"
+        append = f"{COMMAND_LINE} {self.append}"
         disks = [
             part
             for number, disk in enumerate(self.disks)

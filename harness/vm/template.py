@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from harness.vm import guest, process
 from harness.vm.acceleration import accelerator, proved, remembered
@@ -25,6 +27,8 @@ __all__ = ("Template", "build", "template", "template_path")
 
 #: The code whose objects a template's memory holds (another version of it needs another template), less what is only on top of it.
 _RESIDENT = ("guest/prepare.py", "guest/profile.py", "trace/*")
+#: Where a guest finds the module built for its kernel.
+_KERNEL_OBJECT = "/run/nfharness/nfharness.ko"
 _NOT_RESIDENT = {"walk.py", "summary.py", "render.py", "tree.py"}
 
 
@@ -41,6 +45,18 @@ class Template:
     state: Path
     code: str
     facts: dict[str, object]
+    backend: ClassVar[str] = "qemu"
+
+    @property
+    def accelerator(self) -> str:
+        return self.machine.accelerator.name
+
+    def guest(self) -> AbstractAsyncContextManager[guest.VirtualGuest]:
+        """A fresh guest, with the code as it is on disk now."""
+        return guest.restored(self.machine, self.state, code_archive(), guest_has=self.code)
+
+    async def close(self) -> None:
+        """Nothing of it is open."""
 
 
 def _machine(layer: Layer, userland: Path, acceleration: Accelerator) -> Machine:
@@ -124,8 +140,8 @@ async def build(new: Path, machine: Machine, built: Path) -> Template:
     os.truncate(new / "ram", machine.memory << 20)
     async with guest.booted(replace(machine, ram=new / "ram", shared=True), code) as vm:
         booted = time.monotonic()
-        await vm.call("harness.guest.files:receive", "/run/nfharness/nfharness.ko", stdin=built.read_bytes())
-        facts = await vm.prepare()
+        await vm.call("harness.guest.files:receive", _KERNEL_OBJECT, stdin=built.read_bytes())
+        facts = await vm.prepare("template", _KERNEL_OBJECT)
         prepared = time.monotonic()
         await vm.qemu.save(new / "state")
         saved = time.monotonic()

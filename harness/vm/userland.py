@@ -6,20 +6,22 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HostError
 from harness.vm import archive, process
-from harness.vm.guest_packages import lock_excerpt
+from harness.vm.guest_packages import ROOTS, lock_excerpt
 from harness.vm.paths import cache_dir, package_file
 from harness.vm.progress import Progress
 from harness.vm.store import building
 
-__all__ = ("SUITE", "ext4_image", "in_chroot", "key", "userland", "userland_path")
+__all__ = ("SITE", "SUITE", "ext4_image", "in_chroot", "install_python_packages", "key", "userland", "userland_path")
 
 SUITE = "trixie"
 _PYTHON = "3.13"
-_SITE = f"usr/local/lib/python{_PYTHON}/dist-packages"
+#: Where the guest's Python packages are.
+SITE = f"usr/local/lib/python{_PYTHON}/dist-packages"
 _PACKAGES = (
     # The agent and the tracer.
     "python3", "python3-bpfcc",
@@ -28,12 +30,13 @@ _PACKAGES = (
     # What a person types in a guest.
     "iproute2", "iputils-ping", "procps", "nftables", "iptables", "arptables", "ebtables", "conntrack", "socat", "ncurses-base",
 )  # fmt: skip
+_READ_ONLY = ("-O", "^has_journal,^resize_inode")
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/bcc/*")
 
 
 def key() -> str:
     """What the userland is made of, as a hash: another recipe is another userland, never a patched one."""
-    recipe = (SUITE, _PYTHON, _PACKAGES, _LEFT_OUT, lock_excerpt(package_file("requirements.lock")))
+    recipe = (SUITE, _PYTHON, _PACKAGES, _LEFT_OUT, lock_excerpt(package_file("requirements.lock"), ROOTS))
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]
 
 
@@ -68,7 +71,9 @@ def _build(new: Path, progress: Progress) -> None:
         )
         (new / "root.tar").unlink()
     with progress.step("userland: Python packages from the lock", expected_s=15):
-        _install_python_packages(root, new, log)
+        requirements = lock_excerpt(package_file("requirements.lock"), ROOTS)
+        install_python_packages(root / SITE, requirements, new, log)
+        in_chroot(root, new, f"python3 -m compileall -q /{SITE} || true; rm -rf /var/cache/* /tmp/*", log, what="compiling Python packages")
     with progress.step("userland: image", expected_s=10):
         ext4_image(root, new / "root.img", log)
 
@@ -95,29 +100,35 @@ def _bootstrap(tar: Path, log: Path) -> None:
         raise HostError(error.message, mend=archive.mend(error)) from None
 
 
-def _install_python_packages(root: Path, new: Path, log: Path) -> None:
-    excerpt = new / "guest-requirements.txt"
-    excerpt.write_text(lock_excerpt(package_file("requirements.lock")))
+def install_python_packages(target: Path, requirements: str, scratch: Path, log: Path) -> None:
+    """Let pip install a part of the lock for the guest's Python.
+
+    :param scratch: directory on the same disk for temporary files
+    :raises HostError: no network, no room, or an archive that is not the lock's
+    """
+    excerpt = scratch / "guest-requirements.txt"
+    excerpt.write_text(requirements)
     platforms = [f"--platform={name}" for name in ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")]
     process.run(
         [
-            *process.bound(["env", f"TMPDIR={new}", sys.executable, "-m", "pip", "install", "--quiet"]),
+            *process.bound(["env", f"TMPDIR={scratch}", sys.executable, "-m", "pip", "install", "--quiet"]),
             "--disable-pip-version-check", "--no-compile",
-            f"--target={root / _SITE}", f"--python-version={_PYTHON}", *platforms, "--only-binary=:all:",
+            f"--target={target}", f"--python-version={_PYTHON}", *platforms, "--only-binary=:all:",
             "--no-deps", "--require-hashes", "-r", str(excerpt),
         ],
         what="installing the guest's Python packages",
         log=log,
         timeout=900,
     )  # fmt: skip
-    in_chroot(root, new, f"python3 -m compileall -q /{_SITE} || true; rm -rf /var/cache/* /tmp/*", log, what="compiling Python packages")
 
 
-def in_chroot(lower: Path, upper: Path, script: str, log: Path, *, what: str, above: Path | None = None, timeout: float = 900) -> None:
+def in_chroot(lower: Path, upper: Path, script: str, log: Path, *, what: str, above: Path | None = None, every_user: bool = False,
+              timeout: float = 900) -> None:
     """Run a shell script inside userland *lower*.
 
     :param upper: gets what the script changes; if it is *lower*'s own parent, the script changes the userland itself
     :param above: another read-only tree over *lower*
+    :param every_user: with other users than root to give files to, as packages do
     :raises HostError: the script failed
     """
     if upper == lower.parent:
@@ -139,28 +150,32 @@ def in_chroot(lower: Path, upper: Path, script: str, log: Path, *, what: str, ab
     """
     environment = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "HOME=/root"]
     process.run(
-        process.in_namespace([*environment, "sh", "-ec", outer, "sh", script]),
+        process.in_namespace([*environment, "sh", "-ec", outer, "sh", script], every_user=every_user),
         what=what,
         log=log,
         timeout=timeout,
     )
 
 
-def ext4_image(root: Path, image: Path, log: Path) -> None:
-    """An ext4 image, just large enough, of the tree *root*; all of it belongs to the guest's root.
+def ext4_image(root: Path, image: Path, log: Path, *, mebibytes: int | None = None, options: Sequence[str] = _READ_ONLY,
+               every_user: bool = False) -> None:
+    """An ext4 image of the tree *root*; all of it belongs to the guest's root.
 
+    :param mebibytes: its size; by default just large enough
+    :param options: mke2fs's, by default those for an image that nobody writes to
+    :param every_user: files of other users keep their owners
     :raises HostError: :raises OSError: ENOSPC
     """
     counted = subprocess.run(["du", "-s", "--block-size=1M", "--apparent-size", str(root)], capture_output=True, text=True, check=True)
     used = subprocess.run(["du", "-s", "--block-size=1M", str(root)], capture_output=True, text=True, check=True)
     inodes = int(subprocess.run(["du", "-s", "--inodes", str(root)], capture_output=True, text=True, check=True).stdout.split()[0])
-    mebibytes = max(int(counted.stdout.split()[0]), int(used.stdout.split()[0]))
-    size = mebibytes + inodes // 4096 + mebibytes // 10 + 16
+    needed = max(int(counted.stdout.split()[0]), int(used.stdout.split()[0]))
+    size = mebibytes or needed + inodes // 4096 + needed // 10 + 16
+    inodes = max(inodes + inodes // 16 + 1024, size * 32 if mebibytes else 0)
     process.run(
         process.in_namespace(
-            ["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^resize_inode", "-m", "0", "-N", str(inodes + inodes // 16 + 1024),
-             "-d", str(root),
-             str(image), f"{size}M"]
+            ["mke2fs", "-q", "-t", "ext4", *options, "-m", "0", "-N", str(inodes), "-d", str(root), str(image), f"{size}M"],
+            every_user=every_user,
         ),
         what=f"making {image.name}",
         log=log,

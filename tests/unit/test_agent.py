@@ -26,7 +26,7 @@ def child() -> Iterator[Child]:
 def test_an_event_of_a_stream_that_was_hung_up_in_the_same_round_is_nothing(child: Child) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs, selectors.EpollSelector() as selector:
-        agent = Agent(theirs.fileno())
+        agent = Agent(theirs.fileno(), theirs.fileno())
         event = selectors.SelectorKey(child.fds[1], child.fds[1], selectors.EVENT_READ, (child, 1))
         child.hang_up(selector, 1)
         agent._on_event(event, selectors.EVENT_READ)

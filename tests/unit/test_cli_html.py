@@ -53,8 +53,7 @@ class Page(HTMLParser):
 
 def target(name: str, kernel: Kernel) -> Target:
     facts = {"profile": KernelProfile(release=kernel.release).to_json()}
-    machine = SimpleNamespace(accelerator=SimpleNamespace(name="tcg"))
-    return Target(name, kernel, cast(Any, SimpleNamespace(machine=machine, facts=facts)))
+    return Target(name, kernel, cast(Any, SimpleNamespace(backend="qemu", accelerator="tcg", facts=facts)))
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ class Guests:
             answers = self.answers.get(rule, [right])
             return (answers.pop(0) if len(answers) > 1 else answers[0])(scenario)
 
-        yield SimpleNamespace(guest=SimpleNamespace(qemu=SimpleNamespace(console_file=Path("no-console"))), observe=observe)
+        yield SimpleNamespace(guest=SimpleNamespace(console_tail=lambda: ""), observe=observe)
 
 
 @pytest.fixture
@@ -78,10 +78,15 @@ def guests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Guests:
     return made
 
 
+class Source(SimpleNamespace):
+    """Where a kernel's guests come from."""
+
+    backend, accelerator = "qemu", "tcg"
+
+
 def kernel(release: str, profile: KernelProfile | None = None) -> Target:
-    template = SimpleNamespace(machine=SimpleNamespace(accelerator=SimpleNamespace(name="tcg")), state=None, code="",
-                               facts={"profile": (profile or KernelProfile()).to_json()})
-    return Target(release, Kernel(release, "1", release, "cloud", ()), cast(Any, template))
+    source = Source(facts={"profile": (profile or KernelProfile()).to_json()})
+    return Target(release, Kernel(release, "1", release, "cloud", ()), cast(Any, source))
 
 
 def run(patterns: Sequence[str], *targets: Target) -> list[Result]:

@@ -138,7 +138,7 @@ def test_a_download_that_fails_says_what_to_do(said: str, mend: str) -> None:
 
 
 def test_the_guest_gets_what_the_lock_says(tmp_path: Path) -> None:
-    excerpt = lock_excerpt(package_file("requirements.lock"))
+    excerpt = lock_excerpt(package_file("requirements.lock"), ROOTS)
     for root in ROOTS:
         assert f"\n{root}==" in f"\n{excerpt}"
     assert "\npluggy==" in excerpt

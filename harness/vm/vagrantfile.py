@@ -1,0 +1,91 @@
+"""What ``vagrant/Vagrantfile`` asks of us: which box, what machine, and to take away what libvirt keeps of boxes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+
+from harness.errors import HostError
+from harness.vm.acceleration import accelerator, proved, remembered
+from harness.vm.box import Box, box, box_of, box_path
+from harness.vm.progress import Progress
+from harness.vm.qemu import KVM, MEMORY, TCG, Accelerator
+from harness.vm.session import made_layer, resolved
+from harness.vm.vagrant import machine_name
+
+__all__ = ("clean", "described", "made", "unused")
+
+_POOL = "default"
+_DEADLINE_S = 60
+#: The volume that vagrant-libvirt makes of a box of ours.
+_BASE = re.compile(r"nfharness-VAGRANTSLASH-.*_vagrant_box_image_.*\.img")
+
+
+async def made(spec: str, progress: Progress) -> tuple[Box, Accelerator]:
+    """The box of the kernel that *spec* means, and how a machine of it is to be accelerated here.
+
+    :raises UserError: no such kernel
+    :raises HostError: the host lacks something, no room
+    """
+    if not shutil.which("qemu-img"):
+        raise HostError("qemu-img is not installed", mend="apt-get install qemu-utils")
+    layer = made_layer(spec, progress)
+    return box(layer, progress), await proved(layer, progress)
+
+
+async def described(spec: str, progress: Progress, *, ready: bool) -> dict[str, object]:
+    """The machine of a kernel.
+
+    :param ready: build the box first, if it is not there
+    :raises NfharnessError: as :func:`made`
+    """
+    if ready:
+        found, acceleration = await made(spec, progress)
+    else:
+        proof = remembered()
+        found, acceleration = box_of(box_path(resolved(spec, progress))), accelerator(proof) if proof else TCG
+    kvm = acceleration is KVM
+    # Emulated processors must not run at once: a guest panics when a static key is patched under traffic. libvirt cannot ask for that.
+    return {"machine": machine_name(spec), "box": found.name, "version": found.version, "catalogue": str(found.catalogue), "kvm": kvm,
+            "processors": 2 if kvm else 1, "memory": MEMORY}
+
+
+def clean() -> list[str]:
+    """Delete the volumes of our boxes that no machine's disk lies on; their names.
+
+    :raises HostError: libvirt does not answer
+    """
+    volumes = [line.split()[0] for line in _virsh("vol-list", _POOL).splitlines()[2:] if line.strip()]
+    if not any(map(_BASE.fullmatch, volumes)):
+        return []
+    found = unused({name: _virsh("vol-dumpxml", "--pool", _POOL, name) for name in volumes})
+    for name in found:
+        _virsh("vol-delete", "--pool", _POOL, name)
+    return found
+
+
+def unused(volumes: dict[str, str]) -> list[str]:
+    """Of some volumes those of our boxes that none lies on. :param volumes: name → description, in libvirt's XML"""
+    beneath = {path.rpartition("/")[2] for text in volumes.values() for path in _backing(text)}
+    return [name for name in volumes if _BASE.fullmatch(name) and name not in beneath]
+
+
+def _backing(text: str) -> Iterable[str]:
+    return re.findall(r"<backingStore>\s*<path>([^<]*)</path>", text)
+
+
+def _virsh(*arguments: str) -> str:
+    command = ["virsh", "--connect", "qemu:///system", *arguments]
+    mend = "see 'nfharness doctor --backend vagrant'"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEADLINE_S)
+    except FileNotFoundError:
+        raise HostError("virsh is not installed", mend="apt-get install libvirt-clients") from None
+    except subprocess.TimeoutExpired:
+        raise HostError(f"libvirt did not answer within {_DEADLINE_S} s", mend=mend) from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no reason given"]
+        raise HostError(f"virsh {arguments[0]}: {said[-1]}", mend=mend)
+    return done.stdout
