@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from harness.model import entries, path, register, slow
+from harness.model import entries, register, slow
 from harness.model.entries import DUMMY_OPS, Entries, Head, HookOps
+from harness.model.path import stack
 from harness.model.steps import private
 from harness.netfilter import Family, Verdict, VerdictKind
 from tests.mutants.hooks import core
@@ -75,7 +76,7 @@ MUTANTS = dict([
     core("an array drops one dummy at a time", "nf_hook_entries_try_shrink", drops_one_dummy, "unregister.drops-dummies"),
     core("dummies stay when a hook is not found", "_unregister", shrinks_only_for_a_hook, "unregister.missing-shrinks"),
     ("dummies drop", Mutant(("dummy.accepts", "unregister.failed-shrink"), (
-        (path, "nf_hook_slow", dummies_that_drop), (private, "nf_hook_slow", dummies_that_drop)))),
+        (stack, "nf_hook_slow", dummies_that_drop), (private, "nf_hook_slow", dummies_that_drop)))),
     core("core asks for no device", "_refused", needs_no_device, "netdev.no-device", "netdev.foreign-device", "netdev.bad-hook",
          "netdev.egress-absent"),
 ])
