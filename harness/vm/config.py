@@ -15,10 +15,10 @@ NEEDED = {
     "finds its disks and its host": ("PCI", "VIRTIO_PCI", "VIRTIO_BLK", "VIRTIO_CONSOLE", "EXT4_FS", "OVERLAY_FS"),
     "takes nfharness.ko": ("MODULES", "MODULE_UNLOAD", "NETFILTER"),
     "is traced": (
-        "KALLSYMS", "KPROBES", "KPROBE_EVENTS", "PERF_EVENTS", "BPF_SYSCALL", "BPF_EVENTS", "DEBUG_INFO_BTF", "PROC_KCORE",
+        "KALLSYMS", "KALLSYMS_ALL", "KPROBES", "KPROBE_EVENTS", "PERF_EVENTS", "BPF_SYSCALL", "BPF_EVENTS", "DEBUG_INFO_BTF", "PROC_KCORE",
     ),
     "says that it warns, and where": ("BUG", "DEBUG_BUGVERBOSE"),
-    "has networks of namespaces": ("INET", "IPV6", "PACKET", "NET_NS", "VETH"),
+    "has networks of namespaces": ("INET", "IPV6", "PACKET", "NET_NS", "VETH", "DUMMY"),
     "has what scenarios set up": ("NF_CONNTRACK", "NF_TABLES", "NF_TABLES_INET", "NFT_CT", "NETFILTER_NETLINK_QUEUE"),
 }  # fmt: skip
 #: Option → what is not checked without it.
