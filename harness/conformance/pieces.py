@@ -29,14 +29,13 @@ def _at(pf: Family, netns: str, hook: str, loop: str | None = None) -> At:
 
 def _by_the_kernel(pf: Family) -> Script:
     """IPv6 puts fragments together behind INPUT (``ipv6_frag_rcv`` is a protocol's receive function), IPv4 before it."""
-    received = 3 if pf is _V6 else 1
     return script(
         f"path.fragments, {pf.name}, by the kernel", *_everywhere(pf, PAIR), Register("ingress", "host", _NETDEV, "INGRESS", device="eth0"),
         Send("peer", "host", 1, pf, size=_SIZE),
         Walk((_at(pf, "peer", "OUTPUT"), _at(pf, "peer", "POSTROUTING"),
               *(point for _ in range(3) for point in (At("host", "INGRESS", "ingress", 1, _NETDEV), _at(pf, "host", "PREROUTING"),
                                                       *((_at(pf, "host", "INPUT"),) if pf is _V6 else ()))),
-              *((_at(pf, "host", "INPUT"),) * (received if pf is _V4 else 0)))),
+              *((_at(pf, "host", "INPUT"),) if pf is _V4 else ()))),
     )
 
 

@@ -174,10 +174,9 @@ def mac_of(topology: Topology, interface: Interface) -> str:
     """The address of an interface; a VLAN has that of the device below it."""
     match interface:
         case End():
-            number = next(number for number, link in enumerate(topology.links) if interface.netns in (link.a.netns, link.b.netns)
-                          and (interface.netns, interface.device) in ((link.a.netns, link.a.device), (link.b.netns, link.b.device)))
-            link = topology.links[number]
-            return mac_address(number, int((interface.netns, interface.device) != (link.a.netns, link.a.device)))
+            sides = ((number, side, end) for number, link in enumerate(topology.links) for side, end in enumerate((link.a, link.b)))
+            return next(mac_address(number, side) for number, side, end in sides
+                        if (end.netns, end.device) == (interface.netns, interface.device))
         case Vlan():
             return mac_of(topology, topology.interface(interface.netns, interface.link))
         case Bridge():
