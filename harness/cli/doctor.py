@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -16,6 +17,8 @@ from harness.vm.session import Backend
 
 __all__ = ("command",)
 
+#: Lines that a terminal wraps and a file keeps whole, so that a mend can be copied.
+_AS_IT_IS: dict[str, Any] = {"highlight": False, "soft_wrap": True}
 _MARKS = {"ok": "[green]ok[/]", "slow": "[yellow]slow[/]", "missing": "[red]missing[/]"}
 
 
@@ -53,9 +56,9 @@ def _examined(spec: str | None, backend: Backend) -> list[Finding]:
 def _print(findings: list[Finding]) -> None:
     console = wide_console()
     for finding in findings:
-        console.print(f"{_MARKS[finding.state]:<20} [bold]{escape(finding.name)}[/]: {escape(finding.found)}", highlight=False)
-        console.print(f"         [dim]{escape(finding.why)}[/]", highlight=False)
+        console.print(f"{_MARKS[finding.state]:<20} [bold]{escape(finding.name)}[/]: {escape(finding.found)}", **_AS_IT_IS)
+        console.print(f"         [dim]{escape(finding.why)}[/]", **_AS_IT_IS)
         if finding.state != "ok" and finding.mend:
-            console.print(f"         mend: {escape(finding.mend)}", highlight=False)
+            console.print(f"         mend: {escape(finding.mend)}", **_AS_IT_IS)
     missing = [finding for finding in findings if finding.state == "missing"]
-    console.print(f"\n{len(missing)} of {len(findings)} missing" if missing else "\nIt can run here.", highlight=False)
+    console.print(f"\n{len(missing)} of {len(findings)} missing" if missing else "\nIt can run here.", **_AS_IT_IS)
