@@ -15,7 +15,9 @@ __all__ = ("nfharness",)
 _COMMANDS = {
     "run": "Run a scenario on a real kernel and on the model, and compare.",
     "check": "Check rule by rule whether kernels keep what core.c promises.",
-    "replay": "Run a difference that check found again.",
+    "explore": "Look for scenarios on which a kernel and the model differ.",
+    "replay": "Run a difference that was found again.",
+    "minimise": "Shrink a difference that was found to the shortest scenario.",
     "profile": "Show where kernels differ, side by side, and how that was found out.",
     "trace": "Run a command in a guest and show its packets' walks through the hooks.",
     "exec": "Run a command in a fresh guest.",

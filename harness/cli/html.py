@@ -93,6 +93,8 @@ def _walks(result: Result, target: Target) -> Markup | None:
         bundle = load(result.bundle)
     except UserError:
         return None
+    if bundle.observed is None:
+        return None
     judged = judge(bundle.script, target.profile, bundle.observed)
     console = Console(record=True, file=io.StringIO(), width=_COLUMNS, force_terminal=True, color_system="truecolor")
     render_run(console, f"{bundle.script.scenario.name} on {target.kernel.label}", judged.predicted, judged.observed, judged.comparison)

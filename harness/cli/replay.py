@@ -12,11 +12,12 @@ import click
 
 from harness.cli.options import complete_kernel, json_option
 from harness.cli.run import exit_code
+from harness.vm.kernels import DEFAULT
 
 if TYPE_CHECKING:
     from harness.conformance.bundle import Bundle
 
-__all__ = ("command",)
+__all__ = ("command", "kernel_of")
 
 
 @click.command("replay")
@@ -26,6 +27,8 @@ __all__ = ("command",)
 @click.argument("bundle", type=click.Path(path_type=Path))
 def command(spec: str | None, as_json: bool, bundle: Path) -> None:
     """Run a bundle's scenario again, on its kernel or on another, and say whether the outcome is the same.
+
+    A scenario's file will do, too; there is no earlier outcome then.
 
     Exit status, as that of check: 0 conformant now, 1 different, 125 inconclusive.
     """
@@ -40,22 +43,24 @@ async def _replay(bundle: Bundle, spec: str | None, as_json: bool) -> int:
     from harness.conformance.matrix import conclusive, target  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
-    on = await target(spec or bundle.kernel.get("tree") or bundle.kernel["release"], Progress())
+    on = await target(spec or kernel_of(bundle), Progress())
     async with started(on.source) as executor:
         comparison = (await conclusive(bundle.script, on, executor)).comparison
     outcome = "inconclusive" if comparison.reasons else "same" if comparison.differences == bundle.differences else "changed"
+    recorded_on = bundle.kernel.get("kernel") or bundle.kernel.get("release")
     if as_json:
         click.echo(json.dumps({
-            "rule": bundle.rule, "kernel": on.identity(), "recorded_on": _recorded_on(bundle), "outcome": outcome,
+            "rule": bundle.rule, "kernel": on.identity(), "recorded_on": recorded_on, "outcome": outcome if recorded_on else None,
             "verdict": comparison.verdict, "reasons": list(comparison.reasons), "differences": list(map(said, comparison.differences)),
         }, indent=1))
         return exit_code(comparison)
-    click.echo(f"{bundle.rule} on {on.kernel.label}: {outcome}, {comparison.verdict}"
-               f" (the bundle is of {_recorded_on(bundle)}, with {len(bundle.differences)} differences)")
+    said_before = f" (the bundle is of {recorded_on}, with {len(bundle.differences)} differences)" if recorded_on else ""
+    click.echo(f"{bundle.rule} on {on.kernel.label}: {f'{outcome}, ' if recorded_on else ''}{comparison.verdict}{said_before}")
     for line in (*comparison.reasons, *map(said, comparison.differences)):
         click.echo(f"  {line}")
     return exit_code(comparison)
 
 
-def _recorded_on(bundle: Bundle) -> str:
-    return str(bundle.kernel.get("kernel") or bundle.kernel["release"])
+def kernel_of(bundle: Bundle) -> str:
+    """What ``--kernel`` would call the bundle's kernel."""
+    return str(bundle.kernel.get("tree") or bundle.kernel.get("release") or DEFAULT)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from harness.conformance import RULES
 from harness.conformance.judge import Judgement
@@ -17,24 +22,32 @@ from harness.errors import UserError
 from harness.outcome import codec
 from harness.outcome.diff import Difference
 from harness.outcome.types import Outcome
+from harness.scenario.builtin import load as read_scenario
 from harness.scenario.codec import from_json, to_json
 from harness.scenario.reader import quote
 from harness.scenario.steps import Scenario
+from harness.trace.render import render_run
+from harness.vm.paths import run_dir
 
 __all__ = ("Bundle", "load", "save")
 
-_VERSION = 1
+_VERSION = 2
+_MEND = "name a file that check, explore or minimise wrote, or a scenario"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """:param rule: the id of the rule that found it; :param kernel: which one, with the hashes of its configuration and of the module"""
+    """:param rule: the id of the rule that found it, ``explore``, or of a mere scenario its name
+    :param kernel: which one, with the hashes of its configuration and of the module; empty of a mere scenario
+    :param observed: what it did; ``None`` if it died of it, or it was never run
+    """
 
     rule: str
     scenario: Scenario
     kernel: Mapping[str, Any]
-    observed: Outcome
-    differences: tuple[Difference, ...]
+    seed: int | None = None
+    observed: Outcome | None = None
+    differences: tuple[Difference, ...] = ()
 
     @property
     def script(self) -> Script:
@@ -44,46 +57,66 @@ class Bundle:
         return found or Script(self.scenario, ())
 
 
-def save(directory: Path, rule: str, judgement: Judgement, kernel: Mapping[str, Any], console_tail: str) -> Path:
-    """Write a bundle into a directory, which is made if it is not there."""
+def save(rule: str, found: Judgement | Scenario, kernel: Mapping[str, Any], console_tail: str, *, seed: int | None = None) -> Path:
+    """Write a bundle, below :func:`harness.vm.paths.run_dir`.
+
+    :param found: the scenario alone, of a kernel that died of it
+    :param seed: what the scenario was drawn with, if it was
+    """
+    directory = run_dir() / "bundles"
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{judgement.script.scenario.name}-{kernel['release']}")
-    path = directory / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}.json"
+    scenario = found if isinstance(found, Scenario) else found.script.scenario
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{scenario.name}-{kernel['release']}")
+    head = {"bundle": _VERSION, "rule": rule, "seed": seed, "kernel": dict(kernel), "scenario": to_json(scenario)}
+    judged = {} if isinstance(found, Scenario) else _judged(found, str(kernel["release"]))
+    text = json.dumps({**head, **judged, "console": console_tail}, indent=1) + "\n"
+    handle, path = tempfile.mkstemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), suffix=f"-{slug}.json", dir=directory)
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    return Path(path)
+
+
+def _judged(judgement: Judgement, release: str) -> dict[str, Any]:
     comparison = judgement.comparison
-    path.write_text(json.dumps({
-        "bundle": _VERSION,
-        "rule": rule,
-        "kernel": dict(kernel),
-        "scenario": to_json(judgement.script.scenario),
+    shown = Console(file=io.StringIO(), width=140, color_system=None)
+    render_run(shown, f"{judgement.script.scenario.name} on {release}", judgement.predicted, judgement.observed, comparison)
+    return {
         "differences": [
             {"where": one.where, "predicted": one.predicted, "observed": one.observed, "explanation": one.explanation}
             for one in comparison.differences
         ],
         "predicted": codec.to_json(judgement.predicted),
         "observed": codec.to_json(judgement.observed),
-        "console": console_tail,
-    }, indent=1) + "\n")
-    return path
+        "trace": shown.file.getvalue().splitlines(),  # type: ignore[attr-defined]
+    }
 
 
 def load(path: Path) -> Bundle:
-    """:raises UserError: no bundle"""
+    """A bundle; or a scenario's file, which is as much of one. :raises UserError: it is neither"""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", mend="name a file that check wrote") from None
+        raise UserError(f"{path}: {error.strerror}", mend=_MEND) from None
     except ValueError:
-        raise UserError(f"{path}: not JSON", mend="name a file that check wrote") from None
+        raise UserError(f"{path}: not text", mend=_MEND) from None
+    try:
+        document = json.loads(text)
+    except ValueError:
+        raise UserError(f"{path}: not JSON", mend=_MEND) from None
+    if isinstance(document, dict) and "bundle" not in document and "steps" in document:
+        scenario = read_scenario(str(path))
+        return Bundle(scenario.name, scenario, {})
     if not isinstance(document, dict) or document.get("bundle") != _VERSION:
         found = quote(document.get("bundle")) if isinstance(document, dict) else "none"
-        raise UserError(f"{path}: no bundle of version {_VERSION}, its version is {found}", mend="name a file that check wrote")
+        raise UserError(f"{path}: no bundle of version {_VERSION}, its version is {found}", mend=_MEND)
     try:
         return Bundle(
             rule=document["rule"],
             scenario=from_json(document["scenario"]),
             kernel=document["kernel"],
-            observed=codec.from_json(document["observed"]),
-            differences=tuple(Difference(**one) for one in document["differences"]),
+            seed=document["seed"],
+            observed=codec.from_json(document["observed"]) if "observed" in document else None,
+            differences=tuple(Difference(**one) for one in document.get("differences", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: a bundle, but not whole: {error!r}", mend="name a file that check wrote") from None
+        raise UserError(f"{path}: a bundle, but not whole: {error!r}", mend=_MEND) from None

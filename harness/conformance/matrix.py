@@ -22,7 +22,6 @@ from harness.vm.guest import Guest
 from harness.vm.kernels import Kernel
 from harness.vm.kmodule import module_key
 from harness.vm.layers import layer_path
-from harness.vm.paths import run_dir
 from harness.vm.progress import Progress
 from harness.vm.session import Backend, Source, source
 
@@ -186,6 +185,6 @@ async def conclusive(script: Script, on: Target, executor: Executor) -> Judgemen
 
 def _different(rule: Rule, on: Target, guest: Guest, judgement: Judgement, seconds: float) -> Result:
     details = tuple(map(said, judgement.comparison.differences))
-    bundle = save(run_dir() / "bundles", rule.id, judgement, on.identity(), guest.console_tail())
+    bundle = save(rule.id, judgement, on.identity(), guest.console_tail())
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return _result(rule, on, "different", f"{details[0]}{more}", seconds=seconds, bundle=bundle, details=details)

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 
 from harness.guest.netns import Namespace
-from harness.guest.traffic import payload, udp_packet
+from harness.guest.traffic import COOKIE_BYTES, payload, udp_packet
 
 __all__ = ("Senders", "datagram", "echo_request")
 
@@ -83,13 +83,13 @@ def datagram(source: str, to: str, ports: tuple[int, int], *, size: int, cookie:
     :param ports: source and destination; :param size: bytes of payload, of which the last carry the cookie
     """
     packet, transport = _datagram(source, to, ports, size, ttl)
-    return _stamped(packet, cookie, transport, _UDP_CHECKSUM)
+    return _stamped(packet, payload(size, cookie), transport, _UDP_CHECKSUM)
 
 
 def echo_request(pf: socket.AddressFamily, size: int, cookie: int) -> bytes:
     """An echo request; the kernel fills in the checksum of an ICMPv6 one. :param size: as of :func:`datagram`"""
     request = _echo_request(pf, size)
-    return _stamped(request, cookie, 0, None if pf is socket.AF_INET6 else _ICMP_CHECKSUM)
+    return _stamped(request, payload(size, cookie), 0, None if pf is socket.AF_INET6 else _ICMP_CHECKSUM)
 
 
 @lru_cache(maxsize=512)
@@ -108,19 +108,18 @@ def _echo_request(pf: socket.AddressFamily, size: int) -> bytes:
     return bytes(ICMPv6EchoRequest(id=1, seq=1, cksum=0, data=data) if pf is socket.AF_INET6 else ICMP(id=1, seq=1) / data)
 
 
-def _stamped(packet: bytes, cookie: int, transport: int, checksum: int | None) -> bytes:
-    """The packet with a cookie where it has 0, and its checksum to match (RFC 1624).
+def _stamped(packet: bytes, data: bytes, transport: int, checksum: int | None) -> bytes:
+    """The packet with another payload in the place of one of the same size with cookies that are 0, and its checksum to match (RFC 1624).
 
     :param transport: where the header with the checksum begins; :param checksum: its place there
     """
-    end = len(packet) - 8
-    number = cookie.to_bytes(8, "big")
-    stamped = packet[:end] + number
+    stamped = packet[:-len(data)] + data
     if checksum is None:
         return stamped
-    at = transport + checksum
-    aligned = b"\0" + number + b"\0" if (end - transport) % 2 else number
-    total = (~int.from_bytes(packet[at:at + 2], "big") & 0xFFFF) + sum(struct.unpack(f"!{len(aligned) // 2}H", aligned))
+    number, at = data[-8:], transport + checksum
+    aligned = b"\0" + number + b"\0" if (len(packet) - transport) % 2 else number
+    added = sum(struct.unpack(f"!{len(aligned) // 2}H", aligned)) * (len(data) // COOKIE_BYTES)
+    total = (~int.from_bytes(packet[at:at + 2], "big") & 0xFFFF) + added
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return stamped[:at] + struct.pack("!H", ~total & 0xFFFF or 0xFFFF) + stamped[at + 2:]

@@ -96,7 +96,7 @@ class Run:
 
     def arrays(self, netns: str, pf: Family, hook: str, device: str | None) -> Arrays:
         """The array(s) of a point, as they are now; none for a point that the kernel has not."""
-        if self.module_refuses(pf, hook):
+        if self.module_refuses(pf, hook) or not is_point(pf, hook, device):
             return ()
         number = hook_number(pf, hook)
         points: list[Point] = [(pf, number, device)]
@@ -108,8 +108,7 @@ class Run:
 
     def arrays_of(self, hooks: Iterable[Register]) -> Arrays:
         """The arrays of several hooks' points, of those that the kernel has."""
-        points = [(hook.device_netns or hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks
-                  if is_point(hook.pf, hook.hook, hook.device)]
+        points = [(hook.device_netns or hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks]
         return tuple(sorted({key: slots for point in points for key, slots in self.arrays(*point)}.items()))
 
     def _array(self, netns: str, point: Point) -> tuple[str, tuple[Slot, ...]]:

@@ -27,7 +27,7 @@ static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop
 		if (phase == OFF)
 			return 0;
 		if (phase == STARTING) {
-			frame.index = UNSEEN;
+			frame.unseen = 1;
 			if (frames.update(&key, &frame))
 				count(N_FRAMES_FULL);
 			return 0;
@@ -40,7 +40,7 @@ static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop
 		if (!under)
 			return 0;
 	}
-	if (under->index == UNSEEN)
+	if (under->unseen)
 		return 0;
 	FETCH(priv, under->entries + ENTRIES_HOOKS + under->index * ENTRY_SIZE + ENTRY_PRIV);
 	if (priv != PT_REGS_PARM1(ctx))

@@ -81,7 +81,7 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 	struct { u64 function, priv; } hook = {};
 	struct call_event *event;
 
-	if (frame->index == UNSEEN)
+	if (frame->unseen)
 		return 0;
 	count(N_CALLS);
 	if (!frame->traversal) {
@@ -136,7 +136,7 @@ static __always_inline int leave(u64 key, struct frame *frame, s32 returned)
 {
 	struct exit_event *event;
 
-	if (frame->index == UNSEEN)
+	if (frame->unseen)
 		goto out;
 	count(N_EXITS);
 	event = frame->traversal ? reserve_exit_event() : 0;

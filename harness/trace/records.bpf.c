@@ -59,11 +59,9 @@ struct end_event {
 struct frame {
 	u64 traversal;	/* 0: its entry event was lost */
 	u64 task, entries, since;
-	u32 slots, index, in_hook, reserved;
+	u32 slots, index, in_hook;
+	u32 unseen;	/* it was under way before the capture: nothing of it is reported */
 };
-
-/* frame.index of a run that was under way before the capture: nothing of it is reported. */
-#define UNSEEN 0xffffffff
 
 RINGS
 BPF_TABLE("hash", u64, struct frame, frames, 4096);

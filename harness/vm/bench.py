@@ -66,9 +66,9 @@ class Metric:
     unit: str
 
     @classmethod
-    def of(cls, name: str, samples: Sequence[float]) -> Metric:
-        """:raises KeyError: no metric has that name"""
-        return cls(median(samples), min(samples), max(samples), UNITS[name])
+    def of(cls, unit: str, samples: Sequence[float]) -> Metric:
+        """Of samples in that unit."""
+        return cls(median(samples), min(samples), max(samples), unit)
 
 
 async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metric]:
@@ -88,7 +88,7 @@ async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metr
     with progress.step(f"whole warm runs, rounds: {half}", expected_s=3 * half):
         for _ in range(half):
             await _warm_run(spec, samples)
-    metrics = {name: Metric.of(name, values) for name, values in samples.items()}
+    metrics = {name: Metric.of(UNITS[name], values) for name, values in samples.items()}
     metrics["restore_speedup"] = _ratio(metrics["cold_boot_s"], metrics["restore_to_first_output_s"])
     return {name: metrics[name] for name in UNITS}
 

@@ -13,7 +13,7 @@ from harness.vm.paths import source_dir
 __all__ = ("CodeArchive", "code_archive", "files_hash")
 
 #: Rooms of the package that only the host needs.
-_HOST_ONLY = ("vm", "cli", "__main__.py")
+_HOST_ONLY = ("vm", "cli", "explore", "__main__.py")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,10 @@ def cache_dir() -> Path:
 
 
 def run_dir() -> Path:
-    """Consoles and logs of past runs. ``NFHARNESS_STATE`` moves it."""
+    """Of past runs: ``consoles``, ``bundles``, logs, and in ``explore`` Hypothesis' database of what was found.
+
+    ``NFHARNESS_STATE`` moves it.
+    """
     return Path(os.environ.get("NFHARNESS_STATE") or platformdirs.user_state_path("nfharness"))
 
 

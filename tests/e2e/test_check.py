@@ -80,11 +80,12 @@ def test_a_rule_is_explained() -> None:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A difference that no kernel here has: every array was empty."""
     one = RULES["order.stable"].scripts[0]
     observed = Outcome((), predict(one.scenario).packets)
-    return save(tmp_path, "order.stable", judge(one, KernelProfile(), observed), {"release": "6.12"}, "")
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
+    return save("order.stable", judge(one, KernelProfile(), observed), {"release": "6.12"}, "")
 
 
 def test_a_difference_that_is_gone_is_changed_and_conformant(bundle: Path) -> None:

@@ -109,10 +109,11 @@ def test_a_link_to_it_is_the_same_kernel_and_nothing_is_made_anew(used: CommandL
     assert "template: booting" not in result.err
 
 
-def test_a_bundle_of_it_is_replayed_on_it(used: CommandLine, build: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_it_is_replayed_on_it(used: CommandLine, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     one = RULES["order.stable"].scripts[0]
     judged = judge(one, KernelProfile(), Outcome((), predict(one.scenario).packets))
-    bundle = save(tmp_path, "order.stable", judged, {"release": read(str(build)).release, "tree": str(build)}, "")
+    bundle = save("order.stable", judged, {"release": read(str(build)).release, "tree": str(build)}, "")
     result = used("replay", "--json", str(bundle))
     assert result.status == 0, result
     assert json.loads(result.out)["kernel"]["tree"] == str(build)

@@ -88,6 +88,15 @@ def test_a_batch_that_fails_leaves_nothing() -> None:
     assert (step.errno, key, [slot.label for slot in slots], step.splats) == (errno.EINVAL, "host/IPV4/INPUT", ["there"], (CORE,))
 
 
+@pytest.mark.parametrize("nowhere", [
+    steps.Register("b", "host", Family.NETDEV, "INGRESS"), steps.Register("b", "host", Family.INET, "INGRESS"),
+    steps.Register("b", "host", Family.IPV4, "HOOK7"),
+], ids=["no device", "no device of INET's", "no such hook"])
+def test_a_hook_that_was_refused_at_no_point_is_not_there_to_be_unregistered(nowhere: steps.Register) -> None:
+    outcome = run(steps.RegisterBatch("host", (nowhere,)), steps.Unregister("b")).steps[1]
+    assert (outcome.errno, outcome.slots) == (errno.ENOENT, ())
+
+
 def test_the_same_ops_twice_leave_one_at_a_time() -> None:
     counts = [len(dict(step.slots)["host/IPV4/INPUT"]) for step in predict(BUILTIN["twice"]).steps if step.slots]
     assert counts == [1, 2, 3, 2, 1, 1]

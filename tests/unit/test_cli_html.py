@@ -88,11 +88,12 @@ def test_a_kernel_of_ones_own_says_where_it_was_built(targets: list[Target]) -> 
     assert "built in /home/me/linux" in Page(page(targets, _RULES, results(targets, told), 1)).text
 
 
-def test_a_difference_has_its_bundle_and_its_walks(targets: list[Target], tmp_path: Path) -> None:
+def test_a_difference_has_its_bundle_and_its_walks(targets: list[Target], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     script = RULES["drop.eperm"].scripts[0]
     observed = Outcome(predict(script.scenario).steps, ())
     judged = judge(script, targets[0].profile, observed)
-    bundle = save(tmp_path, "drop.eperm", judged, targets[0].identity(), "")
+    bundle = save("drop.eperm", judged, targets[0].identity(), "")
     told = Result("drop.eperm", "6.12.1-cloud-amd64", "different", ((1, 2),), "why", 1, bundle, ("why",))
     shown = Page(page(targets, _RULES, results(targets, told), 1))
     assert f"nfharness replay {bundle}" in shown.text

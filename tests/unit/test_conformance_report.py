@@ -9,13 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.conformance import RULES
-from harness.conformance.bundle import load, save
+from harness.conformance.bundle import Bundle, load, save
 from harness.conformance.judge import State, judge
 from harness.conformance.matrix import Result, default_jobs
 from harness.conformance.report import exit_code, junit, ktap
 from harness.errors import UserError
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
+from harness.scenario import dumps
 
 
 def result(rule: str, state: State, kernel: str = "6.12", **more: object) -> Result:
@@ -90,22 +91,26 @@ KERNEL = {"release": "6.12.1+x/y", "profile": {}, "config_hash": "c", "module_ha
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a kernel that has lost every hook call."""
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     one = RULES["order.ascending"].scripts[0]
     observed = Outcome(predict(one.scenario).steps, ())
-    return save(tmp_path / "bundles", "order.ascending", judge(one, KernelProfile(), observed), KERNEL, "panic\n")
+    return save("order.ascending", judge(one, KernelProfile(), observed), KERNEL, "panic\n")
 
 
 def test_a_bundle_holds_all_of_a_difference(bundle: Path) -> None:
     document = json.loads(bundle.read_text())
-    assert {*document} == {"bundle", "rule", "kernel", "scenario", "differences", "predicted", "observed", "console"}
-    assert (document["kernel"], document["console"]) == (KERNEL, "panic\n")
+    assert {*document} == {"bundle", "rule", "seed", "kernel", "scenario", "differences", "predicted", "observed", "trace", "console"}
+    assert (document["kernel"], document["console"], document["seed"]) == (KERNEL, "panic\n", None)
+    assert document["trace"][0] == "order.ascending on 6.12.1+x/y"
+    assert document["trace"][-1] == "inconclusive: packet 1 was sent but not seen"
     assert "/" not in bundle.name.removesuffix(".json")
 
 
 def test_a_bundle_is_read_back_with_the_rule_s_own_expectations(bundle: Path) -> None:
     loaded = load(bundle)
+    assert loaded.observed is not None
     assert loaded.script is RULES["order.ascending"].scripts[0]
     assert judge(loaded.script, KernelProfile(), loaded.observed).comparison.differences == loaded.differences
 
@@ -118,7 +123,20 @@ def test_a_bundle_of_a_rule_that_has_changed_still_has_its_scenario(bundle: Path
     assert (loaded.script.scenario, loaded.script.expected) == (RULES["order.ascending"].scripts[0].scenario, ())
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 2}', '{"bundle": 1}'])
+def test_the_bundle_of_a_kernel_that_died_has_the_scenario_the_seed_and_the_console(bundle: Path) -> None:
+    scenario = RULES["order.ascending"].scripts[0].scenario
+    written = save("explore", scenario, KERNEL, "Kernel panic\n", seed=5)
+    assert json.loads(written.read_text())["console"] == "Kernel panic\n"
+    assert load(written) == Bundle("explore", scenario, KERNEL, 5)
+
+
+def test_a_scenario_is_as_much_of_a_bundle(tmp_path: Path) -> None:
+    scenario = RULES["order.ascending"].scripts[0].scenario
+    (tmp_path / "mine.json").write_text(dumps(scenario))
+    assert load(tmp_path / "mine.json") == Bundle(scenario.name, scenario, {})
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 1}', '{"bundle": 2}', '{"steps": []}'])
 def test_what_is_no_bundle_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "no-bundle.json"
     file.write_text(text)

@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "trace": BASE | {"outcome"},
     "guest": BASE | DATA | {"trace"},
     "vm": BASE | DATA,
-    "conformance": BASE | DATA | {"model", "vm"},
+    "conformance": BASE | DATA | {"model", "vm", "trace"},
+    "explore": BASE | DATA | {"model", "vm", "conformance"},
 }
 
 

@@ -1,0 +1,38 @@
+"""How many steps a second an exploration gets through, its guests' restoring included: samples for ``nfharness bench``."""
+
+from __future__ import annotations
+
+from harness.conformance.matrix import target
+from harness.errors import GuestError
+from harness.explore.engine import Plan
+from harness.explore.hunt import Hunt, Limits, explore
+from harness.vm.bench import Metric
+from harness.vm.progress import Progress
+
+__all__ = ("UNITS", "measured")
+
+#: Metric → unit, in the order in which they are printed.
+UNITS = {"explore_direct_steps_per_s": "1/s", "explore_packet_steps_per_s": "1/s"}
+
+_SECONDS = 15.0
+
+
+async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metric]:
+    """Explore one kernel, with as many guests as there are processors.
+
+    Without packets every step counts; with them those that send one, and none of the others.
+
+    :raises GuestError: the exploration does not end as it should
+    """
+    on = await target(spec, progress)
+    samples: dict[str, list[float]] = {name: [] for name in UNITS}
+    with progress.step(f"exploring, rounds: {rounds}", expected_s=2 * rounds * _SECONDS):
+        for seed in range(rounds):
+            for name, mix in zip(UNITS, ("direct", "packets"), strict=True):
+                hunts: list[Hunt] = []
+                await explore([on], Plan(seed, mix), Limits(_SECONDS), hunts)
+                (hunt,) = hunts
+                if hunt.finding is not None:
+                    raise GuestError(f"an exploration ended early: {hunt.state}", mend=f"nfharness replay {hunt.finding.bundle}")
+                samples[name].append(hunt.rate(hunt.steps if mix == "direct" else hunt.packets))
+    return {name: Metric.of(UNITS[name], values) for name, values in samples.items()}

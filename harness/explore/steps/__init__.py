@@ -1,0 +1,15 @@
+"""How each step is drawn at random; a module for each of :mod:`harness.scenario.steps`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.explore.steps import batches, hooks, packets, private
+from harness.explore.steps.maker import Maker
+
+__all__ = ("MAKERS",)
+
+#: By what they are about. A maker that is there twice is drawn twice as often.
+MAKERS: Mapping[str, Sequence[Maker]] = {
+    "hooks": hooks.MAKERS, "batches": batches.MAKERS, "private": private.MAKERS, "packets": packets.MAKERS,
+}

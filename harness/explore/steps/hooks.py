@@ -1,0 +1,47 @@
+"""Drawing steps with hooks at hook points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from harness.explore.steps.maker import COOKIES, Maker, new_name, point, priorities, verdicts
+from harness.netfilter import Family, VerdictKind
+from harness.scenario.forms.form import Scope
+from harness.scenario.steps import ACCEPT, Dump, Register, RegisterMany, Unregister
+
+__all__ = ("MAKERS", "registration")
+
+_cookies = st.sampled_from([None, *COOKIES])
+
+
+def registration(draw: st.DrawFn, scope: Scope, name: str) -> Register:
+    """A hook at some point, its verdict for one packet or for all."""
+    netns, pf, hook, device = point(draw, scope)
+    priority, verdict = draw(priorities), draw(verdicts)
+    if verdict.kind is VerdictKind.QUEUE and (device is not None or pf is Family.ARP):
+        verdict = ACCEPT
+    return Register(name, netns, pf, hook, priority, verdict, device, None if verdict == ACCEPT else draw(_cookies))
+
+
+def _register(draw: st.DrawFn, scope: Scope) -> Register:
+    return registration(draw, scope, new_name(scope, "h"))
+
+
+def _register_many(draw: st.DrawFn, scope: Scope) -> RegisterMany:
+    netns, pf, hook, device = point(draw, scope)
+    return RegisterMany(new_name(scope, "m"), netns, pf, hook, draw(st.integers(1, 5)), draw(priorities), device)
+
+
+def _unregister(draw: st.DrawFn, scope: Scope) -> Unregister | None:
+    live = list(+scope.live)
+    return Unregister(draw(st.sampled_from(live))) if live else None
+
+
+def _dump(draw: st.DrawFn, scope: Scope) -> Dump | None:
+    netns, pf, hook, device = point(draw, scope)
+    return Dump(netns, pf, hook, device) if pf is not Family.INET or device is not None else None
+
+
+MAKERS: Sequence[Maker] = (_register, _register, _register, _unregister, _unregister, _register_many, _dump)

@@ -1,0 +1,53 @@
+"""What each module of this package has a list of."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
+from harness.scenario.forms.form import Scope
+from harness.scenario.steps import Step
+
+__all__ = ("COOKIES", "Maker", "new_name", "point", "priorities", "returns", "verdicts")
+
+Maker = Callable[[st.DrawFn, Scope], Step | None]
+"""Draws a step that makes sense after those so far, or ``None`` if none does."""
+
+COOKIES = range(1, 9)
+"""Of packets that hooks may wait for: the first ones of a scenario."""
+
+ERRNOS = sorted({errno.EPERM, errno.ENOENT, errno.EACCES, errno.ENOBUFS, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EAGAIN})
+
+#: Few values and often equal, with the ends of the range: what order depends on.
+priorities = st.one_of(st.sampled_from([0, 1, -1, -300, PRIORITY_MIN, PRIORITY_MIN + 1, PRIORITY_MAX]),
+                       st.integers(PRIORITY_MIN, PRIORITY_MAX))
+
+verdicts = st.one_of(
+    st.just(Verdict(VerdictKind.ACCEPT)),
+    st.builds(Verdict, st.sampled_from([VerdictKind.DROP, VerdictKind.STOLEN]), errno=st.sampled_from([0, *ERRNOS])),
+    st.builds(Verdict, st.just(VerdictKind.QUEUE), queue=st.integers(0, 0xFFFF), bypass=st.booleans()),
+)
+
+#: What a hook function may return: any u32, most of them near the verdicts that there are. Of those that there are not the kernel warns,
+#: which takes an emulated guest longer than anything else here.
+returns = st.one_of(*[verdicts.map(Verdict.encode)] * 4, st.integers(0, 7), st.integers(0, 2**32 - 1))
+
+_FAMILIES = st.sampled_from([Family.IPV4, Family.IPV6, Family.INET, Family.NETDEV, Family.BRIDGE, Family.ARP])
+_HOOKS = {pf: st.sampled_from(list(hooks)) for pf, hooks in HOOK_POINTS.items()}
+
+
+def new_name(scope: Scope, stem: str) -> str:
+    """An id that no hook has."""
+    return f"{stem}{scope.index}"
+
+
+def point(draw: st.DrawFn, scope: Scope) -> tuple[str, Family, str, str | None]:
+    """A hook point that is one: namespace, family, name, device."""
+    netns = draw(st.sampled_from(scope.topology.namespaces))
+    pf = draw(_FAMILIES)
+    hook = draw(_HOOKS[pf])
+    by_device = pf is Family.NETDEV or (pf is Family.INET and hook == "INGRESS")
+    return netns, pf, hook, draw(st.sampled_from(scope.topology.devices(netns))) if by_device else None

@@ -1,0 +1,41 @@
+"""Drawing steps with private arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import strategies as st
+
+from harness.explore.steps.maker import Maker, new_name, priorities, returns
+from harness.scenario.forms.form import Scope
+from harness.scenario.steps import RawDelete, RawInsert, RawRun
+
+__all__ = ("MAKERS",)
+
+_ARRAYS = st.sampled_from(["a", "b"])
+_starts = st.one_of(st.integers(0, 4), st.sampled_from([1024, 2**31, 2**32 - 1]))
+_counts = st.sampled_from([1, 1, 1, 2, 5])
+
+
+def _insert(draw: st.DrawFn, scope: Scope) -> RawInsert:
+    return RawInsert(new_name(scope, "r"), draw(st.sampled_from(scope.topology.namespaces)), draw(_ARRAYS), draw(priorities), draw(returns),
+                     draw(_counts))
+
+
+def _delete(draw: st.DrawFn, scope: Scope) -> RawDelete | None:
+    if not scope.private:
+        return None
+    name = draw(st.sampled_from(list(scope.private)))
+    hook = scope.private[name]
+    others = [array for netns, array in sorted(scope.arrays) if netns == hook.netns and array != hook.array]
+    return RawDelete(name, draw(st.sampled_from([None, None, None, *others])))
+
+
+def _run(draw: st.DrawFn, scope: Scope) -> RawRun | None:
+    if not scope.arrays:
+        return None
+    netns, array = draw(st.sampled_from(sorted(scope.arrays)))
+    return RawRun(netns, array, draw(_starts))
+
+
+MAKERS: Sequence[Maker] = (_insert, _insert, _run, _run, _delete)

@@ -1,0 +1,67 @@
+"""Topologies at random: rows and stars of namespaces, with some addresses, routes and routers."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import strategies as st
+
+from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Link, Route, Topology
+
+__all__ = ("small", "topologies")
+
+_VERSIONS = st.sampled_from([("4", "6"), ("4",), ("6",)])
+#: Which in turn are built anew for a scenario: that takes a guest longer than most scenarios.
+_RARELY = 8
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> Topology:
+    """Mostly one of those that have a name."""
+    if draw(st.integers(0, _RARELY)) < _RARELY:
+        return draw(st.sampled_from([PAIR, ROUTER, SINGLE]))
+    return draw(_rows) if draw(st.booleans()) else draw(_stars)
+
+
+small = st.sampled_from([SINGLE, PAIR])
+"""For what no packet is needed for."""
+
+
+def _link(number: int, near: str, far: str, versions: tuple[str, ...]) -> Link:
+    """*far*'s device is called after its neighbour, and the other way round."""
+    def addresses(host: int) -> tuple[str, ...]:
+        written = {"4": f"10.{number}.0.{host}/24", "6": f"fd00:{number}::{host}/64"}
+        return tuple(written[version] for version in versions)
+
+    return Link(End(near, f"to-{far}", addresses(1)), End(far, f"to-{near}", addresses(2)))
+
+
+def _default_routes(netns: str, end: End) -> list[Route]:
+    """Through the neighbour with these addresses."""
+    return [Route(netns, "::/0" if ":" in address else "0.0.0.0/0", address.partition("/")[0]) for address in end.addresses]
+
+
+@st.composite
+def _row(draw: st.DrawFn) -> Topology:
+    """``n1`` to ``nN``, a link between each and the next; all of them know the way to one side."""
+    names = [f"n{number}" for number in range(1, draw(st.integers(2, 4)) + 1)]
+    links = [_link(number, near, far, draw(_VERSIONS)) for number, (near, far) in enumerate(itertools.pairwise(names), 1)]
+    routes: list[Route] = []
+    if draw(st.booleans()):
+        routes += [route for link in links for route in _default_routes(link.a.netns, link.b)]
+    else:
+        routes += [route for link in links for route in _default_routes(link.b.netns, link.a)]
+    forwarding = tuple(name for name in names[1:-1] if draw(st.booleans()))
+    return Topology("row", tuple(names), tuple(links), tuple(routes), forwarding)
+
+
+@st.composite
+def _star(draw: st.DrawFn) -> Topology:
+    """``hub`` in the middle, which may forward; each leaf may know the way through it."""
+    leaves = [f"leaf{number}" for number in range(1, draw(st.integers(1, 3)) + 1)]
+    links = [_link(number, "hub", leaf, draw(_VERSIONS)) for number, leaf in enumerate(leaves, 1)]
+    routes = [route for link in links if draw(st.booleans()) for route in _default_routes(link.b.netns, link.a)]
+    return Topology("star", ("hub", *leaves), tuple(links), tuple(routes), ("hub",) if draw(st.booleans()) else ())
+
+
+_rows, _stars = _row(), _star()

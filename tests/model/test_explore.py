@@ -1,0 +1,144 @@
+"""Drawing, finding and shrinking, with a wrong model for the kernel: how long it takes to find what, and how small it gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from harness.conformance.judge import Judgement, judge
+from harness.conformance.rule import Script
+from harness.explore import engine
+from harness.explore.engine import Different, Plan
+from harness.explore.minimise import minimised
+from harness.explore.scenarios import MIXES
+from harness.explore.search import Search
+from harness.model import predict
+from harness.netfilter import Family
+from harness.outcome import KernelProfile
+from harness.scenario import Dump, Register, Scenario, Send, Unregister
+from harness.scenario.check import check
+from harness.scenario.steps import RawInsert, Step
+from harness.scenario.topology import PAIR
+from tests.mutants import MUTANTS
+
+PROFILE = KernelProfile()
+
+Kernel = Callable[[Scenario], Judgement]
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture
+def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Kernel]:
+    """A kernel that does what a mutant of the model does."""
+
+    def kernel(name: str) -> Kernel:
+        def run(scenario: Scenario) -> Judgement:
+            with monkeypatch.context() as patched:
+                MUTANTS[name].apply(patched)
+                observed = predict(scenario, PROFILE)
+            return judge(Script(scenario, ()), PROFILE, observed)
+
+        return run
+
+    return kernel
+
+
+def found(plan: Plan, kernel: Kernel, batches: int) -> tuple[int, Judgement]:
+    """The first scenario that differs, and the batch that it is in."""
+    for number in range(batches):
+        for scenario in plan.batch(number):
+            judgement = kernel(scenario)
+            if judgement.comparison.verdict == "different":
+                return number, judgement
+    raise AssertionError(f"nothing found in {batches} batches")
+
+
+def shrunk(plan: Plan, kernel: Kernel, batches: int = 8) -> Judgement:
+    number, judgement = found(plan, kernel, batches)
+
+    async def ask(scenario: Scenario) -> Judgement:
+        return kernel(scenario)
+
+    search = Search(ask, judgement)
+
+    async def search_on() -> None:
+        await search.by_hypothesis(lambda oracle: engine.shrink(plan, number, oracle))
+        await search.by_leaving_out()
+
+    asyncio.run(search_on())
+    assert search.smallest is not None
+    return search.smallest
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_the_same_plan_draws_the_same_scenarios_which_make_sense(mix: str) -> None:
+    plan = Plan(7, mix)
+    drawn = plan.batch(1)
+    assert drawn == plan.batch(1) != plan.batch(2)
+    assert any(len(scenario.steps) > 10 for scenario in drawn)
+    for scenario in drawn:
+        check(scenario)
+
+
+def test_without_packets_there_are_none() -> None:
+    assert not [step for scenario in Plan(1, "direct").batch(0) for step in scenario.steps if isinstance(step, Send)]
+
+
+@pytest.mark.parametrize(("mutant", "mix", "kinds"), [
+    ("equal priorities oldest first", "direct", {"Register", "RegisterMany", "RegisterBatch", "RegisterAgain"}),
+    ("removes nothing", "direct", {"Register", "RegisterMany", "Unregister"}),
+    ("DROP accepts", "packets", {"Register", "Send"}),
+])
+def test_a_difference_shrinks_to_two_steps_at_most(wrong: Callable[[str], Kernel], mutant: str, mix: str, kinds: set[str]) -> None:
+    smallest = shrunk(Plan(3, mix), wrong(mutant)).script.scenario
+    assert len(smallest.steps) <= 2
+    assert {type(step).__name__ for step in smallest.steps} <= kinds
+
+
+def test_what_was_found_once_is_found_again_at_once_with_another_seed(wrong: Callable[[str], Kernel]) -> None:
+    kernel = wrong("equal priorities oldest first")
+    smallest = shrunk(Plan(3, "direct"), kernel)
+    asked: list[Scenario] = []
+
+    def oracle(scenario: Scenario) -> None:
+        asked.append(scenario)
+        if kernel(scenario).comparison.verdict == "different":
+            raise Different
+
+    engine.found_before(Plan(4, "direct"), oracle)
+    assert len(asked[0].steps) <= 2 * len(smallest.script.scenario.steps), "already shrunk"
+    assert kernel(asked[0]).comparison.verdict == "different"
+
+
+def test_nothing_is_found_where_there_is_nothing() -> None:
+    asked: list[Scenario] = []
+    engine.found_before(Plan(4, "direct"), asked.append)
+    assert asked == []
+
+
+LONG: tuple[Step, ...] = (
+    Register("a", "peer", Family.IPV4, "OUTPUT", 5), Register("b", "host", Family.IPV4, "INPUT", 7), RawInsert("r", "host", "x"),
+    Register("c", "host", Family.IPV6, "INPUT", 7), Register("d", "host", Family.IPV4, "INPUT", 7, cookie=1), Unregister("a"),
+    Send("peer", "host", 1, size=100), Dump("host", Family.IPV4, "INPUT"), Unregister("c"),
+)
+
+
+def test_a_scenario_is_minimised_to_what_it_takes(wrong: Callable[[str], Kernel]) -> None:
+    kernel = wrong("equal priorities oldest first")
+    tried: list[Scenario] = []
+
+    async def differs(scenario: Scenario) -> bool:
+        check(scenario)
+        tried.append(scenario)
+        return kernel(scenario).comparison.verdict == "different"
+
+    smallest = asyncio.run(minimised(Scenario("long", "", PAIR, LONG), differs))
+    assert smallest.steps == (Register("b", "host", Family.IPV4, "INPUT"), Register("d", "host", Family.IPV4, "INPUT"))
+    assert smallest.topology.namespaces == ("host",)
+    assert len(set(tried)) == len(tried), "the kernel is asked once for each"
