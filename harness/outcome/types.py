@@ -8,13 +8,16 @@ from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome", "PacketOutcome",
-           "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "raw_key")
+__all__ = ("BEFORE", "CARRIES_ON", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome",
+           "PacketOutcome", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "raw_key")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
 
 NF_HOOK_SLOW, NF_HOOK_SLOW_LIST = "nf_hook_slow", "nf_hook_slow_list"
+
+CARRIES_ON = "br_netfilter"
+"""Module whose hooks say STOLEN of a packet that they have sent on themselves: that is no end of it."""
 
 BEFORE = -1
 """Number of the step before the first one: what an executor found when the topology stood and nothing had been done yet."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
-from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Fate, HookCall, PacketOutcome, Traversal, by_namespace
+from harness.outcome.types import CARRIES_ON, NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Fate, HookCall, PacketOutcome, Traversal, by_namespace
 from harness.trace.events import Call, End, Entry, Event, Exit, How
 from harness.trace.summary import is_fragment, kind_of, summary
 from harness.trace.symbols import Symbol
@@ -150,10 +150,11 @@ class _Teller:
         if run.exit is None:
             return Fate("unknown", reason="the verdict loop was not seen to return")
         reason = self._reason(end) if end else None
-        if run.exit.returned == 1:
+        last = run.calls[-1].verdict & 0xFF if run.calls else None
+        hook = self._function(run.calls[-1].function) if last == VerdictKind.STOLEN else None
+        if run.exit.returned == 1 or (hook and hook.module == CARRIES_ON):
             return Fate("consumed", reason=reason) if end else Fate("unknown")
         errno = max(0, -run.exit.returned)
-        last = run.calls[-1].verdict & 0xFF if run.calls else None
         if last == VerdictKind.STOLEN:
             return Fate("stolen", errno, reason)
         if last == VerdictKind.QUEUE and not run.ended:

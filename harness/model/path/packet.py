@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.model.slow import Skb, SkbState
 from harness.netfilter import Family, VerdictKind
-from harness.outcome.types import Fate, FateKind, PacketOutcome, Traversal, by_namespace
+from harness.outcome.types import CARRIES_ON, Fate, FateKind, PacketOutcome, Traversal, by_namespace
 from harness.scenario.routing import Address
 
 __all__ = ("BROADCAST", "Ethertype", "Kind", "Mac", "NfBridge", "Packet", "PacketType", "Piece", "Walk")
@@ -63,9 +63,9 @@ class Walk:
             return Fate("unknown", reason=self.reason)
         if not traversals or traversals[-1].returned == 1:
             return Fate("consumed", reason=self.reason)
-        number = max(-(traversals[-1].returned or 0), 0)
-        if traversals[-1].calls[-1].verdict.kind is VerdictKind.STOLEN:
-            return Fate("stolen", number)
+        number, last = max(-(traversals[-1].returned or 0), 0), traversals[-1].calls[-1]
+        if last.verdict.kind is VerdictKind.STOLEN:
+            return Fate("consumed", reason=self.reason) if last.module == CARRIES_ON else Fate("stolen", number)
         kinds: dict[SkbState, FateKind] = {"freed": "dropped", "queued": "queued"}
         kind = kinds.get(self.ends[-1], "unknown")
         return Fate(kind, number, "an unconventional verdict: nobody freed the skb" if kind == "unknown" else None)
