@@ -75,13 +75,10 @@ def _expectation(expected: Expectation) -> str:
     match expected:
         case Answers():
             told = errno_name(expected.errno) if expected.errno else "success"
-        case Array():
-            device = f" {expected.device}" if expected.device else ""
-            told = f"{expected.netns} {expected.pf.name} {expected.hook}{device}: {_cut(expected.hooks) or 'empty'}"
+        case Array() | PrivateArray():
+            told = f"{_place(expected)}: {_cut(expected.hooks) or 'empty'}"
         case Finds():
             told = ", ".join(f"{name} {value}" for name, value in expected.facts) or "nothing changed"
-        case PrivateArray():
-            told = f"{expected.netns}, private array {expected.array}: {_cut(expected.hooks) or 'empty'}"
         case Ran():
             end = describe.returned(expected.returned)
             told = f"{_cut(expected.hooks) or 'no hook'} → {end}, the skb {'freed' if expected.freed else 'not freed'}"
@@ -91,6 +88,12 @@ def _expectation(expected: Expectation) -> str:
             end = f"{expected.fate} ({errno_name(expected.errno)})" if expected.errno else expected.fate
             told = _cut("; ".join([*map(str, expected.at), end]))
     return told
+
+
+def _place(expected: Array | PrivateArray) -> str:
+    if isinstance(expected, PrivateArray):
+        return f"{expected.netns}, private array {expected.array}"
+    return " ".join(filter(None, (expected.netns, expected.pf.name, expected.hook, expected.device)))
 
 
 def _answer(outcome: Outcome, number: int, cookie: int | None) -> str:

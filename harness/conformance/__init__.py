@@ -17,6 +17,7 @@ from harness.conformance import (
     pieces,
     private,
     registration,
+    tracking,
     unregistration,
     verdicts,
 )
@@ -26,12 +27,11 @@ from harness.scenario.reader import quote, suggest
 
 __all__ = ("RULES", "Rule", "chosen")
 
+_CONCERNS = (registration, unregistration, memory, verdicts, devices, paths, links, pieces, bridges, private, batches, namespaces, churn,
+             tracking)
+
 #: Every rule by its id, in the order of the seed.
-RULES = {
-    rule.id: rule for concern in (registration, unregistration, memory, verdicts, devices, paths, links, pieces, bridges, private, batches,
-                                  namespaces, churn)
-    for rule in concern.RULES
-}
+RULES = {rule.id: rule for concern in _CONCERNS for rule in concern.RULES}
 
 
 def chosen(patterns: Sequence[str]) -> tuple[Rule, ...]:

@@ -41,6 +41,26 @@ RULES = (
             Splats(),
         ),
     )),
+    Rule("batch.unregister", "nf_unregister_net_hooks takes all of a batch out, wherever they are, and nothing else.", (
+        script(
+            "batch.unregister",
+            Register("before", *_IN, -1),
+            RegisterBatch("host", (Register("a", *_IN, 0), Register("b", "host", Family.INET, "INPUT", 0),
+                                   Register("c", "host", _V4, "OUTPUT"), Register("d", *_IN, 0))),
+            Register("after", *_IN, 1),
+            Register("same", *_IN, 0),
+            Array(*_IN, "before same d b a after"),
+            Dump("host", _V6, "INPUT"),
+            Array("host", _V6, "INPUT", "b"),
+            UnregisterBatch("c"),
+            Array(*_IN, "before same after"),
+            Array("host", _V6, "INPUT", ""),
+            Array("host", _V4, "OUTPUT", ""),
+            Splats(),
+            Send("peer", "host", cookie=1),
+            Walk((At("host", "INPUT", "before same after"),)),
+        ),
+    )),
     Rule("batch.rollback", "One hook of a batch is refused: those before it are gone again, and its errno is returned.", (
         script(
             "batch.rollback",

@@ -12,7 +12,6 @@ __all__ = ("SEED", "Branch", "Function", "functions_of", "seed_lines")
 
 _DIRECT = "needs the module to call it directly"
 _NO_CALLER = "no caller can reach it"
-_CONNTRACK = "needs packets of conntrack's own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,9 @@ def _rules(ids: str) -> tuple[str, ...]:
 
 
 SEED = (
+    Function("nf_skb_duplicated", (34, 35), (
+        Branch((34, 35), "▲ a packet's copy is being sent: none of the copy", _rules("tee.duplicated")),
+    )),
     Function("allocate_hook_entries_size", (50, 65), (
         Branch((58, 59), "no entries: NULL", uncovered=_NO_CALLER + ": grow asks for one at least, shrink for what is left of more"),
         Branch((61, 64), "an array", _rules("order.ascending limit.1024")),
@@ -75,12 +77,12 @@ SEED = (
         Branch((155, 159), "none is larger or equal: at the end", _rules("order.ascending")),
     )),
     Function("hooks_validate", (164, 183), (
-        Branch((173, 180), "an array in order does not warn", _rules("raw.insert raw.delete")),
+        Branch((173, 180), "an array in order does not warn", _rules("validate.order raw.insert raw.delete")),
         Branch((174, 175), "dummies are skipped", uncovered=_NO_CALLER + ": grow and shrink leave none in the array that they make"),
         Branch((177, 177), "an array out of order warns", uncovered=_NO_CALLER + ": every array comes from grow or shrink"),
     )),
     Function("nf_hook_entries_insert_raw", (185, 203), (
-        Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit raw.enomem")),
+        Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit raw.enomem nat.order")),
     )),
     Function("__nf_hook_entries_try_shrink", (222, 264), (
         Branch((230, 231), "no array: a warning", uncovered=_NO_CALLER + ": both callers have looked"),
@@ -154,7 +156,7 @@ SEED = (
         Branch((486, 489), "one fails: those before it go again", _rules("batch.rollback batch.enomem")),
     )),
     Function("nf_unregister_net_hooks", (493, 500), (
-        Branch((498, 499), "all of them", _rules("batch.all batch.rollback")),
+        Branch((498, 499), "all of them", _rules("batch.unregister batch.all batch.rollback")),
     )),
     Function("nf_hook_slow", (505, 536), (
         Branch((511, 512), "each hook from s on, with the state of its point",
@@ -175,18 +177,25 @@ SEED = (
                _rules("repeat stop unknown default.silent")),
         Branch((535, 535), "no hook is left: 1", _rules("accept.all key.off")),
     )),
+    Function("nf_nat_hook", (556, 557), (
+        Branch((556, 557), "set by nf_nat, and cleared", _rules("nat.hook")),
+    )),
     Function("nf_ct_attach", (559, 570), (
-        Branch((563, 569), "a packet with a connection: the new one gets it", uncovered=_CONNTRACK),
-        Branch((563, 563), "none: nothing", uncovered=_CONNTRACK),
+        Branch((563, 569), "a packet with a connection: attach is called", _rules("ct.hooks ct.present ct.icmp-error")),
+        Branch((566, 566), "without nf_conntrack: nobody is", _rules("ct.absent")),
+        Branch((563, 563), "a packet without one: nobody is", _rules("ct.hooks ct.absent ct.present")),
     )),
     Function("nf_conntrack_destroy", (573, 582), (
-        Branch((577, 581), "the hook's destroy is called", uncovered=_CONNTRACK),
+        Branch((577, 581), "the hook's destroy is called", _rules("ct.hooks ct.present ct.icmp-error")),
+        Branch((579, 579), "a connection without a hook: a bug, ▲ a warning",
+               uncovered=_NO_CALLER + ": nf_conntrack goes when the last of its connections has"),
     )),
     Function("nf_ct_get_tuple_skb", (585, 597), (
-        Branch((592, 594), "with and without nf_conntrack", uncovered=_CONNTRACK),
+        Branch((593, 594), "with nf_conntrack: its answer", _rules("ct.hooks ct.present")),
+        Branch((593, 593), "without: false", _rules("ct.absent")),
     )),
     Function("nf_ct_zone_dflt", (601, 604), (
-        Branch((601, 604), "zone 0, default direction", uncovered=_CONNTRACK),
+        Branch((601, 604), "zone 0, default direction", _rules("ct.zone-default ct.present")),
     )),
     Function("__netfilter_net_init", (608, 615), (
         Branch((613, 614), "every head starts NULL", _rules("pernet.empty netns.isolated head.by-hook head.arp head.bridge")),

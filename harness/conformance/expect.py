@@ -130,9 +130,10 @@ class Splats:
 
 @dataclass(frozen=True, slots=True)
 class Finds:
-    """The step finds just this. :param facts: by name"""
+    """The step finds just this. :param facts: by name; :param more: it may find more"""
 
     facts: tuple[tuple[str, str | int], ...]
+    more: bool = False
 
     @classmethod
     def of(cls, **facts: str | int) -> Finds:
@@ -154,10 +155,6 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
         case Array():
             key = point_key(expectation.netns, expectation.pf, hook_number(expectation.pf, expectation.hook), expectation.device)
             yield from _held(where, key, expectation.hooks.split(), found)
-        case Finds():
-            facts = found.facts if found else ()
-            if facts != expectation.facts:
-                yield Difference(f"{where}/facts", _told(expectation.facts), _told(facts), _SAYS)
         case PrivateArray():
             yield from _held(where, raw_key(expectation.netns, expectation.array), expectation.hooks.split(), found)
         case Ran():
@@ -174,6 +171,11 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
             packets = [one for one in outcome.packets if one.cookie == did.cookie]
             name = f"packet {did.cookie}" + (f" ({expectation.nth + 1})" if expectation.nth else "")
             yield from _walked(name, expectation, packets[expectation.nth] if expectation.nth < len(packets) else None)
+        case Finds():
+            facts = found.facts if found else ()
+            meant = tuple(fact for fact in facts if fact in expectation.facts) if expectation.more else facts
+            if meant != expectation.facts:
+                yield Difference(f"{where}/facts", _told(expectation.facts), _told(facts), _SAYS)
 
 
 def _told(facts: Sequence[tuple[str, str | int]]) -> str:

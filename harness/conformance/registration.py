@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 
-from harness.conformance.expect import Answers, Array, At, Walk
+from harness.conformance.expect import Answers, Array, At, Splats, Walk
 from harness.conformance.rule import Rule, script
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family
-from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Send, Unregister
+from harness.scenario.steps import Dump, Nft, RawDelete, RawInsert, Register, RegisterMany, Send, Unregister
 from harness.scenario.topology import ROUTER
 
 __all__ = ("RULES",)
@@ -109,6 +109,28 @@ ORDER = (
             Array(*_IN, _by_priority(_OTHERS)),
             Send("peer", "host", cookie=2, source_port=40001),
             Walk((At("host", "INPUT", _by_priority(_OTHERS)),)),
+        ),
+    )),
+    Rule("validate.order", "hooks_validate finds every array in order: equal priorities, the ends of the range, whatever comes and goes.", (
+        script(
+            "validate.order",
+            *(Register(f"{name}{number}", "host", Family.INET, "INPUT", priority)
+              for number in (1, 2) for name, priority in (("max", PRIORITY_MAX), ("min", PRIORITY_MIN), ("mid", 0))),
+            Splats(),
+            Array(*_IN, "min2 min1 mid2 mid1 max2 max1"),
+            Unregister("mid1"),
+            Splats(),
+            Unregister("min2"),
+            Splats(),
+            Register("again", *_IN, PRIORITY_MIN),
+            Splats(),
+            Array(*_IN, "again min1 mid2 max2 max1"),
+            RegisterMany("many", *_IN, 40, PRIORITY_MAX),
+            Splats(),
+            *(RawInsert(f"raw{number}", "host", "a", priority) for number, priority in enumerate((3, 1, 3, 2, 1))),
+            Splats(),
+            RawDelete("raw3"),
+            Splats(),
         ),
     )),
     Rule("order.foreign", "Hooks of nftables and conntrack stand among others by priority like any.", (

@@ -28,6 +28,8 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "netdev_egress_absent": lambda profile: not profile.netdev_egress,
     "stolen_errno": lambda profile: profile.stolen_errno,
     "unknown_verdict_warns": lambda profile: profile.unknown_verdict_warns,
+    "conntrack_module": lambda profile: profile.conntrack_module,
+    "tee": lambda profile: profile.tee,
     "unknown_verdict_silent": lambda profile: not profile.unknown_verdict_warns,
     "veth_gro": lambda profile: profile.veth_gro,
     "veth_segments": lambda profile: not profile.veth_udp_gso,

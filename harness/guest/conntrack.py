@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness.errors import GuestError
 from harness.guest.netns import Namespace
-from harness.trace.btf import Btf
+from harness.trace.btf import Btf, Field
 from harness.trace.probes import read_kernel
 from harness.trace.symbols import Symbols
 
-__all__ = ("POINTERS", "Zone", "count", "dependants", "is_module", "load", "loaded", "pointers", "unload", "zone_default")
+__all__ = ("POINTERS", "Zone", "count", "dependants", "is_available", "is_module", "kept", "load", "loaded", "pointers", "unload",
+           "zone_default")
 
 #: Core's pointers, of which a kernel may lack some: attach moved from a pointer of its own into ``struct nf_ct_hook`` (5.17).
 POINTERS = ("nf_ct_hook", "ip_ct_attach", "nfnl_ct_hook", "nf_nat_hook")
@@ -40,14 +43,16 @@ def pointers(symbols: Symbols) -> Mapping[str, bool]:
 
 def zone_default(symbols: Symbols) -> Zone:
     """``nf_ct_zone_dflt``. :raises GuestError: the kernel has none"""
+    layout = _zone_layout()
+    data = read_kernel(symbols.one("nf_ct_zone_dflt").address, max(field.offset + field.size for field in layout))
+    return Zone(*(int.from_bytes(data[field.offset:field.offset + field.size], "little") for field in layout))
+
+
+@cache
+def _zone_layout() -> tuple[Field, ...]:
+    """Members of ``struct nf_conntrack_zone``, in the order of :class:`Zone`'s."""
     btf = Btf.of_running_kernel()
-    data = read_kernel(symbols.one("nf_ct_zone_dflt").address, btf.size("nf_conntrack_zone"))
-
-    def member(name: str) -> int:
-        field = btf.field("nf_conntrack_zone", name)
-        return int.from_bytes(data[field.offset:field.offset + field.size], "little")
-
-    return Zone(member("id"), member("flags"), member("dir"))
+    return tuple(btf.field("nf_conntrack_zone", name) for name in ("id", "flags", "dir"))
 
 
 def count(netns: Namespace) -> int:
@@ -67,8 +72,28 @@ def loaded() -> Mapping[str, Collection[str]]:
 
 def is_module(name: str) -> bool:
     """Whether the kernel has it as a module, loaded or not, rather than built in or not at all."""
+    return _filename(name) not in ("", "(builtin)")
+
+
+def is_available(name: str) -> bool:
+    """Whether the kernel has it, as a module or built in."""
+    return bool(_filename(name))
+
+
+def _filename(name: str) -> str:
     shown = subprocess.run(["modinfo", "--field", "filename", name], check=False, capture_output=True, text=True)
-    return shown.returncode == 0 and "(builtin)" not in shown.stdout
+    return shown.stdout.strip()
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Whatever is unloaded meanwhile is loaded again."""
+    before = loaded()
+    try:
+        yield
+    finally:
+        for name in before.keys() - loaded().keys():
+            load(name)
 
 
 def dependants(name: str) -> list[str]:

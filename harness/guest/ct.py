@@ -10,8 +10,9 @@ from enum import IntFlag
 from harness.guest.genetlink import attribute
 from harness.guest.module import HookModule
 from harness.guest.uapi import Attribute, Command, pack, unpack
+from harness.scenario.steps import Flow
 
-__all__ = ("CtResult", "Flow", "Own", "run")
+__all__ = ("CtResult", "Own", "run")
 
 
 class Own(IntFlag):
@@ -20,19 +21,6 @@ class Own(IntFlag):
     NOTHING = 0
     CONNECTION = 1
     HOOKS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """What tells a datagram from others: IPv4 addresses and UDP ports."""
-
-    source: str
-    source_port: int
-    destination: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.source_port} > {self.destination}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from harness.errors import GuestError, NfharnessError
+from harness.guest import conntrack
 from harness.guest.changes import await_quiet
 from harness.guest.child import described
 from harness.guest.fates import judged
@@ -23,7 +24,7 @@ from harness.guest.steps import HANDLERS, touched, undone
 from harness.outcome import codec
 from harness.outcome.types import BEFORE, Outcome, StepOutcome
 from harness.scenario.codec import loads
-from harness.scenario.steps import Keys, Scenario, Step
+from harness.scenario.steps import KernelModule, Keys, Scenario, Step
 from harness.trace.capture import Capture
 from harness.trace.walk import Count, compare_calls
 
@@ -77,7 +78,10 @@ class Executor:
         :raises UserError: nft does not take a ruleset
         """
         scenario = without_idle_addresses(scenario)
-        with self._grounds.borrowed(scenario.topology, keep=all(map(undone, scenario.steps))) as ground:
+        with ExitStack() as stack:
+            if any(isinstance(step, KernelModule) for step in scenario.steps):
+                stack.enter_context(conntrack.kept())
+            ground = stack.enter_context(self._grounds.borrowed(scenario.topology, keep=all(map(undone, scenario.steps))))
             run = Run(scenario, ground, self._log, self._capture)
             run.open_sinks()
             if any(isinstance(step, Keys) for step in scenario.steps):

@@ -20,7 +20,7 @@ from harness.guest.senders import Senders
 from harness.guest.topology import Network, built
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family
-from harness.scenario.steps import AddLink, Arp, Churn, Scenario, Send
+from harness.scenario.steps import AddLink, Arp, Churn, Scenario, Send, Tee
 from harness.scenario.topology import Bridge, End, Topology, Vlan
 
 __all__ = ("Ground", "Grounds", "without_idle_addresses")
@@ -102,7 +102,7 @@ def _closed_on_error(ground: Ground) -> Iterator[None]:
 
 def without_idle_addresses(scenario: Scenario) -> Scenario:
     """The scenario without the addresses that no packet of it needs: IPv6 alone would chatter across the hook points."""
-    sending = [step for step in scenario.steps if isinstance(step, Send | Arp | Churn)]
+    sending = [step for step in scenario.steps if isinstance(step, Send | Arp | Churn | Tee)]
     versions = {6 if isinstance(step, Send) and step.pf is Family.IPV6 else 4 for step in sending}
 
     def trimmed(one: T) -> T:

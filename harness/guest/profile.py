@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from harness.errors import GuestError
-from harness.guest import netns, raw
+from harness.guest import conntrack, netns, raw
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.nfnetlink_hook import HookList
@@ -19,7 +19,9 @@ from harness.guest.topology import br_netfilter, built, has_gro
 from harness.guest.traffic import Sinks, payload, send_udp
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
+from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.topology import PAIR
+from harness.trace.symbols import Symbols
 
 __all__ = ("probe",)
 
@@ -34,6 +36,7 @@ def probe() -> KernelProfile:
     with _namespace() as namespace, HookModule(namespace) as module:
         families = tuple(family for family in Family if _has_family(module, family))
         egress = _errno_of(module, Family.NETDEV, "EGRESS", _LOOPBACK_INDEX)
+        symbols = Symbols()
         return KernelProfile(
             release=platform.release(),
             families=families,
@@ -47,6 +50,10 @@ def probe() -> KernelProfile:
             br_netfilter=_has_br_netfilter(),
             **_devices(namespace),
             veth_udp_gso=_veth_udp_gso(),
+            conntrack_module=all(map(conntrack.is_module, KERNEL_MODULES)),
+            ip_ct_attach=bool(symbols.named("ip_ct_attach")),
+            tee=conntrack.is_available("nft_dup_ipv4"),
+            duplicated_per_cpu=bool(symbols.named("nf_skb_duplicated")),
         )
 
 

@@ -20,7 +20,7 @@ from harness.guest.settle import Watch
 from harness.guest.topology import Network
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
-from harness.scenario.steps import RawInsert, Register, Scenario, Send, destination, is_point
+from harness.scenario.steps import RawInsert, Redirect, Register, Scenario, Send, destination, is_point
 from harness.scenario.steps.ground import grounds
 from harness.scenario.topology import Topology
 from harness.trace.capture import Capture
@@ -175,6 +175,8 @@ class Run:
         :param since: the step from which on packets are sent
         """
         for step, topology in list(zip(self.scenario.steps, self.grounds, strict=False))[since:]:
+            if isinstance(step, Redirect) and step.netns in self.network.namespaces:
+                self.sinks.add_udp(self.network.namespaces[step.netns], socket.AF_INET, step.to)
             if isinstance(step, Send):
                 netns, address = destination(topology, step)
                 family = socket.AF_INET6 if address.version == 6 else socket.AF_INET

@@ -127,10 +127,11 @@ def send_frame(netns: Namespace, device: str, frame: Packet, cookie: int | None 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A cookie that a sink saw. :param netns: the namespace's name under ``/run/netns``"""
+    """A cookie that a sink saw. :param netns: the namespace's name under ``/run/netns``; :param port: of UDP, else 0"""
 
     netns: str
     cookie: int
+    port: int = 0
 
 
 class Sinks:
@@ -182,7 +183,7 @@ class Sinks:
             if (family, kind) == (socket.AF_INET6, socket.SOCK_DGRAM):
                 sink.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sink.bind(("", port))
-            self._selector.register(sink, selectors.EVENT_READ, (netns.name, kind == socket.SOCK_RAW, family))
+            self._selector.register(sink, selectors.EVENT_READ, (netns.name, kind == socket.SOCK_RAW, family, port))
         except BaseException:
             sink.close()
             raise
@@ -216,12 +217,12 @@ class Sinks:
 
     def _read(self, key: selectors.SelectorKey) -> None:
         assert isinstance(key.fileobj, socket.socket)  # noqa: S101
-        netns, raw, family = key.data
+        netns, raw, family, port = key.data
         with contextlib.suppress(BlockingIOError):
             data = key.fileobj.recv(_RECEIVE)
             cookie = cookie_of(data)
             if cookie is not None and not (raw and not _is_echo(data, family)):
-                self._arrivals.append(Arrival(netns, cookie))
+                self._arrivals.append(Arrival(netns, cookie, port))
                 self._cookies.add(cookie)
 
 

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.model.conntrack import Tracking
 from harness.model.entries import HookFunction, HookOps
 from harness.model.register import Core, Net, NetDevice
 from harness.model.slow import Context
@@ -62,9 +63,13 @@ def seen(observed: Outcome) -> Foreign:
 
 @dataclass(slots=True)
 class Oracle:
-    """Answers for foreign hooks: each seen verdict once, in order, then ACCEPT."""
+    """Answers for foreign hooks: each seen verdict once, in order, then ACCEPT.
+
+    :param tracking: is told that a hook has run: conntrack's are known by their symbols
+    """
 
     foreign: Foreign
+    tracking: Tracking
     asked: Counter[CallKey] = field(default_factory=Counter)
 
     def __call__(self, ops: HookOps, context: Context) -> Verdict:
@@ -72,6 +77,8 @@ class Oracle:
         key = (skb.cookie, skb.nth, state.net, state.pf, state.hook, ops.function, ops.module, ops.priority)
         known = self.foreign.verdicts.get(key, ())
         self.asked[key] += 1
+        skb.ct.net = state.net
+        self.tracking.ran(ops.function, skb.ct)
         return known[self.asked[key] - 1] if self.asked[key] <= len(known) else Verdict(VerdictKind.ACCEPT)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from harness.model.conntrack import Tracking
 from harness.model.entries import Memory
 from harness.model.foreign import Foreign, Oracle
 from harness.model.register import Core
@@ -24,7 +25,8 @@ def predict(scenario: Scenario, profile: KernelProfile | None = None, foreign: F
 
     :param foreign: what was seen of hooks that are not the scenario's own (:func:`harness.model.foreign.seen`); none by default
     """
-    run = Run(scenario, Core(profile or KernelProfile()), Oracle(foreign or Foreign()))
+    profile = profile or KernelProfile()
+    run = Run(scenario, Core(profile), Oracle(foreign or Foreign(), Tracking(profile)))
     before = tuple(run.before())
     steps = (*before, *(_step(run, index, step) for index, step in enumerate(scenario.steps)))
     return Outcome(steps, tuple(run.packets), doubts=tuple(run.stack.doubts))

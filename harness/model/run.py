@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from harness.model.conntrack import Tracking
 from harness.model.entries import DUMMY_OPS, Head, HookOps
 from harness.model.foreign import Oracle, adopt
+from harness.model.nat import Nat
 from harness.model.path import Stack, known_hooks, register_br_netfilter
 from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Core, Net
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import BEFORE, PacketOutcome, Slot, StepOutcome, point_key
 from harness.scenario.steps import Register, Scenario, is_point
+from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.steps.ground import grounds
 from harness.scenario.topology import Topology
 
@@ -38,6 +41,7 @@ class Run:
     :param private: hooks in private arrays, with the array
     :param inserted: hook → the private array that its step named
     :param packets: that have come to their end
+    :param nat: redirections
     :ivar grounds: what each step finds
     :ivar keys: static keys before the first step
     """
@@ -57,6 +61,7 @@ class Run:
     private: dict[str, tuple[tuple[str, str], HookOps]] = field(default_factory=dict)
     inserted: dict[str, tuple[str, str]] = field(default_factory=dict)
     packets: list[PacketOutcome] = field(default_factory=list)
+    nat: Nat = field(default_factory=Nat)
 
     def __post_init__(self) -> None:
         topology = self.scenario.topology
@@ -65,8 +70,12 @@ class Run:
         for netns, net in self.nets.items():
             for device in topology.devices(netns):
                 net.add_device(device)
-        self.stack = Stack(topology, self.core, self.nets)
+        self.stack = Stack(topology, self.core, self.nets, self.tracking, self.nat)
         register_br_netfilter(self.stack)
+
+    @property
+    def tracking(self) -> Tracking:
+        return self.oracle.tracking
 
     def before(self) -> Iterator[StepOutcome]:
         """Foreign hooks that were there first, if any were seen."""
@@ -81,6 +90,8 @@ class Run:
         """Foreign hooks come or go as they were seen to; their arrays come out as the model has them."""
         arrays = self.oracle.foreign.arrays.get(index, ())
         adopt(self.core, self.nets, arrays, self.oracle, known_hooks(self.stack))
+        for module in {slot.module for _, slots in arrays for slot in slots} & KERNEL_MODULES.keys():
+            self.tracking.load(str(module))
         points = {point_key(netns, *point): (netns, point) for netns, point in self._all_points()}
         return StepOutcome(index, 0, tuple(self._array(*points[key]) for key, _ in arrays if key in points))
 

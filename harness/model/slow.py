@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from harness.model.conntrack import CtSkb
 from harness.model.entries import Entries, Warnings
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
@@ -28,6 +29,7 @@ class Skb:
     cookie: int | None = None
     nth: int = 0
     state: SkbState = "in flight"
+    ct: CtSkb = field(default_factory=CtSkb)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Never compared: nanoseconds, drop reasons, summaries and strangers' packets; the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,17 +106,20 @@ def _diff_step(where: str, predicted: StepOutcome, observed: StepOutcome) -> Ite
     if predicted.raw != observed.raw:
         yield Difference(f"{where}/nf_hook_slow", describe.raw(predicted.raw), describe.raw(observed.raw),
                          _explain_raw(predicted, observed))
-    facts, seen = dict(predicted.facts), dict(observed.facts)
-    for name in sorted(facts.keys() | seen.keys()):
-        if facts.get(name) != seen.get(name):
-            said = str(facts.get(name, "nothing")), str(seen.get(name, "nothing"))
-            yield Difference(f"{where}/{name}", *said, "the kernel is in another state")
+    yield from _diff_facts(where, dict(predicted.facts), dict(observed.facts))
     for dispute in observed.disputes:
         yield Difference(where, "one array, however it is read", dispute, "the readings of a hook point do not agree")
     if predicted.splats != observed.splats:
         unexpected = Counter(observed.splats) - Counter(predicted.splats)
         explanation = "the kernel warned where the model does not" if unexpected else "the kernel did not warn"
         yield Difference(f"{where}/splats", "; ".join(predicted.splats) or "none", "; ".join(observed.splats) or "none", explanation)
+
+
+def _diff_facts(where: str, predicted: Mapping[str, str | int], observed: Mapping[str, str | int]) -> Iterator[Difference]:
+    for name in dict.fromkeys((*predicted, *observed)):
+        expected, found = predicted.get(name, "nothing"), observed.get(name, "nothing")
+        if expected != found:
+            yield Difference(f"{where}/{name}", str(expected), str(found), "the kernel is in another state")
 
 
 def _explain_raw(predicted: StepOutcome, observed: StepOutcome) -> str:

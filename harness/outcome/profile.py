@@ -69,6 +69,20 @@ class KernelProfile:
         "segments of UDP go through a veth device in one piece (5.11); before, it takes them apart",
         "a datagram of two segments is sent: whether a hook at PREROUTING of the other end sees one packet",
     )
+    conntrack_module: bool = _probed(
+        True,
+        "nf_conntrack is a module, which may be there or not, and so are nf_nat and nf_conntrack_netlink",
+        "modinfo says where each is",
+    )
+    ip_ct_attach: bool = _probed(
+        False, "core has a pointer of its own for attach (until 5.17); later struct nf_ct_hook has it", "the kernel's symbols have the name"
+    )
+    tee: bool = _probed(True, "nft can duplicate IPv4 packets", "modinfo knows nft_dup_ipv4")
+    duplicated_per_cpu: bool = _probed(
+        False,
+        "that a copy is being sent is a mark of the processor (until 6.16); later of the task",
+        "the kernel's symbols have nf_skb_duplicated",
+    )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"families": [family.name for family in self.families]}

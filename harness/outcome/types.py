@@ -158,7 +158,7 @@ class StepOutcome:
     :param slots: arrays by :func:`point_key` or :func:`raw_key`, sorted by it
     :param raw: of a raw-run that was not refused
     :param splats: what the kernel warned of, in order: the warning's message, or else its source file
-    :param facts: what else the step was to find out, by name, sorted
+    :param facts: what else the step was to find out, by name
     :param disputes: of a real kernel: readings of one array that do not agree, in words
     """
 

@@ -16,21 +16,28 @@ from harness.scenario.steps import (
     AddLink,
     AddNetns,
     Churn,
+    CtRead,
+    CtRun,
     DeleteDevice,
     DeleteNetns,
     Dump,
+    Flow,
+    KernelModule,
     Keys,
     MoveDevice,
     Nft,
     RawDelete,
     RawInsert,
     RawRun,
+    Redirect,
     Register,
     RegisterAgain,
     RegisterBatch,
     Scenario,
     Send,
     Step,
+    Tee,
+    Track,
     Unregister,
     UnregisterAbsent,
     UnregisterBatch,
@@ -309,8 +316,34 @@ _PRIVATE = (
            RawInsert("fits", "host", "a", -1)),
 )
 
+_FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+
+#: Connection tracking and NAT, as far as core.c has to do with them.
+_TRACKED = (
+    _host("conntrack", "what core asks of connection tracking: without it, with hooks in its place, and with it",
+          KernelModule("nf_conntrack", loaded=False),
+          CtRead(),
+          CtRun("host", _FLOW, own=("connection",)),
+          CtRun("host", _FLOW, own=("hooks",)),
+          CtRun("host", _FLOW, own=("connection", "hooks")),
+          Track("host"),
+          CtRead(),
+          CtRun("host", _FLOW, track=True),
+          Send("peer", "host", cookie=1),
+          CtRun("host", _FLOW.inverted()),
+          CtRun("host", _FLOW, track=True)),
+    _host("redirects", "nat chains run in an array of NAT's own, until one of them binds the connection",
+          Redirect("host", 20),
+          Redirect("host", 21),
+          Send("peer", "host", cookie=1),
+          Redirect("host", 22, priority=-110),
+          Send("peer", "host", cookie=2, source_port=40001),
+          Send("peer", "host", cookie=3)),
+    _host("tee", "the copy of a datagram crosses OUTPUT too, and is not copied again", Tee("host", "peer")),
+)
+
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE, *_TRACKED)}
 
 
 def load(argument: str | None = None) -> Scenario:

@@ -102,7 +102,7 @@ def test_a_datagram_reaches_the_sink_with_its_cookie(router: Network, to: str, s
     with traffic.Sinks() as sinks:
         sinks.add_udp(server, socket.AF_INET6 if ":" in to else socket.AF_INET, 9)
         assert traffic.send_udp(router.namespaces["client"], to, 9, traffic.payload(size, 2**64 - 1), source_port=40000) == 0
-        assert sinks.wait([2**64 - 1], 10) == (traffic.Arrival(server.name, 2**64 - 1),)
+        assert sinks.wait([2**64 - 1], 10) == (traffic.Arrival(server.name, 2**64 - 1, port=9),)
 
 
 @pytest.mark.parametrize("to", ["10.0.2.2", "fd00:2::2"])

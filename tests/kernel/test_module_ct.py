@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.guest import conntrack, ct
-from harness.guest.ct import CtResult, Flow, Own
+from harness.guest.ct import CtResult, Own
 from harness.guest.module import HookModule, HookRefused
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network
+from harness.scenario.steps import Flow
 from harness.trace.symbols import Symbols
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")

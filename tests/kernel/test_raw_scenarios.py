@@ -42,6 +42,11 @@ def test_the_kernel_does_with_batches_what_the_model_says(name: str, profile: Ke
     assert bool(warned) == (name != "twice")
 
 
+@pytest.mark.parametrize("name", ["conntrack", "redirects", "tee"])
+def test_the_kernel_does_with_connections_what_the_model_says(name: str, profile: KernelProfile) -> None:
+    assert any(step.facts for step in observe(name, profile).steps)
+
+
 def test_a_verdict_without_a_case_ends_the_loop_with_a_warning_where_core_warns(profile: KernelProfile) -> None:
     steps = observe("raw-verdicts", profile).steps
     (unknown,) = [step for step in steps if step.raw and step.raw.called[-1] == "unknown"]

@@ -22,6 +22,11 @@ def only_the_first(self: register.Core, net: register.Net, reg: Sequence[HookOps
     return self.nf_register_net_hook(net, reg[0]) if reg else -errno.EINVAL
 
 
+def unregisters_the_first(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> None:
+    for ops in reg[:1]:
+        self.nf_unregister_net_hook(net, ops)
+
+
 def refuses_the_same_twice(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
     return -errno.EEXIST if reg in (old or ()) else entries.nf_hook_entries_grow(old, reg, alloc)
 
@@ -40,6 +45,7 @@ def without_a_warning(method: str) -> Callable[..., Any]:
 MUTANTS = dict([
     core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem"),
     core("a batch is its first hook", "nf_register_net_hooks", only_the_first, "batch.all", "batch.empty"),
+    core("of a batch the first goes", "nf_unregister_net_hooks", unregisters_the_first, "batch.unregister", "batch.all"),
     core("the same ops are refused", "nf_hook_entries_grow", refuses_the_same_twice, "duplicate.same-ops"),
     core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing"),
     core("unregistering does not warn", "_unregister", without_a_warning("_unregister"), "unregister.empty-head", "unregister.missing"),

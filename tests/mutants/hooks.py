@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from harness.model import entries, register
@@ -19,6 +20,11 @@ def unsorted(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entrie
 
 def descending(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entries:
     return sorted([reg, *(old or ())], key=lambda hook: -hook.priority)
+
+
+def takes_equal_for_disorder(hooks: Entries, warnings: entries.Warnings) -> None:
+    if any(one.priority >= next_one.priority for one, next_one in pairwise(hooks)):
+        warnings.append("hooks_validate")
 
 
 def remove_the_next_too(old: Entries, unreg: HookOps) -> bool:
@@ -96,6 +102,8 @@ def core(name: str, attribute: str, replacement: Any, *rules: str) -> tuple[str,
 MUTANTS = dict([
     core("equal priorities oldest first", "nf_hook_entries_grow", oldest_first, "order.equal-newest-first", "order.foreign",
          "order.many", "drop.first-decides"),
+    ("equal priorities are out of order", Mutant(("validate.order",), (
+        (entries, "hooks_validate", takes_equal_for_disorder), (register, "hooks_validate", takes_equal_for_disorder)))),
     core("order of registration", "nf_hook_entries_grow", unsorted, "order.ascending", "order.stable", "accept.all"),
     core("descending priorities", "nf_hook_entries_grow", descending, "order.ascending", "inet.ingress", "netdev.ingress"),
     ("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),))),

@@ -40,6 +40,10 @@ SOUND: dict[str, Any] = {
         {"do": "register-again", "id": "many.1"},
         {"do": "unregister-batch", "id": "b2"},
         {"do": "unregister-absent", "netns": "b", "pf": "IPV4", "hook": "HOOK9"},
+        {"do": "kernel-module", "name": "nf_conntrack", "loaded": False},
+        {"do": "ct-run", "netns": "b", "source": "10.0.0.1", "source_port": 1, "destination": "10.0.0.2", "port": 2, "own": ["hooks"]},
+        {"do": "tee", "netns": "b", "to": "a"},
+        {"do": "redirect", "netns": "b", "to": 10},
     ],
 }
 
@@ -118,6 +122,14 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.6.id", "x" * 64, "steps[6].id: ", "1 to 64 characters"),
     ("steps.1.id", "many.3", 'steps[6].id: "many.3" is already the id of a hook of steps[1]', "another id"),
     ("steps.5.ruleset", "\ud800", "steps[5].ruleset: has half of a surrogate pair", ""),
+    ("steps.15.name", "nf_contrack", "steps[15].name: unknown value", 'did you mean "nf_conntrack"?'),
+    ("steps.15.loaded", True, "steps[15]: no step before says whether nf_conntrack is loaded", '"loaded": false'),
+    ("steps.16.own", ["hooks", "hooks"], "steps[16].own: says the same twice", "remove"),
+    ("steps.16.track", True, "steps[16].own: track is about nf_conntrack's own connections", "remove"),
+    ("steps.16.source", "fd00::1", 'steps[16].source: "fd00::1" is no IPv4 address', "10.0.0.2"),
+    ("steps.17.to", "b", 'steps[17].to: "b" is not at the other end of a link of b', "neighbours: a"),
+    ("steps.18.to", 9, "steps[18].to: 9 is the port that is redirected", "another"),
+    ("steps.18.priority", -200, "steps[18].priority: -200 is out of range (-199 … 199)", ""),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.guest.run import Run
-from harness.guest.steps import batches, churn, ground, hooks, link, packets, private
+from harness.guest.steps import batches, churn, conntrack, ground, hooks, link, nat, packets, private
 from harness.guest.steps.handler import Handler
 from harness.scenario.steps import (
     Arp,
@@ -29,8 +29,10 @@ from harness.scenario.steps import (
 __all__ = ("HANDLERS", "touched", "undone")
 
 #: By the step's class.
-HANDLERS: Mapping[type, Handler] = {**hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **packets.HANDLERS, **link.HANDLERS,
-                                    **ground.HANDLERS, **churn.HANDLERS}
+HANDLERS: Mapping[type, Handler] = {
+    **hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **conntrack.HANDLERS, **nat.HANDLERS, **packets.HANDLERS, **link.HANDLERS,
+    **ground.HANDLERS, **churn.HANDLERS,
+}
 
 _UNDONE = frozenset({
     Register, RegisterMany, Unregister, Dump, RegisterBatch, UnregisterBatch, RegisterAgain, UnregisterAbsent, RawInsert, RawDelete, RawRun,

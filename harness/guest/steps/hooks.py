@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from harness.errors import UserError
-from harness.guest.arrays import changed
+from harness.guest.arrays import Arrays, changed
 from harness.guest.module import HookRefused
 from harness.guest.run import Run
 from harness.guest.steps.handler import Handler
@@ -16,7 +16,7 @@ from harness.outcome.types import StepOutcome
 from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Unregister
 from harness.trace.walk import Count
 
-__all__ = ("HANDLERS",)
+__all__ = ("HANDLERS", "load_ruleset")
 
 _NFT_SECONDS = 60
 
@@ -63,14 +63,19 @@ def _dump(run: Run, index: int, step: Dump) -> StepOutcome:
 
 def _nft(run: Run, index: int, step: Nft) -> StepOutcome:
     """:raises UserError: nft does not take the ruleset"""
-    before = run.all_arrays(step.netns)
-    with run.network.namespaces[step.netns].inside():
+    return StepOutcome(index, 0, load_ruleset(run, step.netns, step.ruleset))
+
+
+def load_ruleset(run: Run, netns: str, ruleset: str) -> Arrays:
+    """``nft -f``. :returns: the arrays that it changed; :raises UserError: nft does not take it"""
+    before = run.all_arrays(netns)
+    with run.network.namespaces[netns].inside():
         command = ["nft", "-f", "-"]
-        loaded = subprocess.run(command, input=step.ruleset, capture_output=True, text=True, timeout=_NFT_SECONDS, check=False)
+        loaded = subprocess.run(command, input=ruleset, capture_output=True, text=True, timeout=_NFT_SECONDS, check=False)
     if loaded.returncode:
         said = loaded.stderr.strip().splitlines() or [f"exit status {loaded.returncode}"]
-        raise UserError(f"nft does not take the ruleset for {step.netns}: {said[0]}", mend="correct the nft step's ruleset")
-    return StepOutcome(index, 0, changed(before, run.all_arrays(step.netns)))
+        raise UserError(f"nft does not take the ruleset for {netns}: {said[0]}", mend="correct the nft step's ruleset")
+    return changed(before, run.all_arrays(netns))
 
 
 HANDLERS: Mapping[type, Handler] = {

@@ -11,9 +11,10 @@ from harness.guest import senders, traffic
 from harness.guest.netns import Namespace
 from harness.guest.run import Run, Sent
 from harness.guest.steps.handler import Handler
+from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps import WHOLE_MAX, Send, destination
+from harness.scenario.steps import WHOLE_MAX, Redirect, Send, destination
 from harness.scenario.topology import Topology
 
 __all__ = ("HANDLERS",)
@@ -32,7 +33,9 @@ def _send(run: Run, index: int, step: Send) -> StepOutcome:
         errno = run.ground.senders.send_echo(netns, senders.echo_request(family, step.size, step.cookie), to, step.ttl)
     run.sent[step.cookie] = Sent(errno, netns.name, run.network.namespaces[holder].name, -(-step.size // (step.segment or step.size)))
     run.watch.settle(step.cookie)
-    return StepOutcome(index, errno)
+    redirects = any(isinstance(each, Redirect) for each in run.scenario.steps)
+    arrived = next((arrival.port for arrival in run.sinks.wait((), 0) if arrival.cookie == step.cookie), None) if redirects else None
+    return StepOutcome(index, errno, facts=port(arrived) if redirects else ())
 
 
 def _send_large(netns: Namespace, step: Send, source: str, to: str) -> int:

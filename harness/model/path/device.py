@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 
+from harness.model.conntrack import nf_conntrack_put
 from harness.model.path.packet import BROADCAST, Ethertype, Mac, Packet
 from harness.model.path.stack import Stack
 from harness.model.register import NETDEV_EGRESS, NETDEV_INGRESS
@@ -97,6 +98,7 @@ def _veth_xmit(stack: Stack, netns: str, device: str, packet: Packet) -> int:
         packet.walk.reason = f"{end.device} is a dummy"
         return 0
     peer = stack.topology.peer(netns, device)
+    nf_conntrack_put(stack.tracking, packet.ct)  # skb_scrub_packet: another namespace knows nothing of it
     if packet.mac == BROADCAST:
         packet.pkt_type = "broadcast"
     else:

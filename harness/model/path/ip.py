@@ -6,6 +6,7 @@ import errno
 from functools import partial
 from ipaddress import ip_interface
 
+from harness.model.conntrack import nf_ct_attach
 from harness.model.path import fragment
 from harness.model.path.device import dev_add_pack, dev_queue_xmit, mac_of
 from harness.model.path.packet import DEFAULT_TTL, Kind, Packet, Walk
@@ -91,6 +92,8 @@ def _ip_rcv_core(netns: str, packet: Packet) -> bool:
 def ip_rcv_finish(stack: Stack, netns: str, device: str, packet: Packet) -> int:
     """``ip_rcv_finish``: where the route leads."""
     assert packet.destination is not None  # noqa: S101 - an IP packet has one
+    if device != LOOPBACK:  # what comes by lo was bound at OUTPUT
+        packet.destination = stack.nat.redirected(stack.topology, netns, device, packet, packet.destination)
     hop = lookup(stack.topology, netns, packet.destination)
     if hop is not None and hop.local:
         ip_local_deliver(stack, netns, device, packet)
@@ -143,19 +146,22 @@ def _icmp_send(stack: Stack, netns: str, packet: Packet, kind: Kind) -> None:
     if packet.kind not in ("udp", "echo request", "echo reply") or packet.source is None:
         return
     if _HEADERS[packet.pf] + packet.size <= _QUOTED[packet.pf]:
-        _answer(stack, netns, packet, kind, own=False)
+        answer = _answer(stack, netns, packet, kind, own=False)
+        if answer is not None:
+            nf_ct_attach(stack.tracking, answer.ct, packet.ct)
 
 
-def _answer(stack: Stack, netns: str, packet: Packet, kind: Kind, *, own: bool) -> None:
+def _answer(stack: Stack, netns: str, packet: Packet, kind: Kind, *, own: bool) -> Packet | None:
     """:param own: from the address that was asked, not from that of the device it leaves by"""
     if packet.source is None or lookup(stack.topology, netns, packet.source) is None:
-        return
+        return None
     source = packet.destination if own else source_address(stack.topology, netns, packet.source)
     name = "icmpv6" if packet.pf is Family.IPV6 else "icmp"
     walk = Walk(kind, f"{name} {kind} {source} > {packet.source}, ttl {DEFAULT_TTL}")
     answer = Packet(walk=walk, cookie=packet.cookie, nth=packet.nth + 1, kind=kind, protocol=packet.protocol, source=source,
                     destination=packet.source, size=packet.size)
     stack.answers.append((partial(ip_send, stack, netns), answer))
+    return answer
 
 
 dev_add_pack("IPV4", ip_rcv, ip_list_rcv)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from harness.model.conntrack import Tracking
 from harness.model.entries import Entries
+from harness.model.nat import Nat
 from harness.model.path.packet import Packet, Piece
 from harness.model.register import NETDEV_EGRESS, Core, Net
 from harness.model.slow import Context, HookState, nf_hook_slow
@@ -46,6 +48,8 @@ class Stack:
     topology: Topology
     core: Core
     nets: dict[str, Net]
+    tracking: Tracking
+    nat: Nat
     answers: list[tuple[Okfn, Packet]] = field(default_factory=list)
     backlog: deque[tuple[str, str, Packet]] = field(default_factory=deque)
     pieces: dict[tuple[str, str, int | None], dict[int, Piece]] = field(default_factory=dict)

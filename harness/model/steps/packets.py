@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.model.conntrack import nf_conntrack_put
 from harness.model.path import Packet, Piece, Walk, answered, sendto
 from harness.model.run import Run
 from harness.model.steps.handler import Handler
 from harness.netfilter import Family
+from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps import Send, destination, packet_summary
+from harness.scenario.steps import Flow, Redirect, Send, destination, packet_summary
 
 __all__ = ("HANDLERS", "note")
 
@@ -25,14 +27,20 @@ def _send(run: Run, index: int, step: Send) -> StepOutcome:
         kind="udp" if step.kind == "udp" else "echo request", protocol="IPV6" if step.pf is Family.IPV6 else "IPV4", source=source,
         destination=to, size=step.size, ttl=step.ttl,
         piece=Piece(0, last=False, size=step.fragment) if step.fragment else None, segment=step.segment)
+    if step.kind == "udp" and step.pf is Family.IPV4:
+        packet.ct.flow = Flow(str(source), step.source_port, str(to), step.port)
     sendto(run.stack, step.source, packet)
     note(run, packet)
-    return StepOutcome(index, packet.walk.sent_errno)
+    redirects = any(isinstance(each, Redirect) for each in run.scenario.steps)
+    flow = packet.ct.flow if packet.walk.delivered else None
+    return StepOutcome(index, packet.walk.sent_errno, facts=port(flow.port if flow else None) if redirects else ())
 
 
 def note(run: Run, packet: Packet) -> None:
     """The packet, and whatever the stacks answer."""
-    run.packets += [one.walk.outcome(one.cookie) for one in (packet, *answered(run.stack))]
+    for one in (packet, *answered(run.stack)):
+        run.packets.append(one.walk.outcome(one.cookie))
+        nf_conntrack_put(run.tracking, one.ct)
 
 
 HANDLERS: Mapping[type, Handler] = {Send: _send}

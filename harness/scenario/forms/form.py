@@ -32,6 +32,7 @@ class Scope:
     :param awaited: cookies that hooks wait for, with the place where each says so
     :param private: hook in a private array → the step that put it there
     :param arrays: namespace and name of each private array
+    :param tracking_known: a step has said that nf_conntrack is not loaded, so that it is known what is loaded since
     """
 
     topology: Topology
@@ -44,6 +45,7 @@ class Scope:
     awaited: list[tuple[str, int]] = field(default_factory=list)
     private: dict[str, RawInsert] = field(default_factory=dict)
     arrays: set[tuple[str, str]] = field(default_factory=set)
+    tracking_known: bool = False
 
     def netns(self, name: str, path: str) -> None:
         """A namespace that there is."""

@@ -1,0 +1,129 @@
+"""Steps with connection tracking."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Mapping
+
+from harness.model.conntrack import (
+    NF_CT_ZONE_DFLT,
+    Connection,
+    CtHook,
+    CtSkb,
+    nf_conntrack_put,
+    nf_ct_attach,
+    nf_ct_get_tuple_skb,
+    nf_dup_ipv4,
+)
+from harness.model.entries import HookOps
+from harness.model.run import Run
+from harness.model.slow import Context, HookState, Skb, nf_hook_slow
+from harness.model.steps.handler import Handler
+from harness.netfilter import PRIORITY_MAX, Family, hook_number
+from harness.outcome.facts import duplicated, pointers_and_zone, tracked
+from harness.outcome.types import StepOutcome
+from harness.scenario.steps import CtRead, CtRun, Flow, KernelModule, Register, Tee, Track
+from harness.scenario.topology import LOOPBACK
+
+__all__ = ("HANDLERS",)
+
+_NF_CONNTRACK_HOOKS = (
+    ("PREROUTING", "ipv4_conntrack_in", -200), ("OUTPUT", "ipv4_conntrack_local", -200),
+    ("INPUT", "nf_confirm", PRIORITY_MAX), ("POSTROUTING", "nf_confirm", PRIORITY_MAX),
+)
+"""``ipv4_conntrack_ops`` of a current kernel."""
+_TEE_MOST = 16
+"""Copies of copies that are enough to say that there is no end to them."""
+
+
+def _kernel_module(run: Run, index: int, step: KernelModule) -> StepOutcome:
+    if step.loaded:
+        run.tracking.load(step.name)
+    else:
+        run.tracking.unload(step.name)
+    return StepOutcome(index)
+
+
+def _track(run: Run, index: int, step: Track) -> StepOutcome:
+    """The hooks that were seen to come; nf_conntrack's, where nothing was seen."""
+    if index in run.oracle.foreign.arrays:
+        return run.adopt(index)
+    run.tracking.load("nf_conntrack")
+    points = tuple(Register("", step.netns, Family.IPV4, hook) for hook, _, _ in _NF_CONNTRACK_HOOKS)
+    for hook, function, priority in _NF_CONNTRACK_HOOKS:
+        ops = HookOps(run.oracle, function, "nf_conntrack", Family.IPV4, hook_number(Family.IPV4, hook), priority)
+        run.core.nf_register_net_hook(run.nets[step.netns], ops)
+    return StepOutcome(index, 0, run.arrays_of(points))
+
+
+def _ct_read(run: Run, index: int, _step: CtRead) -> StepOutcome:
+    zone = NF_CT_ZONE_DFLT
+    return StepOutcome(index, facts=pointers_and_zone(run.tracking.pointers(), (zone.id, zone.flags, zone.dir)))
+
+
+def _ct_run(run: Run, index: int, step: CtRun) -> StepOutcome:
+    tracking, calls = run.tracking, Counter[str]()
+    if step.own and tracking.hook is not None:
+        return StepOutcome(index, errno.EBUSY)
+    skb, new = CtSkb(step.netns, step.flow), CtSkb(step.netns, step.flow)
+    if step.track and not _passes_prerouting(run, skb):
+        return StepOutcome(index, errno.ECANCELED)
+    if "connection" in step.own:
+        skb.nfct, skb.info = Connection(step.netns, step.flow, step.flow.inverted()), "NEW"
+    if "hooks" in step.own:
+        tracking.nf_ct_hook = _own_hook(calls)
+    found = nf_ct_get_tuple_skb(tracking, skb)
+    nf_ct_attach(tracking, new, skb)
+    info, uses = new.info if new.nfct is not None else None, skb.nfct.use if skb.nfct else 0
+    if tracking.hook is None:
+        skb.nfct = new.nfct = None  # nobody may destroy it
+    nf_conntrack_put(tracking, new)
+    early = calls["destroy"]
+    nf_conntrack_put(tracking, skb)
+    tracking.nf_ct_hook = None
+    counted = calls["get_tuple_skb"], calls["attach"], early, calls["destroy"]
+    return StepOutcome(index, facts=tracked(found, info, uses, counted, tracking.count(step.netns)))
+
+
+def _own_hook(calls: Counter[str]) -> CtHook:
+    """nfharness.ko's."""
+    def destroy(_nfct: Connection) -> None:
+        calls["destroy"] += 1
+
+    def get_tuple_skb(skb: CtSkb) -> Flow | None:
+        calls["get_tuple_skb"] += 1
+        return skb.flow
+
+    def attach(new: CtSkb, skb: CtSkb) -> None:
+        calls["attach"] += 1
+        new.nfct, new.info = skb.nfct, skb.info
+        if skb.nfct is not None:
+            skb.nfct.use += 1
+
+    return CtHook(destroy, get_tuple_skb, attach)
+
+
+def _passes_prerouting(run: Run, ct: CtSkb) -> bool:
+    number = hook_number(Family.IPV4, "PREROUTING")
+    entries = run.nets[ct.net].hooks[Family.IPV4][number].entries
+    context = Context(Skb(ct=ct), HookState(Family.IPV4, number, ct.net, LOOPBACK), warnings=run.core.warnings)
+    return entries is None or nf_hook_slow(context, entries, profile=run.core.profile) == 1
+
+
+def _tee(run: Run, index: int, _step: Tee) -> StepOutcome:
+    seen = 0
+
+    def output() -> None:
+        nonlocal seen
+        seen += 1
+        if seen < _TEE_MOST:
+            nf_dup_ipv4(run.tracking, output)
+
+    output()
+    return StepOutcome(index, facts=duplicated(seen))
+
+
+HANDLERS: Mapping[type, Handler] = {
+    KernelModule: _kernel_module, Track: _track, CtRead: _ct_read, CtRun: _ct_run, Tee: _tee,
+}

@@ -1,0 +1,51 @@
+"""A kernel whose connection tracking or NAT was tampered with does not pass."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness.conformance import RULES
+from harness.conformance.judge import judge
+from harness.guest import conntrack
+from harness.guest.executor import execute
+from harness.guest.profile import probe
+from harness.guest.run import Run
+from harness.guest.steps import HANDLERS
+from harness.outcome.types import StepOutcome
+from harness.scenario.steps import CtRead, CtRun, Send
+
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
+
+
+def judged(rule: str, step: type, monkeypatch: pytest.MonkeyPatch, tamper: Callable[[Run], object]) -> str:
+    """Run a rule's first script, doing something to the kernel before each step of a kind."""
+    script, right = RULES[rule].scripts[0], HANDLERS[step]
+
+    def tampered(run: Run, index: int, done: Any) -> StepOutcome:
+        tamper(run)
+        return right(run, index, done)
+
+    monkeypatch.setitem(HANDLERS, step, tampered)
+    return judge(script, probe(), execute(script.scenario)).comparison.verdict
+
+
+@pytest.mark.parametrize(("rule", "step", "module"), [
+    ("nat.hook", CtRead, "nf_nat"), ("ct.absent", CtRead, "nf_conntrack"), ("ct.absent", CtRun, "nf_conntrack"),
+])
+def test_a_kernel_module_that_was_loaded_behind_the_rule_s_back_is_a_difference(
+        monkeypatch: pytest.MonkeyPatch, rule: str, step: type, module: str) -> None:
+    assert judged(rule, step, monkeypatch, lambda _run: conntrack.load(module)) == "different"
+
+
+def test_a_nat_chain_that_was_loaded_behind_the_rule_s_back_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    ruleset = "table ip behind { chain c { type nat hook prerouting priority -150; udp dport 9 redirect to :23; }; }"
+
+    def load(run: Run) -> None:
+        with run.network.namespaces["host"].inside():
+            subprocess.run(["nft", "-f", "-"], input=ruleset, text=True, check=True, timeout=60)
+
+    assert judged("nat.order", Send, monkeypatch, load) == "different"

@@ -1,0 +1,89 @@
+"""Wrong ways to connection tracking, a wrong inner loop of NAT's, copies of copies."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from harness.model import conntrack, entries, nat, slow
+from harness.model.conntrack import CtHook, CtSkb, Tracking, Zone
+from harness.model.steps import conntrack as steps
+from harness.netfilter import Verdict
+from harness.scenario.steps import Flow
+from tests.mutants.mutant import ACCEPT, Mutant, named, oldest_first
+
+__all__ = ("MUTANTS",)
+
+
+def attaches_nothing(_tracking: Tracking, _new: CtSkb, _skb: CtSkb) -> None:
+    return None
+
+
+def attaches_what_has_no_connection(tracking: Tracking, new: CtSkb, skb: CtSkb) -> None:
+    if tracking.hook is not None:
+        tracking.hook.attach(new, skb)
+
+
+def attaches_without_a_hook(tracking: Tracking, new: CtSkb, skb: CtSkb) -> None:
+    if tracking.hook is None and skb.nfct is not None:
+        new.nfct, new.info = skb.nfct, skb.info
+    conntrack.nf_ct_attach(tracking, new, skb)
+
+
+def destroys_nothing(tracking: Tracking, skb: CtSkb) -> None:
+    nfct, skb.nfct = skb.nfct, None
+    if nfct is not None:
+        nfct.use -= 1
+
+
+def destroys_with_every_packet(tracking: Tracking, skb: CtSkb) -> None:
+    nfct, skb.nfct = skb.nfct, None
+    if nfct is not None and tracking.hook is not None:
+        with contextlib.suppress(ValueError):
+            tracking.hook.destroy(nfct)
+
+
+def finds_no_tuple(_tracking: Tracking, _skb: CtSkb) -> Flow | None:
+    return None
+
+
+def finds_the_packet_s_own_tuple(_tracking: Tracking, skb: CtSkb) -> Flow | None:
+    return skb.flow
+
+
+def hook_that_stays(tracking: Tracking) -> CtHook | None:
+    """nf_conntrack's pointer, which does not go with it."""
+    return CtHook(tracking._destroy, tracking._get_tuple_skb, tracking._attach)
+
+
+def nat_that_stays(tracking: Tracking) -> Iterator[tuple[str, bool]]:
+    yield "nf_ct_hook", tracking.hook is not None
+    yield "nfnl_ct_hook", "nf_conntrack" in tracking.modules
+    yield "nf_nat_hook", "nf_conntrack" in tracking.modules
+
+
+def the_last_decides(e: entries.Entries | None, context: slow.Context, _initialized: Callable[[], bool]) -> Verdict:
+    for ops in e or ():
+        ops.hook(ops, context)
+    return ACCEPT
+
+
+def copies_copies(_tracking: Tracking, leaves: Callable[[], None]) -> None:
+    leaves()
+
+
+MUTANTS = dict([
+    named("attach does nothing", steps, "nf_ct_attach", attaches_nothing, "ct.icmp-error", "ct.present", "ct.hooks"),
+    named("attach asks for no connection", steps, "nf_ct_attach", attaches_what_has_no_connection, "ct.hooks"),
+    named("attach needs no hook", steps, "nf_ct_attach", attaches_without_a_hook, "ct.absent"),
+    named("nothing is destroyed", steps, "nf_conntrack_put", destroys_nothing, "ct.hooks"),
+    named("every packet's end destroys", steps, "nf_conntrack_put", destroys_with_every_packet, "ct.hooks"),
+    named("no tuple is found", steps, "nf_ct_get_tuple_skb", finds_no_tuple, "ct.present", "ct.hooks"),
+    named("a tuple needs no connection", steps, "nf_ct_get_tuple_skb", finds_the_packet_s_own_tuple, "ct.present", "ct.absent"),
+    named("the default zone is 1", steps, "NF_CT_ZONE_DFLT", Zone(1, 0, 3), "ct.zone-default"),
+    named("nf_ct_hook stays", Tracking, "hook", property(hook_that_stays), "ct.absent", "nat.hook"),
+    named("NAT's pointer comes with conntrack", Tracking, "pointers", nat_that_stays, "nat.hook"),
+    named("NAT runs all its chains", nat, "nf_nat_inet_fn", the_last_decides, "nat.order"),
+    ("NAT has the oldest first", Mutant(("nat.order",), ((entries, "nf_hook_entries_grow", oldest_first),))),
+    named("copies are copied", steps, "nf_dup_ipv4", copies_copies, "tee.duplicated"),
+])
