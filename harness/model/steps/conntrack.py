@@ -17,8 +17,9 @@ from harness.model.conntrack import (
     nf_dup_ipv4,
 )
 from harness.model.entries import HookOps
+from harness.model.path import Packet, Walk
 from harness.model.run import Run
-from harness.model.slow import Context, HookState, Skb, nf_hook_slow
+from harness.model.slow import Context, HookState, nf_hook_slow
 from harness.model.steps.handler import Handler
 from harness.netfilter import PRIORITY_MAX, Family, hook_number
 from harness.outcome.facts import duplicated, pointers_and_zone, tracked
@@ -107,7 +108,8 @@ def _own_hook(calls: Counter[str]) -> CtHook:
 def _passes_prerouting(run: Run, ct: CtSkb) -> bool:
     number = hook_number(Family.IPV4, "PREROUTING")
     entries = run.nets[ct.net].hooks[Family.IPV4][number].entries
-    context = Context(Skb(ct=ct), HookState(Family.IPV4, number, ct.net, LOOPBACK), warnings=run.core.warnings)
+    packet = Packet(walk=Walk("udp", "a datagram of nfharness.ko's"), kind="udp", protocol="IPV4", ct=ct)
+    context = Context(packet, HookState(Family.IPV4, number, ct.net, LOOPBACK), warnings=run.core.warnings)
     return entries is None or nf_hook_slow(context, entries, profile=run.core.profile) == 1
 
 
