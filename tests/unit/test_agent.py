@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import selectors
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.guest.agent import Agent
 from harness.guest.child import Child, start
+from harness.wire import Decoder, Frame, Kind, encode
 
 
 @pytest.fixture
@@ -46,3 +49,20 @@ def test_what_background_processes_write_after_the_end_is_not_the_commands_outpu
         read += len(data)
     assert read == lay
     assert 1 in child.drained
+
+
+@pytest.mark.parametrize("ends", ["one socket", "a pipe each way"])
+def test_an_agent_whose_host_hangs_up_ends_its_processes_and_returns(ends: str) -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = theirs.fileno(), theirs.fileno() if ends == "one socket" else os.dup(theirs.fileno())
+    ours.sendall(encode(Frame(Kind.OPEN, 1, json.dumps({"argv": ["sleep", "1000"], "cwd": "/"}).encode())))
+    agent_pid = os.fork()
+    if agent_pid == 0:
+        ours.close()
+        os._exit(0 if Agent(reader, writer).serve() is None else 1)
+    theirs.close()
+    (started,) = Decoder().feed(ours.recv(4096))
+    pid = json.loads(started.payload)["pid"]
+    ours.close()
+    assert os.waitstatus_to_exitcode(os.waitpid(agent_pid, 0)[1]) == 0
+    assert not Path("/proc", str(pid)).exists()
