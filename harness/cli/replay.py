@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import complete_kernel, json_option
+from harness.cli.options import backend_option, complete_kernel, json_option
 from harness.cli.run import exit_code
 from harness.vm.kernels import DEFAULT
 
 if TYPE_CHECKING:
     from harness.conformance.bundle import Bundle
+    from harness.vm.session import Backend
 
 __all__ = ("command", "kernel_of")
 
@@ -23,9 +24,10 @@ __all__ = ("command", "kernel_of")
 @click.command("replay")
 @click.option("--kernel", "spec", metavar="SPEC", shell_complete=complete_kernel,
               help="Another kernel than the bundle's.  [default: the bundle's own release or tree]")
+@backend_option
 @json_option
 @click.argument("bundle", type=click.Path(path_type=Path))
-def command(spec: str | None, as_json: bool, bundle: Path) -> None:
+def command(spec: str | None, backend: Backend, as_json: bool, bundle: Path) -> None:
     """Run a bundle's scenario again, on its kernel or on another, and say whether the outcome is the same.
 
     A scenario's file will do, too; there is no earlier outcome then.
@@ -34,18 +36,21 @@ def command(spec: str | None, as_json: bool, bundle: Path) -> None:
     """
     from harness.conformance.bundle import load  # noqa: PLC0415
 
-    sys.exit(asyncio.run(_replay(load(bundle), spec, as_json)))
+    sys.exit(asyncio.run(_replay(load(bundle), spec, backend, as_json)))
 
 
-async def _replay(bundle: Bundle, spec: str | None, as_json: bool) -> int:
+async def _replay(bundle: Bundle, spec: str | None, backend: Backend, as_json: bool) -> int:
     from harness.conformance.executor import started  # noqa: PLC0415
     from harness.conformance.judge import said  # noqa: PLC0415
     from harness.conformance.matrix import conclusive, target  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
-    on = await target(spec or kernel_of(bundle), Progress())
-    async with started(on.source) as executor:
-        comparison = (await conclusive(bundle.script, on, executor)).comparison
+    on = await target(spec or kernel_of(bundle), Progress(), backend)
+    try:
+        async with started(on.source) as executor:
+            comparison = (await conclusive(bundle.script, on, executor)).comparison
+    finally:
+        await on.source.close()
     outcome = "inconclusive" if comparison.reasons else "same" if comparison.differences == bundle.differences else "changed"
     recorded_on = bundle.kernel.get("kernel") or bundle.kernel.get("release")
     if as_json:

@@ -53,7 +53,7 @@ def needs_vagrant() -> None:
 
 
 @pytest.fixture(scope="module")
-def place(ready: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     needs_vagrant()
     lacking = [f"{one.name}: {one.found}" for one in examine_vagrant() if one.state == "missing" and one.name != "libvirtd"]
     if os.geteuid() != 0 or lacking or not shutil.which("libvirtd"):
@@ -77,7 +77,7 @@ def place(ready: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pla
             outer.send_signal(signal.SIGKILL)
 
 
-def test_the_vagrantfile_is_valid(ready: None, tmp_path: Path) -> None:
+def test_the_vagrantfile_is_valid(tmp_path: Path) -> None:
     needs_vagrant()
     environment = {**os.environ, "VAGRANT_HOME": str(tmp_path / "home"), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")}
     done = subprocess.run(["vagrant", "validate"], cwd=CHECKOUT / "vagrant", env=environment, capture_output=True, text=True, check=False)
