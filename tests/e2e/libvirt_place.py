@@ -2,12 +2,13 @@
 
 Run as the first process of new mount, network and process namespaces; says "ready" once libvirtd answers.
 
-:param 1: directory that takes the place of libvirt's own under /var
+:param 1: directory that takes the place of libvirt's own under /var and /etc
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,10 @@ def main() -> None:
         own.mkdir(parents=True)
         own.chmod(0o755)
         subprocess.run(["mount", "--bind", str(own), f"/var/{name}/libvirt"], check=True)
+    # What is defined for good is written there.
+    configuration = Path(sys.argv[1], "etc")
+    shutil.copytree("/etc/libvirt", configuration, ignore=shutil.ignore_patterns("qemu", "storage"))
+    subprocess.run(["mount", "--bind", str(configuration), "/etc/libvirt"], check=True)
     for daemon in ("virtlogd", "libvirtd"):
         subprocess.Popen([daemon], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     end = time.monotonic() + _DEADLINE_S
@@ -34,13 +39,12 @@ def main() -> None:
         if time.monotonic() > end:
             raise SystemExit(f"libvirtd did not answer within {_DEADLINE_S} s")
         time.sleep(0.05)
-    subprocess.run(["virsh", "capabilities"], stdout=subprocess.DEVNULL, check=True)
-    print("ready", flush=True)
-    while True:  # the first process is the parent of orphans: libvirt's probes of QEMU are such, and waited for until they are gone
-        try:
-            os.wait()
-        except ChildProcessError:
-            return
+    # libvirt looks at QEMU first, and waits for each probe until its parent has taken notice of its end: as first process that is us.
+    looking = subprocess.Popen(["virsh", "capabilities"], stdout=subprocess.DEVNULL)
+    while True:
+        pid, status = os.wait()
+        if pid == looking.pid:
+            print("ready" if status == 0 else "virsh capabilities failed", flush=True)
 
 
 if __name__ == "__main__":
