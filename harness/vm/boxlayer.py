@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.vm import archive, process
 from harness.vm.code import files_hash
-from harness.vm.guest_packages import COMMAND_LINE, ROOTS, lock_excerpt
+from harness.vm.guest_packages import ROOTS, command_line, lock_excerpt
 from harness.vm.paths import cache_dir, package_file
 from harness.vm.progress import Progress
 from harness.vm.qemu import COMMAND_LINE as KERNEL_COMMAND_LINE
@@ -78,7 +78,7 @@ def _key() -> str:
 def _requirements() -> str:
     lock = package_file("requirements.lock")
     here = lock_excerpt(lock, ROOTS)
-    return "".join(pin for pin in lock_excerpt(lock, COMMAND_LINE).splitlines(keepends=True) if pin not in here)
+    return "".join(pin for pin in lock_excerpt(lock, command_line()).splitlines(keepends=True) if pin not in here)
 
 
 def box_layer(userland: Path, progress: Progress) -> Path:

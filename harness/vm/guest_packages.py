@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from importlib.metadata import requires
 from pathlib import Path
 
-__all__ = ("COMMAND_LINE", "ROOTS", "lock_excerpt")
+__all__ = ("ROOTS", "command_line", "lock_excerpt")
 
 ROOTS = ("capstone", "hypothesis", "pyroute2", "pytest", "pytest-xdist", "scapy")
-#: What the command line needs besides, where it runs in the guest itself.
-COMMAND_LINE = ("click", "filelock", "platformdirs", "python-debian", "qemu-qmp", "rich")
 #: One entry of the lock: the pin with its hashes, then comments that say which packages it is there for.
 _ENTRY = re.compile(r"^(?P<pin>(?P<name>[A-Za-z0-9._-]+)==[^\n]*\n(?:    --hash[^\n]*\n)+)(?P<via>(?:    #[^\n]*\n)*)", re.MULTILINE)
+
+
+def command_line() -> list[str]:
+    """What the command line needs, where it runs in the guest itself: all that the project depends on, as the lock calls it."""
+    needed = [one for one in requires("nfharness") or () if "extra ==" not in one]
+    return [re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", one)[0]).lower() for one in needed]
 
 
 def lock_excerpt(lock: Path, roots: Collection[str]) -> str:

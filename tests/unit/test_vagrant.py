@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness.cli.observation import ends_of
 from harness.vm.box import box_of, disk_header
+from harness.vm.guest_packages import command_line
+from harness.vm.paths import package_file
 from harness.vm.vagrant import Ssh, machine_name
 from harness.vm.vagrantfile import unused
 
@@ -39,6 +42,11 @@ def test_the_boot_sector_has_the_partitions_and_grub_the_rest() -> None:
 def test_a_boot_loader_that_would_overwrite_a_partition_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         disk_header(bytes(512), bytes(1 << 20), [(1 << 20, 1 << 20)])
+
+
+def test_a_box_gets_all_that_the_project_depends_on() -> None:
+    project = tomllib.loads(package_file("pyproject.toml").read_text())["project"]
+    assert command_line() == [name.replace(".", "-") for name in project["dependencies"]]
 
 
 def test_another_content_is_another_version_of_a_box() -> None:
