@@ -131,13 +131,13 @@ class Hunt:
             async with asyncio.TaskGroup() as group:
                 for number in range(self.guests):
                     group.create_task(self._work(number))
-        except* NfharnessError as failed:
-            raise failed.exceptions[0] from None
+        except ExceptionGroup as group:
+            raise next((error for error in group.exceptions if isinstance(error, NfharnessError)), group) from None
         finally:
             self._next_batch.cancel()
             self.seconds = time.monotonic() - self._start
             self.doing = "done"
-        if self.state == "conformant" and self.inconclusive and not self.scenarios - self.inconclusive:
+        if self.state == "conformant" and self.inconclusive and not self._passed:
             self.state = "inconclusive"
 
     async def _work(self, number: int) -> None:
