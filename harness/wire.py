@@ -43,6 +43,8 @@ class Kind(IntEnum):
     HANGUP = 13  # H→G: one byte, the channel that nobody reads any more
     EXIT = 14  # G→H, JSON: status or signal; the stream's last frame
     FAILED = 15  # G→H, JSON: the agent could not do what it was asked
+    PING = 16  # H→G: is the agent there?
+    PONG = 17  # G→H: it is
 
 
 @dataclass(frozen=True, slots=True)

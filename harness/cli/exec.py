@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -14,11 +15,14 @@ from harness.cli.options import backend_option, kernel_option
 from harness.cli.relay import relay
 from harness.errors import GuestError
 from harness.vm.channel import Request
+from harness.vm.ending import recorded
+from harness.vm.guest import Guest
 from harness.vm.progress import Progress
 from harness.vm.session import Backend, session
 
 __all__ = ("command", "refused", "relay")
 
+_WARM = "harness.guest.interpreter:main"
 _MENDS = {
     errno.ENOENT: "the guest's commands are those of Debian with nftables, iproute2 and the like: nfharness exec -- ls /usr/bin /usr/sbin",
     errno.EACCES: "make it executable, or start its interpreter: nfharness exec -- sh FILE",
@@ -30,26 +34,38 @@ _MENDS = {
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @kernel_option
 @backend_option
+@click.option("--python", is_flag=True, help="Run what would follow python3, with scapy, pyroute2, bcc and pytest imported already.")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write there how it ended, as JSON: exit status, why the guest died, its console.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(spec: str, backend: Backend, argv: tuple[str, ...]) -> None:
+def command(spec: str, backend: Backend, python: bool, record: Path | None, argv: tuple[str, ...]) -> None:
     """Run COMMAND in a fresh guest.
 
     Standard input, output and error, the exit status and signals are passed through; streams may be binary and of any length.
     What COMMAND changes in a fresh guest is gone when it ends; a Vagrant machine and this one keep it. The same signal three times
     within two seconds ends the guest itself.
     """
-    sys.exit(asyncio.run(_exec(spec, backend, argv)))
+    sys.exit(asyncio.run(_exec(spec, backend, python, argv, record)))
 
 
-async def _exec(spec: str, backend: Backend, argv: tuple[str, ...]) -> int:
+async def _exec(spec: str, backend: Backend, python: bool, argv: tuple[str, ...], record: Path | None) -> int:
     async with session(spec, Progress(), backend, "command") as opened:
-        try:
-            # The guest's arguments are the bytes that ours were, whatever this host's locale made of them.
-            words = [os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]
-            remote = await opened.guest.open(Request(argv=words, cwd=opened.guest.cwd))
-        except OSError as error:
-            return refused(argv[0], error)
-        return await relay(remote)
+        # The guest's arguments are the bytes that ours were, whatever this host's locale made of them.
+        words = [os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]
+        request = Request(python=_WARM, args=[words]) if python else Request(argv=words, cwd=opened.guest.cwd)
+        if record is None:
+            return await _run(opened.guest, request, argv[0])
+        async with recorded(opened.guest, record) as ending:
+            ending.status = await _run(opened.guest, request, argv[0])
+            return ending.status
+
+
+async def _run(guest: Guest, request: Request, name: str) -> int:
+    try:
+        remote = await guest.open(request)
+    except OSError as error:
+        return refused(name, error)
+    return await relay(remote)
 
 
 def refused(name: str, error: OSError) -> int:

@@ -164,6 +164,8 @@ class Agent:
             prepared = prepare.prepare(**json.loads(frame.payload))
             self._spare = Spare.make(close=self._own_descriptors())
             self._send_json(Kind.READY, 0, prepared=prepared)
+        elif frame.kind is Kind.PING:
+            self.send(Kind.PONG)
         elif frame.kind is Kind.OPEN:
             self._open(frame)
         elif child := self._children.get(frame.stream):

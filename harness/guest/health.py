@@ -5,19 +5,34 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ("KernelLog", "LogLine", "Splat", "splats", "warn_again")
+__all__ = ("WARNED", "KernelLog", "LogLine", "Splat", "leaks_in", "memory_leaks", "show_tasks", "splats",
+           "taint", "taint_names", "warn_again")
 
 _CLEAR_WARN_ONCE = Path("/sys/kernel/debug/clear_warn_once")
+_KMEMLEAK, _LEAK_AGE_S = Path("/sys/kernel/debug/kmemleak"), 5.2
+_LEAK = re.compile(r'unreferenced object 0x[0-9a-f]+ \(size (\d+)\):\n  comm "(.*?)"')
+_TAINT = Path("/proc/sys/kernel/tainted")
+_TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
+_OWN_TAINT = 1 << 12 | 1 << 13 | 1 << 18
+#: The bit of a kernel that has warned.
+WARNED = 1 << 9
 _CUT = "------------[ cut here ]------------"
 #: The line that names a splat; up to 7.0 ``CPU: … PID: … at`` came before the place of a warning, later the place comes first.
-_HEADLINE = re.compile(r"(?P<kind>WARNING|BUG|Oops|INFO|UBSAN|general protection fault|Kernel panic - not syncing|refcount_t)\b[:,]? ?"
-                       r"(?P<rest>.*)")
-_INFO = re.compile(r"INFO: (rcu|task .* blocked)")
+#: KASAN, KFENCE and KCSAN say ``BUG:``, lockdep ``WARNING:``; RCU's stalls and the watchdog's lockups have their own prefix.
+_HEADLINE = re.compile(r"(?:rcu: |watchdog: |kernel )?(?P<kind>WARNING|BUG|Oops|INFO|UBSAN|general protection fault|"
+                       r"Kernel panic - not syncing|refcount_t|kmemleak|unregister_netdevice)\b[:,]? ?(?P<rest>.*)")
+#: Of kinds that also say what is nobody's fault, what is.
+_FAULTS = {
+    "INFO": re.compile(r"rcu|task .* blocked|.* self-detected stall"),
+    "kmemleak": re.compile(r"\d+ new suspected"),
+    "unregister_netdevice": re.compile(r"waiting for"),
+}
 _PLACE = re.compile(r"(?:^|at )(?P<file>[\w./-]+\.[ch]):\d+")
 
 
@@ -52,7 +67,7 @@ def splats(lines: Iterable[str]) -> Iterator[Splat]:
             cut, message = True, []
             continue
         found = _HEADLINE.match(line)
-        if found is None or (found["kind"] == "INFO" and not _INFO.match(line)):
+        if found is None or (found["kind"] in _FAULTS and not _FAULTS[found["kind"]].match(found["rest"])):
             if cut:
                 message.append(line)
             continue
@@ -95,6 +110,43 @@ class KernelLog:
     def splats(self) -> list[Splat]:
         """Those since the last call. Whoever warned has written all of it before it went on."""
         return list(splats(line.text for line in self.lines()))
+
+
+def taint() -> int:
+    """What the kernel is tainted with, less what ``nfharness.ko`` itself does: out of tree, unsigned, a test."""
+    return int(_TAINT.read_text()) & ~_OWN_TAINT
+
+
+def taint_names(bits: int) -> str:
+    """As an oops has them: ``W`` for a warning, ``D`` for a death (Documentation/admin-guide/tainted-kernels.rst)."""
+    return "".join(letter for number, letter in enumerate(_TAINT_LETTERS) if bits >> number & 1)
+
+
+def memory_leaks(file: Path = _KMEMLEAK) -> list[str]:
+    """What kmemleak takes for lost since the last call; nothing where the kernel has none.
+
+    It scans twice: what is younger than five seconds it does not report (``MSECS_MIN_AGE`` in mm/kmemleak.c).
+    """
+    if not file.exists():
+        return []
+    for seconds in (_LEAK_AGE_S, 0):
+        file.write_text("scan")
+        time.sleep(seconds)
+    found = leaks_in(file.read_text())
+    file.write_text("clear")
+    return found
+
+
+def leaks_in(text: str) -> list[str]:
+    """kmemleak's report, an object a line: its size, and who made it."""
+    return [f"{size} bytes that {comm} allocated" for size, comm in _LEAK.findall(text)]
+
+
+def show_tasks() -> None:
+    """Print to the console what every processor does and what blocked tasks wait for."""
+    Path("/proc/sys/kernel/printk").write_text("8")
+    for key in "lw":
+        Path("/proc/sysrq-trigger").write_text(key)
 
 
 def warn_again() -> None:

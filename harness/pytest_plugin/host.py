@@ -1,196 +1,88 @@
-"""The host's half: tests of a directory called ``kernel`` run in guests, once for each ``--kernel``; the rest run here."""
+"""The host's half: a kernel test that it is pytest's turn to run is run in a guest, and reported as if it had run here.
+
+Which process runs which test, on this machine or another, is xdist's affair; each process has one guest at a time.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import os
-import tarfile
-from collections import defaultdict
-from collections.abc import Generator
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import KernelDied, NfharnessError
-from harness.pytest_plugin.guest import IN_GUEST
-from harness.vm.channel import Remote, Request
-from harness.vm.kernels import DEFAULT
-from harness.vm.progress import Progress
-from harness.vm.session import session
+from harness.pytest_plugin.selection import KERNEL, WALKS, kernel_of
 
-__all__ = ("GuestRuns",)
+if TYPE_CHECKING:
+    from harness.pytest_plugin.guests import Guests
 
-_SILENCE_DEADLINE_S = 120
+__all__ = ("HostHalf",)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--kernel``."""
-    if not os.environ.get(IN_GUEST):
-        what = f"kernel to run kernel tests on [{DEFAULT}]; repeatable"
-        parser.addoption("--kernel", action="append", default=[], metavar="SPEC", help=what)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Register the part that runs tests in guests, on the host."""
-    if not os.environ.get(IN_GUEST):
-        config.pluginmanager.register(GuestRuns(config), "nfharness-guests")
-
-
-class GuestRuns:
-    """Runs the chosen tests of one file on one kernel in one guest; a test that kills the guest costs only itself."""
+class HostHalf:
+    """Hooks of every process on the host that runs tests."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._kernels: list[str] = config.getoption("--kernel") or [DEFAULT]
         self._config = config
-        self._waiting: dict[tuple[str, Path], list[pytest.Function]] = defaultdict(list)
-        self._runner = asyncio.Runner()
-        self._running: tuple[tuple[str, Path], Generator[tuple[str, list[pytest.TestReport]], None, None]] | None = None
+        self._items: list[pytest.Item] = []
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Each kernel test once for each kernel."""
-        if metafunc.definition.path.parent.name == "kernel":
-            metafunc.fixturenames.append("nfharness_kernel")
-            metafunc.parametrize("nfharness_kernel", self._kernels)
+    @cached_property
+    def _guests(self) -> Guests:
+        from harness.pytest_plugin.guests import Guests  # noqa: PLC0415 - not for runs without a kernel test
+
+        return Guests(self._config, self._items)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Group by kernel and file, in the order they came."""
+        """Refuse what cannot be collected once for each kernel."""
         for item in items:
-            if key := _key(item):
-                assert isinstance(item, pytest.Function)  # noqa: S101
-                self._waiting[key].append(item)
-        order = {key: number for number, key in enumerate(sorted(self._waiting, key=lambda key: self._kernels.index(key[0])))}
-        items.sort(key=lambda item: order.get(_key(item), -1) if _key(item) else -1)  # type: ignore[arg-type]
+            if item.get_closest_marker("kernel") and kernel_of(item) is None and not isinstance(item, pytest.Function):
+                raise pytest.UsageError(f"{item.nodeid}: a kernel test is a function, or a method of a plain class")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember what guests need."""
+        self._items[:] = [item for item in session.items if kernel_of(item)]
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        """Run a kernel test's whole life in a guest and report it as if it had run here."""
-        key = _key(item)
-        if key is None:
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run a kernel test's whole life in a guest."""
+        kernel = kernel_of(item)
+        if kernel is None:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in self._reports(key, item):
-            report.nodeid, report.location = item.nodeid, item.location
+        for report in self._guests.run(item, nextitem):
+            _show_walks(report)
+            report.user_properties = [(KERNEL, kernel), *report.user_properties]
+            if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("strict_skip"):
+                report.outcome = "failed"
+                report.longrepr = f"skipped, which --strict-skip does not allow: {report.longreprtext}"
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
-    def _reports(self, key: tuple[str, Path], item: pytest.Item) -> list[pytest.TestReport]:
-        if self._running is None or self._running[0] != key:
-            self._running = key, self._run(key)
-        waiting = self._waiting[key]
-        while waiting and waiting[0] is not item:
-            waiting.pop(0)
-        _, reports = next(self._running[1])
-        waiting.remove(item)  # type: ignore[arg-type]
-        return reports
-
-    def _run(self, key: tuple[str, Path]) -> Generator[tuple[str, list[pytest.TestReport]], None, None]:
-        """Each waiting test's reports in turn; a new guest where one died."""
-        while items := list(self._waiting[key]):
-            guest = _GuestRun(self._config, key[0], items)
-            try:
-                while result := self._runner.run(guest.next_result()):
-                    yield result
-            finally:
-                self._runner.run(guest.close())
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A test that is for a kernel never runs here."""
+        if item.get_closest_marker("kernel"):
+            pytest.fail("this test is for a kernel, and none is named: pytest --kernel 6.12", pytrace=False)
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind."""
-        if self._running:
-            self._running[1].close()
-        self._runner.close()
+        if "_guests" in vars(self):
+            self._guests.close()
 
 
-class _GuestRun:
-    """One guest that works through some tests of one file."""
+def _show_walks(report: pytest.TestReport) -> None:
+    """Let a failure show the walks of the packets that its test sent."""
+    properties = dict(report.user_properties)
+    if WALKS not in properties:
+        return
+    report.user_properties = [(name, value) for name, value in report.user_properties if name != WALKS]
+    from rich.console import Console  # noqa: PLC0415
 
-    def __init__(self, config: pytest.Config, kernel: str, items: list[pytest.Function]) -> None:
-        self._config, self._kernel, self._items = config, kernel, list(items)
-        self._context: Any = None
-        self._remote: Remote
-        self._buffer = b""
-        self._noise = b""
-        self._over = False
+    from harness.outcome import codec  # noqa: PLC0415
+    from harness.trace.render import render_walks  # noqa: PLC0415
 
-    async def next_result(self) -> tuple[str, list[pytest.TestReport]] | None:
-        """The next test's reports, or ``None`` when there are no more from this guest."""
-        if self._over or not self._items:
-            return None
-        item = self._items[0]
-        reports: list[pytest.TestReport] = []
-        try:
-            if self._context is None:
-                await self._open()
-            async with asyncio.timeout(_SILENCE_DEADLINE_S):
-                while not any(report.when == "teardown" for report in reports):
-                    message = await self._message()
-                    if "report" in message:
-                        reports.append(self._config.hook.pytest_report_from_serializable(config=self._config, data=message["report"]))
-                    elif "uncollected" in message:
-                        raise NfharnessError(message["uncollected"])
-        except (NfharnessError, TimeoutError) as error:
-            self._over = True
-            reports.append(self._crash(item, error))
-        self._items.pop(0)
-        return item.nodeid, reports
-
-    async def _open(self) -> None:
-        self._context = session(self._kernel, Progress(quiet=not os.environ.get("CI")))
-        opened = await self._context.__aenter__()
-        request = Request(python="harness.pytest_plugin.guest:run", args=[[_guest_nodeid(item) for item in self._items]])
-        self._remote = await opened.guest.open(request)
-        await self._remote.write(_archive(Path(self._config.rootpath) / "tests"))
-        await self._remote.end_input()
-
-    async def _message(self) -> dict[str, Any]:
-        while b"\n" not in self._buffer:
-            piece = await self._remote.read()
-            if piece is None:
-                status = await self._remote.wait()
-                raise NfharnessError(f"pytest ended in the guest with status {status}:\n{self._noise.decode(errors='replace')}")
-            if piece[0] == 1:
-                self._buffer += piece[1]
-            else:
-                self._noise = (self._noise + piece[1])[-8192:]
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def _crash(self, item: pytest.Function, error: Exception) -> pytest.TestReport:
-        text = f"no report from the guest within {_SILENCE_DEADLINE_S} s" if isinstance(error, TimeoutError) else str(error)
-        if isinstance(error, KernelDied):
-            text += f"\n{error.console_tail}"
-        return pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "call")
-
-    async def close(self) -> None:
-        """End the guest."""
-        if self._context is not None:
-            await self._context.__aexit__(None, None, None)
-            self._context = None
-
-
-def _key(item: pytest.Item) -> tuple[str, Path] | None:
-    if isinstance(item, pytest.Function) and hasattr(item, "callspec") and "nfharness_kernel" in item.callspec.params:
-        return str(item.callspec.params["nfharness_kernel"]), item.path
-    return None
-
-
-def _guest_nodeid(item: pytest.Function) -> str:
-    """The test's id in the guest: the kernel is no parameter there."""
-    kernel = item.callspec.params["nfharness_kernel"]
-    file, _, name = item.nodeid.partition("::")
-    identity = item.callspec.id
-    rest = "" if identity == kernel else identity.removeprefix(f"{kernel}-").removesuffix(f"-{kernel}")
-    return f"{Path(file).relative_to('tests')}::{name.partition('[')[0]}" + (f"[{rest}]" if rest else "")
-
-
-def _archive(tests: Path) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted((tests / "kernel").rglob("*.py")):
-            archive.add(path, path.relative_to(tests))
-    return buffer.getvalue()
+    text = io.StringIO()
+    render_walks(Console(file=text, width=140), codec.from_json(json.loads(str(properties[WALKS]))))
+    report.sections.append(("Walks", text.getvalue()))

@@ -20,6 +20,7 @@ from harness.errors import GuestError
 from harness.scenario.builtin import load
 from harness.scenario.codec import line
 from harness.vm import process
+from harness.vm.bench_tests import isolation_test_s, many_tests_s
 from harness.vm.channel import Request
 from harness.vm.guest import VirtualGuest
 from harness.vm.kmodule import MODULE, module
@@ -46,6 +47,8 @@ UNITS = {
     "vm_shared_mib": "MiB",
     "run_warm_s": "s",
     "run_warm_cpu_s": "s",
+    "isolation_test_s": "s",
+    "many_tests_s": "s",
     "trace_ns_per_hook_call": "ns",
     "register_unregister_per_s": "1/s",
     "packets_per_s_untraced": "1/s",
@@ -88,6 +91,8 @@ async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metr
     with progress.step(f"whole warm runs, rounds: {half}", expected_s=3 * half):
         for _ in range(half):
             await _warm_run(spec, samples)
+    with progress.step("test runs: a kernel for each test, and 200 tests", expected_s=60):
+        _add(samples, isolation_test_s=await isolation_test_s(spec), many_tests_s=await many_tests_s(spec))
     metrics = {name: Metric.of(UNITS[name], values) for name, values in samples.items()}
     metrics["restore_speedup"] = _ratio(metrics["cold_boot_s"], metrics["restore_to_first_output_s"])
     return {name: metrics[name] for name in UNITS}

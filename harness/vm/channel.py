@@ -149,6 +149,7 @@ class Channel:
         self._decoder = wire.Decoder()
         self._answers: asyncio.Queue[Frame] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
+        self._pong: asyncio.Future[None] | None = None
         port.setblocking(False)
 
     async def or_death(self, awaited: asyncio.Future[Any]) -> Any:
@@ -199,6 +200,9 @@ class Channel:
         remote = self._streams.get(frame.stream)
         if frame.kind in (Kind.READY, Kind.FAILED) and remote is None:
             self._answers.put_nowait(frame)
+        elif frame.kind is Kind.PONG:
+            if self._pong and not self._pong.done():
+                self._pong.set_result(None)
         elif remote:
             remote.on_frame(frame)
             if frame.kind is Kind.EXIT:
@@ -230,6 +234,12 @@ class Channel:
         if frame.kind is Kind.FAILED:
             raise agent_error(answer, what)
         return answer
+
+    async def ping(self) -> None:
+        """Return when the agent has shown that it is there."""
+        self._pong = asyncio.get_running_loop().create_future()
+        await self.send(Kind.PING)
+        await self.or_death(self._pong)
 
     async def open(self, request: Request) -> Remote:
         """Start a guest process. :raises OSError: the command cannot be run"""

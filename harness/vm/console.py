@@ -13,7 +13,7 @@ _DEATHS = (
     re.compile(r"BUG: .*"),
     re.compile(r"Oops: .*"),
     re.compile(r"Kernel panic - not syncing: .*"),
-    re.compile(r"Out of memory: .*"),
+    re.compile(r"(?:Out of memory|Memory cgroup out of memory): .*"),
 )
 _READ = 1 << 18
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ _BOOT_DEADLINE_S = 180
 _PREPARE_DEADLINE_S = 240
 _ANSWER_DEADLINE_S = 30
 _END_DEADLINE_S = 2
+_BEAT_S, _SILENCE_S = 5, 90
 _TASK_FAILED = 120
 
 
@@ -104,6 +105,7 @@ class VirtualGuest(Guest):
         super().__init__()
         self.qemu = qemu
         self._watcher: asyncio.Task[None]
+        self._heartbeat: asyncio.Task[None] | None = None
 
     def console_tail(self) -> str:
         """The end of its console."""
@@ -146,6 +148,22 @@ class VirtualGuest(Guest):
         except TimeoutError:
             raise self.hangs(f"take over newer code within {_ANSWER_DEADLINE_S} s") from None
 
+    def watch_heart(self) -> None:
+        """From now on a guest whose agent does not answer is taken for dead: both of its processors are lost in the kernel."""
+        self._heartbeat = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        with suppress(NfharnessError):
+            try:
+                while True:
+                    await asyncio.sleep(_BEAT_S)
+                    async with asyncio.timeout(_SILENCE_S):
+                        await self.channel.ping()
+            except TimeoutError:
+                if not self.death.done():
+                    self.death.set_result(self.hangs(f"answer within {_SILENCE_S} s"))
+                await self.qemu.kill()
+
     async def _replace_code(self, code: CodeArchive) -> None:
         for start in range(0, len(code.data), CHUNK):
             await self.channel.send(Kind.CODE, 0, code.data[start : start + CHUNK])
@@ -155,6 +173,8 @@ class VirtualGuest(Guest):
     async def close(self) -> None:
         """End the VM at once."""
         self._watcher.cancel()
+        if self._heartbeat:
+            self._heartbeat.cancel()
         await self.channel.close()
         await self.qemu.kill()
 
@@ -203,6 +223,7 @@ async def restored(machine: Machine, state: Path, code: CodeArchive, *, guest_ha
         await guest.load(state)
         guest.channel.start()
         await guest.wake(code, guest_has=guest_has)
+        guest.watch_heart()
         yield guest
     finally:
         await guest.close()

@@ -12,6 +12,7 @@ from harness.vm.paths import cache_dir
 
 UNITS = {
     "cold_boot_s": "s", "template_save_s": "s", "restore_to_first_output_s": "s", "run_warm_s": "s", "vm_private_mib": "MiB",
+    "isolation_test_s": "s", "many_tests_s": "s",
     "trace_ns_per_hook_call": "ns", "register_unregister_per_s": "1/s", "packets_per_s_untraced": "1/s", "packets_per_s_traced": "1/s",
 }
 

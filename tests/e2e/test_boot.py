@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import pytest
 
 from harness.errors import HostError, KernelDied, NfharnessError
 from harness.vm import guest
+from harness.vm.channel import Request
 from harness.vm.code import CodeArchive, code_archive
 from harness.vm.progress import Progress
 from harness.vm.qemu import Machine
-from harness.vm.session import made_ready
+from harness.vm.session import made_ready, session
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,17 @@ def test_more_memory_than_there_is(machine: Machine, tmp_path: Path) -> None:
     error = _boot(replace(machine, memory=1 << 30), tmp_path / "console")
     assert isinstance(error, HostError)
     assert error.message.startswith("QEMU does not start: ")
+
+
+def test_a_guest_whose_processors_stand_still_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest, "_BEAT_S", 0.1)
+    monkeypatch.setattr(guest, "_SILENCE_S", 2)
+
+    async def stopped() -> None:
+        async with session("6.12", Progress(quiet=True)) as opened:
+            assert isinstance(opened.guest, guest.VirtualGuest)
+            os.kill(opened.guest.qemu.pid, signal.SIGSTOP)
+            await opened.guest.output(Request(argv=["true"]))
+
+    with pytest.raises(KernelDied, match="the guest did not answer within 2 s"):
+        asyncio.run(stopped())

@@ -1,11 +1,10 @@
-"""What tests inside a guest share: the module, a kernel log without splats, traffic without end."""
+"""What tests inside a guest share: the module, a network, traffic without end."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
-import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -17,9 +16,13 @@ from harness.guest.module import HookModule, is_loaded, load
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network, built
 from harness.guest.traffic import payload
+from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario.topology import PAIR
 
-_SPLAT = re.compile(r"WARNING:|BUG:|Oops|Call Trace|general protection|refcount_t|use-after-free|unregister_netdevice: waiting")
+
+@pytest.fixture(autouse=True)
+def in_a_guest(kernel: RunningKernel) -> None:
+    """Every test here is for a kernel."""
 
 
 @pytest.fixture(scope="session")
@@ -27,22 +30,6 @@ def nfharness_ko() -> None:
     """The module is loaded."""
     if not is_loaded():
         load()
-
-
-@pytest.fixture
-def clean_kernel_log() -> Iterator[None]:
-    """The kernel does not complain during the test."""
-    log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        os.lseek(log, 0, os.SEEK_END)
-        yield
-        lines = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                lines.append(os.read(log, 8192).decode(errors="replace"))
-        assert [line for line in lines if _SPLAT.search(line)] == []
-    finally:
-        os.close(log)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.netfilter import Family, Verdict, VerdictKind
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko")
+pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/core.c|hook not found")]
 
 INPUT, FORWARD, OUTPUT = 1, 2, 3
 ANY = Hook(1, Family.IPV4, INPUT, 0, Verdict(VerdictKind.ACCEPT))

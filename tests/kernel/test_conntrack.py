@@ -17,7 +17,7 @@ from harness.guest.netns import Namespace
 from harness.guest.topology import Network
 from harness.scenario.steps import Flow
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
 REJECTING = """table ip t {{

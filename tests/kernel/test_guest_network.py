@@ -17,7 +17,7 @@ from harness.guest.topology import Network, built
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario.topology import ROUTER, SINGLE, End, Link, Topology
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 HOOKS_BRIDGE = {"PREROUTING": 0, "FORWARD": 2, "POSTROUTING": 4}

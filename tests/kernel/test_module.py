@@ -16,7 +16,7 @@ from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.topology import Network
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING, INGRESS = range(6)

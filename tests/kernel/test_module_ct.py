@@ -16,7 +16,7 @@ from harness.guest.topology import Network
 from harness.scenario.steps import Flow
 from harness.trace.symbols import Symbols
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
 TRACKING = "table ip t { chain c { type filter hook prerouting priority 0; ct state invalid drop; }; }"

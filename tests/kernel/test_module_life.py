@@ -19,7 +19,7 @@ from harness.guest.topology import Network, built
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario.topology import PAIR
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 Flood = Callable[[Namespace, str], AbstractContextManager[None]]
 

@@ -19,7 +19,7 @@ from harness.guest.raw import RawHook, RawResult
 from harness.guest.uapi import Attribute
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko")
+pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/(core|nf_queue).c|hook not found")]
 
 ACCEPT, DROP, STOLEN, QUEUE = VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.STOLEN, VerdictKind.QUEUE
 QUEUE_BYPASS = 0x8000
@@ -51,7 +51,7 @@ def ids(module: HookModule, array: int = 0) -> list[int | None]:
 
 # Inserting and deleting
 
-def test_hooks_are_in_order_of_priority_and_equal_ones_newest_first(module: HookModule, clean_kernel_log: None) -> None:
+def test_hooks_are_in_order_of_priority_and_equal_ones_newest_first(module: HookModule) -> None:
     for number, priority in enumerate((0, 5, 5, PRIORITY_MAX, PRIORITY_MIN), 1):
         raw.insert(module, RawHook(number, 7, priority, ACCEPT))
     slots = raw.slots(module, 7)
@@ -61,7 +61,7 @@ def test_hooks_are_in_order_of_priority_and_equal_ones_newest_first(module: Hook
     assert module.hooks() == []
 
 
-def test_deleting_keeps_the_order_of_the_others_and_the_last_one_ends_the_array(module: HookModule, clean_kernel_log: None) -> None:
+def test_deleting_keeps_the_order_of_the_others_and_the_last_one_ends_the_array(module: HookModule) -> None:
     insert(module, ACCEPT, ACCEPT, ACCEPT)
     raw.delete(module, 2)
     assert ids(module) == [1, 3]
@@ -73,27 +73,27 @@ def test_deleting_keeps_the_order_of_the_others_and_the_last_one_ends_the_array(
     assert (refused.value.errno, refused.value.attribute) == (errno.ENOENT, Attribute.ARRAY)
 
 
-def test_deleting_what_is_not_there_changes_nothing_and_does_not_warn(module: HookModule, clean_kernel_log: None) -> None:
+def test_deleting_what_is_not_there_changes_nothing_and_does_not_warn(module: HookModule) -> None:
     insert(module, ACCEPT, ACCEPT)
     raw.insert(module, RawHook(9, 1, 0, ACCEPT))
     raw.delete(module, 9, array=0)
     assert (ids(module), ids(module, 1)) == ([1, 2], [9])
 
 
-def test_the_1025th_hook_is_refused(module: HookModule, clean_kernel_log: None) -> None:
+def test_the_1025th_hook_is_refused(module: HookModule) -> None:
     refusals = raw.insert_many(module, [RawHook(number, 0, 0, ACCEPT) for number in range(1, 1026)])
     assert [(number, refusal.errno) for number, refusal in enumerate(refusals, 1) if refusal] == [(1025, errno.E2BIG)]
     assert raw.run(module, 0) == RawResult(1, tuple(range(1024, 0, -1)), NOT_FREED)
 
 
-def test_an_id_is_taken_once_in_a_namespace(module: HookModule, clean_kernel_log: None) -> None:
+def test_an_id_is_taken_once_in_a_namespace(module: HookModule) -> None:
     insert(module, ACCEPT)
     with pytest.raises(HookRefused, match="has a hook with this ID already") as refused:
         raw.insert(module, RawHook(1, 5, 0, ACCEPT))
     assert (refused.value.errno, ids(module, 5)) == (errno.EEXIST, [])
 
 
-def test_a_hook_that_no_array_has_is_not_deleted(module: HookModule, clean_kernel_log: None) -> None:
+def test_a_hook_that_no_array_has_is_not_deleted(module: HookModule) -> None:
     with pytest.raises(HookRefused, match="no private array of the namespace has a hook with this ID") as refused:
         raw.delete(module, 1)
     assert refused.value.errno == errno.ENOENT
@@ -102,7 +102,7 @@ def test_a_hook_that_no_array_has_is_not_deleted(module: HookModule, clean_kerne
 # nf_hook_slow
 
 @pytest.mark.parametrize("verdict", [0x00000001, 0xFFFF0001, 0x00008001, 0xFFFFFF01], ids=hex)
-def test_only_the_low_byte_of_an_accept_decides(module: HookModule, clean_kernel_log: None, verdict: int) -> None:
+def test_only_the_low_byte_of_an_accept_decides(module: HookModule, verdict: int) -> None:
     insert(module, verdict, ACCEPT)
     assert raw.run(module, 0) == RawResult(1, (1, 2), NOT_FREED)
 
@@ -114,12 +114,12 @@ def test_only_the_low_byte_of_an_accept_decides(module: HookModule, clean_kernel
     (DROP | 0x7FFF << 16, -0x7FFF),
     (DROP | 0xFFFF << 16, 1),
 ], ids=["plain", "EHOSTUNREACH", "MAX_ERRNO", "15 bits", "positive"])
-def test_a_drop_frees_the_skb_and_returns_its_errno(module: HookModule, clean_kernel_log: None, verdict: int, returned: int) -> None:
+def test_a_drop_frees_the_skb_and_returns_its_errno(module: HookModule, verdict: int, returned: int) -> None:
     insert(module, ACCEPT, verdict, ACCEPT)
     assert raw.run(module, 0) == RawResult(returned, (1, 2), FREED)
 
 
-def test_a_stolen_skb_is_not_freed_and_later_hooks_do_not_run(module: HookModule, clean_kernel_log: None) -> None:
+def test_a_stolen_skb_is_not_freed_and_later_hooks_do_not_run(module: HookModule) -> None:
     insert(module, STOLEN, ACCEPT)
     assert raw.run(module, 0) == RawResult(0, (1,), NOT_FREED)
 
@@ -132,12 +132,12 @@ def test_what_is_no_verdict_ends_the_loop_and_frees_nothing(module: HookModule, 
 
 @pytest.mark.parametrize(("start", "called"), [(0, (1, 2, 3)), (1, (2, 3)), (2, (3,)), (3, ()), (2**32 - 1, ())])
 def test_the_loop_begins_at_the_slot_that_it_is_told(
-        module: HookModule, clean_kernel_log: None, start: int, called: tuple[int, ...]) -> None:
+        module: HookModule, start: int, called: tuple[int, ...]) -> None:
     insert(module, ACCEPT, ACCEPT, ACCEPT)
     assert raw.run(module, 0, start) == RawResult(1, called, NOT_FREED)
 
 
-def test_a_queue_without_a_listener_drops_and_with_bypass_goes_on(module: HookModule, clean_kernel_log: None) -> None:
+def test_a_queue_without_a_listener_drops_and_with_bypass_goes_on(module: HookModule) -> None:
     insert(module, QUEUE | QUEUE_BYPASS | 5 << 16, QUEUE | 5 << 16, ACCEPT)
     assert raw.run(module, 0) == RawResult(0, (1, 2), FREED)
 
@@ -184,7 +184,7 @@ def test_without_cap_net_admin_every_command_is_refused(
     assert f"[Errno {errno.EPERM}]" in answer, answer
 
 
-def test_private_arrays_die_with_their_namespace_and_with_the_module(clean_kernel_log: None) -> None:
+def test_private_arrays_die_with_their_namespace_and_with_the_module() -> None:
     """Freed twice or used after, they would be seen in the kernel's log; left behind, the module would not unload cleanly."""
     for number in range(3):
         namespace = netns.create(f"nfh{os.getpid()}-dying{number}")

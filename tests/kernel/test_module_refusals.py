@@ -17,7 +17,7 @@ from harness.guest.topology import Network
 from harness.guest.uapi import Attribute, Command
 from harness.netfilter import Family, Verdict, VerdictKind
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 InChild = Callable[[Callable[[], object]], str]
 

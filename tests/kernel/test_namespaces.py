@@ -28,7 +28,7 @@ from harness.guest.topology import Network
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.scenario.topology import End
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 INPUT = hook_number(Family.IPV4, "INPUT")

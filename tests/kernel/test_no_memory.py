@@ -12,7 +12,7 @@ from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.raw import RawHook
 from harness.netfilter import PRIORITY_MIN, Family, Verdict, VerdictKind
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 INPUT = 1
 ANY = Hook(1, Family.IPV4, INPUT, 0, Verdict(VerdictKind.ACCEPT))

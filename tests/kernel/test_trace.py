@@ -22,7 +22,7 @@ from harness.trace.capture import Capture
 from harness.trace.tracer import Counter
 from harness.trace.walk import Count, compare_calls
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 ACCEPT, STOLEN = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.STOLEN)

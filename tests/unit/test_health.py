@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from harness.guest.health import Splat, splats
+from harness.guest.health import Splat, leaks_in, memory_leaks, splats, taint_names
 
 CUT = "------------[ cut here ]------------"
 CORE = "net/netfilter/core.c"
@@ -34,3 +36,39 @@ def test_what_is_no_splat(line: str) -> None:
 def test_splats_in_one_log_keep_their_order_and_their_own_messages() -> None:
     log = [CUT, "first", "WARNING: CPU: 0 PID: 1 at a.c:1 f+0x0/0x1", CUT, "WARNING: CPU: 0 PID: 1 at lib/b.c:2 g+0x0/0x1"]
     assert [splat.summary for splat in splats(log)] == ["first", "lib/b.c"]
+
+
+@pytest.mark.parametrize("line", [
+    "BUG: KASAN: slab-use-after-free in nf_hook_slow+0x1/0x2",
+    "BUG: KFENCE: use-after-free read in f+0x1/0x2",
+    "BUG: KCSAN: data-race in f / g",
+    "UBSAN: array-index-out-of-bounds in net/netfilter/core.c:1:2",
+    "WARNING: possible circular locking dependency detected",
+    "WARNING: suspicious RCU usage",
+    "rcu: INFO: rcu_preempt self-detected stall on CPU",
+    "INFO: task insmod:17 blocked for more than 120 seconds.",
+    "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [insmod:17]",
+    "refcount_t: underflow; use-after-free.",
+    "kernel BUG at lib/list_debug.c:56!",
+    "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+    "unregister_netdevice: waiting for veth0 to become free. Usage count = 2",
+    "general protection fault, probably for non-canonical address",
+])
+def test_every_checker_of_the_kernel_is_heard(line: str) -> None:
+    assert [splat.first_line for splat in splats([line])] == [line]
+
+
+def test_kmemleaks_report_becomes_a_line_for_each_object() -> None:
+    report = """unreferenced object 0xffff888003a1c000 (size 64):
+  comm "insmod", pid 170, jiffies 4294894652
+  hex dump (first 32 bytes):
+"""
+    assert leaks_in(report) == ["64 bytes that insmod allocated"]
+
+
+def test_a_kernel_without_kmemleak_has_no_leaks_to_tell_of(tmp_path: Path) -> None:
+    assert memory_leaks(tmp_path / "kmemleak") == []
+
+
+def test_taint_is_told_by_letters() -> None:
+    assert taint_names(1 << 9 | 1 << 7) == "DW"

@@ -1,0 +1,263 @@
+"""A process's guests, one at a time: which test gets a new one, and what a test's life in it was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from harness.errors import NfharnessError
+from harness.pytest_plugin.gateway import Gateway, Lost
+from harness.pytest_plugin.selection import CANNOT, LOST, SPOILT, isolation_of, kernel_of
+from harness.pytest_plugin.tree import archive
+from harness.vm.progress import Progress
+from harness.vm.session import made_ready
+
+__all__ = ("Guests",)
+
+_START_S, _COLLECT_S, _END_S = 60.0, 60.0, 60.0
+_KVM_BOOT_S = 4.0
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A guest in use.
+
+    :ivar path: the file whose tests its worker has collected; ``None`` if it has no worker now
+    :ivar ids: of those tests, in order
+    :ivar queued: number of the test that the worker was told of beforehand
+    """
+
+    kernel: str
+    gateway: Gateway
+    module: Path
+    path: Path | None = None
+    ids: list[str] = field(default_factory=list)
+    queued: int | None = None
+    files: bool = False
+
+
+class Guests:
+    """:param items: this process's kernel tests"""
+
+    def __init__(self, config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+        self._items = items
+        self._config = config
+        self._guest: _Guest | None = None
+        self._speed: dict[str, float] = {}
+        self._profiles: dict[str, Any] = {}
+        self._tests = b""
+        # One thread for all of them: a guest ends with the thread that started it.
+        self._starter = ThreadPoolExecutor(1)
+        self._ahead: tuple[str, Path, Future[_Guest]] | None = None
+
+    def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:
+        """The reports of a test's phases, as they come."""
+        kernel = kernel_of(item)
+        assert kernel is not None  # noqa: S101
+        phases: list[pytest.TestReport] = []
+        start = time.time()
+        try:
+            self._make_ready(kernel)
+            guest = self._fitting(item, kernel)
+            for report in self._life(guest, item, nextitem):
+                phases.append(report)
+                yield report
+        except Lost as lost:
+            self._end()
+            yield _lost(item, lost, start, "teardown" if any(report.when == "call" for report in phases) else "call")
+            yield from _rest(item, phases)
+        except NfharnessError as error:
+            self._end()
+            yield _cannot(item, error, start)
+            yield from _rest(item, phases)
+        else:
+            if isolation_of(item) == "test" or any(name == SPOILT for report in phases for name, _ in report.user_properties):
+                self._end()
+
+    def _make_ready(self, kernel: str) -> None:
+        """Build what is not there, and find out how much slower guests of *kernel* are than with KVM."""
+        if kernel not in self._speed:
+            capture = self._config.pluginmanager.getplugin("capturemanager")
+            with capture.global_and_fixture_disabled():
+                _, template = asyncio.run(made_ready(kernel, Progress()))
+            self._profiles[kernel] = template.facts["profile"]
+            self._speed[kernel] = max(1.0, float(str(template.facts["cold_boot_s"])) / _KVM_BOOT_S)
+
+    def _fitting(self, item: pytest.Item, kernel: str) -> _Guest:
+        """The guest at hand if it may run the test, a new one otherwise; with a worker for the test's file."""
+        guest = self._guest
+        if guest and not (guest.kernel == kernel and _may_share(item, guest.module)):
+            self._end()
+            guest = None
+        if guest is None:
+            guest = self._guest = self._started_ahead(item, kernel) or self._start(item, kernel)
+        if guest.path != item.path:
+            self._open(guest, item)
+        return guest
+
+    def _start(self, item: pytest.Item, kernel: str) -> _Guest:
+        guest = _Guest(kernel, Gateway(kernel), item.path)
+        try:
+            self._open(guest, item)
+        except BaseException:
+            guest.gateway.close()
+            raise
+        return guest
+
+    def _start_ahead(self, item: pytest.Item) -> None:
+        """Start the guest that the next test will need while this one's is busy."""
+        kernel = kernel_of(item)
+        if kernel in self._speed and self._ahead is None:
+            self._ahead = (kernel, item.path, self._starter.submit(self._start, item, kernel))
+
+    def _started_ahead(self, item: pytest.Item, kernel: str) -> _Guest | None:
+        if self._ahead is None:
+            return None
+        (ahead, path, started), self._ahead = self._ahead, None
+        if (ahead, path) == (kernel, item.path):
+            return started.result()
+        self._starter.submit(_discard, started)
+        return None
+
+    def _open(self, guest: _Guest, item: pytest.Item) -> None:
+        """Start a worker for the test's file."""
+        config, speed = self._config, self._speed[guest.kernel]
+        self._tests = self._tests or archive(config, {test.path for test in self._items})
+        options = {name: value for name, value in vars(config.option).items() if _travels(value)}
+        order = {"tests": b"" if guest.files else self._tests, "options": options, "profile": self._profiles[guest.kernel]}
+        worker = {"workerid": "guest", "workercount": 1, "testrunuid": uuid.uuid4().hex, "mainargv": ["pytest"]}
+        guest.gateway.open(order, (worker, self._arguments(item, guest.kernel), {}, None))
+        guest.files, guest.path, guest.queued = True, item.path, None
+        deadline = time.monotonic() + _COLLECT_S * speed
+        failures = []
+        while event := guest.gateway.event(deadline, f"collecting {item.path.name}"):
+            name, arguments = event
+            if name == "collectreport":
+                report = config.hook.pytest_report_from_serializable(config=config, data=arguments["data"])
+                failures.append(str(report.longrepr))
+            elif name == "collectionfinish":
+                guest.ids = list(arguments["ids"])
+                if item.nodeid not in guest.ids:
+                    raise Lost("it was not collected in the guest", None, "\n".join(failures))
+                return
+            self._general(name, arguments)
+        raise Lost("pytest ended in the guest before it had collected", None, "\n".join(failures))
+
+    def _arguments(self, item: pytest.Item, kernel: str) -> list[str]:
+        config = self._config
+        path = item.path.relative_to(config.rootpath)
+        ini = ["-c", str(config.inipath.relative_to(config.rootpath))] if config.inipath else []
+        overrides = [part for text in (config.getoption("override_ini") or ()) for part in ("-o", text)]
+        return ["-p", "harness.pytest_plugin.plugin", "--rootdir", ".", *ini, "-o", "addopts=", "-o", "required_plugins=",
+                "-o", "cache_dir=/run/nfharness/pytest-cache", *overrides, f"--import-mode={config.getoption('importmode')}",
+                f"--capture={config.getoption('capture')}",
+                "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning", "--kernel", kernel, str(path)]
+
+    def _life(self, guest: _Guest, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:
+        """Tell the worker of the test, and of the next one, without which xdist's worker does not begin."""
+        number, speed = guest.ids.index(item.nodeid), self._speed[guest.kernel]
+        if guest.queued != number:
+            guest.gateway.send("runtests", indices=[number])
+        guest.queued = None
+        if nextitem is not None and kernel_of(nextitem) == guest.kernel and nextitem.path == item.path and nextitem.nodeid in guest.ids \
+                and isolation_of(item) != "test" and _may_share(nextitem, guest.module):
+            guest.queued = guest.ids.index(nextitem.nodeid)
+            guest.gateway.send("runtests", indices=[guest.queued])
+        else:
+            guest.gateway.send("shutdown")
+            if nextitem is not None and not (kernel_of(nextitem) == guest.kernel and isolation_of(item) != "test"
+                                             and _may_share(nextitem, guest.module)):
+                self._start_ahead(nextitem)
+        yield from self._reports(guest, item, number, time.monotonic() + _deadline_of(item) * speed)
+        if guest.queued is None:
+            deadline = time.monotonic() + _END_S * speed
+            while event := guest.gateway.event(deadline, f"the end of {item.path.name}"):
+                self._general(*event)
+            guest.path = None
+
+    def _reports(self, guest: _Guest, item: pytest.Item, number: int, deadline: float) -> Iterator[pytest.TestReport]:
+        while event := guest.gateway.event(deadline, item.nodeid):
+            name, arguments = event
+            if name == "testreport":
+                data = {key: value for key, value in arguments["data"].items() if key not in ("item_index", "worker_id", "testrun_uid")}
+                yield self._config.hook.pytest_report_from_serializable(config=self._config, data=data)
+            elif name == "runtest_protocol_complete" and arguments["item_index"] == number:
+                return
+            else:
+                self._general(name, arguments)
+        raise Lost("pytest ended in the guest before the test did", None, "")
+
+    def _general(self, name: str, arguments: dict[str, Any]) -> None:
+        """An event that is not about a test. :raises Lost: pytest broke in the guest"""
+        if name == "internal_error":
+            raise Lost("pytest broke in the guest", None, arguments["formatted_error"])
+        if name == "warning_recorded":
+            data = arguments["warning_message_data"]
+            warnings.warn_explicit(data["message_str"], UserWarning, data["filename"] or "guest", data["lineno"] or 1)
+
+    def _end(self) -> None:
+        """End the guest at hand."""
+        if self._guest:
+            self._guest.gateway.close()
+            self._guest = None
+
+    def close(self) -> None:
+        """End all guests."""
+        self._end()
+        if self._ahead is not None:
+            (_, _, started), self._ahead = self._ahead, None
+            _discard(started)
+        self._starter.shutdown()
+
+
+def _discard(started: Future[_Guest]) -> None:
+    with suppress(Lost, NfharnessError):
+        started.result().gateway.close()
+
+
+def _may_share(item: pytest.Item, module: Path) -> bool:
+    """Whether a test may run where tests of *module* have."""
+    level = isolation_of(item)
+    return level == "worker" or (level == "module" and item.path == module)
+
+
+def _deadline_of(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("deadline")
+    return float(mark.args[0] if mark else item.config.getoption("deadline"))
+
+
+def _travels(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_travels(one) for one in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _rest(item: pytest.Item, phases: Sequence[pytest.TestReport]) -> Iterator[pytest.TestReport]:
+    """The end that a test did not come to: without it, JUnit's file lacks the test's properties."""
+    if not any(report.when == "teardown" for report in phases):
+        yield pytest.TestReport(item.nodeid, item.location, {}, "passed", None, "teardown")
+
+
+def _lost(item: pytest.Item, lost: Lost, start: float, when: Literal["call", "teardown"]) -> pytest.TestReport:
+    text = f"the guest was lost: {lost.reason}"
+    sections = [(title, said) for title, said in (("Console", lost.console), ("Guest's standard error", lost.said)) if said.strip()]
+    where = f"\nall of the console: {lost.console_file}" if lost.console_file else ""
+    shown = f"\n{lost.console}" if lost.console else f"\n{lost.said}"
+    return pytest.TestReport(item.nodeid, item.location, {}, "failed", text + shown + where, when, sections,
+                             time.time() - start, start, time.time(), [(LOST, lost.reason)])
+
+
+def _cannot(item: pytest.Item, error: NfharnessError, start: float) -> pytest.TestReport:
+    mend = f"\n  mend: {error.mend}" if error.mend else ""
+    return pytest.TestReport(item.nodeid, item.location, {}, "failed", f"{error.message}{mend}", "setup", (),
+                             time.time() - start, start, time.time(), [(CANNOT, str(int(error.exit_code)))])

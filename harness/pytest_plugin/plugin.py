@@ -1,0 +1,88 @@
+"""The pytest plugin: its options, its markers, and which tests are for a kernel.
+
+A test is for a kernel if it is marked ``kernel`` or uses, itself or through other fixtures, ``lab`` or ``kernel``. It is collected once
+for each ``--kernel``; :mod:`harness.pytest_plugin.host` runs it in a guest, where this plugin is loaded as well.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from harness.pytest_plugin.fixtures import kernel, kernel_spec, lab, vm
+from harness.pytest_plugin.selection import IN_GUEST, kernels
+
+__all__ = ("kernel", "kernel_spec", "lab", "vm")
+
+_MARKERS = (
+    "kernel: runs in a guest, once for each --kernel",
+    "isolation(level): 'worker', 'module' or 'test': how long the test's kernel may have been in use (--isolation)",
+    "deadline(seconds): when the test's guest counts as hung, on a host with KVM; more where guests are slower (--deadline)",
+    "may_warn(pattern): complaints of the kernel that match are not the test's failure, and leave the kernel fit for other tests",
+    "known_bug(commit, unless=PROBE): expected to fail on kernels that lack the fix; where the profile's field PROBE is true, it is there",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options and the settings that stand in for them."""
+    group = parser.getgroup("nfharness", "tests inside real kernels (nfharness)")
+    group.addoption("--kernel", action="append", default=[], metavar="SPEC", dest="kernels",
+                    help="run tests marked for a kernel in a guest of kernel SPEC (6.12, 6.12-rt, a Debian version, a release); repeatable")
+    group.addoption("--isolation", choices=("worker", "module", "test"), default="worker",
+                    help="give each worker, each module or each test a freshly restored kernel [worker]")
+    group.addoption("--deadline", type=float, default=30, metavar="SECONDS",
+                    help="when a test's guest counts as hung: seconds on a host with KVM, more where guests are slower [30]")
+    group.addoption("--strict-skip", action="store_true", help="a skipped kernel test is a failure")
+    group.addoption("--random-order", action="store_true", help="shuffle modules, and the tests in each; the header says with which seed")
+    group.addoption("--random-order-seed", type=int, metavar="SEED", help="the order of an earlier --random-order")
+    group.addoption("--ktap", metavar="FILE", help="write KTAP to FILE, - for standard output")
+    group.addoption("--report-jsonl", metavar="FILE", help="write a JSON object for each test, and one for the whole run")
+    group.addoption("--report-html", metavar="FILE", help="write a page with the walks and consoles of what failed")
+    parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
+    parser.addini("kernel_files", "files and directories beside the tests' own that their guests get", type="paths", default=[])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the half of the plugin that is for this side."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+    if os.environ.get(IN_GUEST):
+        from harness.pytest_plugin.guest import GuestHalf  # noqa: PLC0415 - each side has libraries that the other has not
+
+        config.pluginmanager.register(GuestHalf(config), "nfharness-guest")
+    else:
+        from harness.pytest_plugin.controller import Controller  # noqa: PLC0415
+        from harness.pytest_plugin.host import HostHalf  # noqa: PLC0415
+        from harness.pytest_plugin.reports import Reports  # noqa: PLC0415
+
+        config.pluginmanager.register(HostHalf(config), "nfharness-host")
+        config.pluginmanager.register(Controller(config), "nfharness-controller")
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(Reports(config), "nfharness-reports")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """No more workers than this host has memory for, should each have a guest."""
+    wanted = getattr(config.option, "numprocesses", None)
+    if os.environ.get(IN_GUEST) or not kernels(config) or not wanted:
+        return
+    from harness.pytest_plugin.controller import capped, workers_of  # noqa: PLC0415
+
+    allowed = capped(number := workers_of(config, wanted))
+    if allowed < number:
+        config.option.numprocesses = allowed
+        print(f"nfharness: -n {number} is more than this host's memory holds guests for; using -n {allowed}", file=sys.stderr)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each kernel test once for each kernel."""
+    if "kernel_spec" not in metafunc.fixturenames and not metafunc.definition.get_closest_marker("kernel"):
+        return
+    if specs := kernels(metafunc.config):
+        if "kernel_spec" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("kernel_spec")
+        metafunc.parametrize("kernel_spec", specs, indirect=True, scope="session")

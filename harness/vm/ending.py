@@ -1,0 +1,64 @@
+"""How a guest ended, for a program that started it through the command line: a small JSON file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.errors import KernelDied, NfharnessError
+from harness.vm import console
+from harness.vm.guest import Guest, VirtualGuest
+from harness.vm.store import write_whole
+
+__all__ = ("Ending", "read", "recorded")
+
+_DIAGNOSIS_S = 8
+_CONSOLE_LINES = 200
+
+
+@dataclass(slots=True)
+class Ending:
+    """What is known when a guest is gone.
+
+    :param status: of the process that ran in it, as a shell says it; ``None`` if it did not end
+    :param died: why the guest died; ``None`` if it lived
+    :param console: the last lines of its console, from the one on that says why it died
+    :param console_file: where all of it is
+    """
+
+    status: int | None = None
+    died: str | None = None
+    console: str = ""
+    console_file: str = ""
+
+
+@asynccontextmanager
+async def recorded(guest: Guest, file: Path) -> AsyncIterator[Ending]:
+    """Write *file* when the block ends. If it is interrupted, the guest is made to say first what its tasks wait for."""
+    console_file = guest.qemu.console_file if isinstance(guest, VirtualGuest) else None
+    ending = Ending(console_file=str(console_file or ""))
+    try:
+        yield ending
+    except KernelDied as error:
+        ending.died = error.message
+        raise
+    except asyncio.CancelledError:
+        with suppress(NfharnessError, OSError):
+            await guest.call("harness.guest.health:show_tasks", deadline_s=_DIAGNOSIS_S)
+        raise
+    finally:
+        if console_file:
+            ending.console = console.tail(console.text(console_file), _CONSOLE_LINES)
+        write_whole(file, json.dumps(asdict(ending)))
+
+
+def read(file: Path) -> Ending | None:
+    """What a file tells; ``None`` if there is none (yet)."""
+    try:
+        return Ending(**json.loads(file.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

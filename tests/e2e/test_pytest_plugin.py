@@ -1,0 +1,223 @@
+"""The plugin on bad tests: each costs itself, what is reported is what it did, and nothing is left on the host."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.vm import kernels
+from harness.vm.layers import layer, layer_path
+from harness.vm.paths import cache_dir
+from harness.vm.progress import Progress
+from harness.vm.store import building
+from harness.vm.userland import in_chroot, userland
+
+HERE = Path(__file__).parent
+KERNEL = kernels.DEFAULT
+
+#: Test → what must be reported of it, and words of the message.
+EXPECTED = {
+    "test_good_first": ("passed", ""),
+    "test_fails": ("failed", "assert 1 == 2"),
+    "test_warns": ("failed", "harm: warned as told"),
+    "test_after_a_warning_there_is_a_new_kernel": ("passed", ""),
+    "test_warns_as_expected": ("passed", ""),
+    "test_does_not_warn_as_expected": ("failed", "did not warn of 'harm: warned as told'"),
+    "test_warns_otherwise_than_expected": ("failed", "did not warn of 'something else'"),
+    "test_oopses": ("lost", "BUG: kernel NULL pointer dereference"),
+    "test_panics": ("lost", "Kernel panic - not syncing: harm: panicked as told"),
+    "test_hangs_in_the_kernel": ("lost", "hung"),
+    "test_hangs_in_python": ("lost", "hung"),
+    "test_leaks_a_hook": ("error", "modules are left behind: harm"),
+    "test_leaks_a_hook_of_ours": ("error", "a hook is left behind in namespace init: nfharness_hook at IPV4 FORWARD, priority 5"),
+    "test_leaks_a_namespace": ("error", "network namespaces are left behind: left-behind"),
+    "test_leaks_a_process": ("error", "a process is left behind: sleep"),
+    "test_kills_its_worker": ("lost", "the worker in the guest ended (signal 9)"),
+    "test_kills_the_agent": ("lost", "the guest died"),
+    "test_fills_the_memory": ("lost", "out of memory"),
+    "test_fills_the_disk": ("failed", "No space left on device"),
+    "test_forks_for_ever": ("failed", "Resource temporarily unavailable"),
+    "test_writes_gigabytes": ("failed", "File too large"),
+    "test_two_of_one_name": ("failed", "File exists"),
+    "test_lacks_a_feature": ("skipped", "is built without CONFIG_NO_SUCH_OPTION"),
+    "test_meets_a_known_bug": ("xfailed", "0123456789ab"),
+    "test_good_last": ("passed", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def harm_ko(ready: None) -> Path:
+    """A module that does harm, for the default kernel."""
+    progress = Progress(quiet=True)
+    root = userland(progress)
+    made = layer(kernels.resolve(KERNEL, at_hand=lambda kernel: layer_path(kernel).is_dir()), root, progress)
+    sources = [HERE / "harm" / name for name in ("harm.c", "Kbuild")]
+    stamp = f"harm_{made.path.name}_{abs(hash(tuple(source.read_text() for source in sources))):x}"
+    path = cache_dir() / "modules" / stamp
+    with building(path) as new:
+        if new:
+            place = new / "upper/build/harm"
+            place.mkdir(parents=True)
+            for source in sources:
+                shutil.copy(source, place)
+            script = (f"cd /build/harm; make -C /usr/lib/modules/{made.kernel.release}/build M=$PWD CC=x86_64-linux-gnu-gcc-14 "
+                      "CONFIG_DEBUG_INFO_BTF_MODULES= modules; strip --strip-debug harm.ko")
+            in_chroot(root / "root", new / "upper", script, new / "build.log", what="building harm.ko", above=made.root)
+            shutil.copy(place / "harm.ko", new)
+    return path / "harm.ko"
+
+
+def run(directory: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NFHARNESS_IN"))}
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=900, check=False, env=environment, **options)
+
+
+@pytest.fixture(scope="module")
+def suite(harm_ko: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bad suite, run once with two workers and every report."""
+    directory = tmp_path_factory.mktemp("suite")
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    shutil.copy(HERE / "bad_tests.py", directory / "test_bad.py")
+    (directory / "test_host.py").write_text("def test_on_the_host() -> None:\n    pass\n")
+    shutil.copy(harm_ko, directory)
+    done = run(directory, "--kernel", KERNEL, "-n", "2", "--ktap", "out.ktap", "--report-jsonl", "out.jsonl", "--report-html", "out.html",
+               "--junitxml", "out.xml")
+    (directory / "stdout").write_text(done.stdout + done.stderr)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def results(suite: Path) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in (suite / "out.jsonl").read_text().splitlines()]
+    return {line["test"].partition("::")[2].partition("[")[0]: line for line in lines if "test" in line}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_bad_test_is_reported_as_what_it_is(results: dict[str, dict[str, Any]], name: str) -> None:
+    outcome, words = EXPECTED[name]
+    assert results[name]["outcome"] == outcome, results[name]["detail"]
+    assert words.lower() in results[name]["message"].lower()
+
+
+def test_every_test_is_reported_once(results: dict[str, dict[str, Any]]) -> None:
+    assert set(results) == {*EXPECTED, "test_on_the_host"}
+    assert results["test_on_the_host"]["kernel"] == "host"
+
+
+def test_a_guest_that_died_shows_its_console(results: dict[str, dict[str, Any]]) -> None:
+    assert "Call Trace" in dict(results["test_panics"]["sections"])["Console"]
+    assert "harm_init" in results["test_oopses"]["detail"]
+
+
+def test_a_test_that_hangs_shows_where(results: dict[str, dict[str, Any]]) -> None:
+    assert "test_hangs_in_python" in dict(results["test_hangs_in_python"]["sections"])["Guest's standard error"]
+
+
+def test_ktap_is_nested_by_kernel_and_module(suite: Path) -> None:
+    lines = (suite / "out.ktap").read_text().splitlines()
+    assert lines[0] == "KTAP version 1"
+    assert f"  # Subtest: {KERNEL}" in lines
+    assert "    # Subtest: test_bad.py" in lines
+    assert any(line.startswith("    ok ") and "# XFAIL" in line and "0123456789ab" in line for line in lines)
+    counted = {outcome: [expected for expected, _ in EXPECTED.values()].count(outcome) for outcome in ("passed", "failed", "xfailed")}
+    error = sum(outcome in ("error", "lost") for outcome, _ in EXPECTED.values())
+    assert lines[-1] == (f"# Totals: pass:{counted['passed'] + 1} fail:{counted['failed']} xfail:{counted['xfailed']} xpass:0 skip:1 "
+                         f"error:{error}")
+
+
+def test_junit_has_a_suite_for_each_kernel(suite: Path) -> None:
+    suites = {one.get("name"): one for one in ElementTree.parse(suite / "out.xml").getroot()}  # noqa: S314 - our own
+    assert set(suites) == {KERNEL, "host"}
+    names = {kernel: {case.get("name", "").partition("[")[0] for case in one.findall("testcase")} for kernel, one in suites.items()}
+    assert names == {KERNEL: set(EXPECTED), "host": {"test_on_the_host"}}
+
+
+def test_the_page_shows_consoles(suite: Path) -> None:
+    page = (suite / "out.html").read_text()
+    assert "harm: panicked as told" in page
+
+
+def test_a_kernel_test_without_a_kernel_fails_and_says_how_to_name_one(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_it.py").write_text("import pytest\n\n@pytest.mark.kernel\ndef test_a(): pass\n\ndef test_b(lab): pass\n")
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.count("none is named: pytest --kernel 6.12") >= 2
+
+
+def test_an_unknown_kernel_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_it.py").write_text("def test_b(lab): pass\n")
+    done = run(tmp_path, "--kernel", "9.99")
+    assert "9.99" in done.stdout
+    assert "mend:" in done.stdout
+    assert done.returncode == 4
+
+
+def test_a_skip_fails_where_skips_are_not_allowed(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_it.py").write_text("import pytest\n\n@pytest.mark.kernel\ndef test_a():\n    pytest.skip('no')\n")
+    done = run(tmp_path, "--kernel", KERNEL, "--strict-skip")
+    assert (done.returncode, "--strict-skip does not allow" in done.stdout) == (1, True)
+
+
+def test_a_killed_run_leaves_no_guest(tmp_path: Path, eventually: Callable[..., None]) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_it.py").write_text("import pytest, time\n\n@pytest.mark.kernel\ndef test_a():\n    time.sleep(1000)\n")
+    command = [sys.executable, "-m", "pytest", "--kernel", KERNEL, "-n", "1"]
+    running = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "NFHARNESS_MARK": str(tmp_path)}, stdout=subprocess.DEVNULL)
+
+    def ours() -> list[str]:
+        mark = f"NFHARNESS_MARK={tmp_path}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append((entry / "comm").read_text().strip())
+            except OSError:
+                continue
+        return found
+
+    eventually(lambda: any("qemu" in name for name in ours()), "a guest")
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    eventually(lambda: not ours(), "the end of all of it")
+
+
+def test_workers_on_another_machine_are_xdists_ssh_gateways(tmp_path: Path) -> None:
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite/pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "suite/test_it.py").write_text("import pytest\n\n@pytest.mark.kernel\ndef test_a():\n    pass\n")
+    # A host of its own for our purposes: other network, other home, nothing of our environment, reached through a program called ssh.
+    shim = tmp_path / "bin/ssh"
+    shim.parent.mkdir()
+    far = tmp_path / "far"
+    far.mkdir()
+    shim.write_text(f"""#!/bin/sh
+for last; do :; done
+echo "$@" >> {tmp_path}/log
+exec env -i HOME={far} PATH=/usr/sbin:/usr/bin:/sbin:/bin NFHARNESS_CACHE={cache_dir()} NFHARNESS_STATE={far} \\
+    unshare --net -- sh -c "cd {far}; $last"
+""")
+    shim.chmod(0o755)
+    remote = f"2*ssh=farm1//python={sys.executable}//chdir={far}/run"
+    environment = {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kernel", KERNEL, "--dist", "load",
+               f"--rsyncdir={tmp_path}/suite", "--tx", remote, "--report-jsonl", "out.jsonl", str(tmp_path / "suite")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "farm1" in (tmp_path / "log").read_text()
+    assert (far / "run/suite/test_it.py").exists()
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["kernel"] == KERNEL
