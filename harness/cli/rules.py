@@ -78,7 +78,7 @@ def _expectation(expected: Expectation) -> str:
         case Array() | PrivateArray():
             told = f"{_place(expected)}: {_cut(expected.hooks) or 'empty'}"
         case Finds():
-            told = ", ".join(f"{name} {value}" for name, value in expected.facts) or "nothing changed"
+            told = f"finds {describe.facts(expected.facts)}"
         case Ran():
             end = describe.returned(expected.returned)
             told = f"{_cut(expected.hooks) or 'no hook'} → {end}, the skb {'freed' if expected.freed else 'not freed'}"

@@ -175,11 +175,7 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
             facts = found.facts if found else ()
             meant = tuple(fact for fact in facts if fact in expectation.facts) if expectation.more else facts
             if meant != expectation.facts:
-                yield Difference(f"{where}/facts", _told(expectation.facts), _told(facts), _SAYS)
-
-
-def _told(facts: Sequence[tuple[str, str | int]]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in facts) or "nothing"
+                yield Difference(f"{where}/facts", describe.facts(expectation.facts), describe.facts(facts), _SAYS)
 
 
 def _held(where: str, key: str, hooks: Sequence[str], found: StepOutcome | None) -> Iterator[Difference]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind, errno_name, hook_name
 from harness.outcome.types import Fate, HookCall, RawRun, Slot, Traversal
 
-__all__ = ("calls", "devices", "errno", "fate", "name", "point", "priority", "raw", "returned", "slots")
+__all__ = ("calls", "devices", "errno", "facts", "fate", "name", "point", "priority", "raw", "returned", "slots")
 
 
 def name(hook: HookCall | Slot) -> str:
@@ -60,6 +60,11 @@ def calls(calls: Sequence[HookCall]) -> str:
 
 def slots(slots: Sequence[Slot]) -> str:
     return ", ".join("dummy" if slot.dummy else f"{name(slot)} ({priority(slot.priority)})" for slot in slots) or "empty"
+
+
+def facts(facts: Sequence[tuple[str, str | int]]) -> str:
+    """``arrived 100, torn 0``."""
+    return ", ".join(f"{name} {value}" for name, value in facts) or "nothing"
 
 
 def raw(run: RawRun | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -80,13 +81,15 @@ def _explained(difference: Difference, where: str) -> Iterator[Text]:
 
 
 def _raw_runs(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> Iterator[Text]:
-    """A line for each run of the verdict loop over a private array, and for what the kernel warned of."""
+    """A line for each run of the verdict loop over a private array, for what a step found out, and for what the kernel warned of."""
     expected = {step.step: step for step in predicted}
     for step in observed:
-        same = step.step in expected and (expected[step.step].raw, expected[step.step].splats) == (step.raw, step.splats)
+        same = step.step in expected and replace(expected[step.step], errno=0, slots=()) == replace(step, errno=0, slots=())
         mark = ("✓", "green") if same else ("✗", "bold red")
         if step.raw is not None:
             yield Text.assemble(f"step {step.step}  nf_hook_slow over {step.slots[0][0]}: {describe.raw(step.raw)}  ", mark)
+        if step.facts:
+            yield Text.assemble(f"step {step.step}  found {describe.facts(step.facts)}  ", mark)
         for splat in step.splats:
             yield Text.assemble(f"step {step.step}  the kernel warned: {splat}  ", mark)
 
