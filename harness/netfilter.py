@@ -107,35 +107,38 @@ class Verdict:
     :param errno: positive errno carried in the upper 16 bits of DROP (``NF_DROP_ERR(-errno)``) or STOLEN; 0 for none
     :param queue: queue number in the upper 16 bits of QUEUE
     :param bypass: ``NF_VERDICT_FLAG_QUEUE_BYPASS``
+    :param rest: bits that mean nothing with the kind; ``nf_hook_slow`` does not look at them, ``nf_reinject`` does
     """
 
     kind: VerdictKind
     errno: int = 0
     queue: int = 0
     bypass: bool = False
+    rest: int = 0
 
     def encode(self) -> int:
         """The ``unsigned int`` that a hook function returns."""
         if self.kind in (VerdictKind.DROP, VerdictKind.STOLEN):
-            return (self.errno & 0xFFFF) << _QBITS | self.kind
+            return (self.errno & 0xFFFF) << _QBITS | self.rest | self.kind
         if self.kind is VerdictKind.QUEUE:
-            return self.queue << _QBITS | (_BYPASS if self.bypass else 0) | self.kind
-        return int(self.kind)
+            return self.queue << _QBITS | (_BYPASS if self.bypass else 0) | self.rest | self.kind
+        return self.rest | self.kind
 
     @classmethod
     def decode(cls, value: int) -> Verdict:
-        """Take a hook's return value apart; bits that mean nothing with the low byte are left out."""
+        """Take a hook's return value apart. :param value: a u32"""
         kind = VerdictKind(value & _MASK)
-        upper = value >> _QBITS & 0xFFFF
+        upper, between = value >> _QBITS & 0xFFFF, value & 0xFF00
         if kind in (VerdictKind.DROP, VerdictKind.STOLEN):
-            return cls(kind, errno=upper)
+            return cls(kind, errno=upper, rest=between)
         if kind is VerdictKind.QUEUE:
-            return cls(kind, queue=upper, bypass=bool(value & _BYPASS))
-        return cls(kind)
+            return cls(kind, queue=upper, bypass=bool(value & _BYPASS), rest=between & ~_BYPASS)
+        return cls(kind, rest=value & 0xFFFFFF00)
 
     def __str__(self) -> str:
+        rest = f"+{self.rest:#x}" if self.rest else ""
         if self.errno:
-            return f"{self.kind.name}({errno_name(self.errno)})"
+            return f"{self.kind.name}({errno_name(self.errno)}){rest}"
         if self.kind is VerdictKind.QUEUE:
-            return f"QUEUE({self.queue}{', bypass' if self.bypass else ''})"
-        return self.kind.name
+            return f"QUEUE({self.queue}{', bypass' if self.bypass else ''}){rest}"
+        return f"{self.kind.name}{rest}"

@@ -36,7 +36,7 @@ static int nfh_request_parse_hook(struct nlattr *attr, struct nfh_request *reque
 				  struct netlink_ext_ack *extack)
 {
 	struct nfh_batch *batch = request->batch;
-	struct nlattr *tb[NFHARNESS_A_DEVICE_NETNS + 1];
+	struct nlattr *tb[NFHARNESS_A_TIMES + 1];
 	struct nfh_hook *hook;
 	u32 i;
 	int err;
@@ -45,7 +45,7 @@ static int nfh_request_parse_hook(struct nlattr *attr, struct nfh_request *reque
 		NL_SET_ERR_MSG_ATTR(extack, attr, "more hooks than a batch may have");
 		return -E2BIG;
 	}
-	err = nla_parse_nested(tb, NFHARNESS_A_DEVICE_NETNS, attr, nfh_hook_policy, extack);
+	err = nla_parse_nested(tb, NFHARNESS_A_TIMES, attr, nfh_hook_policy, extack);
 	if (err)
 		return err;
 	hook = nfh_hook_parse(tb, extack);

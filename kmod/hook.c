@@ -31,6 +31,7 @@ noinline unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
 				     const struct nf_hook_state *state)
 {
 	struct nfh_hook *hook = priv;
+	u32 verdict;
 
 	atomic64_inc(&hook->calls);
 	if (hook->array) {
@@ -46,9 +47,10 @@ noinline unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
 	atomic64_inc(&hook->matches);
 	if (unlikely(READ_ONCE(hook->tampering)))
 		nfh_tamper_packet(hook, skb, state);
-	if ((hook->verdict & NF_VERDICT_MASK) == NF_STOLEN)
+	verdict = nfh_hook_verdict(hook, skb, state);
+	if ((verdict & NF_VERDICT_MASK) == NF_STOLEN)
 		consume_skb(skb);
-	return hook->verdict;
+	return verdict;
 }
 
 static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
@@ -306,7 +308,7 @@ int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook)
 	if (nla_put_u64_64bit(msg, NFHARNESS_A_ID, hook->id, NFHARNESS_A_PAD) ||
 	    nfh_point_put(msg, &hook->point) ||
 	    nla_put_s32(msg, NFHARNESS_A_PRIORITY, hook->ops->priority) ||
-	    nfh_verdict_put(msg, hook->verdict) ||
+	    nfh_verdict_put(msg, hook) ||
 	    nla_put_u64_64bit(msg, NFHARNESS_A_CALLS, atomic64_read(&hook->calls),
 			      NFHARNESS_A_PAD) ||
 	    nla_put_u64_64bit(msg, NFHARNESS_A_MATCHES, atomic64_read(&hook->matches),

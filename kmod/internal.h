@@ -124,6 +124,11 @@ struct nfh_held {
  * @verdict: what nfharness_hook() returns for a packet that matches
  * @has_cookie: only a packet with @cookie matches
  * @cookie: see @has_cookie
+ * @has_reinject_verdict: where nf_reinject() calls, a packet that matches gets
+ *	@reinject_verdict
+ * @has_times: but only @times_left times, and then NF_ACCEPT
+ * @reinject_verdict: see @has_reinject_verdict
+ * @times_left: see @has_times
  * @calls: calls of nfharness_hook()
  * @matches: those that returned @verdict
  * @array: private array that the hook is in, NULL for a hook at a hook point
@@ -142,6 +147,10 @@ struct nfh_hook {
 	u32 verdict;
 	bool has_cookie;
 	u64 cookie;
+	bool has_reinject_verdict;
+	bool has_times;
+	u32 reinject_verdict;
+	atomic_t times_left;
 	atomic64_t calls;
 	atomic64_t matches;
 	struct nfh_array *array;
@@ -196,8 +205,10 @@ void nfh_hook_flush(struct net *net, const struct net_device *dev);
 int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook);
 
 /* verdict.c */
+u32 nfh_hook_verdict(struct nfh_hook *hook, const struct sk_buff *skb,
+		     const struct nf_hook_state *state);
 int nfh_verdict_parse(struct nlattr **tb, struct nfh_hook *hook, struct netlink_ext_ack *extack);
-int nfh_verdict_put(struct sk_buff *msg, u32 verdict);
+int nfh_verdict_put(struct sk_buff *msg, const struct nfh_hook *hook);
 
 /* array.c */
 struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number);
@@ -214,7 +225,7 @@ int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info);
 struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info);
 void nfh_hook_list(struct nfh_net *nn, struct nfh_hook *hook);
 void nfh_hook_forget(struct nfh_net *nn, struct nfh_hook *hook);
-extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_DEVICE_NETNS + 1];
+extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1];
 
 /* batch.c */
 int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);

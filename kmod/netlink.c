@@ -15,7 +15,7 @@ static const struct nla_policy nfh_id_policy[NFHARNESS_A_ID + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 };
 
-const struct nla_policy nfh_hook_policy[NFHARNESS_A_DEVICE_NETNS + 1] = {
+const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 	[NFHARNESS_A_PF] = { .type = NLA_U8 },
 	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
@@ -28,6 +28,8 @@ const struct nla_policy nfh_hook_policy[NFHARNESS_A_DEVICE_NETNS + 1] = {
 	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
 	[NFHARNESS_A_UNCHECKED] = { .type = NLA_FLAG },
 	[NFHARNESS_A_DEVICE_NETNS] = { .type = NLA_S32 },
+	[NFHARNESS_A_REINJECT_VERDICT] = { .type = NLA_U32 },
+	[NFHARNESS_A_TIMES] = NLA_POLICY_RANGE(NLA_U32, 1, 64),
 };
 
 static const struct nla_policy nfh_tamper_policy[NFHARNESS_A_TAMPER + 1] = {

@@ -27,7 +27,7 @@
  *
  * @NFHARNESS_CMD_HOOK_ADD: register a hook. Needs ID, PF, HOOKNUM, PRIORITY,
  *	VERDICT, and IFINDEX for a device's hook point; takes ERRNO, QUEUE_NUM,
- *	QUEUE_BYPASS and COOKIE.
+ *	QUEUE_BYPASS, COOKIE, REINJECT_VERDICT and TIMES.
  * @NFHARNESS_CMD_HOOK_DEL: unregister the hook ID.
  * @NFHARNESS_CMD_HOOK_GET: the hook ID, or (dump) all of the namespace's in the
  *	order they were added, with their counters.
@@ -174,6 +174,11 @@ enum nfharness_tamper {
  * @NFHARNESS_A_KEYS: u32 each, how often a hook point is needed: for every family
  *	NFHARNESS_KEYS_HOOKS of them, 0 where the kernel has not so many
  * @NFHARNESS_A_TAMPER: u32, enum nfharness_tamper
+ * @NFHARNESS_A_REINJECT_VERDICT: u32, what the hook returns where nf_reinject()
+ *	calls it, to which core has other answers than nf_hook_slow(): any value,
+ *	NF_REPEAT with TIMES only
+ * @NFHARNESS_A_TIMES: u32, 1 to 64, so many calls get REINJECT_VERDICT, the
+ *	others NF_ACCEPT; in an answer: so many are left
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -220,6 +225,8 @@ enum nfharness_attr {
 	NFHARNESS_A_NETNS_DYING,
 	NFHARNESS_A_KEYS,
 	NFHARNESS_A_TAMPER,
+	NFHARNESS_A_REINJECT_VERDICT,
+	NFHARNESS_A_TIMES,
 
 	/* private: */
 	__NFHARNESS_A_MAX,

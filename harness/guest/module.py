@@ -88,6 +88,7 @@ class Hook:
     :param hook: ``hooknum``
     :param ifindex: for NETDEV and INET's INGRESS, 0 for others
     :param cookie: only a packet that carries it gets the verdict; ``None``: every packet does
+    :param reinject_verdict: the u32 that it returns to ``nf_reinject``; :param times: so many times, then it accepts
     :param unchecked: core, not the module, refuses a hook point that there is not; *pf* and *hook* may be any number
     :param device_netns: descriptor of a foreign namespace, whose device *ifindex* is; goes with *unchecked*
     """
@@ -101,6 +102,8 @@ class Hook:
     cookie: int | None = None
     unchecked: bool = False
     device_netns: int | None = None
+    reinject_verdict: int | None = None
+    times: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +295,9 @@ def _encode(hook: Hook) -> bytes:
         parts.append(attribute(Attribute.QUEUE_BYPASS, b""))
     if hook.unchecked:
         parts.append(attribute(Attribute.UNCHECKED, b""))
-    if hook.device_netns is not None:
-        parts.append(pack(Attribute.DEVICE_NETNS, hook.device_netns))
-    if hook.cookie is not None:
-        parts.append(pack(Attribute.COOKIE, hook.cookie))
+    optional = {Attribute.DEVICE_NETNS: hook.device_netns, Attribute.COOKIE: hook.cookie,
+                Attribute.REINJECT_VERDICT: hook.reinject_verdict, Attribute.TIMES: hook.times}
+    parts += [pack(kind, value) for kind, value in optional.items() if value is not None]
     return b"".join(parts)
 
 
@@ -304,7 +306,8 @@ def _hook_state(reply: Mapping[int, bytes]) -> HookState:
                       queue=_optional(reply, Attribute.QUEUE_NUM) or 0, bypass=Attribute.QUEUE_BYPASS in reply)
     hook = Hook(unpack(reply, Attribute.ID), Family(unpack(reply, Attribute.PF)), unpack(reply, Attribute.HOOKNUM),
                 unpack(reply, Attribute.PRIORITY), verdict, _optional(reply, Attribute.IFINDEX) or 0,
-                _optional(reply, Attribute.COOKIE))
+                _optional(reply, Attribute.COOKIE), reinject_verdict=_optional(reply, Attribute.REINJECT_VERDICT),
+                times=_optional(reply, Attribute.TIMES))
     return HookState(hook, unpack(reply, Attribute.CALLS), unpack(reply, Attribute.MATCHES))
 
 

@@ -81,6 +81,8 @@ class Attribute(IntEnum):
     NETNS_DYING = 41
     KEYS = 42
     TAMPER = 43
+    REINJECT_VERDICT = 44
+    TIMES = 45
 
 
 class Tamper(IntEnum):
@@ -96,7 +98,7 @@ _FORMATS = {
     **dict.fromkeys((Attribute.ID, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
     **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX,
                     Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS, Attribute.FAIL, Attribute.CT_OWN,
-                    Attribute.CT_INFO, Attribute.CT_USES, Attribute.TAMPER), "=I"),
+                    Attribute.CT_INFO, Attribute.CT_USES, Attribute.REINJECT_VERDICT, Attribute.TIMES, Attribute.TAMPER), "=I"),
     **dict.fromkeys((Attribute.PRIORITY, Attribute.RETURN, Attribute.DEVICE_NETNS), "=i"),
     **dict.fromkeys((Attribute.SPORT, Attribute.DPORT), "!H"),
     Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",

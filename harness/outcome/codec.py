@@ -13,7 +13,9 @@ from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutco
 
 __all__ = ("from_json", "report", "to_json", "verdict_from_text")
 
-_VERDICT = re.compile(r"(?P<kind>[A-Z]+)(?P<number>\d{1,3})?(?:\((?P<argument>[A-Z0-9]+)(?P<bypass>, bypass)?\))?")
+_VERDICT = re.compile(
+    r"(?P<kind>[A-Z]+)(?P<number>\d{1,3})?(?:\((?P<argument>[A-Z0-9]+)(?P<bypass>, bypass)?\))?(?:\+(?P<rest>0x[0-9a-f]+))?"
+)
 
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
@@ -116,6 +118,7 @@ def _traversal_json(traversal: Traversal) -> dict[str, Any]:
         "okfn": traversal.okfn,
         "start": traversal.start,
         "loop": traversal.loop,
+        "answer": None if traversal.answer is None else str(traversal.answer),
         "returned": traversal.returned,
         "calls": [_call_json(call) for call in traversal.calls],
     }
@@ -126,7 +129,8 @@ def _traversal(document: Mapping[str, Any]) -> Traversal:
     name = document["hook"]
     hook = int(name[4:]) if re.fullmatch(r"HOOK\d+", name) else hook_number(pf, name)
     return Traversal(pf, hook, document["netns"], document["in"], document["out"], tuple(map(_call, document["calls"])),
-                     document["returned"], document["okfn"], document["start"], document["loop"])
+                     document["returned"], document["okfn"], document["start"], document["loop"],
+                     verdict_from_text(document["answer"]) if document.get("answer") else None)
 
 
 def _call_json(call: HookCall) -> dict[str, Any]:
@@ -142,16 +146,17 @@ def _call(document: Mapping[str, Any]) -> HookCall:
 def verdict_from_text(text: str) -> Verdict:
     """The inverse of ``str(verdict)``. :raises ValueError: no verdict reads like that"""
     found = _VERDICT.fullmatch(text)
+    rest = int(found["rest"], 16) if found is not None and found["rest"] else 0
     if found is not None and found["kind"] == "VERDICT" and found["number"]:
-        return Verdict(VerdictKind(int(found["number"])))
+        return Verdict(VerdictKind(int(found["number"])), rest=rest)
     if found is None or found["number"] or found["kind"] not in VerdictKind.__members__:
         raise ValueError(f"no verdict: {text!r}")
     kind = VerdictKind[found["kind"]]
     if found["argument"] is None:
-        return Verdict(kind)
+        return Verdict(kind, rest=rest)
     if kind is VerdictKind.QUEUE:
-        return Verdict(kind, queue=int(found["argument"]), bypass=found["bypass"] is not None)
-    return Verdict(kind, errno=_errno(found["argument"]))
+        return Verdict(kind, queue=int(found["argument"]), bypass=found["bypass"] is not None, rest=rest)
+    return Verdict(kind, errno=_errno(found["argument"]), rest=rest)
 
 
 def _errno_json(number: int) -> str | None:

@@ -205,6 +205,8 @@ def _diff_traversal(where: str, predicted: Traversal, observed: Traversal) -> It
         yield Difference(where, f"from slot {predicted.start}", f"from slot {observed.start}", "the loop began with another slot")
     if predicted.loop != observed.loop:
         yield Difference(where, predicted.loop, observed.loop, "the hooks were called from another loop")
+    if predicted.answer != observed.answer:
+        yield Difference(where, f"answered {predicted.answer}", f"answered {observed.answer}", "the packet came back with another verdict")
     shuffled = reordered(predicted.calls, observed.calls)
     if shuffled:
         yield Difference(where, describe.calls(predicted.calls), describe.calls(observed.calls),

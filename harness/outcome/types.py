@@ -8,13 +8,13 @@ from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("BEFORE", "CARRIES_ON", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall", "Outcome",
-           "PacketOutcome", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "raw_key")
+__all__ = ("BEFORE", "CARRIES_ON", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_REINJECT", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall",
+           "Outcome", "PacketOutcome", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "raw_key")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
 
-NF_HOOK_SLOW, NF_HOOK_SLOW_LIST = "nf_hook_slow", "nf_hook_slow_list"
+NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT = "nf_hook_slow", "nf_hook_slow_list", "nf_reinject"
 
 CARRIES_ON = "br_netfilter"
 """Module whose hooks say STOLEN of a packet that they have sent on themselves: that is no end of it."""
@@ -54,10 +54,12 @@ class Traversal:
     :param hook: ``hooknum``
     :param netns: the namespace's name in the scenario
     :param indev: ``state->in``, empty for none; :param outdev: likewise
-    :param returned: the loop's return value; 1 means that okfn runs; ``None`` if it was not seen
+    :param returned: the loop's return value; 1 means that okfn runs; ``None`` if it was not seen. ``nf_reinject`` returns nothing: 1 if
+        it called okfn, else 0
     :param okfn: symbol of ``state->okfn``; ``None`` for NULL
-    :param start: the slot that the loop began with
+    :param start: the slot that the loop began with; of ``nf_reinject`` that of the hook that queued
     :param loop: ``nf_hook_slow``, ``nf_hook_slow_list`` if that called it, or a loop of its own such as ``nf_hook_bridge_pre``
+    :param answer: what the listener said to ``nf_reinject``; ``None`` of other loops
     """
 
     pf: Family
@@ -70,6 +72,7 @@ class Traversal:
     okfn: str | None = None
     start: int = 0
     loop: str = NF_HOOK_SLOW
+    answer: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

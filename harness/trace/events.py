@@ -31,6 +31,7 @@ class Entry(NamedTuple):
     :param head: up to 64 bytes from the network header on; :param tail: the last 16 bytes, empty where they could not be found
     :param okfn: address of ``state->okfn``, 0 for NULL
     :param loop: number of the loop (:attr:`harness.trace.tracer.Tracer.loops`); :param caller: where it was called, 0 if inlined
+    :param answer: what a listener said to ``nf_reinject``, which is the loop
     """
 
     traversal: int
@@ -50,6 +51,7 @@ class Entry(NamedTuple):
     okfn: int = 0
     loop: int = 0
     caller: int = 0
+    answer: int = 0
 
     @property
     def cookie(self) -> int | None:
@@ -100,7 +102,7 @@ class End(NamedTuple):
 
 Event = Entry | Call | Exit | End
 
-_ENTRY = struct.Struct("<BBBBIQQQQQIHHHHHH16s16s64s16s")
+_ENTRY = struct.Struct("<BBBBIQQQQQIIHHHHHH16s16s64s16s")
 _CALL = struct.Struct("<BBHIQQQQiIQ")
 _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQ")
@@ -113,11 +115,11 @@ def _text(raw: bytes) -> str:
 
 
 def _entry(record: bytes) -> Entry:
-    (_type, flags, pf, hook, netns, traversal, skb, time, okfn, caller, length, start, slots, protocol, network, copied, loop, indev,
-     outdev, head, tail) = _ENTRY.unpack_from(record)
+    (_type, flags, pf, hook, netns, traversal, skb, time, okfn, caller, length, answer, start, slots, protocol, network, copied, loop,
+     indev, outdev, head, tail) = _ENTRY.unpack_from(record)
     protocol = protocol >> 8 | (protocol & 0xFF) << 8
     return Entry(traversal, skb, time, pf, hook, netns, _text(indev), _text(outdev), start, slots, protocol, length,
-                 head[:max(0, copied - network)], tail if flags & _HAS_TAIL else b"", okfn, loop, caller)
+                 head[:max(0, copied - network)], tail if flags & _HAS_TAIL else b"", okfn, loop, caller, answer)
 
 
 def _call(record: bytes) -> Call:

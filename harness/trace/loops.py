@@ -1,14 +1,18 @@
-"""Verdict loops besides ``nf_hook_slow``: those that a compiler puts into the function that calls them (``inlined.bpf.c``)."""
+"""Verdict loops besides ``nf_hook_slow``: those that a compiler puts into the function that calls them (``inlined.bpf.c``), and
+``nf_reinject`` (``reinject.bpf.c``)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.errors import GuestError
+from harness.outcome.types import NF_REINJECT
 from harness.trace.btf import Btf
-from harness.trace.probes import Placement, code_of, place
+from harness.trace.probes import Placement, code_of, place, place_all
 from harness.trace.symbols import Symbols
 
-__all__ = ("LOOPS", "Inlined", "Loop", "located")
+__all__ = ("LOCATORS", "Inlined", "Located", "Loop", "Reinject")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +52,87 @@ class Inlined:
         key = f"PT_REGS_SP(ctx) + {self.placement.depth}"
         bodies = {"return": "inlined_end(PT_REGS_SP(ctx), 0)", "okfn": f"inlined_end({key}, 1)", "call": f"inlined_call(ctx, {key})",
                   "before": f"inlined_before(ctx, {key}, {number}, {self.heads})"}
-        return "\n".join(f"int probe_{self.loop.name}_{what}(struct pt_regs *ctx)\n"
-                         f"{{\n\truns(RAN_{self.loop.name.upper()}_{what.upper()});\n\treturn {body};\n}}\n"
-                         for what, body in bodies.items())
+        return _programs(self.loop.name, bodies)
 
 
-LOOPS = (Loop("nf_hook_bridge_pre", "br_handle_frame", "bridge", "br_handle_frame_finish", "nf.hooks_bridge"),)
+@dataclass(frozen=True, slots=True)
+class Reinject:
+    """``nf_reinject`` with the ``nf_iterate`` in it, found in the running kernel.
+
+    Several indirect calls: hooks in two places, okfn, and what is neither. Each is probed before and after, and told by its arguments.
+
+    :param symbol: as tracefs takes it
+    :param offsets: of what the program reads of ``struct nf_queue_entry`` and ``struct net``
+    """
+
+    symbol: str
+    placement: Placement
+    offsets: Mapping[str, int]
+
+    def events(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """As :meth:`Inlined.events`."""
+        places = {"return": self.placement.exits, "call": tuple(after for _, after in self.placement.calls),
+                  "before": tuple(call for call, _ in self.placement.calls), "begin": (self.placement.entry,)}
+        return {f"{NF_REINJECT}_{what}": tuple((self.symbol, offset) for offset in offsets) for what, offsets in places.items()}
+
+    def programs(self, number: int) -> str:
+        """As :meth:`Inlined.programs`."""
+        key = f"PT_REGS_SP(ctx) + {self.placement.depth}"
+        struct = ", ".join(str(self.offsets[name]) for name in _QUEUE_ENTRY)
+        heads = ", ".join(str(self.offsets[name]) for name in _HEADS)
+        bodies = {"return": "reinject_end(PT_REGS_SP(ctx))", "call": f"reinject_call(ctx, {key})", "before": f"reinject_before(ctx, {key})",
+                  "begin": f"reinject_begin(ctx, {number}, {struct}, {heads})"}
+        return _programs(NF_REINJECT, bodies)
 
 
-def located(loop: Loop, symbols: Symbols, btf: Btf) -> Inlined:
-    """:raises GuestError: the kernel does not have the loop, or it cannot be probed"""
-    owner = loop.module if any(symbol.module == loop.module for symbol in symbols.named(loop.function)) else None
+Located = Inlined | Reinject
+
+_QUEUE_ENTRY = ("skb", "state", "hook_index")
+_HEADS = ("nf.hooks_ipv4", "nf.hooks_ipv6", "nf.hooks_bridge")
+
+
+def _programs(loop: str, bodies: Mapping[str, str]) -> str:
+    return "\n".join(f"int probe_{loop}_{what}(struct pt_regs *ctx)\n"
+                     f"{{\n\truns(RAN_{loop.upper()}_{what.upper()});\n\treturn {body};\n}}\n"
+                     for what, body in bodies.items())
+
+
+_BRIDGE_PRE = Loop("nf_hook_bridge_pre", "br_handle_frame", "bridge", "br_handle_frame_finish", "nf.hooks_bridge")
+
+
+def _inlined(loop: Loop, symbols: Symbols, btf: Btf) -> Inlined:
+    owner, symbol = _owner(symbols, loop.function, loop.module)
     address, code = code_of(symbols, loop.function, owner)
     placement = place(code, address, symbols.aliases, loop.function, okfn=loop.okfn)
-    symbol = f"{owner}:{loop.function}" if owner else loop.function
     return Inlined(loop, symbol, placement, btf.field("net", loop.heads).offset)
+
+
+def _reinject(symbols: Symbols, btf: Btf) -> Reinject:
+    """Up to 6.8 a function of vmlinux, then static in nfnetlink_queue and put into the one function that calls it (3f8019688894
+    "netfilter: move nf_reinject into nfnetlink_queue modules"), with the same arguments.
+    """
+    function = next((name for name in (NF_REINJECT, "nfqnl_reinject") if symbols.named(name)), None)
+    if function is None:
+        raise GuestError("nfnetlink_queue is not there", mend="modprobe nfnetlink_queue, on a kernel with CONFIG_NETFILTER_NETLINK_QUEUE")
+    owner, symbol = _owner(symbols, function, "nfnetlink_queue")
+    address, code = code_of(symbols, function, owner)
+    offsets = {name: btf.field("nf_queue_entry", name).offset for name in _QUEUE_ENTRY}
+    for name in _HEADS:
+        try:
+            offsets[name] = btf.field("net", name).offset
+        except GuestError:  # a family that the kernel is built without: nobody queues there
+            offsets[name] = 0
+    return Reinject(symbol, place_all(code, address, symbols.aliases, function), offsets)
+
+
+def _owner(symbols: Symbols, function: str, module: str) -> tuple[str | None, str]:
+    """A function's module, ``None`` if it is built in; and its name as tracefs takes it."""
+    owner = module if any(symbol.module == module for symbol in symbols.named(function)) else None
+    return owner, f"{owner}:{function}" if owner else function
+
+
+#: By the loop's name; raises ``GuestError`` where the kernel does not have the loop, or it cannot be probed.
+LOCATORS: dict[str, Callable[[Symbols, Btf], Located]] = {
+    _BRIDGE_PRE.name: lambda symbols, btf: _inlined(_BRIDGE_PRE, symbols, btf),
+    NF_REINJECT: _reinject,
+}

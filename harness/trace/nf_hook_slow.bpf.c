@@ -31,6 +31,7 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 		event->slots = slots;
 		event->loop = loop;
 		event->caller = caller;
+		event->answer = frame->answer;
 		circumstances(event, state);
 		packet(event, skb);
 		event->time = bpf_ktime_get_ns();

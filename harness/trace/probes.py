@@ -18,7 +18,7 @@ from capstone import x86_const as x86
 from harness.errors import GuestError
 from harness.trace.symbols import Symbols
 
-__all__ = ("Placement", "after_prologue", "code_of", "place")
+__all__ = ("Placement", "after_prologue", "code_of", "place", "place_all", "read_kernel")
 
 KCORE = Path("/proc/kcore")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -30,18 +30,29 @@ class Placement:
     """Offsets of the probes from the start of the function.
 
     :param entry: the first instruction of its own
-    :param call: the indirect call; :param after_call: the instruction after it
+    :param calls: each indirect call, and the instruction after it
     :param depth: bytes of stack in use there; the stack pointer there plus this is the one at the entry
-    :param exits: every returning instruction, with the stack pointer as it was at the entry
-    :param okfns: every call of okfn, as deep as the indirect one
+    :param exits: every instruction that leaves the function, with the stack pointer as it was at the entry
+    :param okfns: every call of okfn, as deep as the indirect ones
     """
 
     entry: int
-    call: int
-    after_call: int
+    calls: tuple[tuple[int, int], ...]
     depth: int
     exits: tuple[int, ...]
     okfns: tuple[int, ...] = ()
+
+    @property
+    def call(self) -> int:
+        """The only indirect call."""
+        (call, _), = self.calls
+        return call
+
+    @property
+    def after_call(self) -> int:
+        """The instruction after the only indirect call."""
+        (_, after), = self.calls
+        return after
 
 
 def place(code: bytes, address: int, names: Callable[[int], Set[str]], function: str = "nf_hook_slow", *,
@@ -54,6 +65,30 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     :param okfn: the function that is called when every hook has accepted; ``None`` where that is the caller's affair
     :raises GuestError: not exactly one indirect call, no return, no call of okfn, or a tail call
     """
+    found, decoded = _scan(code, address, names, function, okfn=okfn)
+    if len(found.calls) != 1 or not found.exits or decoded < len(code) - 16:
+        raise GuestError(f"{function}: {len(found.calls)} indirect calls and {len(found.exits)} returns in {decoded} of {len(code)} bytes",
+                         mend=_MEND)
+    if okfn is not None and not found.okfns:
+        raise GuestError(f"{function} does not call {okfn}", mend=_MEND)
+    return found
+
+
+def place_all(code: bytes, address: int, names: Callable[[int], Set[str]], function: str) -> Placement:
+    """Find every indirect call of a function that returns nothing, and may therefore end in a tail call. Parameters as of :func:`place`.
+
+    :raises GuestError: no indirect call, no end
+    """
+    found, decoded = _scan(code, address, names, function, tail_calls=True)
+    if not found.calls or not found.exits or decoded < len(code) - 16:
+        raise GuestError(f"{function}: {len(found.calls)} indirect calls and {len(found.exits)} ends in {decoded} of {len(code)} bytes",
+                         mend=_MEND)
+    return found
+
+
+def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function: str, *, okfn: str | None = None,
+          tail_calls: bool = False) -> tuple[Placement, int]:
+    """:returns: also how many bytes were instructions"""
     def target(instruction: capstone.CsInsn) -> int | None:
         operand = instruction.operands[0]
         return operand.imm & 2**64 - 1 if operand.type == x86.X86_OP_IMM else None
@@ -83,19 +118,15 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
         elif instruction.id == x86.X86_INS_JMP:
             if (to := target(instruction)) is not None and address <= to < address + len(code):
                 continue
-            if not through(to, "return_thunk"):
+            # A tail call has given all of its stack back; a jump to the function's cold part has not.
+            if not through(to, "return_thunk") and not (tail_calls and depth == 0 and to is not None and names(to)):
                 raise GuestError(f"{function} ends in a jump at +{offset:#x} ({instruction.op_str})", mend=_MEND)
             exits.append(offset)
             depth = body
         else:
             depth += _stack_use(instruction)
             body = max(body, depth)
-    if len(calls) != 1 or not exits or decoded < len(code) - 16:
-        raise GuestError(f"{function}: {len(calls)} indirect calls and {len(exits)} returns in {decoded} of {len(code)} bytes",
-                         mend=_MEND)
-    if okfn is not None and not okfns:
-        raise GuestError(f"{function} does not call {okfn}", mend=_MEND)
-    return Placement(entry, *calls[0], body, tuple(exits), tuple(okfns))
+    return Placement(entry, tuple(calls), body, tuple(exits), tuple(okfns)), decoded
 
 
 def after_prologue(code: bytes) -> int:

@@ -26,7 +26,7 @@ struct entry_event {
 	u8 type, flags, pf, hook;
 	u32 netns;
 	u64 traversal, skb, time, okfn, caller;
-	u32 len;
+	u32 len, answer;
 	u16 start, slots, protocol, network, copied, loop;
 	char in[16], out[16];
 	u8 head[64], tail[COOKIE];
@@ -58,8 +58,8 @@ struct end_event {
 
 struct frame {
 	u64 traversal;	/* 0: its entry event was lost */
-	u64 task, entries, since;
-	u32 slots, index, in_hook;
+	u64 task, entries, since, skb, state;
+	u32 slots, index, in_hook, accepted, answer;
 	u32 unseen;	/* it was under way before the capture: nothing of it is reported */
 };
 

@@ -18,7 +18,7 @@ from harness.outcome.types import NF_HOOK_SLOW
 from harness.trace.btf import Btf
 from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
-from harness.trace.loops import LOOPS, Inlined, located
+from harness.trace.loops import LOCATORS, Located
 from harness.trace.probes import Placement, after_prologue, code_of, place, read_kernel
 from harness.trace.symbols import Symbols
 
@@ -26,7 +26,7 @@ __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
 _RECORDS = ("entry_event", "call_event", "exit_event", "end_event")
-_PROGRAMS = ("records.bpf.c", "skb.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c")
+_PROGRAMS = ("records.bpf.c", "skb.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c")
 _RELEASE = "skb_release_head_state"
 _TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb"}
 _OWN_TEXT = Path("/sys/module/nfharness/sections/.text")
@@ -64,7 +64,7 @@ class Tracer:
     :ivar bpf: ``bcc.BPF``; :ivar lib: ``libbcc``
     :ivar programs: kprobe event → file descriptor of its program, in the order of arming; :ivar raw: raw tracepoint → likewise
     :ivar counted: kprobe events whose programs count how often they ran, by their index in the table ``ran``
-    :ivar inlined: the loops that were found inside other functions; :ivar blind: of the others, by name, why their calls are not seen
+    :ivar others: the loops besides nf_hook_slow that were found, by name; :ivar blind: of those that were not, why their calls are not seen
     :ivar lock: a file that a capture locks
     """
 
@@ -74,7 +74,7 @@ class Tracer:
         self.programs: dict[str, int] = {}
         self.raw: dict[str, int] = {}
         self.counted: tuple[str, ...] = ()
-        self.inlined: dict[str, Inlined] = {}
+        self.others: dict[str, Located] = {}
         self.blind: dict[str, str] = {}
         self.kprobes: KprobeEvents
         self.layout: Layout
@@ -101,14 +101,14 @@ class Tracer:
         self.symbols = Symbols()
         address, code = code_of(self.symbols, NF_HOOK_SLOW)
         slow = place(code, address, self.symbols.aliases)
-        for loop in LOOPS:
+        for name, locate in LOCATORS.items():
             try:
-                self.inlined[loop.name] = located(loop, self.symbols, btf)
+                self.others[name] = locate(self.symbols, btf)
             except GuestError as error:
-                self.blind[loop.name] = error.message
+                self.blind[name] = error.message
         release = after_prologue(code_of(self.symbols, _RELEASE)[1])
         events = {
-            **{name: places for inlined in self.inlined.values() for name, places in inlined.events().items()},
+            **{name: places for loop in self.others.values() for name, places in loop.events().items()},
             "exit": tuple((NF_HOOK_SLOW, offset) for offset in slow.exits),
             "call": ((NF_HOOK_SLOW, slow.after_call),),
             "release": ((_RELEASE, release),),
@@ -140,7 +140,7 @@ class Tracer:
         program = "".join(resources.files("harness.trace").joinpath(name).read_text() for name in _PROGRAMS)
         for mark, text in (("RINGS", _rings(self.processors)), ("RESERVES", _reserves(self.processors))):
             program = program.replace(f"\n{mark}\n", f"\n{text}\n")
-        loops = "\n".join(inlined.programs(number) for number, inlined in enumerate(self.inlined.values(), 1))
+        loops = "\n".join(loop.programs(number) for number, loop in enumerate(self.others.values(), 1))
         return f"{self.layout.preamble()}{defines}{program}\n{loops}"
 
     def _variable(self, name: str) -> int:
@@ -153,7 +153,7 @@ class Tracer:
     @property
     def loops(self) -> tuple[str, ...]:
         """Names of the loops, by their number in the records."""
-        return NF_HOOK_SLOW, *self.inlined
+        return NF_HOOK_SLOW, *self.others
 
     def ring_descriptors(self) -> list[int]:
         """Of each processor's ring buffer map."""

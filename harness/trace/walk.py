@@ -9,7 +9,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
-from harness.outcome.types import CARRIES_ON, NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Fate, HookCall, PacketOutcome, Traversal, by_namespace
+from harness.outcome.types import (
+    CARRIES_ON,
+    NF_HOOK_SLOW,
+    NF_HOOK_SLOW_LIST,
+    NF_REINJECT,
+    Fate,
+    HookCall,
+    PacketOutcome,
+    Traversal,
+    by_namespace,
+)
 from harness.trace.events import Call, End, Entry, Event, Exit, How
 from harness.trace.summary import is_fragment, kind_of, summary
 from harness.trace.symbols import Symbol
@@ -128,12 +138,16 @@ class _Teller:
             return None
         return Traversal(Family(entry.pf), entry.hook, self._netns.get(entry.netns, f"net:[{entry.netns}]"), entry.indev, entry.outdev,
                          tuple(map(self._call, run.calls)),
-                         run.exit.returned if run.exit else None, self._name(entry.okfn), entry.start, self._loop(entry))
+                         run.exit.returned if run.exit else None, self._name(entry.okfn), entry.start, self._loop(entry),
+                         _decode(entry.answer) if self._reinjected(run) else None)
 
     def _name(self, address: int) -> str | None:
         """A function's name as the source has it: compilers add ``.isra.0`` and the like."""
         symbol = self._function(address) if address else None
         return symbol.name.partition(".")[0] if symbol else f"{address:#x}" if address else None
+
+    def _reinjected(self, run: _Run) -> bool:
+        return self._loops[run.entry.loop] == NF_REINJECT
 
     def _loop(self, entry: Entry) -> str:
         loop = self._loops[entry.loop]
@@ -150,8 +164,8 @@ class _Teller:
         if run.exit is None:
             return Fate("unknown", reason="the verdict loop was not seen to return")
         reason = self._reason(end) if end else None
-        last = run.calls[-1].verdict & 0xFF if run.calls else None
-        hook = self._function(run.calls[-1].function) if last == VerdictKind.STOLEN else None
+        last = run.calls[-1].verdict & 0xFF if run.calls else run.entry.answer & 0xFF if self._reinjected(run) else None
+        hook = self._function(run.calls[-1].function) if run.calls and last == VerdictKind.STOLEN else None
         if run.exit.returned == 1 or (hook and hook.module == CARRIES_ON):
             return Fate("consumed", reason=reason) if end else Fate("unknown")
         errno = max(0, -run.exit.returned)
@@ -159,7 +173,7 @@ class _Teller:
             return Fate("stolen", errno, reason)
         if last == VerdictKind.QUEUE and not run.ended:
             return Fate("queued", errno, reason)
-        if last in (VerdictKind.DROP, VerdictKind.QUEUE):
+        if last in (VerdictKind.DROP, VerdictKind.QUEUE) or (self._reinjected(run) and run.ended):
             return Fate("dropped", errno, reason)
         return Fate("unknown", errno, reason)
 

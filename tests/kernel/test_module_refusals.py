@@ -44,6 +44,10 @@ REFUSED = [
     (replace(ANY, pf=Family.ARP, verdict=Verdict(VerdictKind.QUEUE)), errno.EOPNOTSUPP, Attribute.VERDICT, "cannot reinject"),
     (replace(ANY, pf=Family.NETDEV, hook=0, ifindex=1, verdict=Verdict(VerdictKind.QUEUE)), errno.EOPNOTSUPP, Attribute.VERDICT,
      "cannot reinject"),
+    (replace(ANY, reinject_verdict=VerdictKind.REPEAT), errno.EINVAL, Attribute.REINJECT_VERDICT, "would go on for ever"),
+    (replace(ANY, reinject_verdict=VerdictKind.REPEAT, times=65), errno.ERANGE, Attribute.TIMES, "integer out of range"),
+    (replace(ANY, times=1), errno.EINVAL, Attribute.TIMES, "REINJECT_VERDICT only"),
+    (replace(ANY, pf=Family.ARP, reinject_verdict=VerdictKind.DROP), errno.EOPNOTSUPP, Attribute.REINJECT_VERDICT, "reinjects no packet"),
 ]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind, errno_name, hook_name, hook_number
+from harness.outcome.codec import verdict_from_text
 from tests.strategies import verdicts
 
 
@@ -30,12 +31,16 @@ def test_verdicts_as_a_hook_returns_them(verdict: Verdict, value: int, text: str
 
 
 def test_only_the_low_byte_makes_an_accept() -> None:
-    assert Verdict.decode(0xABCD0001) == Verdict(VerdictKind.ACCEPT)
+    assert Verdict.decode(0xABCD0001) == Verdict(VerdictKind.ACCEPT, rest=0xABCD0000)
 
 
-@pytest.mark.parametrize(("value", "text"), [(6, "VERDICT6"), (0xFF, "VERDICT255"), (0x10007, "VERDICT7")])
-def test_a_verdict_without_a_name_is_told_by_its_low_byte(value: int, text: str) -> None:
-    assert (str(Verdict.decode(value)), Verdict.decode(value).encode()) == (text, value & 0xFF)
+@pytest.mark.parametrize(("value", "text"), [
+    (6, "VERDICT6"), (0xFF, "VERDICT255"), (0x10007, "VERDICT7+0x10000"), (0xABCD0001, "ACCEPT+0xabcd0000"),
+    (0x71FF00, "DROP(EHOSTUNREACH)+0xff00"), (0x3FF03, "QUEUE(3, bypass)+0x7f00"),
+])
+def test_what_has_no_name_keeps_its_number(value: int, text: str) -> None:
+    verdict = Verdict.decode(value)
+    assert (str(verdict), verdict.encode(), verdict_from_text(text)) == (text, value, verdict)
 
 
 @pytest.mark.parametrize("value", [-1, 0x100])

@@ -228,6 +228,6 @@ def test_the_report_has_the_shape_that_scripts_rely_on() -> None:
     assert (packet["packet"], packet["cookie"], packet["fate"], packet["errno"]) == ("udp", 2, "dropped", "EPERM")
     assert packet["traversals"] == [{
         "pf": "IPV4", "hook": "PREROUTING", "netns": "router", "in": "eth0", "out": "", "okfn": None, "start": 0,
-        "loop": "nf_hook_slow", "returned": -1, "calls": [
+        "loop": "nf_hook_slow", "answer": None, "returned": -1, "calls": [
             {"index": 0, "function": OURS, "module": OUR_MODULE, "priority": 0, "label": "a", "verdict": "ACCEPT", "ns": None},
             {"index": 1, "function": OURS, "module": OUR_MODULE, "priority": 0, "label": "b", "verdict": "DROP", "ns": None}]}]

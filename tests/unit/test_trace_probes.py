@@ -69,7 +69,7 @@ def thunk(address: int) -> set[str]:
 def test_with_mitigations_off_the_call_is_the_indirect_one(kernel: str) -> None:
     entry, behind, _, exits = PLACES[kernel]
     call = CODE[kernel].index(bytes.fromhex(CALLS[kernel][0]))
-    assert place(CODE[kernel], ADDRESS, functions) == Placement(entry, call, behind, PUSHED, exits)
+    assert place(CODE[kernel], ADDRESS, functions) == Placement(entry, ((call, behind),), PUSHED, exits)
 
 
 @pytest.mark.parametrize("kernel", CODE)
@@ -78,7 +78,7 @@ def test_with_mitigations_on_the_call_is_the_one_through_the_thunk(kernel: str) 
     assert CODE[kernel].count(off) == 1
     entry, _, behind, exits = PLACES[kernel]
     call = CODE[kernel].index(off)
-    assert place(CODE[kernel].replace(off, on), ADDRESS, thunk) == Placement(entry, call, behind, PUSHED, exits)
+    assert place(CODE[kernel].replace(off, on), ADDRESS, thunk) == Placement(entry, ((call, behind),), PUSHED, exits)
 
 
 def test_a_tracer_on_the_fentry_site_does_not_count_as_a_call() -> None:

@@ -60,7 +60,7 @@ def raw_verdict_json(number: int) -> int | str | dict[str, Any]:
     given = Verdict.decode(number)
     if number in names:
         return names[number]
-    if given.kind not in _VERDICT_NAMES or given.encode() != number or (given.errno and errno_name(given.errno) not in _ERRNOS):
+    if given.kind not in _VERDICT_NAMES or given.rest or (given.errno and errno_name(given.errno) not in _ERRNOS):
         return number
     return verdict_json(given)
 
