@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import click
 
 from harness.conformance.coverage import SEED, functions_of, seed_lines
-from harness.conformance.expect import Answers, Array, Expectation, Finds, PrivateArray, Ran, Splats, Walk
+from harness.conformance.expect import Answers, Array, Expectation, Finds, PrivateArray, Queue, Ran, Splats, Walk
 from harness.conformance.report import lines_of
 from harness.conformance.rule import Rule, Script
 from harness.model.predict import predict
@@ -79,6 +79,8 @@ def _expectation(expected: Expectation) -> str:
             told = f"{_place(expected)}: {_cut(expected.hooks) or 'empty'}"
         case Finds():
             told = f"finds {describe.facts(expected.facts)}"
+        case Queue():
+            told = f"{expected.netns}, queue {expected.number}: {describe.queue(expected.state)}"
         case Ran():
             end = describe.returned(expected.returned)
             told = f"{_cut(expected.hooks) or 'no hook'} → {end}, the skb {'freed' if expected.freed else 'not freed'}"
@@ -103,6 +105,7 @@ def _answer(outcome: Outcome, number: int, cookie: int | None) -> str:
         parts.append(_cut(describe.raw(step.raw)))
     parts += [f"{name} {value}" for name, value in step.facts]
     parts += [f"splat: {splat}" for splat in step.splats]
+    parts += [f"{key}: {describe.queue(state)}" for key, state in step.queues]
     parts += [f"{key}: {_cut(describe.slots(slots))}" for key, slots in step.slots]
     if cookie is not None:
         packet = next(one for one in outcome.packets if one.cookie == cookie)

@@ -16,6 +16,7 @@ from harness.conformance import (
     paths,
     pieces,
     private,
+    queue,
     registration,
     tracking,
     unregistration,
@@ -27,8 +28,8 @@ from harness.scenario.reader import quote, suggest
 
 __all__ = ("RULES", "Rule", "chosen")
 
-_CONCERNS = (registration, unregistration, memory, verdicts, devices, paths, links, pieces, bridges, private, batches, namespaces, churn,
-             tracking)
+_CONCERNS = (registration, unregistration, memory, verdicts, queue, devices, paths, links, pieces, bridges, private, batches,
+             namespaces, churn, tracking)
 
 #: Every rule by its id, in the order of the seed.
 RULES = {rule.id: rule for concern in _CONCERNS for rule in concern.RULES}

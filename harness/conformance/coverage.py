@@ -131,8 +131,10 @@ SEED = (
                _rules("netdev.ingress inet.ingress key.counts key.ingress device.dies device.moves")),
         Branch((410, 410), "the point's static key goes down", _rules("key.off key.counts key.failed-shrink unregister.last")),
         Branch((413, 413), "hook not found: a warning", _rules("unregister.missing")),
-        Branch((418, 419), "the array stays", _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing")),
-        Branch((421, 421), "packets queued from the namespace are dropped", uncovered="needs an NFQUEUE listener"),
+        Branch((418, 419), "the array stays",
+               _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink")),
+        Branch((421, 421), "packets queued from the namespace are dropped",
+               _rules("unregister.flushes-queue queue.hook-unregistered-meanwhile")),
         Branch((422, 422), "the old array is freed", _rules("unregister.shrinks")),
     )),
     Function("nf_unregister_net_hook", (425, 433), (
@@ -169,9 +171,16 @@ SEED = (
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",
                _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop "
                       "drop.frees drop.positive")),
-        Branch((522, 523), "QUEUE: nf_queue", _rules("queue.no-handler queue.bypass queue.frees")),
+        Branch((522, 523), "QUEUE: nf_queue",
+               _rules("queue.no-handler queue.bypass queue.frees queue.number queue.order queue.bypass-listener queue.full queue.fail-open "
+                      "queue.one-listener")),
         Branch((524, 525), "nobody listens and bypass: the next one", _rules("queue.bypass")),
-        Branch((526, 526), "queued, or freed for want of a listener", _rules("queue.no-handler")),
+        Branch((526, 526), "freed for want of a listener", _rules("queue.no-handler queue.full")),
+        Branch((526, 526), "queued: nf_reinject goes on from there",
+               _rules("queue.reinject-accept queue.reinject-bridge queue.reinject-drop queue.reinject-repeat "
+                      "queue.reinject-queue queue.reinject-stop "
+                      "queue.reinject-stolen queue.reinject-high-bits queue.reinject-unknown queue.hook-registered-meanwhile "
+                      "queue.listener-dies")),
         Branch((527, 531), "STOLEN: 0, ▲ or the errno it carries", _rules("stolen stolen.errno stolen.keeps")),
         Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0, ▲ with a warning",
                _rules("repeat stop unknown default.silent")),
@@ -206,7 +215,8 @@ SEED = (
         Branch((634, 638), "no proc entry: -ENOMEM", uncovered="needs an allocation of procfs's to fail"),
     )),
     Function("netfilter_net_exit", (645, 648), (
-        Branch((647, 647), "the proc entry goes with its namespace", _rules("pernet.proc pernet.exit pernet.exit-dummies")),
+        Branch((647, 647), "the proc entry goes with its namespace",
+               _rules("pernet.proc pernet.exit pernet.exit-dummies pernet.exit-queued")),
     )),
     Function("netfilter_init", (655, 672), (
         Branch((659, 667), "the namespaces' operations are registered", _rules("netns.isolated")),

@@ -13,10 +13,23 @@ from dataclasses import dataclass
 from harness.netfilter import Family, hook_number
 from harness.outcome import describe
 from harness.outcome.diff import Difference
-from harness.outcome.types import Fate, FateKind, Outcome, PacketOutcome, RawRun, StepOutcome, Traversal, point_key, raw_key
+from harness.outcome.types import (
+    NF_REINJECT,
+    Fate,
+    FateKind,
+    Outcome,
+    PacketOutcome,
+    QueueState,
+    RawRun,
+    StepOutcome,
+    Traversal,
+    point_key,
+    queue_key,
+    raw_key,
+)
 from harness.scenario.steps import Packets, Step
 
-__all__ = ("Answers", "Array", "At", "Expectation", "Finds", "PrivateArray", "Ran", "Splats", "Walk", "unmet")
+__all__ = ("Answers", "Array", "At", "Expectation", "Finds", "PrivateArray", "Queue", "Ran", "Splats", "Walk", "unmet")
 
 _V4 = Family.IPV4
 _SAYS = "the rule says so, whatever the model says"
@@ -49,7 +62,8 @@ class At:
     """One run of the verdict loop.
 
     :param hooks: ids of the scenario's hooks that are called, in this order, with blanks between them
-    :param returned: by ``nf_hook_slow``; negative for an errno
+    :param returned: by the loop; negative for an errno
+    :param resumed: the slot of the hook that queued, where ``nf_reinject`` goes on; ``None`` for another loop
     :param indev: ``state->in``, empty for none; ``None``: whatever it is
     :param outdev: likewise
     :param okfn: symbol of ``state->okfn``, empty for NULL; ``None``: whatever it is
@@ -122,6 +136,22 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """After the step somebody listens to this queue, in which so many packets wait, of so many that came in all."""
+
+    netns: str
+    number: int
+    total: int
+    came: int
+    dropped: int = 0
+
+    @property
+    def state(self) -> QueueState:
+        """As an outcome has it."""
+        return QueueState(self.total, self.dropped, 0, self.came)
+
+
+@dataclass(frozen=True, slots=True)
 class Splats:
     """The step makes the kernel warn of exactly this. :param splats: messages; of a warning without one its source file"""
 
@@ -140,10 +170,10 @@ class Finds:
         return cls(tuple(sorted(facts.items())))
 
 
-Expectation = Answers | Array | Finds | PrivateArray | Ran | Splats | Walk
+Expectation = Answers | Array | Finds | PrivateArray | Queue | Ran | Splats | Walk
 
 
-def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> Iterator[Difference]:
+def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> Iterator[Difference]:  # noqa: PLR0912 - one for each kind
     """Where an outcome departs from what is expected of the step number *step*."""
     where = f"steps[{step}]"
     found = next((one for one in outcome.steps if one.step == step), None)
@@ -157,6 +187,11 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
             yield from _held(where, key, expectation.hooks.split(), found)
         case PrivateArray():
             yield from _held(where, raw_key(expectation.netns, expectation.array), expectation.hooks.split(), found)
+        case Queue():
+            key = queue_key(expectation.netns, expectation.number)
+            state = dict(found.queues).get(key) if found else None
+            if state != expectation.state:
+                yield Difference(f"{where}/{key}", describe.queue(expectation.state), describe.queue(state), _SAYS)
         case Ran():
             run = found.raw if found else None
             expected = RawRun(expectation.returned, tuple(expectation.hooks.split()), 1 if expectation.freed else 2)
@@ -189,12 +224,16 @@ def _walked(where: str, walk: Walk, packet: PacketOutcome | None) -> Iterator[Di
     if packet is None:
         yield Difference(where, "a walk", "no such packet", _SAYS)
         return
-    ours = [traversal for traversal in packet.traversals if _labels(traversal)]
+    ours = [traversal for traversal in packet.traversals if _labels(traversal) or traversal.loop == NF_REINJECT]
     if len(ours) != len(walk.at) or not all(at.holds(one) for at, one in zip(walk.at, ours, strict=True)):
         expected, found = "; ".join(map(str, walk.at)), "; ".join(map(_shown, ours))
         yield Difference(where, expected or "no hook is called", found or "no hook was called", _SAYS)
     if (walk.fate, walk.errno) != (packet.fate.kind, packet.fate.errno):
         yield Difference(f"{where}/fate", describe.fate(Fate(walk.fate, walk.errno)), describe.fate(packet.fate), _SAYS)
+
+
+def _resumed(traversal: Traversal) -> int | None:
+    return traversal.start if traversal.loop == NF_REINJECT else None
 
 
 def _labels(traversal: Traversal) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from harness.errors import GuestError, NfharnessError
@@ -88,15 +88,27 @@ class Executor:
                 _read_keys(run)
             self._capture.begin()
             before = StepOutcome(BEFORE, 0, ground.before, splats=run.splats())
-            steps = _looked_over(run, (before, *self._steps(run)))
-            _count_calls(run)
-            run.sinks.take()  # what lies in a socket has not come to its end
+            with _listeners(run):
+                steps = _looked_over(run, (before, *self._steps(run)))
+                _count_calls(run)
+                run.sinks.take()  # what lies in a socket has not come to its end
+                over = time.monotonic_ns()
             self._capture.end()
-            return _outcome(run, steps)
+            return _outcome(run, steps, over)
 
     def _steps(self, run: Run) -> Iterator[StepOutcome]:
         for index, step in enumerate(run.scenario.steps):
             yield _step(run, index, step)
+
+
+@contextmanager
+def _listeners(run: Run) -> Iterator[None]:
+    """Afterwards nobody listens any more. What waited still is freed then, and the tracer has seen that."""
+    try:
+        yield
+    finally:
+        for netns, number in tuple(run.listeners):
+            run.hang_up(netns, number)
 
 
 def _read_keys(run: Run) -> None:
@@ -112,7 +124,8 @@ def _step(run: Run, index: int, step: Step) -> StepOutcome:
     disputes = tuple(run.journal.before(points) if run.journal.lists else run.journal.unchanged(run.arrays_of(points)))
     with no_memory(run, step):
         outcome = HANDLERS[type(step)](run, index, step)
-    return replace(outcome, splats=run.splats(), disputes=(*disputes, *run.journal.after(outcome.slots)))
+    return replace(outcome, splats=run.splats(), queues=run.queues(),
+                   disputes=(*disputes, *run.journal.after(outcome.slots)))
 
 
 def _looked_over(run: Run, steps: tuple[StepOutcome, ...]) -> tuple[StepOutcome, ...]:
@@ -129,9 +142,9 @@ def _count_calls(run: Run) -> None:
             run.calls[state.hook.id] = Count(state.calls, since, time.monotonic_ns())
 
 
-def _outcome(run: Run, steps: tuple[StepOutcome, ...]) -> Outcome:
-    """Put together what the tracer, the module, the sinks and sendto() saw."""
-    seen = run.capture.walk(netns=run.sightings, labels=run.labels)
+def _outcome(run: Run, steps: tuple[StepOutcome, ...], over: int) -> Outcome:
+    """Put together what the tracer, the module, the sinks and sendto() saw. :param over: when the scenario ended; as events' times"""
+    seen = run.capture.walk(netns=run.sightings, labels=run.labels, until=over)
     counted = compare_calls(run.capture.events(), run.calls)
     packets = judged(run, tuple(packet for packet in seen.packets if packet.cookie not in run.synthetic))
     overrun = ("the kernel's log overran before it was read: a warning may be missing",) if run.log.lost else ()

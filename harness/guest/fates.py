@@ -35,6 +35,8 @@ def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome,
         if first:
             met[packet.cookie] = len(found)
         fate = _fate(packet, arrived or (not first and _taken(packet)))
+        if fate.kind == "queued" and packet.cookie in run.watch.waiting:
+            fate = Fate("leaked", reason="its listener is gone, and nobody has freed it")
         found.append(replace(packet, fate=fate, sent_errno=sent.errno if first else packet.sent_errno))
     for cookie, sent in run.sent.items():
         more = arrivals[sent.to, cookie] // sent.parts

@@ -16,10 +16,12 @@ from harness.guest.journal import Journal
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.netns import Namespace
 from harness.guest.nfnetlink_hook import HookList
+from harness.guest.queue import Listener, queues
 from harness.guest.settle import Watch
 from harness.guest.topology import Network
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
+from harness.outcome.types import QueueState, queue_key
 from harness.scenario.steps import RawInsert, Redirect, Register, Scenario, Send, destination, is_point
 from harness.scenario.steps.ground import grounds
 from harness.scenario.topology import Topology
@@ -54,6 +56,7 @@ class Run:
     :param sent: packets by cookie
     :param private: hook in a private array → the step that put it there
     :param numbers: the module's number for each private array
+    :param listeners: by namespace and number of the queue
     :param synthetic: cookies of datagrams that are no packets of the scenario's: what a tracer sees of them is no packet's walk
     :param doubts: why what was seen cannot be trusted
     :param journal: what was registered, and other readings of it
@@ -75,6 +78,7 @@ class Run:
     sent: dict[int, Sent] = field(default_factory=dict)
     private: dict[str, RawInsert] = field(default_factory=dict)
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    listeners: dict[tuple[str, int], Listener] = field(default_factory=dict)
     synthetic: set[int] = field(default_factory=set)
     doubts: list[str] = field(default_factory=list)
     keys: Counter[tuple[Family, int]] = field(default_factory=Counter)
@@ -121,12 +125,25 @@ class Run:
 
     def delete_netns(self, name: str) -> None:
         """Let go of all that is open in a namespace, and of the namespace."""
+        for netns, number in [key for key in self.listeners if key[0] == name]:
+            self.hang_up(netns, number)
         self.modules.pop(name).close()
         if name in self.journal.lists:
             self.journal.lists.pop(name).close()
         self.sinks.close_netns(self.network.namespaces[name])
         self.ground.senders.close_netns(self.network.namespaces[name])
         changes.delete_netns(self.network, name)
+
+    def queues(self) -> tuple[tuple[str, QueueState], ...]:
+        """The kernel's books of the queues that somebody listens to."""
+        return tuple((queue_key(netns, number), state) for netns in sorted({netns for netns, _ in self.listeners})
+                     for number, state in queues(self.network.namespaces[netns]))
+
+    def hang_up(self, netns: str, number: int) -> None:
+        """Let a listener die, and what waits for it be freed."""
+        waits = dict(queues(self.network.namespaces[netns]))[number].total
+        self.listeners.pop((netns, number)).close()
+        self.watch.settle_waiting(len(self.watch.waiting) - waits)
 
     def ifindex(self, netns: str, device: str | None) -> int:
         """0 for no device."""
@@ -149,7 +166,8 @@ class Run:
         number = self.new_id(step.id)
         self.registers[step.id] = step
         ifindex = self.ifindex(step.device_netns or step.netns, step.device)
-        return Hook(number, step.pf, hook_number(step.pf, step.hook), step.priority, step.verdict, ifindex, step.cookie)
+        return Hook(number, step.pf, hook_number(step.pf, step.hook), step.priority, step.verdict, ifindex, step.cookie,
+                    reinject_verdict=step.reinjected, times=step.times)
 
     def arrays(self, netns: str, pf: Family, hook: str, device: str | None) -> Arrays:
         """The array(s) of a point; none for a point that the kernel has not."""

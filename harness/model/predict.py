@@ -29,7 +29,7 @@ def predict(scenario: Scenario, profile: KernelProfile | None = None, foreign: F
     run = Run(scenario, Core(profile), Oracle(foreign or Foreign(), Tracking(profile)))
     before = tuple(run.before())
     steps = (*before, *(_step(run, index, step) for index, step in enumerate(scenario.steps)))
-    return Outcome(steps, tuple(run.packets), doubts=tuple(run.stack.doubts))
+    return Outcome(steps, tuple(packet.walk.outcome(packet.cookie) for packet in run.packets), doubts=tuple(run.stack.doubts))
 
 
 def _step(run: Run, index: int, step: Step) -> StepOutcome:
@@ -37,7 +37,7 @@ def _step(run: Run, index: int, step: Step) -> StepOutcome:
     run.stack.topology = run.grounds[index]
     run.core.alloc = Memory.without(getattr(step, "fail", ()))
     outcome = HANDLERS[type(step)](run, index, step)
-    return replace(outcome, splats=_splats(run.core.warnings))
+    return replace(outcome, splats=_splats(run.core.warnings), queues=run.stack.queues.state())
 
 
 def _splats(warnings: Iterable[str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from harness.model.entries import (
     nf_remove_net_hook,
     plenty,
 )
+from harness.model.queue import QueueHandler
 from harness.netfilter import Family
 from harness.outcome.profile import KernelProfile
 
@@ -71,7 +72,7 @@ class Core:
 
     :param nf_hooks_needed: the static keys, l.38: registrations at each (pf, hooknum) of all namespaces
     :param warnings: splats so far
-    :param queue_flushes: namespaces whose queued packets ``nf_queue_nf_hook_drop`` threw away
+    :param nf_queue_handler: who takes queued packets; ``None``: nobody
     :param proc: namespaces that have a ``/proc/net/netfilter``
     """
 
@@ -79,7 +80,7 @@ class Core:
     alloc: Allocator = plenty
     nf_hooks_needed: Counter[tuple[Family, int]] = field(default_factory=Counter)
     warnings: Warnings = field(default_factory=list)
-    queue_flushes: list[str] = field(default_factory=list)
+    nf_queue_handler: QueueHandler | None = None
     proc: set[Net] = field(default_factory=set)
 
     def netfilter_net_init(self, name: str) -> Net:
@@ -149,7 +150,12 @@ class Core:
         else:
             self.warnings.append(f"hook not found, pf {pf:d} num {reg.hooknum}")
         if nf_hook_entries_try_shrink(p, pp, self.alloc, self.warnings) is not None:
-            self.queue_flushes.append(net.name)
+            self.nf_queue_nf_hook_drop(net)
+
+    def nf_queue_nf_hook_drop(self, net: Net) -> None:
+        """``nf_queue_nf_hook_drop``: packets hold slots of arrays by their number."""
+        if self.nf_queue_handler is not None:
+            self.nf_queue_handler.nf_hook_drop(net)
 
     def nf_register_net_hook(self, net: Net, reg: HookOps) -> int:
         """``nf_register_net_hook``, l.449-470: INET means IPV4 and IPV6, both or neither; ▲ INET ingress is a device's."""

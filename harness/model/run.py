@@ -11,10 +11,10 @@ from harness.model.conntrack import Tracking
 from harness.model.entries import DUMMY_OPS, Head, HookOps
 from harness.model.foreign import Oracle, adopt
 from harness.model.nat import Nat
-from harness.model.path import Stack, known_hooks, register_br_netfilter
+from harness.model.path import Packet, Stack, known_hooks, register_br_netfilter
 from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Core, Net
 from harness.netfilter import Family, hook_number
-from harness.outcome.types import BEFORE, PacketOutcome, Slot, StepOutcome, point_key
+from harness.outcome.types import BEFORE, Slot, StepOutcome, point_key
 from harness.scenario.steps import Register, Scenario, is_point
 from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.steps.ground import grounds
@@ -40,7 +40,7 @@ class Run:
     :param heads: of private arrays, by namespace and name
     :param private: hooks in private arrays, with the array
     :param inserted: hook → the private array that its step named
-    :param packets: that have come to their end
+    :param packets: in the order in which they were sent
     :param nat: redirections
     :ivar grounds: what each step finds
     :ivar keys: static keys before the first step
@@ -60,7 +60,7 @@ class Run:
     heads: dict[tuple[str, str], Head] = field(default_factory=dict)
     private: dict[str, tuple[tuple[str, str], HookOps]] = field(default_factory=dict)
     inserted: dict[str, tuple[str, str]] = field(default_factory=dict)
-    packets: list[PacketOutcome] = field(default_factory=list)
+    packets: list[Packet] = field(default_factory=list)
     nat: Nat = field(default_factory=Nat)
 
     def __post_init__(self) -> None:

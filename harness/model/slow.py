@@ -1,4 +1,4 @@
-"""The verdict loop: ``nf_hook_slow``, lines 503 to 536 of ``net/netfilter/core.c``, and what it calls of ``nf_queue.c``."""
+"""The verdict loop: ``nf_hook_slow``, lines 503 to 536 of ``net/netfilter/core.c``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Literal
 
 from harness.model.conntrack import CtSkb
 from harness.model.entries import Entries, Warnings
+from harness.model.queue import QueueHandler, nf_queue
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import HookCall
 
-__all__ = ("Context", "HookState", "Skb", "nf_drop_geterr", "nf_hook_slow", "no_listener")
+__all__ = ("Context", "HookState", "Skb", "nf_drop_geterr", "nf_hook_slow")
 
 SkbState = Literal["in flight", "freed", "stolen", "queued", "leaked"]
 
@@ -46,21 +47,25 @@ class HookState:
 
 @dataclass(slots=True)
 class Context:
-    """What a hook function is called with, and the calls of this run of the loop so far."""
+    """What a hook function is called with, and the calls of this run of the loop so far.
+
+    :param okfn: ``state->okfn``, bound to what it needs
+    :param reinjected: it is ``nf_reinject`` that runs
+    """
 
     skb: Skb
     state: HookState
+    okfn: Callable[[], object] = lambda: None
+    reinjected: bool = False
     calls: list[HookCall] = field(default_factory=list)
     warnings: Warnings = field(default_factory=list)
 
-
-QueueHandler = Callable[[Skb, HookState, Verdict], int]
-"""``nf_queue_handler``'s ``outfn``: 0 if it took the packet, else a negative errno."""
-
-
-def no_listener(_skb: Skb, _state: HookState, _verdict: Verdict) -> int:
-    """Neither ``nfnetlink_queue`` nor anybody who listens to the queue."""
-    return -errno.ESRCH
+    def call(self, hooks: Entries, index: int) -> Verdict:
+        """``nf_hook_entry_hookfn``."""
+        ops = hooks[index]
+        verdict = ops.hook(ops, self)
+        self.calls.append(HookCall(index, ops.function, ops.module, ops.priority, verdict, label=ops.label))
+        return verdict
 
 
 def nf_drop_geterr(verdict: Verdict) -> int:
@@ -68,29 +73,16 @@ def nf_drop_geterr(verdict: Verdict) -> int:
     return -(verdict.errno - 0x10000 if verdict.errno & 0x8000 else verdict.errno)
 
 
-def nf_queue(skb: Skb, state: HookState, verdict: Verdict, handler: QueueHandler) -> int:
-    """``nf_queue``: 1 to go on with the next hook (nobody listens, and the verdict has the bypass flag), else 0."""
-    ret = handler(skb, state, verdict)
-    if ret < 0:
-        if ret == -errno.ESRCH and verdict.bypass:
-            return 1
-        skb.state = "freed"
-    else:
-        skb.state = "queued"
-    return 0
-
-
-def nf_hook_slow(context: Context, e: Entries, s: int = 0, *, profile: KernelProfile, handler: QueueHandler = no_listener) -> int:
+def nf_hook_slow(context: Context, e: Entries, s: int = 0, *, profile: KernelProfile, handler: QueueHandler | None = None) -> int:
     """``nf_hook_slow``, l.505-536.
 
     :param s: the entry to start with
+    :param handler: ``nf_queue_handler``; ``None``: nobody listens
     :returns: 1 if the caller is to run okfn, a negative errno if the packet was dropped, else 0
     """
     skb = context.skb
     for index in range(s, len(e)):
-        ops = e[index]
-        verdict = ops.hook(ops, context)
-        context.calls.append(HookCall(index, ops.function, ops.module, ops.priority, verdict, label=ops.label))
+        verdict = context.call(e, index)
         match verdict.kind:
             case VerdictKind.ACCEPT:
                 continue
@@ -98,7 +90,7 @@ def nf_hook_slow(context: Context, e: Entries, s: int = 0, *, profile: KernelPro
                 skb.state = "freed"
                 return nf_drop_geterr(verdict) or -errno.EPERM
             case VerdictKind.QUEUE:
-                ret = nf_queue(skb, context.state, verdict, handler)
+                ret = nf_queue(context, index, verdict, handler)
                 if ret == 1:
                     continue
                 return ret

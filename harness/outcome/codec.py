@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, cast, get_args
 
 from harness.netfilter import Family, Verdict, VerdictKind, errno_name, hook_name, hook_number
 from harness.outcome.diff import Comparison
-from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutcome, RawRun, Slot, StepOutcome, Traversal
+from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutcome, QueueState, RawRun, Slot, StepOutcome, Traversal
 
 __all__ = ("from_json", "report", "to_json", "verdict_from_text")
 
@@ -60,7 +61,8 @@ def _step_json(step: StepOutcome) -> dict[str, Any]:
     slots = {key: [_slot_json(slot) for slot in array] for key, array in step.slots}
     raw = step.raw and {"returned": step.raw.returned, "called": list(step.raw.called), "users": step.raw.users}
     return {"step": step.step, "errno": _errno_json(step.errno), "slots": slots, "raw": raw, "splats": list(step.splats),
-            "facts": dict(step.facts), "disputes": list(step.disputes)}
+            "facts": dict(step.facts), "disputes": list(step.disputes),
+            "queues": {key: asdict(state) for key, state in step.queues}}
 
 
 def _step(document: Mapping[str, Any]) -> StepOutcome:
@@ -68,7 +70,8 @@ def _step(document: Mapping[str, Any]) -> StepOutcome:
     raw = document.get("raw")
     return StepOutcome(document["step"], _errno(document["errno"]), slots,
                        raw and RawRun(raw["returned"], tuple(raw["called"]), raw["users"]), tuple(document.get("splats", ())),
-                       tuple(document.get("facts", {}).items()), tuple(document.get("disputes", ())))
+                       tuple(document.get("facts", {}).items()), tuple(document.get("disputes", ())),
+                       tuple((key, QueueState(**state)) for key, state in document.get("queues", {}).items()))
 
 
 def _slot_json(slot: Slot) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind, errno_name, hook_name
-from harness.outcome.types import Fate, HookCall, RawRun, Slot, Traversal
+from harness.outcome.types import Fate, HookCall, QueueState, RawRun, Slot, Traversal
 
-__all__ = ("calls", "devices", "errno", "facts", "fate", "name", "point", "priority", "raw", "returned", "slots")
+__all__ = ("calls", "devices", "errno", "facts", "fate", "name", "point", "priority", "queue", "raw", "returned", "slots")
 
 
 def name(hook: HookCall | Slot) -> str:
@@ -73,3 +73,12 @@ def raw(run: RawRun | None) -> str:
         return "not run"
     called = ", ".join(run.called[:8]) + (f" … {run.called[-1]}: {len(run.called)} hooks" if len(run.called) > 8 else "")
     return f"{called or 'none'} called, returned {returned(run.returned)}, skb {'freed' if run.users == 1 else 'not freed'}"
+
+
+def queue(state: QueueState | None) -> str:
+    """``2 wait, 5 came, 1 dropped``."""
+    if state is None:
+        return "nobody listens"
+    wait = f"{state.total} wait{'s' * (state.total == 1)}, {state.sequence} came"
+    counts = (("dropped", state.dropped), ("refused by the listener's socket", state.user_dropped))
+    return ", ".join([wait, *(f"{number} {what}" for what, number in counts if number)])

@@ -109,6 +109,11 @@ def _diff_step(where: str, predicted: StepOutcome, observed: StepOutcome) -> Ite
     yield from _diff_facts(where, dict(predicted.facts), dict(observed.facts))
     for dispute in observed.disputes:
         yield Difference(where, "one array, however it is read", dispute, "the readings of a hook point do not agree")
+    queues, books = dict(predicted.queues), dict(observed.queues)
+    for key in sorted(queues.keys() | books.keys()):
+        if queues.get(key) != books.get(key):
+            yield Difference(f"{where}/{key}", describe.queue(queues.get(key)), describe.queue(books.get(key)),
+                             "the queue holds or counts other packets")
     if predicted.splats != observed.splats:
         unexpected = Counter(observed.splats) - Counter(predicted.splats)
         explanation = "the kernel warned where the model does not" if unexpected else "the kernel did not warn"

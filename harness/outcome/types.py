@@ -8,8 +8,11 @@ from typing import Literal
 
 from harness.netfilter import Family, Verdict, hook_name
 
-__all__ = ("BEFORE", "CARRIES_ON", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_REINJECT", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall",
-           "Outcome", "PacketOutcome", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "raw_key")
+__all__ = (
+    "BEFORE", "CARRIES_ON", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_REINJECT", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall",
+    "Outcome", "PacketOutcome", "QueueState", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "queue_key",
+    "raw_key",
+)
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
@@ -82,7 +85,7 @@ class Fate:
     ``delivered``: the stack of the namespace that it was meant for took it (its INPUT let it pass).
     ``dropped``: the verdict loop freed it: DROP, or QUEUE with nobody to queue to.
     ``stolen``: a hook returned STOLEN; with an errno that is how newer nft drops.
-    ``queued``: it waits for an NFQUEUE listener.
+    ``queued``: it waits for an NFQUEUE listener still when the scenario ends.
     ``consumed``: the stack ended it between two hook points: its ttl ran out, no route, a namespace that does not forward.
     ``leaked``: the scenario is over, and nobody has freed it; nor does it wait in a queue.
     ``doubled``: it came to more than one end: delivered twice, or dropped and delivered.
@@ -148,6 +151,21 @@ class RawRun:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueState:
+    """The kernel's books of one NFQUEUE queue that somebody listens to.
+
+    :param total: packets that wait
+    :param dropped: for want of room in the queue; :param user_dropped: for want of room in the listener's socket
+    :param sequence: id of the packet that came last
+    """
+
+    total: int
+    dropped: int = 0
+    user_dropped: int = 0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StepOutcome:
     """What one step of a scenario answered.
 
@@ -163,6 +181,7 @@ class StepOutcome:
     :param splats: what the kernel warned of, in order: the warning's message, or else its source file
     :param facts: what else the step was to find out, by name
     :param disputes: of a real kernel: readings of one array that do not agree, in words
+    :param queues: those that somebody listens to after the step, by :func:`queue_key`, sorted by namespace and number
     """
 
     step: int
@@ -172,6 +191,7 @@ class StepOutcome:
     splats: tuple[str, ...] = ()
     facts: tuple[tuple[str, str | int], ...] = ()
     disputes: tuple[str, ...] = ()
+    queues: tuple[tuple[str, QueueState], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +224,8 @@ def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> s
 def raw_key(netns: str, array: str) -> str:
     """``netns/raw/ARRAY``: the key of a private array."""
     return f"{netns}/raw/{array}"
+
+
+def queue_key(netns: str, number: int) -> str:
+    """``netns/queue/NUMBER``: the key of an NFQUEUE queue."""
+    return f"{netns}/queue/{number}"

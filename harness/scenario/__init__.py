@@ -9,7 +9,12 @@
         {"do": "dump", "netns": "router", "pf": "IPV4", "hook": "FORWARD"},
         {"do": "raw-insert", "id": "odd", "netns": "router", "array": "private", "verdict": 4294901761},
         {"do": "raw-run", "netns": "router", "array": "private", "start": 0},
-        {"do": "raw-delete", "id": "odd"}]}
+        {"do": "raw-delete", "id": "odd"},
+        {"do": "listen", "netns": "router", "queue": 7},
+        {"do": "register", "id": "ask", "netns": "router", "pf": "IPV4", "hook": "FORWARD", "verdict": {"kind": "queue", "queue": 7}},
+        {"do": "send", "from": "client", "to": "server", "cookie": 2, "source_port": 40001},
+        {"do": "answer", "netns": "router", "queue": 7, "verdict": "repeat"},
+        {"do": "hang-up", "netns": "router", "queue": 7}]}
 
 A topology is the name of a built-in one, or its own ``namespaces``, ``links``, ``routes`` and ``forwarding``. What a step may say
 further is in :mod:`harness.scenario.steps`.

@@ -15,6 +15,7 @@ from harness.scenario.steps import (
     AddDevice,
     AddLink,
     AddNetns,
+    Answer,
     Churn,
     CtRead,
     CtRun,
@@ -22,8 +23,10 @@ from harness.scenario.steps import (
     DeleteNetns,
     Dump,
     Flow,
+    HangUp,
     KernelModule,
     Keys,
+    Listen,
     MoveDevice,
     Nft,
     RawDelete,
@@ -140,7 +143,7 @@ _SCENARIOS = (
         Send("peer", "host", cookie=2, source_port=40001),
     ),
     _host(
-        "queue", "QUEUE without a listener: with the bypass flag it goes on, without it the datagram is dropped",
+        "no-listener", "QUEUE without a listener: with the bypass flag it goes on, without it the datagram is dropped",
         Register("bypass", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=7, bypass=True), cookie=1),
         Register("queue", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=8), cookie=2),
         Register("later", "host", _V4, "INPUT", 1),
@@ -173,6 +176,38 @@ _SCENARIOS = (
         topology=SINGLE,
     ),
 )
+
+def _waits(cookie: int) -> Send:
+    return Send("peer", "host", cookie, source_port=40000 + cookie)
+
+
+_QUEUES = (
+    _host("queue", "packets wait for an NFQUEUE listener, which accepts, drops, repeats, queues again and stops",
+          Listen("host", 7),
+          Register("before", "host", _V4, "INPUT", -1),
+          Register("queue", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=7)),
+          Register("after", "host", _V4, "INPUT", 1),
+          _waits(1), Answer("host", 7),
+          _waits(2), Answer("host", 7, VerdictKind.DROP),
+          _waits(3), Answer("host", 7, VerdictKind.REPEAT), Answer("host", 7),
+          _waits(4), Answer("host", 7, Verdict(VerdictKind.QUEUE, queue=7).encode()), Answer("host", 7),
+          _waits(5), Answer("host", 7, VerdictKind.STOP),
+          _waits(6), Answer("host", 7, 0x8000_0000 | VerdictKind.ACCEPT),
+          _waits(7), Register("new", "host", _V4, "INPUT", -2), Answer("host", 7), Answer("host", 7),
+          _waits(8), _waits(9), Answer("host", 7, VerdictKind.DROP, cookie=9), Unregister("new"), Answer("host", 7),
+          _waits(10), HangUp("host", 7),
+          _waits(11)),
+    _host("queue-books", "two queues, one with room for one packet, one that fails open; a packet that still waits at the end",
+          Listen("host", 7, maxlen=1), Listen("host", 8, maxlen=1, fail_open=True),
+          Register("queue", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=7)),
+          Register("open", "host", _V4, "PREROUTING", 0, Verdict(VerdictKind.QUEUE, queue=8, bypass=True)),
+          Register("drop", "host", _V4, "INPUT", 1, reinjected=_drop("EACCES").encode(), cookie=4),
+          Register("again", "host", _V4, "INPUT", 2, reinjected=VerdictKind.REPEAT, times=2),
+          _waits(1), _waits(2), Answer("host", 8), _waits(3), Answer("host", 7), Answer("host", 8), Answer("host", 7),
+          _waits(4), Answer("host", 8), Answer("host", 7), Listen("host", 7),
+          _waits(5), Answer("host", 8)),
+)
+
 
 def _batch(*hooks: Register) -> RegisterBatch:
     return RegisterBatch("host", hooks)
@@ -343,7 +378,7 @@ _TRACKED = (
 )
 
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE, *_TRACKED)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *_QUEUES, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE, *_TRACKED)}
 
 
 def load(argument: str | None = None) -> Scenario:

@@ -135,12 +135,14 @@ class Capture:
         self._events += found
         return found
 
-    def walk(self, *, netns: Sequence[tuple[int, int, str]] = (), labels: Mapping[int, str] | None = None) -> Walk:
+    def walk(self, *, netns: Sequence[tuple[int, int, str]] = (), labels: Mapping[int, str] | None = None,
+             until: int | None = None) -> Walk:
         """:func:`harness.trace.walk.walk` over the events, with this kernel's names.
 
         :param netns: sightings of namespaces: see :func:`harness.trace.sightings.told_apart`
+        :param until: leave out what came later (``CLOCK_MONOTONIC``, ns)
         """
-        events, names = told_apart(self.events(), netns)
+        events, names = told_apart([event for event in self.events() if until is None or event.time <= until], netns)
         return walk(events, self._tracer.symbols.function, netns=names, labels=labels,
                     reasons=self._tracer.layout.drop_reasons, loops=self._tracer.loops)
 

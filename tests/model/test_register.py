@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from harness.model.entries import Entries, Head, HookOps, Memory, accept_all
+from harness.model.queue import QueueEntry
 from harness.model.register import ARRAY_SIZE, Core, Net, NetDevice
 from harness.netfilter import HOOK_POINTS, Family, hook_number
 from harness.outcome.profile import KernelProfile
@@ -132,13 +133,22 @@ def test_unregistering_what_is_not_there_warns_and_touches_nothing() -> None:
 
 
 def test_a_removal_that_replaces_the_array_drops_what_the_namespace_has_queued() -> None:
-    core, net, hooks = Core(), Net("a"), [ops(Family.IPV4, 1), ops(Family.IPV4, 1)]
+    dropped = []
+
+    class Handler:
+        def outfn(self, _entry: QueueEntry, _queuenum: int) -> int:
+            return 0
+
+        def nf_hook_drop(self, net: Net) -> None:
+            dropped.append(net.name)
+
+    core, net, hooks = Core(nf_queue_handler=Handler()), Net("a"), [ops(Family.IPV4, 1), ops(Family.IPV4, 1)]
     core.nf_register_net_hooks(net, hooks)
     core.alloc = Memory([True])
     core.nf_unregister_net_hook(net, hooks[0])
-    assert core.queue_flushes == []
+    assert dropped == []
     core.nf_unregister_net_hook(net, hooks[1])
-    assert core.queue_flushes == ["a"]
+    assert dropped == ["a"]
 
 
 POINTS = [(pf, name) for pf in Family for name in HOOK_POINTS[pf] if (pf, name) != (Family.BRIDGE, "BROUTING")]

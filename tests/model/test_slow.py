@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model.entries import DUMMY_OPS, HookOps
+from harness.model.queue import QueueEntry
+from harness.model.register import Net
 from harness.model.slow import Context, HookState, Skb, nf_drop_geterr, nf_hook_slow
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
@@ -22,10 +25,25 @@ def hooks(*answers: Verdict) -> list[HookOps]:
             for index, answer in enumerate(answers)]
 
 
+@dataclass
+class Handler:
+    """:param answer: whether it takes packets, as ``outfn`` says it"""
+
+    answer: int
+
+    def outfn(self, entry: QueueEntry, _queuenum: int) -> int:
+        if self.answer == 0:
+            entry.context.skb.state = "queued"
+        return self.answer
+
+    def nf_hook_drop(self, _net: Net) -> None:
+        raise AssertionError
+
+
 def run(array: list[HookOps], s: int = 0, profile: KernelProfile = NEW, handler: int = -errno.ESRCH) -> tuple[int, list[int], str]:
     """What the loop returns, the indexes that were called, the skb's state."""
     context = Context(Skb(), HookState(Family.IPV4, 0, "netns"))
-    ret = nf_hook_slow(context, array, s, profile=profile, handler=lambda _skb, _state, _verdict: handler)
+    ret = nf_hook_slow(context, array, s, profile=profile, handler=Handler(handler))
     return ret, [call.index for call in context.calls], context.skb.state
 
 

@@ -9,24 +9,23 @@ from harness.model import slow
 from harness.model.entries import Entries
 from harness.model.path import stack
 from harness.netfilter import Verdict, VerdictKind
-from harness.outcome.profile import KernelProfile
 from tests.mutants.mutant import ACCEPT, Mutant, named, without
 
 __all__ = ("MUTANTS",)
 
 
-def start_at_one(context: slow.Context, e: Entries, _s: int = 0, *, profile: KernelProfile) -> int:
-    return slow.nf_hook_slow(context, e, 1, profile=profile)
+def start_at_one(context: slow.Context, e: Entries, _s: int = 0, **keywords: Any) -> int:
+    return slow.nf_hook_slow(context, e, 1, **keywords)
 
 
-def forgets_the_errno_of_stolen(context: slow.Context, e: Entries, s: int = 0, *, profile: KernelProfile) -> int:
-    ret = slow.nf_hook_slow(context, e, s, profile=profile)
+def forgets_the_errno_of_stolen(context: slow.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
+    ret = slow.nf_hook_slow(context, e, s, **keywords)
     return 0 if context.skb.state == "stolen" else ret
 
 
-def drop_that_goes_on(context: slow.Context, e: Entries, s: int = 0, *, profile: KernelProfile) -> int:
+def drop_that_goes_on(context: slow.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
     """Frees the packet, and lets the caller go on with it all the same."""
-    ret = slow.nf_hook_slow(context, e, s, profile=profile)
+    ret = slow.nf_hook_slow(context, e, s, **keywords)
     return 1 if context.skb.state == "freed" else ret
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +17,10 @@ from harness.outcome import Fate, PacketOutcome, Traversal, describe
 WALK = (Traversal(Family.IPV4, 1, "host", "eth0", "", (), 1),)
 
 
-def run(*arrivals: tuple[str, int], source: str = "peer") -> Any:
-    """What :func:`judged` asks of a run: packet 1 went from *source* to ``host``."""
+def run(*arrivals: tuple[str, int], source: str = "peer", waiting: Collection[int] = ()) -> Any:
+    """What :func:`judged` asks of a run: packet 1 went from *source* to ``host``. :param waiting: cookies, after all listeners died"""
     sinks = SimpleNamespace(wait=lambda _cookies, _seconds: tuple(Arrival(*arrival) for arrival in arrivals))
-    return SimpleNamespace(sinks=sinks, sent={1: Sent(0, source, "host")})
+    return SimpleNamespace(sinks=sinks, sent={1: Sent(0, source, "host")}, watch=SimpleNamespace(waiting=waiting))
 
 
 def packet(kind: Any = "consumed", alive: int = 0, reason: str | None = None) -> PacketOutcome:
@@ -66,3 +67,8 @@ def test_a_packet_that_crossed_no_hook_arrives_once() -> None:
 def test_an_end_that_was_not_seen_because_the_loop_was_not_seen_to_return_is_no_leak() -> None:
     lost = PacketOutcome("udp", 1, Fate("unknown"), (Traversal(Family.IPV4, 1, "host", "eth0", "", (), None),), alive=1)
     assert [one.fate.kind for one in judged(run(), (lost,))] == ["unknown"]
+
+
+def test_a_packet_that_waits_though_its_listener_is_dead_has_leaked() -> None:
+    (found,) = judged(run(waiting=[1]), (packet("queued", alive=1),))
+    assert found.fate == Fate("leaked", reason="its listener is gone, and nobody has freed it")

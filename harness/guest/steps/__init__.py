@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.guest.run import Run
-from harness.guest.steps import batches, churn, conntrack, ground, hooks, link, nat, packets, private
+from harness.guest.steps import batches, churn, conntrack, ground, hooks, link, nat, packets, private, queue
 from harness.guest.steps.handler import Handler
 from harness.scenario.steps import (
+    Answer,
     Arp,
     Dump,
     Frame,
+    HangUp,
+    Listen,
     RawDelete,
     RawInsert,
     RawRun,
@@ -31,12 +34,12 @@ __all__ = ("HANDLERS", "touched", "undone")
 #: By the step's class.
 HANDLERS: Mapping[type, Handler] = {
     **hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **conntrack.HANDLERS, **nat.HANDLERS, **packets.HANDLERS, **link.HANDLERS,
-    **ground.HANDLERS, **churn.HANDLERS,
+    **ground.HANDLERS, **churn.HANDLERS, **queue.HANDLERS,
 }
 
 _UNDONE = frozenset({
     Register, RegisterMany, Unregister, Dump, RegisterBatch, UnregisterBatch, RegisterAgain, UnregisterAbsent, RawInsert, RawDelete, RawRun,
-    Send, Frame, Arp,
+    Send, Frame, Arp, Listen, Answer, HangUp,
 })
 
 

@@ -44,7 +44,8 @@ def nf_hook_bridge_pre(stack: Stack, netns: str, port: str, packet: Packet) -> i
     """``nf_hook_bridge_pre``: a loop of its own, as ``nf_hook_slow`` but that nobody learns a drop's errno."""
     number = hook_number(_BRIDGE, "PREROUTING")
     state = HookState(_BRIDGE, number, netns, port, "", "br_handle_frame_finish")
-    return stack.run(packet, state, stack.nets[netns].hooks[_BRIDGE][number].entries, loop="nf_hook_bridge_pre", errnos=False)
+    okfn = partial(br_handle_frame_finish, stack, netns, port)
+    return stack.run(packet, state, stack.nets[netns].hooks[_BRIDGE][number].entries, okfn=okfn, loop="nf_hook_bridge_pre", errnos=False)
 
 
 def br_handle_frame_finish(stack: Stack, netns: str, port: str, packet: Packet) -> int:

@@ -52,7 +52,7 @@ def br_nf_hook_thresh(stack: Stack, netns: str, packet: Packet, hook: str, devic
     number = hook_number(_BRIDGE, hook)
     entries = stack.nets[netns].hooks[_BRIDGE][number].entries
     start = next((index for index, ops in enumerate(entries or ()) if ops.priority > NF_BR_PRI_BRNF), len(entries or ()))
-    ret = stack.run(packet, HookState(_BRIDGE, number, netns, *devices, named(okfn, _BRIDGE)), entries, start)
+    ret = stack.run(packet, HookState(_BRIDGE, number, netns, *devices, named(okfn, _BRIDGE)), entries, start, okfn=okfn)
     return okfn(packet) if ret == 1 else ret
 
 

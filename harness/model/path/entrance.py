@@ -16,7 +16,7 @@ from harness.model.slow import Context, HookState
 from harness.netfilter import Family, Verdict, hook_number
 from harness.scenario.routing import Address
 
-__all__ = ("answered", "arp_solicit", "known_hooks", "register_br_netfilter", "send_frame", "sendto")
+__all__ = ("arp_solicit", "known_hooks", "register_br_netfilter", "send_frame", "sendto", "settle")
 
 
 def sendto(stack: Stack, netns: str, packet: Packet) -> None:
@@ -47,8 +47,9 @@ def arp_solicit(stack: Stack, netns: str, device: str, addresses: tuple[Address,
     return packet
 
 
-def answered(stack: Stack) -> list[Packet]:
-    """Send what the stacks have to answer, and what comes of that. :returns: the packets, in order"""
+def settle(stack: Stack) -> list[Packet]:
+    """Let every packet go on that a device has, then what the stacks answer. :returns: the answers, in order"""
+    process_backlog(stack)
     sent = []
     while stack.answers:
         send, packet = stack.answers.pop(0)

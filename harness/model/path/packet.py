@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.model.slow import Skb, SkbState
-from harness.netfilter import Family, VerdictKind
+from harness.netfilter import Family
 from harness.outcome.types import CARRIES_ON, Fate, FateKind, PacketOutcome, Traversal, by_namespace
 from harness.scenario.routing import Address
 
@@ -26,6 +26,8 @@ PacketType = Literal["host", "broadcast", "otherhost", "outgoing"]
 """``skb->pkt_type``: ``PACKET_HOST`` …"""
 
 DEFAULT_TTL = 64
+
+_FATES: dict[SkbState, FateKind] = {"freed": "dropped", "stolen": "stolen", "queued": "queued"}
 
 
 @dataclass(slots=True)
@@ -49,6 +51,16 @@ class Walk:
     unknown: bool = False
     in_pieces: bool = False
 
+    def enter(self) -> int:
+        """A verdict loop is entered. :returns: its place"""
+        self.traversals.append(None)
+        self.ends.append("in flight")
+        return len(self.ends) - 1
+
+    def leave(self, place: int, traversal: Traversal, end: SkbState) -> None:
+        """It is left, which may be long after what it has called."""
+        self.traversals[place], self.ends[place] = traversal, end
+
     def outcome(self, cookie: int | None) -> PacketOutcome:
         """:param cookie: that the packet carries"""
         traversals = tuple(one for one in self.traversals if one is not None)
@@ -63,12 +75,12 @@ class Walk:
             return Fate("unknown", reason=self.reason)
         if not traversals or traversals[-1].returned == 1:
             return Fate("consumed", reason=self.reason)
-        number, last = max(-(traversals[-1].returned or 0), 0), traversals[-1].calls[-1]
-        if last.verdict.kind is VerdictKind.STOLEN:
-            return Fate("consumed", reason=self.reason) if last.module == CARRIES_ON else Fate("stolen", number)
-        kinds: dict[SkbState, FateKind] = {"freed": "dropped", "queued": "queued"}
-        kind = kinds.get(self.ends[-1], "unknown")
-        return Fate(kind, number, "an unconventional verdict: nobody freed the skb" if kind == "unknown" else None)
+        number = max(-(traversals[-1].returned or 0), 0)
+        if self.ends[-1] == "stolen" and traversals[-1].calls[-1].module == CARRIES_ON:
+            return Fate("consumed", reason=self.reason)
+        if self.ends[-1] in _FATES:
+            return Fate(_FATES[self.ends[-1]], number)
+        return Fate("unknown", number, "an unconventional verdict: nobody freed the skb")
 
 
 @dataclass(slots=True)

@@ -10,11 +10,13 @@ from functools import partial
 from harness.model.conntrack import Tracking
 from harness.model.entries import Entries
 from harness.model.nat import Nat
+from harness.model.nfqnl import Nfqnl
 from harness.model.path.packet import Packet, Piece
+from harness.model.queue import QueueEntry, nf_reinject
 from harness.model.register import NETDEV_EGRESS, Core, Net
 from harness.model.slow import Context, HookState, nf_hook_slow
-from harness.netfilter import Family, hook_number
-from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, Traversal
+from harness.netfilter import Family, Verdict, hook_number
+from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT, Traversal
 from harness.scenario.topology import Topology
 
 __all__ = ("Okfn", "Stack", "named")
@@ -42,6 +44,7 @@ class Stack:
     :param answers: packets that a stack sends because of one that it got, each with what sends it; in order
     :param backlog: packets that devices have received, with namespace and device: ``softnet_data``'s queue
     :param pieces: fragments that wait for the rest of their datagram, by who waits
+    :param queues: who listens
     :param doubts: what the model cannot tell
     """
 
@@ -54,6 +57,10 @@ class Stack:
     backlog: deque[tuple[str, str, Packet]] = field(default_factory=deque)
     pieces: dict[tuple[str, str, int | None], dict[int, Piece]] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
+    queues: Nfqnl = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queues = self.core.nf_queue_handler = Nfqnl(self.reinject)
 
     def nf_hook(self, netns: str, packet: Packet, point: tuple[Family, str], devices: tuple[str, str], okfn: Okfn) -> int:
         """``NF_HOOK``: okfn, if every hook accepts. A point whose head is NULL is passed without a call of the loop.
@@ -73,7 +80,7 @@ class Stack:
         pf, hook = point
         number = hook_number(pf, hook)
         state = HookState(pf, number, netns, *devices, named(okfn, pf))
-        return self.run(packet, state, self.nets[netns].hooks[pf][number].entries, loop=loop)
+        return self.run(packet, state, self.nets[netns].hooks[pf][number].entries, okfn=okfn, loop=loop)
 
     def nf_hook_device(self, netns: str, packet: Packet, hooknum: int, device: str) -> int:
         """``nf_hook_ingress``, ``nf_hook_egress`` ▲: the points of a device, whatever the packet's family."""
@@ -81,26 +88,39 @@ class Stack:
         state = HookState(Family.NETDEV, hooknum, netns, "" if egress else device, device if egress else "")
         return self.run(packet, state, self.nets[netns].devices[device].hooks[hooknum].entries)
 
-    def run(self, packet: Packet, state: HookState, entries: Entries | None, start: int = 0, *, loop: str = NF_HOOK_SLOW,
-            errnos: bool = True) -> int:
+    def run(self, packet: Packet, state: HookState, entries: Entries | None, start: int = 0, *, okfn: Okfn | None = None,
+            loop: str = NF_HOOK_SLOW, errnos: bool = True) -> int:
         """A verdict loop over an array. What its hooks bring about comes after it in the packet's walk, which is in order of entry.
 
+        :param okfn: what a packet goes on with that was queued; the caller goes on with one that was not
         :param errnos: whether the loop hands on the errno of a verdict
         """
         if entries is None:
             return 1
-        walk, place = packet.walk, len(packet.walk.traversals)
-        if place >= _ENDLESS:  # br_netfilter in a core whose arrays are out of order
+        if len(packet.walk.traversals) >= _ENDLESS:  # br_netfilter in a core whose arrays are out of order
             self.doubts.append(f"a packet goes round without end at {state.net} {state.pf.name}: its fate cannot be told")
-            walk.unknown = True
+            packet.walk.unknown = True
             return 0
-        walk.in_pieces |= packet.piece is not None
-        walk.traversals.append(None)
-        walk.ends.append("in flight")
-        context = Context(packet, state)
-        ret = nf_hook_slow(context, entries, start, profile=self.core.profile)
+        packet.walk.in_pieces |= packet.piece is not None
+        context = Context(packet, state, partial(okfn, packet) if okfn else lambda: None)
+        place = packet.walk.enter()
+        ret = nf_hook_slow(context, entries, start, profile=self.core.profile, handler=self.queues)
         ret = ret if errnos else max(ret, 0)
-        walk.traversals[place] = Traversal(state.pf, state.hook, state.net, state.indev, state.outdev, tuple(context.calls), ret,
-                                           state.okfn, start, loop)
-        walk.ends[place] = packet.state
+        packet.walk.leave(place, _traversal(context, ret, start, loop), packet.state)
         return ret
+
+    def reinject(self, entry: QueueEntry, verdict: Verdict) -> None:
+        """``nf_reinject`` of a packet that was queued; okfn runs in it, and what comes of that."""
+        packet, state = entry.context.skb, entry.context.state
+        assert isinstance(packet, Packet)  # noqa: S101 - private arrays' packets are not queued
+        context = Context(packet, state, entry.context.okfn, reinjected=True)
+        hooks = self.nets[state.net].hooks[state.pf][state.hook].entries
+        place = packet.walk.enter()
+        called_okfn = nf_reinject(context, hooks, entry.hook_index, verdict, self.queues)
+        packet.walk.leave(place, _traversal(context, called_okfn, entry.hook_index, NF_REINJECT, verdict), packet.state)
+
+
+def _traversal(context: Context, returned: int, start: int, loop: str, answer: Verdict | None = None) -> Traversal:
+    state = context.state
+    return Traversal(state.pf, state.hook, state.net, state.indev, state.outdev, tuple(context.calls), returned, state.okfn, start, loop,
+                     answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.model.steps import batches, churn, conntrack, ground, hooks, link, nat, packets, private
+from harness.model.steps import batches, churn, conntrack, ground, hooks, link, nat, packets, private, queue
 from harness.model.steps.handler import Handler
 
 __all__ = ("HANDLERS",)
@@ -12,5 +12,5 @@ __all__ = ("HANDLERS",)
 #: By the step's class.
 HANDLERS: Mapping[type, Handler] = {
     **hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **conntrack.HANDLERS, **nat.HANDLERS, **packets.HANDLERS, **link.HANDLERS,
-    **ground.HANDLERS, **churn.HANDLERS,
+    **ground.HANDLERS, **churn.HANDLERS, **queue.HANDLERS,
 }

@@ -26,6 +26,8 @@ def _add_netns(run: Run, index: int, step: AddNetns) -> StepOutcome:
 
 def _delete_netns(run: Run, index: int, step: DeleteNetns) -> StepOutcome:
     net = run.nets[step.netns]
+    for netns, number in [key for key in run.stack.queues.instances if key[0] == step.netns]:
+        run.stack.queues.release(netns, number)
     _take_devices(run, lost_devices(run.grounds[index], step))
     _unregister(run, [name for name, hook in run.registers.items() if name in run.live and hook.netns == step.netns])
     _unregister_foreign(run, net, [(pf, number) for pf, heads in net.hooks.items() for number in range(len(heads))], None)

@@ -19,8 +19,17 @@ __all__ = ("HANDLERS", "hook_ops")
 
 def hook_ops(step: Register, nets: Mapping[str, Net]) -> HookOps:
     """``nfharness_hook``: its verdict for the packet with its cookie, or for all; ACCEPT for others."""
+    left = step.times
+
     def hook(_ops: HookOps, context: Context) -> Verdict:
-        return step.verdict if step.cookie in (None, context.skb.cookie) else Verdict(VerdictKind.ACCEPT)
+        nonlocal left
+        if step.cookie not in (None, context.skb.cookie):
+            return Verdict(VerdictKind.ACCEPT)
+        if step.reinjected is None or not context.reinjected:
+            return step.verdict
+        if left is not None:
+            left -= 1
+        return Verdict(VerdictKind.ACCEPT) if left is not None and left < 0 else Verdict.decode(step.reinjected)
 
     device = nets[step.device_netns or step.netns].devices[step.device] if step.device is not None else None
     return HookOps(hook, OURS, OUR_MODULE, step.pf, hook_number(step.pf, step.hook), step.priority, device, step.id)

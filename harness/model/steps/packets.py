@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.model.conntrack import nf_conntrack_put
-from harness.model.path import Packet, Piece, Walk, answered, sendto
+from harness.model.path import Packet, Piece, Walk, sendto, settle
 from harness.model.run import Run
 from harness.model.steps.handler import Handler
 from harness.netfilter import Family
@@ -38,9 +38,15 @@ def _send(run: Run, index: int, step: Send) -> StepOutcome:
 
 def note(run: Run, packet: Packet) -> None:
     """The packet, and whatever the stacks answer."""
-    for one in (packet, *answered(run.stack)):
-        run.packets.append(one.walk.outcome(one.cookie))
-        nf_conntrack_put(run.tracking, one.ct)
+    run.packets += (packet, *settle(run.stack))
+    put_ended(run)
+
+
+def put_ended(run: Run) -> None:
+    """Packets that have come to an end let go of their connections."""
+    for packet in run.packets:
+        if packet.state != "queued":
+            nf_conntrack_put(run.tracking, packet.ct)
 
 
 HANDLERS: Mapping[type, Handler] = {Send: _send}

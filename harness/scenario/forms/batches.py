@@ -6,8 +6,7 @@ from typing import Any
 
 from harness.netfilter import Family
 from harness.scenario.forms.form import Form, Scope
-from harness.scenario.forms.hooks import any_family, any_hook, fail_json, fail_of, hook, point_json
-from harness.scenario.forms.verdicts import verdict_json
+from harness.scenario.forms.hooks import OPTIONAL, any_family, any_hook, check_reinjected, fail_json, fail_of, hook, hook_json, point_json
 from harness.scenario.reader import Value, fail, quote
 from harness.scenario.steps import Register, RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
 
@@ -20,7 +19,7 @@ def _register_batch(value: Value) -> RegisterBatch:
     value.keys(("do", "netns", "hooks"), ("fail",))
     netns, hooks = value["netns"].string(), []
     for each in value["hooks"]:
-        each.keys(("id", "pf", "hook"), ("priority", "verdict", "device", "cookie", "device_netns"))
+        each.keys(("id", "pf", "hook"), (*OPTIONAL, "device_netns"))
         pf = any_family(each["pf"])
         hooks.append(hook(each, netns, pf, any_hook(each["hook"], pf)))
     return RegisterBatch(netns, tuple(hooks), fail_of(value))
@@ -44,8 +43,7 @@ def _unregister_absent(value: Value) -> UnregisterAbsent:
 
 
 def _hook_json(step: Register) -> dict[str, Any]:
-    found = {"id": step.id, "pf": step.pf.name, "hook": step.hook, "priority": step.priority, "verdict": verdict_json(step.verdict),
-             "device": step.device, "cookie": step.cookie, "device_netns": step.device_netns}
+    found = {**hook_json(step), "pf": step.pf.name, "hook": step.hook, "device": step.device, "device_netns": step.device_netns}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -57,6 +55,7 @@ def _check_register_batch(scope: Scope, step: RegisterBatch, path: str) -> None:
         where = f"{path}.hooks[{number}]"
         scope.new_ids((each.id,), where)
         _check_device(scope, each, where)
+        check_reinjected(each, where)
         scope.live[each.id] = 1
         scope.points[each.id] = each.netns, each.device
         scope.batches[each.id] = tuple(one.id for one in step.hooks)

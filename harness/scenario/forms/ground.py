@@ -52,6 +52,7 @@ def _check_netns_gone(scope: Scope, step: DeleteNetns, path: str) -> None:
     scope.netns(step.netns, f"{path}.netns")
     if len(scope.topology.namespaces) == 1:
         fail(f"{path}.netns", f"{quote(step.netns)} is the last namespace", "add another one first")
+    scope.listening = {one for one in scope.listening if one[0] != step.netns}
     _take(scope, step)
 
 

@@ -8,15 +8,20 @@ from typing import Any
 
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, VerdictKind
 from harness.scenario.forms.form import Form, Scope
-from harness.scenario.forms.verdicts import verdict, verdict_json
+from harness.scenario.forms.verdicts import raw_verdict, raw_verdict_json, verdict, verdict_json
 from harness.scenario.reader import Value, fail, quote, suggest
-from harness.scenario.steps import ACCEPT, CHURN_COOKIE, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister
+from harness.scenario.steps import ACCEPT, CHURN_COOKIE, COUNT_MAX, TIMES_MAX, Dump, Nft, Register, RegisterMany, Unregister
 
-__all__ = ("COOKIE_MAX", "FORMS", "any_family", "any_hook", "check_point", "fail_json", "fail_of", "family", "hook", "point_json",
-           "priority")
+__all__ = (
+    "COOKIE_MAX", "FORMS", "OPTIONAL", "any_family", "any_hook", "check_point", "check_reinjected", "fail_json", "fail_of", "family",
+    "hook", "hook_json", "point_json", "priority",
+)
 
 COOKIE_MAX = CHURN_COOKIE - 1
 _FAIL_MAX = 31
+
+OPTIONAL = ("priority", "verdict", "device", "cookie", "reinjected", "times")
+"""Keys of a registration that may be left away."""
 
 
 def family(value: Value) -> Family:
@@ -65,11 +70,13 @@ def hook(value: Value, netns: str, pf: Family, point: str) -> Register:
         cookie=value["cookie"].integer(1, COOKIE_MAX) if "cookie" in value else None,
         device_netns=value["device_netns"].string() if "device_netns" in value else None,
         fail=fail_of(value),
+        reinjected=raw_verdict(value["reinjected"]) if "reinjected" in value else None,
+        times=value["times"].integer(1, TIMES_MAX) if "times" in value else None,
     )
 
 
 def _register(value: Value) -> Register:
-    value.keys(("do", "id", "netns", "pf", "hook"), ("priority", "verdict", "device", "cookie", "fail"))
+    value.keys(("do", "id", "netns", "pf", "hook"), (*OPTIONAL, "fail"))
     pf = family(value["pf"])
     return hook(value, value["netns"].string(), pf, value["hook"].choice(HOOK_POINTS[pf]))
 
@@ -110,14 +117,17 @@ def point_json(step: Any) -> dict[str, Any]:
     return {"netns": step.netns, "pf": step.pf.name, "hook": step.hook, "device": step.device}
 
 
-def _register_json(step: Register) -> dict[str, Any]:
-    return {"id": step.id, **point_json(step), "priority": step.priority, "verdict": verdict_json(step.verdict), "cookie": step.cookie,
-            **fail_json(step)}
+def hook_json(step: Register) -> dict[str, Any]:
+    """The keys of a hook beside its point."""
+    reinjected = None if step.reinjected is None else raw_verdict_json(step.reinjected)
+    return {"id": step.id, "priority": step.priority, "verdict": verdict_json(step.verdict), "cookie": step.cookie,
+            "reinjected": reinjected, "times": step.times}
 
 
 def _check_register(scope: Scope, step: Register, path: str) -> None:
     if step.verdict.kind is VerdictKind.QUEUE and not _can_queue(step):
         fail(f"{path}.verdict", f"no packet can be queued at {step.pf.name} {step.hook}", "queue at IPV4, IPV6 or BRIDGE")
+    check_reinjected(step, path)
     check_point(scope, step, path)
     if step.device_netns is not None:
         fail(f"{path}.device_netns", "only a batch has hooks on another namespace's device", "make a register-batch of it")
@@ -126,6 +136,18 @@ def _check_register(scope: Scope, step: Register, path: str) -> None:
     scope.points[step.id] = step.netns, step.device
     if step.cookie is not None:
         scope.awaited.append((f"{path}.cookie", step.cookie))
+
+
+def check_reinjected(step: Register, path: str) -> None:
+    """Whether ``nf_reinject`` may get such a verdict of this hook."""
+    if step.reinjected is None:
+        if step.times is not None:
+            fail(f"{path}.times", "without a verdict for nf_reinject there is nothing to count", "add the key \"reinjected\"")
+        return
+    if not _can_queue(step):
+        fail(f"{path}.reinjected", f"no packet comes back to {step.pf.name} {step.hook}", "packets are queued at IPV4, IPV6 or BRIDGE")
+    if step.reinjected == VerdictKind.REPEAT and step.times is None:
+        fail(f"{path}.reinjected", "nf_reinject calls a hook that says REPEAT again and again", 'say how often with the key "times"')
 
 
 def _check_many(scope: Scope, step: RegisterMany, path: str) -> None:
@@ -173,7 +195,8 @@ def check_point(scope: Scope, step: Any, path: str) -> None:
 
 
 FORMS: tuple[Form[Any], ...] = (
-    Form("register", Register, _register, _register_json, _check_register),
+    Form("register", Register, _register, lambda step: {**hook_json(step), **point_json(step), **fail_json(step)},
+         _check_register),
     Form("register-many", RegisterMany, _register_many,
          lambda step: {"id": step.id, **point_json(step), "count": step.count, "priority": step.priority}, _check_many),
     Form("unregister", Unregister, _unregister, lambda step: {"id": step.id, **fail_json(step)}, _check_unregister),

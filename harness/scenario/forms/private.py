@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.netfilter import VerdictKind
+from harness.netfilter import Verdict, VerdictKind
 from harness.scenario.forms.form import Form, Scope, line_of
 from harness.scenario.forms.hooks import fail_json, fail_of, priority
 from harness.scenario.forms.verdicts import U32_MAX, raw_verdict, raw_verdict_json
@@ -48,6 +48,10 @@ def _check_insert(scope: Scope, step: RawInsert, path: str) -> None:
         fail(f"{path}.fail", "allocations fail for one hook only", "leave count away")
     scope.new_ids(step.ids, path)
     line_of(step.array, f"{path}.array", "name for an array")
+    verdict = Verdict.decode(step.verdict)
+    if verdict.kind is VerdictKind.QUEUE and (step.netns, verdict.queue) in scope.listening:
+        fail(f"{path}.verdict", f"somebody listens to queue {verdict.queue} of {step.netns}: the packet of a raw-run cannot wait",
+             "queue to another one, or hang up before")
     scope.private.update(dict.fromkeys(step.ids, step))
     scope.arrays.add((step.netns, step.array))
 

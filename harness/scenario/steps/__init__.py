@@ -15,19 +15,21 @@ from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, Unregis
 from harness.scenario.steps.churn import CHURN_COOKIE, Churn, torn
 from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
 from harness.scenario.steps.ground import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
-from harness.scenario.steps.hooks import ACCEPT, COUNT_MAX, Dump, Nft, Register, RegisterMany, Unregister, is_point
+from harness.scenario.steps.hooks import ACCEPT, COUNT_MAX, TIMES_MAX, Dump, Nft, Register, RegisterMany, Unregister, is_point
 from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, arp_cookie, asking_device
 from harness.scenario.steps.nat import Redirect
 from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, destination, packet_summary
 from harness.scenario.steps.private import RawDelete, RawInsert, RawRun
+from harness.scenario.steps.queue import COPY_RANGE_MAX, Answer, CopyMode, HangUp, Listen
 from harness.scenario.topology import Topology
 
 __all__ = (
-    "ACCEPT", "BROADCAST", "CHURN_COOKIE", "COOKIE_BYTES", "COUNT_MAX", "SIZE_MAX", "UNKNOWN", "WHOLE_MAX", "AddDevice", "AddLink",
-    "AddNetns", "Arp", "Churn", "CtRead", "CtRun", "DeleteDevice", "DeleteNetns", "Dump", "Flow", "Frame", "KernelModule", "Keys",
-    "MoveDevice", "Nft", "PacketKind", "Packets", "RawDelete", "RawInsert", "RawRun", "Redirect", "Register", "RegisterAgain",
-    "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Tee", "Track", "Unregister", "UnregisterAbsent", "UnregisterBatch",
-    "arp_cookie", "asking_device", "destination", "is_point", "packet_summary", "torn",
+    "ACCEPT", "BROADCAST", "CHURN_COOKIE", "COOKIE_BYTES", "COPY_RANGE_MAX", "COUNT_MAX", "SIZE_MAX", "TIMES_MAX", "UNKNOWN", "WHOLE_MAX",
+    "AddDevice", "AddLink", "AddNetns", "Answer", "Arp", "Churn", "CopyMode", "CtRead", "CtRun", "DeleteDevice", "DeleteNetns", "Dump",
+    "Flow", "Frame", "HangUp", "KernelModule", "Keys", "Listen", "MoveDevice", "Nft", "PacketKind", "Packets", "RawDelete", "RawInsert",
+    "RawRun", "Redirect", "Register", "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Tee", "Track",
+    "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination", "is_point", "packet_summary",
+    "torn",
 )
 
 Step = (
@@ -39,6 +41,7 @@ Step = (
     | Send | Arp | Frame
     | AddNetns | DeleteNetns | AddDevice | AddLink | DeleteDevice | MoveDevice | Keys
     | Churn
+    | Listen | Answer | HangUp
 )
 
 Packets = Send | Arp | Frame

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
 
-__all__ = ("ACCEPT", "COUNT_MAX", "Dump", "Nft", "Register", "RegisterMany", "Unregister", "is_point")
+__all__ = ("ACCEPT", "COUNT_MAX", "TIMES_MAX", "Dump", "Nft", "Register", "RegisterMany", "Unregister", "is_point")
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 
 COUNT_MAX = 2048
 """Most hooks of one register-many: twice what fits at a point."""
+
+TIMES_MAX = 64
+"""``nf_reinject`` calls a hook that says REPEAT once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Register:
     :param cookie: the one packet that gets the verdict, others are accepted; ``None``: every packet gets it
     :param device_netns: of a batch's hook: another namespace, whose *device* is meant: core refuses it
     :param fail: core's allocations in this step that find no memory, counted from 0 (as in every step that has it)
+    :param reinjected: the u32 that it returns instead where ``nf_reinject`` calls it
+    :param times: so many calls get *reinjected*, the others ACCEPT; REPEAT needs it
     """
 
     id: str
@@ -36,6 +41,8 @@ class Register:
     cookie: int | None = None
     device_netns: str | None = None
     fail: tuple[int, ...] = ()
+    reinjected: int | None = None
+    times: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
