@@ -21,6 +21,7 @@ from harness.conformance import (
     tracking,
     unregistration,
     verdicts,
+    waiting,
 )
 from harness.conformance.rule import Rule
 from harness.errors import UserError
@@ -28,7 +29,7 @@ from harness.scenario.reader import quote, suggest
 
 __all__ = ("RULES", "Rule", "chosen")
 
-_CONCERNS = (registration, unregistration, memory, verdicts, queue, devices, paths, links, pieces, bridges, private, batches,
+_CONCERNS = (registration, unregistration, memory, verdicts, queue, waiting, devices, paths, links, pieces, bridges, private, batches,
              namespaces, churn, tracking)
 
 #: Every rule by its id, in the order of the seed.

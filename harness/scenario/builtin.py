@@ -9,13 +9,13 @@ from harness.errors import UserError
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.scenario.codec import loads
 from harness.scenario.layers import LAYERS
+from harness.scenario.queues import QUEUES
 from harness.scenario.reader import quote, suggest
 from harness.scenario.rulesets import CONNTRACK
 from harness.scenario.steps import (
     AddDevice,
     AddLink,
     AddNetns,
-    Answer,
     Churn,
     CtRead,
     CtRun,
@@ -23,10 +23,8 @@ from harness.scenario.steps import (
     DeleteNetns,
     Dump,
     Flow,
-    HangUp,
     KernelModule,
     Keys,
-    Listen,
     MoveDevice,
     Nft,
     RawDelete,
@@ -176,38 +174,6 @@ _SCENARIOS = (
         topology=SINGLE,
     ),
 )
-
-def _waits(cookie: int) -> Send:
-    return Send("peer", "host", cookie, source_port=40000 + cookie)
-
-
-_QUEUES = (
-    _host("queue", "packets wait for an NFQUEUE listener, which accepts, drops, repeats, queues again and stops",
-          Listen("host", 7),
-          Register("before", "host", _V4, "INPUT", -1),
-          Register("queue", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=7)),
-          Register("after", "host", _V4, "INPUT", 1),
-          _waits(1), Answer("host", 7),
-          _waits(2), Answer("host", 7, VerdictKind.DROP),
-          _waits(3), Answer("host", 7, VerdictKind.REPEAT), Answer("host", 7),
-          _waits(4), Answer("host", 7, Verdict(VerdictKind.QUEUE, queue=7).encode()), Answer("host", 7),
-          _waits(5), Answer("host", 7, VerdictKind.STOP),
-          _waits(6), Answer("host", 7, 0x8000_0000 | VerdictKind.ACCEPT),
-          _waits(7), Register("new", "host", _V4, "INPUT", -2), Answer("host", 7), Answer("host", 7),
-          _waits(8), _waits(9), Answer("host", 7, VerdictKind.DROP, cookie=9), Unregister("new"), Answer("host", 7),
-          _waits(10), HangUp("host", 7),
-          _waits(11)),
-    _host("queue-books", "two queues, one with room for one packet, one that fails open; a packet that still waits at the end",
-          Listen("host", 7, maxlen=1), Listen("host", 8, maxlen=1, fail_open=True),
-          Register("queue", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=7)),
-          Register("open", "host", _V4, "PREROUTING", 0, Verdict(VerdictKind.QUEUE, queue=8, bypass=True)),
-          Register("drop", "host", _V4, "INPUT", 1, reinjected=_drop("EACCES").encode(), cookie=4),
-          Register("again", "host", _V4, "INPUT", 2, reinjected=VerdictKind.REPEAT, times=2),
-          _waits(1), _waits(2), Answer("host", 8), _waits(3), Answer("host", 7), Answer("host", 8), Answer("host", 7),
-          _waits(4), Answer("host", 8), Answer("host", 7), Listen("host", 7),
-          _waits(5), Answer("host", 8)),
-)
-
 
 def _batch(*hooks: Register) -> RegisterBatch:
     return RegisterBatch("host", hooks)
@@ -378,7 +344,7 @@ _TRACKED = (
 )
 
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *_QUEUES, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE, *_TRACKED)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *QUEUES, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE, *_TRACKED)}
 
 
 def load(argument: str | None = None) -> Scenario:

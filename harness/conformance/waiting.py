@@ -1,0 +1,262 @@
+"""Packets that wait for an NFQUEUE listener: ``nf_queue``, queues and listeners, and what core does meanwhile (l.421)."""
+
+from __future__ import annotations
+
+import errno
+
+from harness.conformance.expect import Answers, Array, At, Finds, Queue, Splats, Walk
+from harness.conformance.queue import IN, Line, hooks, queue_to, resumed, sent, slow
+from harness.conformance.rule import Rule, Script, script
+from harness.netfilter import Family, VerdictKind
+from harness.outcome.types import NF_REINJECT
+from harness.scenario.steps import AddLink, AddNetns, Answer, DeleteNetns, HangUp, Listen, Register, Send, Unregister
+from harness.scenario.topology import End
+
+__all__ = ("RULES",)
+
+_V4, _V6 = Family.IPV4, Family.IPV6
+
+QUEUES = (
+    Rule("queue.number", "The upper 16 bits of the verdict are the number of the queue that gets the packet, in the packet's namespace.", (
+        script(
+            "queue.number",
+            *(Listen("host", number) for number in (0, 7, 65535)), Listen("peer", 7),
+            *(Register(f"q{number}", *IN, 0, queue_to(number), cookie=cookie) for cookie, number in ((1, 0), (2, 7), (3, 65535))),
+            *sent(1, slow("q65535 q7 q0"), resumed("", start=2)),
+            Queue("host", 0, 1, 1), Queue("host", 7, 0, 0),
+            *sent(2, slow("q65535 q7"), resumed("q0")),
+            Queue("host", 7, 1, 1), Queue("peer", 7, 0, 0),
+            *sent(3, slow("q65535"), resumed("q7 q0", start=0)),
+            Queue("host", 65535, 1, 1),
+            Answer("host", 65535, cookie=3), Answers(0),
+            Answer("host", 0, cookie=1), Answers(0),
+            Answer("host", 7, cookie=2), Answers(0),
+            Answer("peer", 7), Answers(errno.ENOENT),
+        ),
+    )),
+    Rule("queue.order", "Several packets wait; each is answered on its own, in any order.", (
+        script(
+            "queue.order",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("", 0), fate="dropped"),
+            *sent(2, slow("a q"), resumed("b c")),
+            *sent(3, slow("a q"), resumed("")),
+            Queue("host", 7, 3, 3),
+            Answer("host", 7, VerdictKind.ACCEPT, cookie=2),
+            Queue("host", 7, 2, 3),
+            Answer("host", 7, VerdictKind.STOP, cookie=3),
+            Answer("host", 7, VerdictKind.DROP, cookie=1),
+            Queue("host", 7, 0, 3),
+            Answer("host", 7), Answers(errno.ENOENT),
+        ),
+    )),
+    Rule("queue.bypass-listener", "The bypass flag changes nothing where somebody listens: the packet waits.", (
+        script(
+            "queue.bypass-listener",
+            Listen("host", 7),
+            Register("bypass", *IN, 0, queue_to(7, bypass=True)),
+            Register("after", *IN, 1),
+            *sent(1, slow("bypass"), resumed("after", start=0)),
+            Queue("host", 7, 1, 1),
+            Answer("host", 7), Answers(0),
+        ),
+    )),
+    Rule("queue.full", "A packet that finds no room is freed, the bypass flag or not; those that wait are not touched.", (
+        script(
+            "queue.full",
+            Listen("host", 7, maxlen=1),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("b c")),
+            *sent(2, slow("a q"), fate="dropped"),
+            Queue("host", 7, 1, 1, dropped=1),
+            Answer("host", 7), Answers(0),
+            *sent(3, slow("a q"), resumed("b c")),
+            Queue("host", 7, 1, 2, dropped=1),
+            Answer("host", 7, cookie=3), Answers(0),
+        ),
+        script(
+            "queue.full, bypass",
+            Listen("host", 7, maxlen=0),
+            Register("bypass", *IN, 0, queue_to(7, bypass=True)),
+            Register("after", *IN, 1),
+            *sent(1, slow("bypass"), fate="dropped"),
+            Queue("host", 7, 0, 0, dropped=1),
+        ),
+        script(
+            "queue.full, a listener that takes no copy",
+            Listen("host", 7, copy="none"),
+            Register("bypass", *IN, 0, queue_to(7, bypass=True)),
+            Register("after", *IN, 1),
+            *sent(1, slow("bypass"), fate="dropped"),
+            Queue("host", 7, 0, 0),
+        ),
+    )),
+    Rule("queue.fail-open", "A queue that fails open lets a packet that finds no room go on as if it had been accepted.", (
+        script(
+            "queue.fail-open",
+            Listen("host", 7, maxlen=1, fail_open=True),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("b c")),
+            *sent(2, slow("a q"), resumed("b c")),
+            Queue("host", 7, 1, 1),
+            Answer("host", 7, cookie=1), Answers(0),
+        ),
+    )),
+    Rule("queue.listener-dies", "What waits for a listener that dies is freed; then nobody listens. Other queues go on.", (
+        script(
+            "queue.listener-dies",
+            Listen("host", 7), Listen("host", 8),
+            Register("other", *IN, -1, queue_to(8), cookie=3),
+            Register("bypass", *IN, -1, queue_to(7, bypass=True), cookie=5),
+            *hooks(),
+            *sent(1, slow("bypass other a q"), resumed("", 0, start=3), fate="dropped"),
+            *sent(2, slow("bypass other a q"), resumed("", 0, start=3), fate="dropped"),
+            *sent(3, slow("bypass other"), resumed("a q", 0), fate="dropped"),
+            HangUp("host", 7),
+            Queue("host", 8, 1, 1),
+            *sent(4, slow("bypass other a q"), fate="dropped"),
+            *sent(5, slow("bypass other a q"), fate="dropped"),
+            Answer("host", 8), Answers(0),
+            Listen("host", 7), Answers(0),
+            Queue("host", 7, 0, 0),
+        ),
+    )),
+    Rule("queue.one-listener", "A queue has one listener: a second one is refused and changes nothing.", (
+        script(
+            "queue.one-listener",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("b c")),
+            Listen("host", 7, maxlen=0), Answers(errno.EPERM),
+            Queue("host", 7, 1, 1),
+            Answer("host", 7), Answers(0),
+        ),
+    )),
+)
+
+
+def _unregistered(name: str) -> Script:
+    return script(
+        f"queue.hook-unregistered-meanwhile, {name}",
+        Listen("host", 7),
+        *hooks(),
+        *sent(1, slow("a q"), resumed("", 0), fate="dropped"),
+        Unregister(name),
+        Array(*IN, " ".join(one for one in "aqbc" if one != name)),
+        Queue("host", 7, 0, 1),
+        Answer("host", 7), Answers(errno.ENOENT),
+    )
+
+
+def _flushed(name: str, other: Register, *, dropped: bool) -> Script:
+    """A packet waits, and a hook goes somewhere else."""
+    lines: tuple[Line, ...] = (Queue("host", 7, 0, 1), Answer("host", 7), Answers(errno.ENOENT)) if dropped else (
+        Queue("host", 7, 1, 1), Answer("host", 7), Answers(0))
+    return script(
+        f"unregister.flushes-queue, {name}",
+        Listen("host", 7),
+        *hooks(), other,
+        *sent(1, slow("a q"), resumed("", 0) if dropped else resumed("b c"), fate="dropped" if dropped else "delivered"),
+        Unregister(other.id),
+        *lines,
+    )
+
+
+MEANWHILE = (
+    Rule("queue.hook-registered-meanwhile", "nf_reinject walks the array that is there by then, from the slot that queued: one that came "
+         "behind is called, one that came before moves the hook that queued behind that slot, and it queues again.", (
+        script(
+            "queue.hook-registered-meanwhile, behind",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("new b c")),
+            Register("new", *IN, 2),
+            Array(*IN, "a q new b c"),
+            Answer("host", 7), Answers(0),
+        ),
+        script(
+            "queue.hook-registered-meanwhile, before",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("q", 0), resumed("b c", start=2)),
+            Register("new", *IN, -1),
+            Array(*IN, "new a q b c"),
+            Queue("host", 7, 1, 1),
+            Answer("host", 7), Answers(0),
+            Queue("host", 7, 1, 2),
+            Answer("host", 7), Answers(0),
+        ),
+        script(
+            "queue.hook-registered-meanwhile, before, REPEAT",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("a q", 0), resumed("b c", start=2)),
+            Register("new", *IN, -1),
+            Answer("host", 7, VerdictKind.REPEAT), Answers(0),
+            Answer("host", 7), Answers(0),
+        ),
+    )),
+    Rule("queue.hook-unregistered-meanwhile", "A hook that goes takes the packets along that wait, whichever of the array it is.",
+         tuple(map(_unregistered, "aqbc"))),
+    Rule("unregister.flushes-queue", "Whenever a removal replaces an array, everything that waits in the namespace is freed; "
+         "what waits in others is not.", (
+        _flushed("another point", Register("other", "host", _V4, "OUTPUT"), dropped=True),
+        _flushed("another family", Register("other", "host", _V6, "FORWARD"), dropped=True),
+        _flushed("a device", Register("other", "host", Family.NETDEV, "INGRESS", device="lo"), dropped=True),
+        _flushed("another namespace", Register("other", "peer", _V4, "INPUT"), dropped=False),
+        script(
+            "unregister.flushes-queue, all queues",
+            Listen("host", 7), Listen("host", 8), Listen("peer", 7),
+            *hooks(),
+            Register("other", "host", _V4, "PREROUTING", 0, queue_to(8), cookie=2),
+            Register("far", "peer", _V4, "OUTPUT", 0, queue_to(7), cookie=3),
+            Register("goes", "host", _V4, "POSTROUTING"),
+            *sent(1, At("peer", "OUTPUT", "far"), At("host", "PREROUTING", "other"), slow("a q"), resumed("", 0), fate="dropped"),
+            *sent(2, At("peer", "OUTPUT", "far"), At("host", "PREROUTING", "other", 0), At("host", "PREROUTING", "", 0, loop=NF_REINJECT),
+                   fate="dropped"),
+            *sent(3, At("peer", "OUTPUT", "far", 0), At("peer", "OUTPUT", "", 0, loop=NF_REINJECT), fate="dropped"),
+            Unregister("goes"),
+            Queue("host", 7, 0, 1), Queue("host", 8, 0, 1), Queue("peer", 7, 1, 1),
+            Answer("peer", 7, VerdictKind.DROP), Answers(0),
+        ),
+    )),
+)
+
+_LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
+
+DYING = (
+    Rule("queue.failed-shrink", "A removal that finds no memory for a smaller array leaves what waits; nf_reinject calls the dummy.", (
+        script(
+            "queue.failed-shrink",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("c")),
+            Unregister("b", fail=(0,)),
+            Array(*IN, "a q dummy c"),
+            Queue("host", 7, 1, 1),
+            Answer("host", 7), Answers(0),
+        ),
+    ), needs=("failing_allocations",)),
+    Rule("pernet.exit-queued", "A namespace that dies while packets wait: with its listener, whose socket held it, all of it goes, and no "
+         "packet is left.", (
+        script(
+            "pernet.exit-queued",
+            AddNetns("later"),
+            _LINK,
+            Listen("later", 7),
+            Register("in", "later", _V4, "INPUT", 0, queue_to(7)),
+            Register("out", "later", _V4, "OUTPUT", 0, queue_to(7)),
+            Send("host", "later", 1),
+            Walk((At("later", "INPUT", "in", 0), At("later", "INPUT", "", 0, loop=NF_REINJECT)), "dropped"),
+            Send("later", "10.0.9.2", 2),
+            Walk((At("later", "OUTPUT", "out", 0), At("later", "OUTPUT", "", 0, loop=NF_REINJECT)), "dropped"),
+            Queue("later", 7, 2, 2),
+            DeleteNetns("later"),
+            Finds.of(netns="gone", proc="gone"),
+            Splats(),
+        ),
+    )),
+)
+
+RULES = (*QUEUES, *MEANWHILE, *DYING)
