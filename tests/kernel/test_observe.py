@@ -114,7 +114,7 @@ class Observer:
         os.close(stdin)
         os.close(stderr_w)
         self._said = os.fdopen(stderr)
-        assert self.message() == {"armed": True}
+        assert self.message() == {"armed": True, "connection": ""}
 
     def message(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._said.readline())

@@ -17,7 +17,7 @@ from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import QueueState
 from harness.scenario.steps import Listen
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko", "clean_kernel_log")
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 INPUT, SECONDS = 1, 5.0
 QUEUE = Hook(1, Family.IPV4, INPUT, 0, Verdict(VerdictKind.QUEUE, queue=7))
