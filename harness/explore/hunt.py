@@ -108,6 +108,7 @@ class Hunt:
     _pending: deque[_Drawn] = field(default_factory=deque)
     _next_batch: asyncio.Task[list[Scenario]] | None = None
     _drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _tried: asyncio.Event = field(default_factory=asyncio.Event)
     _passed: deque[Scenario] = field(default_factory=lambda: deque(maxlen=2 * BATCH))
     _over: bool = False
 
@@ -148,9 +149,12 @@ class Hunt:
                 async with started(self.target.source) as executor:
                     if number == 0 and failures == 0:
                         await self._known_cases(executor)
+                        self._tried.set()
+                    await self._tried.wait()
                     await self._drawn_cases(executor)
                     return
             except GuestError as error:
+                self._tried.set()
                 failures += 1
                 self._doubt(error.message)
                 if failures == _GUESTS:

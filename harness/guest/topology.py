@@ -247,12 +247,14 @@ def br_netfilter() -> Iterator[None]:
 def set_sysctls(topology: Topology, name: str) -> None:
     """Before there are devices, which inherit ``default``."""
     forwarding = "1" if name in topology.forwarding else "0"
-    settings = {"net/ipv4/ip_forward": forwarding}
+    # What core does is predicted packet by packet; how many ICMP errors a second may be sent is none of it.
+    settings = {"net/ipv4/ip_forward": forwarding, "net/ipv4/icmp_ratemask": "0"}
     for scope in ("all", "default"):
         settings[f"net/ipv4/conf/{scope}/rp_filter"] = "0"
     if Path("/proc/sys/net/ipv6").exists():
         has_ipv6 = any(ip_interface(address).version == 6 for one in topology.interfaces(name) for address in one.addresses)
         settings["net/ipv6/conf/all/forwarding"] = forwarding
+        settings["net/ipv6/icmp/ratelimit"] = "0"
         for setting, value in (("accept_dad", "0"), ("dad_transmits", "0"), ("router_solicitations", "0"), ("accept_ra", "0"),
                                ("addr_gen_mode", "1")):
             settings[f"net/ipv6/conf/default/{setting}"] = value

@@ -18,7 +18,7 @@ from harness.guest.steps import HANDLERS
 from harness.outcome.types import StepOutcome
 from harness.scenario.steps import CtRead, CtRun, Send
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko")
+pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/core.c")]
 
 
 def judged(rule: str, step: type, monkeypatch: pytest.MonkeyPatch, tamper: Callable[[Run], object]) -> str:

@@ -22,7 +22,7 @@ from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, ROUTER_GRO, VLAN
 from harness.trace.capture import Capture
 from harness.trace.events import Entry
 
-pytestmark = pytest.mark.usefixtures("nfharness_ko")
+pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/core.c")]
 
 BR_NETFILTER = Path("/sys/module/br_netfilter")
 
