@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from harness.conformance.matrix import target
-from harness.errors import GuestError
 from harness.explore.engine import Plan
 from harness.explore.hunt import Hunt, Limits, explore
 from harness.vm.bench import Metric
@@ -22,7 +21,7 @@ async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metr
 
     Without packets every step counts; with them those that send one, and none of the others.
 
-    :raises GuestError: the exploration does not end as it should
+    What is found is noted; the figure is then that of the time until it was.
     """
     on = await target(spec, progress)
     samples: dict[str, list[float]] = {name: [] for name in UNITS}
@@ -33,6 +32,6 @@ async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metr
                 await explore([on], Plan(seed, mix), Limits(_SECONDS), hunts)
                 (hunt,) = hunts
                 if hunt.finding is not None:
-                    raise GuestError(f"an exploration ended early: {hunt.state}", mend=f"nfharness replay {hunt.finding.bundle}")
+                    progress.note(f"an exploration ended early: {hunt.state}; see it with nfharness replay {hunt.finding.bundle}")
                 samples[name].append(hunt.rate(hunt.steps if mix == "direct" else hunt.packets))
     return {name: Metric.of(UNITS[name], values) for name, values in samples.items()}

@@ -145,7 +145,9 @@ def _icmp_send(stack: Stack, netns: str, packet: Packet, kind: Kind) -> None:
     """``icmp_send``: never about an error, and only an error that quotes all of the packet carries its cookie too."""
     if packet.kind not in ("udp", "echo request", "echo reply") or packet.source is None:
         return
-    if _HEADERS[packet.pf] + packet.size <= _QUOTED[packet.pf]:
+    # A payload repeats its cookie: a quotation that is cut at a multiple of eight bytes from its end carries it as well.
+    lacking = _HEADERS[packet.pf] + packet.size - _QUOTED[packet.pf]
+    if lacking <= 0 or lacking % 8 == 0:
         answer = _answer(stack, netns, packet, kind, own=False)
         if answer is not None:
             nf_ct_attach(stack.tracking, answer.ct, packet.ct)
