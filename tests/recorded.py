@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 
 from harness.conformance import RULES
-from harness.conformance.executor import Executor
 from harness.conformance.rule import Script
 from harness.outcome import KernelProfile, Outcome, codec
+from harness.vm.executor import Executor
 from tests.mutants import MUTANTS
 
 __all__ = ("Recording", "recorded")
@@ -42,8 +42,8 @@ def recorded() -> Recording:
 
 
 async def _record(spec: str, *only: str) -> None:
-    from harness.conformance.executor import started  # noqa: PLC0415
     from harness.conformance.matrix import target  # noqa: PLC0415
+    from harness.vm.executor import started  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
     on = await target(spec, Progress())

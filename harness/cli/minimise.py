@@ -41,11 +41,11 @@ def command(spec: str | None, as_json: bool, bundle: Path) -> None:
 async def _minimise(bundle: Bundle, spec: str | None, as_json: bool) -> int:
     from harness.cli.replay import kernel_of  # noqa: PLC0415
     from harness.conformance.bundle import save  # noqa: PLC0415
-    from harness.conformance.executor import started  # noqa: PLC0415
     from harness.conformance.matrix import conclusive, target  # noqa: PLC0415
     from harness.conformance.rule import Script  # noqa: PLC0415
     from harness.explore.search import Search  # noqa: PLC0415
     from harness.outcome.kind import kind  # noqa: PLC0415
+    from harness.vm.executor import started  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
     progress = Progress()

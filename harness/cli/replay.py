@@ -40,9 +40,9 @@ def command(spec: str | None, backend: Backend, as_json: bool, bundle: Path) -> 
 
 
 async def _replay(bundle: Bundle, spec: str | None, backend: Backend, as_json: bool) -> int:
-    from harness.conformance.executor import started  # noqa: PLC0415
     from harness.conformance.judge import said  # noqa: PLC0415
     from harness.conformance.matrix import conclusive, target  # noqa: PLC0415
+    from harness.vm.executor import started  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
 
     on = await target(spec or kernel_of(bundle), Progress(), backend)

@@ -71,12 +71,12 @@ def _save(scenario: Scenario, path: Path) -> None:
 
 
 async def _run(scenario: Scenario, spec: str, backend: Backend, as_json: bool) -> int:
-    from harness.conformance.executor import Executor  # noqa: PLC0415
     from harness.model.foreign import seen  # noqa: PLC0415 - not before the options are known to be right
     from harness.model.predict import predict  # noqa: PLC0415
     from harness.outcome import codec  # noqa: PLC0415
     from harness.outcome.diff import compare  # noqa: PLC0415
     from harness.outcome.profile import KernelProfile  # noqa: PLC0415
+    from harness.vm.executor import Executor  # noqa: PLC0415
     from harness.vm.progress import Progress  # noqa: PLC0415
     from harness.vm.session import session  # noqa: PLC0415
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from harness.conformance.bundle import save
 from harness.conformance.coverage import seed_lines
-from harness.conformance.executor import Executor, started
 from harness.conformance.judge import Judgement, State, judge, said
 from harness.conformance.rule import Rule, Script
 from harness.errors import GuestError, KernelDied, UserError
 from harness.outcome.profile import KernelProfile
+from harness.vm.executor import Executor, started
 from harness.vm.guest import Guest
 from harness.vm.kernels import Kernel
 from harness.vm.kmodule import module_key

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 from harness.conformance.bundle import save
-from harness.conformance.executor import Executor, started
 from harness.conformance.judge import Judgement, judge
 from harness.conformance.matrix import Target, conclusive, default_jobs
 from harness.conformance.rule import Script
@@ -21,6 +20,7 @@ from harness.errors import GuestError, KernelDied, NfharnessError
 from harness.explore.engine import BATCH, Plan, found_before, shrink
 from harness.explore.search import Ask, Search
 from harness.scenario.steps import Scenario, Send
+from harness.vm.executor import Executor, started
 
 __all__ = ("Finding", "Hunt", "Limits", "State", "explore")
 

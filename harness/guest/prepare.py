@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -68,8 +70,10 @@ def prepare(purpose: str, kernel_object: str | None) -> dict[str, Any]:
     loaded = time.monotonic()
     profile = in_fork(_profile) if kernel_object else None
     if purpose == "template":
-        for name in in_fork(_rehearse):
-            importlib.import_module(name)
+        for rehearsal in (_scenario, partial(_test, profile)):
+            _import(in_fork(partial(_imported, rehearsal)))
+        # Modules have come meanwhile: to read the kernel's symbols again would cost each guest half a second.
+        tracer().own_hook()
     gc.collect()
     gc.freeze()
     system = os.uname()
@@ -89,11 +93,26 @@ def _profile() -> Any:
     return importlib.import_module("harness.guest.profile").probe().to_json()
 
 
-def _rehearse() -> list[str]:
-    """Run a scenario; the modules that it imported on the way. The kernel, too, has then done everything once."""
+def _imported(rehearsal: Callable[[], None]) -> list[str]:
+    """The modules that a rehearsal imports on the way. The kernel, too, has then done everything once."""
     before = set(sys.modules)
+    rehearsal()
+    return sorted(set(sys.modules) - before)
+
+
+def _import(names: Iterable[str]) -> None:
+    """Import those that can be: others are made by the program that they are in, or are there no longer."""
+    for name in names:
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(name)
+
+
+def _scenario() -> None:
     importlib.import_module("harness.guest.executor").execute(importlib.import_module("harness.scenario.builtin").load())
-    return sorted(name for name in set(sys.modules) - before if not name.startswith("_"))
+
+
+def _test(profile: Any) -> None:
+    importlib.import_module("harness.pytest_plugin.guest").rehearse(profile)
 
 
 def in_fork(function: Callable[[], Any]) -> Any:
@@ -124,8 +143,6 @@ def adopt(older: dict[str, ModuleType]) -> None:
     """Take over the tracer from the code that a newer archive replaces: its programs are in the kernel already."""
     global _tracer  # noqa: PLW0603
     _tracer = getattr(older.get(__name__), "_tracer", None)
-    for name in _TESTS:
-        if name.startswith("harness.") and name not in sys.modules:
-            importlib.import_module(name)
+    _import(name for name in (*_TESTS, *older) if name.startswith("harness."))
     gc.collect()
     gc.freeze()

@@ -42,6 +42,7 @@ _NTF_MASTER, _NUD_NOARP = 0x04, 0x40
 _BRIDGE_SETTINGS = {Family.IPV4: "bridge-nf-call-iptables", Family.IPV6: "bridge-nf-call-ip6tables", Family.ARP: "bridge-nf-call-arptables"}
 _READY_SECONDS = 10.0
 _POLL_SECONDS = 0.002
+_FIRST_INDEX = 100
 
 _runs = itertools.count(1)
 
@@ -143,7 +144,9 @@ def iproute() -> IPRoute:
 
 def add_pair(routes: IPRoute, end: End, peer: End, number: int, namespace: Namespace) -> None:
     with namespace.path.open() as there:
-        routes.link("add", kind="veth", ifname=end.device, address=mac_address(number, 0),
+        # Ends with equal numbers, as first devices of two namespaces have by themselves, look to linkwatch_urgent_event() like no pair:
+        # their carrier would be noticed a second late.
+        routes.link("add", kind="veth", index=_FIRST_INDEX + number, ifname=end.device, address=mac_address(number, 0),
                     peer={"ifname": peer.device, "address": mac_address(number, 1), "net_ns_fd": there.fileno()})
 
 

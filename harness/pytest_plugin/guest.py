@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import io
 import os
+import platform
 import sys
 import tarfile
-from functools import cache
+import tempfile
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -17,15 +20,27 @@ import pytest
 import xdist.remote
 
 from harness.outcome.profile import KernelProfile
-from harness.pytest_plugin import limits
-from harness.pytest_plugin import plugin as _plugin  # noqa: F401 - so that a template holds it
+from harness.pytest_plugin import limits, plugin
 from harness.pytest_plugin.selection import IN_GUEST, PROFILE
 from harness.pytest_plugin.watch import Watch
 
-__all__ = ("TREE", "GuestHalf", "serve")
+__all__ = ("TREE", "GuestHalf", "rehearse", "serve")
 
 #: Where a guest has the tests, under their paths from the host's root directory.
 TREE = Path("/run/nfharness/tests")
+#: A test that does a little of everything.
+_REHEARSAL = """
+from scapy.layers.inet import IP, UDP
+
+from harness.pytest_plugin import Delivered
+
+
+def test_rehearsal(lab):
+    net = lab.router()
+    lab.nft("table ip t { chain c { type filter hook forward priority 0; } }")
+    lab.hook(net.router, "ipv4", "FORWARD", priority=5)
+    assert lab.send(net.client, IP(dst=net.server.address) / UDP(dport=53)).fate == Delivered()
+"""
 #: Options whose work is the host's: the guest runs what it is told.
 _HOSTS_OPTIONS = {
     "file_or_dir", "kernels", "keyword", "markexpr", "deselect", "ignore", "ignore_glob", "collectonly", "maxfail", "exitfirst", "lf",
@@ -44,15 +59,12 @@ def serve(channel: execnet.Channel) -> None:
         TREE.mkdir(parents=True, exist_ok=True)
         with tarfile.open(fileobj=io.BytesIO(order["tests"])) as archive:
             archive.extractall(TREE, filter="data")
-    os.environ[IN_GUEST] = "1"
-    os.chdir(TREE)
+    _settle(TREE, order["options"], order["profile"])
     limits.apply()
     sys.path[:] = [entry for entry in sys.path if entry != str(TREE)]
-    GuestHalf.options, GuestHalf.profile = order["options"], KernelProfile.from_json(order["profile"])
-    exec(_worker(), {"__name__": "__channelexec__", "channel": channel})  # noqa: S102 - as execnet would, less the compiling
+    exec(_WORKER, {"__name__": "__channelexec__", "channel": channel})  # noqa: S102 - as execnet would, less the compiling
 
 
-@cache
 def _worker() -> CodeType:
     """The module that xdist itself would send."""
     spec = importlib.util.find_spec(xdist.remote.__name__)
@@ -60,6 +72,36 @@ def _worker() -> CodeType:
     assert spec.loader is not None  # noqa: S101
     code: CodeType = spec.loader.get_code(xdist.remote.__name__)  # type: ignore[attr-defined]
     return code
+
+
+def _plugins() -> str:
+    """What pytest would load by itself, and our own, as ``PYTEST_PLUGINS`` has it: looking for them takes a guest a while."""
+    return ",".join([plugin.__name__, *(entry.module for entry in importlib.metadata.entry_points(group="pytest11"))])
+
+
+# Found out here, so that a template holds them; the last is what xdist's worker asks platform for, which starts a program for it.
+_WORKER, _PLUGINS, _ = _worker(), _plugins(), platform.platform()
+
+
+def rehearse(profile: dict[str, Any]) -> None:
+    """Run a small test, as in a guest, for all that is imported on the way; whether it passes is not asked here.
+
+    The process is of no other use afterwards. :param profile: of the kernel
+    """
+    with tempfile.TemporaryDirectory(prefix="nfharness-") as text, Path(os.devnull).open("w") as null, redirect_stdout(null):
+        place = Path(text)
+        (place / "test_rehearsal.py").write_text(_REHEARSAL)
+        (place / "pytest.ini").write_text("[pytest]\n")
+        _settle(place, {}, profile)
+        pytest.main(["--disable-plugin-autoload", "-o", "cache_dir=cache", "--kernel", "template", "test_rehearsal.py"])
+        os.chdir("/")
+
+
+def _settle(place: Path, options: dict[str, Any], profile: dict[str, Any]) -> None:
+    """Let pytest find tests in *place*, and this half of the plugin."""
+    os.environ |= {IN_GUEST: "1", "PYTEST_PLUGINS": _PLUGINS}
+    os.chdir(place)
+    GuestHalf.options, GuestHalf.profile = options, KernelProfile.from_json(profile)
 
 
 class GuestHalf:
@@ -70,6 +112,7 @@ class GuestHalf:
     profile: KernelProfile
 
     def __init__(self, config: pytest.Config) -> None:
+        os.environ.pop("PYTEST_PLUGINS", None)  # of no other pytest that a test may start
         for name, value in self.options.items():
             if name not in _HOSTS_OPTIONS and hasattr(config.option, name):
                 setattr(config.option, name, value)

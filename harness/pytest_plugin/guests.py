@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +28,7 @@ __all__ = ("Guests",)
 
 _START_S, _COLLECT_S, _END_S = 60.0, 60.0, 60.0
 _KVM_BOOT_S = 4.0
+_AHEAD = 2
 
 
 @dataclass(slots=True)
@@ -56,9 +59,9 @@ class Guests:
         self._speed: dict[str, float] = {}
         self._profiles: dict[str, Any] = {}
         self._tests = b""
-        # One thread for all of them: a guest ends with the thread that started it.
-        self._starter = ThreadPoolExecutor(1)
-        self._ahead: tuple[str, Path, Future[_Guest]] | None = None
+        # Threads that stay: a guest ends with the thread that started it.
+        self._starter = ThreadPoolExecutor(_AHEAD)
+        self._ahead: deque[tuple[str, Path, Future[_Guest]]] = deque()
 
     def run(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:
         """The reports of a test's phases, as they come."""
@@ -115,18 +118,21 @@ class Guests:
         return guest
 
     def _start_ahead(self, item: pytest.Item) -> None:
-        """Start the guest that the next test will need while this one's is busy."""
+        """Start the guest that the next test will need while this one's is busy; the one after that, too, where a processor is idle."""
         kernel = kernel_of(item)
-        if kernel in self._speed and self._ahead is None:
-            self._ahead = (kernel, item.path, self._starter.submit(self._start, item, kernel))
+        if kernel not in self._speed:
+            return
+        rest = self._items[self._items.index(item):]
+        number = sum((kernel_of(one), one.path, isolation_of(one)) == (kernel, item.path, "test") for one in rest)
+        while len(self._ahead) < max(1, min(number, _spare_processors())):
+            self._ahead.append((kernel, item.path, self._starter.submit(self._start, item, kernel)))
 
     def _started_ahead(self, item: pytest.Item, kernel: str) -> _Guest | None:
-        if self._ahead is None:
-            return None
-        (ahead, path, started), self._ahead = self._ahead, None
-        if (ahead, path) == (kernel, item.path):
-            return started.result()
-        self._starter.submit(_discard, started)
+        while self._ahead:
+            ahead, path, started = self._ahead.popleft()
+            if (ahead, path) == (kernel, item.path):
+                return started.result()
+            self._starter.submit(_discard, started)
         return None
 
     def _open(self, guest: _Guest, item: pytest.Item) -> None:
@@ -158,7 +164,7 @@ class Guests:
         path = item.path.relative_to(config.rootpath)
         ini = ["-c", str(config.inipath.relative_to(config.rootpath))] if config.inipath else []
         overrides = [part for text in (config.getoption("override_ini") or ()) for part in ("-o", text)]
-        return ["-p", "harness.pytest_plugin.plugin", "--rootdir", ".", *ini, "-o", "addopts=", "-o", "required_plugins=",
+        return ["--disable-plugin-autoload", "--rootdir", ".", *ini, "-o", "addopts=", "-o", "required_plugins=",
                 "-o", "cache_dir=/run/nfharness/pytest-cache", *overrides, f"--import-mode={config.getoption('importmode')}",
                 f"--capture={config.getoption('capture')}",
                 "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning", "--kernel", kernel, str(path)]
@@ -214,10 +220,14 @@ class Guests:
     def close(self) -> None:
         """End all guests."""
         self._end()
-        if self._ahead is not None:
-            (_, _, started), self._ahead = self._ahead, None
-            _discard(started)
+        while self._ahead:
+            _discard(self._ahead.popleft()[2])
         self._starter.shutdown()
+
+
+def _spare_processors() -> int:
+    """Of this host, for each of pytest's workers; as many guests as start at once."""
+    return min(_AHEAD, len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def _discard(started: Future[_Guest]) -> None:

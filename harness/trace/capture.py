@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.trace.walk import Walk, walk
 
 __all__ = ("Capture", "doubts")
 
+_UNDER_WAY_S, _GLANCE_S = 0.1, 0.005
 _OFF, _STARTING, _ON = range(3)
 _SYS_MEMBARRIER, _MEMBARRIER_CMD_GLOBAL = 324, 1
 _EXPEDITED = (Path("/sys/kernel/rcu_expedited"), "1")
@@ -49,6 +51,8 @@ class Capture:
         self._taken: list[bytes] = []
         self._events: list[Event] = []
         self._undo = ExitStack()
+        #: Traversals whose exits were lost before: as many more entries than exits there are while nothing is under way.
+        self._unpaired = 0
         self.counters: dict[Counter, int] = dict.fromkeys(Counter, 0)
         self.doubts: tuple[str, ...] = ()
 
@@ -60,6 +64,8 @@ class Capture:
             stack.enter_context(_setting(*_OPTIMISE))
             for table in ("frames", "skbs"):
                 tracer.bpf[table].clear()
+            before = self._count()
+            self._unpaired = before[Counter.TRAVERSALS] - before[Counter.EXITS]
             self._rings = Rings(tracer.ring_descriptors(), tracer.ring_bytes)
             stack.callback(self._rings.close)
             self.begin()
@@ -83,16 +89,23 @@ class Capture:
         """Forget what was seen so far; the books are about what comes from now on."""
         self._rings.take()
         self._taken, self._events = [], []
-        self._before, self._ran, self._profile = self._count(), self._runs(), self._tracer.kprobes.profile()
+        for _ in _glances():
+            self._before, self._ran, self._profile = self._count(), self._runs(), self._tracer.kprobes.profile()
+            if self._before[Counter.TRAVERSALS] - self._before[Counter.EXITS] == self._unpaired:
+                return
 
     def end(self) -> None:
-        """Take what the kernel has, and balance the books. Nothing may be under way, or they do not."""
-        self.drain()
-        after, ran, profile = self._count(), self._runs(), self._tracer.kprobes.profile()
-        self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
-        self.doubts = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
-                             {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
-                              for name, old in self._profile.items()})
+        """Take what the kernel has, and balance the books. What others have under way gets a moment to come to its end."""
+        for _ in _glances():
+            self.drain()
+            after, ran, profile = self._count(), self._runs(), self._tracer.kprobes.profile()
+            self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
+            self.doubts = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
+                                 {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
+                                  for name, old in self._profile.items()})
+            if not self.doubts:
+                return
+        self._unpaired = after[Counter.TRAVERSALS] - after[Counter.EXITS]
 
     def drain(self, seconds: float = 0) -> bool:
         """Take what the kernel has so far. Call it now and then while much goes on: the ring holds some 6,000 traversals.
@@ -178,6 +191,15 @@ def doubts(counters: Mapping[Counter, int], ran: Mapping[str, int], profile: Map
         if profile[name].missed or profile[name].hits != runs:
             found.append(f"probe {name}: {profile[name].hits} hits, {profile[name].missed} missed, {runs} seen by the program")
     return tuple(found)
+
+
+def _glances() -> Iterator[None]:
+    """As often as something may be looked at until it is as it should be: softirqs that are under way take no longer."""
+    deadline = time.monotonic() + _UNDER_WAY_S
+    yield
+    while time.monotonic() < deadline:
+        time.sleep(_GLANCE_S)
+        yield
 
 
 def _opened(fd: int, name: str) -> int:

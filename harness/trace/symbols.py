@@ -7,6 +7,7 @@ functions, and an emulated guest would take longer to build an index than to ans
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from harness.errors import GuestError
@@ -55,7 +56,7 @@ class Symbols:
         cut = text.rfind(b"\n", 0, first) if first >= 0 else len(text.rstrip(b"\n"))
         self._text = text
         self._cut = cut
-        self._in_modules = sorted(_parse(line) for line in text[cut:].split(b"\n") if line)
+        self._in_modules = sorted((_parse(line) for line in text[cut:].split(b"\n") if line), key=attrgetter("address"))
         self._known: dict[int, Symbol | None] = {}
         self._settled: set[int] = set()
 

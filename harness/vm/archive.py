@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlparse
 
-from debian.deb822 import Packages
 from debian.debian_support import Version
 
 from harness.errors import HostError
@@ -144,6 +143,8 @@ def _refresh(stamp: Path) -> None:
 
 def packages(prefixes: Iterable[str]) -> list[Package]:
     """All versions of all packages whose name starts with one of *prefixes*, from the indices at hand."""
+    from debian.deb822 import Packages  # noqa: PLC0415 - most commands ask for no package
+
     wanted = tuple(prefixes)
     chosen = sorted(name for name in _apt_cache("pkgnames").decode().split() if name.startswith(wanted))
     if not chosen:

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import NoteSegment
-
 __all__ = ("NotElf", "Vmlinux", "read_vmlinux")
 
 #: XEN_ELFNOTE_PHYS32_ENTRY (include/xen/interface/elfnote.h): where a PVH boot enters.
@@ -33,6 +29,10 @@ class Vmlinux:
 
 def read_vmlinux(path: Path) -> Vmlinux:
     """:raises NotElf: no ELF file, of another architecture, or of type information alone as in Debian's headers"""
+    from elftools.common.exceptions import ELFError  # noqa: PLC0415 - most commands are about no kernel tree
+    from elftools.elf.elffile import ELFFile  # noqa: PLC0415
+    from elftools.elf.segments import NoteSegment  # noqa: PLC0415
+
     with path.open("rb") as file:
         try:
             elf = ELFFile(file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from harness.errors import GuestError
@@ -42,3 +44,38 @@ def test_a_hit_that_did_not_run_the_program_is_told() -> None:
 def test_a_capture_needs_a_loaded_tracer() -> None:
     with pytest.raises(GuestError, match="not loaded"):
         Capture(Tracer())
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, *counts: tuple[int, int]) -> Capture:
+    """A capture whose programs have counted so many traversals entered and left, at each look."""
+    looks = iter(counts)
+
+    def count(_: Capture) -> dict[Counter, int]:
+        entered, left = next(looks)
+        return dict.fromkeys(Counter, 0) | {Counter.TRAVERSALS: entered, Counter.EXITS: left}
+
+    monkeypatch.setattr(Capture, "_count", count)
+    monkeypatch.setattr(Capture, "_runs", lambda _: {})
+    monkeypatch.setattr(Capture, "drain", lambda _: False)
+    tracer = Tracer()
+    tracer.bpf, tracer.kprobes = object(), SimpleNamespace(profile=dict)  # type: ignore[assignment]
+    capture = Capture(tracer)
+    monkeypatch.setattr(capture, "_rings", SimpleNamespace(take=lambda: b""), raising=False)
+    return capture
+
+
+def test_what_is_under_way_when_a_capture_begins_or_ends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = watched(monkeypatch, (3, 2), (3, 3), (7, 6), (7, 7))
+    capture.begin()
+    capture.end()
+    assert (capture.counters[Counter.TRAVERSALS], capture.doubts) == (4, ())
+
+
+def test_what_never_comes_to_its_end_is_told_and_not_held_against_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture = watched(monkeypatch, (0, 0), *[(4, 3)] * 1000)
+    capture.begin()
+    capture.end()
+    first = capture.doubts
+    capture.begin()
+    capture.end()
+    assert (first, capture.doubts) == (("4 traversals were entered and 3 left",), ())
