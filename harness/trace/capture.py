@@ -91,7 +91,8 @@ class Capture:
         self._taken, self._events = [], []
         for _ in _glances():
             self._before, self._ran, self._profile = self._count(), self._runs(), self._tracer.kprobes.profile()
-            if self._before[Counter.TRAVERSALS] - self._before[Counter.EXITS] == self._unpaired:
+            paired = self._before[Counter.TRAVERSALS] - self._before[Counter.EXITS] == self._unpaired
+            if paired and self._count() == self._before and self._runs() == self._ran:
                 return
 
     def end(self) -> None:

@@ -65,14 +65,14 @@ def watched(monkeypatch: pytest.MonkeyPatch, *counts: tuple[int, int]) -> Captur
 
 
 def test_what_is_under_way_when_a_capture_begins_or_ends_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    capture = watched(monkeypatch, (3, 2), (3, 3), (7, 6), (7, 7))
+    capture = watched(monkeypatch, (3, 2), (3, 3), (4, 4), (4, 4), (4, 4), (8, 7), (8, 8))
     capture.begin()
     capture.end()
     assert (capture.counters[Counter.TRAVERSALS], capture.doubts) == (4, ())
 
 
 def test_what_never_comes_to_its_end_is_told_and_not_held_against_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    capture = watched(monkeypatch, (0, 0), *[(4, 3)] * 1000)
+    capture = watched(monkeypatch, (0, 0), (0, 0), *[(4, 3)] * 1000)
     capture.begin()
     capture.end()
     first = capture.doubts
