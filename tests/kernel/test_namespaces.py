@@ -17,6 +17,7 @@ from harness.guest.changes import (
     add_link,
     add_netns,
     await_gone,
+    await_quiet,
     delete_device,
     delete_netns,
     move_device,
