@@ -90,18 +90,18 @@ def _ip_rcv_core(netns: str, packet: Packet) -> bool:
 
 
 def ip_rcv_finish(stack: Stack, netns: str, device: str, packet: Packet) -> int:
-    """``ip_rcv_finish``: where the route leads."""
+    """``ip_rcv_finish``: where the route leads. IPv6 answers where none does (``ip6_pkt_discard``), IPv4 of a host that forwards."""
     assert packet.destination is not None  # noqa: S101 - an IP packet has one
     if device != LOOPBACK:  # what comes by lo was bound at OUTPUT
         packet.destination = stack.nat.redirected(stack.topology, netns, device, packet, packet.destination)
     hop = lookup(stack.topology, netns, packet.destination)
     if hop is not None and hop.local:
         ip_local_deliver(stack, netns, device, packet)
-    elif netns not in stack.topology.forwarding:
-        packet.walk.reason = f"{netns} does not forward"
-    elif hop is None:
+    elif hop is None and (packet.pf is Family.IPV6 or netns in stack.topology.forwarding):
         packet.walk.reason = f"no route in {netns}"
         _icmp_send(stack, netns, packet, "net unreachable")
+    elif hop is None or netns not in stack.topology.forwarding:
+        packet.walk.reason = f"{netns} does not forward"
     else:
         ip_forward(stack, netns, device, hop, packet)
     return 0
