@@ -16,7 +16,7 @@ from hypothesis import seed as seeded
 from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky
 
-from harness.explore.scenarios import MIXES, scenarios
+from harness.explore.scenarios import scenarios
 from harness.scenario.steps import Scenario
 from harness.vm.paths import run_dir
 
@@ -73,7 +73,7 @@ def _hypothesis(plan: Plan, number: int, oracle: Oracle, *, phases: tuple[Phase,
     @settings(max_examples=BATCH, phases=phases, database=database, deadline=None, print_blob=False, report_multiple_bugs=False,
               suppress_health_check=list(HealthCheck))
     @seeded(plan.seed << 32 | number)
-    @given(scenarios(MIXES[plan.mix]))
+    @given(scenarios(plan.mix))
     def explored(scenario: Scenario) -> None:
         oracle(scenario)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from harness.explore.sound import without_idle_cookies
 from harness.explore.steps import MAKERS
+from harness.explore.steps.faults import without_memory
 from harness.explore.steps.maker import Maker
 from harness.explore.topologies import small, topologies
 from harness.scenario.check import check
@@ -15,50 +16,61 @@ from harness.scenario.forms import BY_STEP
 from harness.scenario.forms.form import Scope
 from harness.scenario.steps import Scenario, Step
 
-__all__ = ("MIXES", "Mix", "scenarios")
+__all__ = ("MIXES", "scenarios")
 
 _CHUNKS, _CHUNK = 6, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
-    """What scenarios are made of.
+class Sort:
+    """What a scenario is made of.
 
     :param makers: names in :data:`harness.explore.steps.MAKERS`, and how many times each is drawn
-    :param packets: whether they send any: the topology matters then
+    :param packets: whether it sends any: the topology matters then
+    :param faults: whether allocations fail
     """
 
     makers: tuple[tuple[str, int], ...]
     packets: bool = True
+    faults: bool = False
 
     def of(self) -> list[Maker]:
         return [maker for name, times in self.makers for maker in [*MAKERS[name]] * times]
 
 
+_ANYTHING = Sort((("hooks", 4), ("packets", 16), ("batches", 2), ("private", 2), ("link", 1)))
+_DIRECT = Sort((("private", 3), ("hooks", 2), ("batches", 1)), packets=False)
+_PACKETS = Sort((("packets", 48), ("hooks", 3), ("link", 1)))
+_QUEUES = Sort((("queue", 2), ("hooks", 1), ("packets", 8)))
+_UPSET = Sort((("ground", 2), ("hooks", 2), ("packets", 8), ("batches", 1), ("private", 1), ("queue", 1)), faults=True)
+"""The namespaces of such a one are no others', which takes a guest longer than anything else."""
+
 MIXES = {
-    "all": Mix((("hooks", 2), ("packets", 8), ("batches", 1), ("private", 1))),
-    "direct": Mix((("private", 3), ("hooks", 2), ("batches", 1)), packets=False),
-    "packets": Mix((("packets", 16), ("hooks", 1))),
+    "all": st.sampled_from([*[_ANYTHING] * 6, *[_QUEUES] * 3, _UPSET]),
+    "direct": st.just(_DIRECT),
+    "packets": st.sampled_from([*[_PACKETS] * 9, _QUEUES]),
 }
 """By the name that ``--only`` takes."""
 
 
 @st.composite
-def _step(draw: st.DrawFn, scope: Scope, makers: list[Maker]) -> Step | None:
+def _step(draw: st.DrawFn, scope: Scope, makers: list[Maker], *, faults: bool) -> Step | None:
     step = draw(st.sampled_from(makers))(draw, scope)
     if step is not None:
+        step = without_memory(draw, step) if faults else step
         BY_STEP[type(step)].check(scope, step, "drawn")
         scope.index += 1
     return step
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, mix: Mix) -> Scenario:
-    """A scenario that :func:`harness.scenario.check.check` accepts."""
-    ground = draw(topologies() if mix.packets else small)
+def scenarios(draw: st.DrawFn, mix: str) -> Scenario:
+    """A scenario that :func:`harness.scenario.check.check` accepts. :param mix: one of :data:`MIXES`"""
+    sort = draw(MIXES[mix])
+    ground = draw(topologies() if sort.packets else small)
     scope = Scope(ground)
     # Several short lists: of a long one Hypothesis draws few elements as well.
-    chunk = st.lists(_step(scope, mix.of()), max_size=_CHUNK)
+    chunk = st.lists(_step(scope, sort.of(), faults=sort.faults), max_size=_CHUNK)
     steps = [step for _ in range(_CHUNKS) for step in draw(chunk) if step is not None]
     scenario = Scenario("explored", "", ground, without_idle_cookies(steps))
     check(scenario)

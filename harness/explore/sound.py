@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from harness.scenario.steps import Register, RegisterBatch, Send, Step
+from harness.scenario.steps import Answer, Packets, Register, RegisterBatch, Step
 
 __all__ = ("without_idle_cookies",)
 
+T = TypeVar("T", Register, Answer)
+
 
 def without_idle_cookies(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The steps, but that no hook waits for a packet that none of them sends."""
-    sent = {step.cookie for step in steps if isinstance(step, Send)}
+    """The steps, but that no hook and no listener waits for a packet that none of them sends."""
+    sent = {step.cookie for step in steps if isinstance(step, Packets)}
 
-    def told(hook: Register) -> Register:
-        return hook if hook.cookie in sent else replace(hook, cookie=None)
+    def told(one: T) -> T:
+        return one if one.cookie in sent else replace(one, cookie=None)
 
     def each(step: Step) -> Step:
-        if isinstance(step, Register):
+        if isinstance(step, Register | Answer):
             return told(step)
         return replace(step, hooks=tuple(map(told, step.hooks))) if isinstance(step, RegisterBatch) else step
 

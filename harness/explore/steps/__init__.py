@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.explore.steps import batches, hooks, packets, private
+from harness.explore.steps import batches, ground, hooks, link, packets, private, queue
 from harness.explore.steps.maker import Maker
 
 __all__ = ("MAKERS",)
@@ -12,4 +12,5 @@ __all__ = ("MAKERS",)
 #: By what they are about. A maker that is there twice is drawn twice as often.
 MAKERS: Mapping[str, Sequence[Maker]] = {
     "hooks": hooks.MAKERS, "batches": batches.MAKERS, "private": private.MAKERS, "packets": packets.MAKERS,
+    "link": link.MAKERS, "queue": queue.MAKERS, "ground": ground.MAKERS,
 }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from harness.explore.steps.maker import COOKIES, Maker, new_name, point, priorities, verdicts
+from harness.explore.steps.maker import COOKIES, Maker, new_name, point, priorities, returns, verdicts
 from harness.netfilter import Family, VerdictKind
 from harness.scenario.forms.form import Scope
 from harness.scenario.steps import ACCEPT, Dump, Register, RegisterMany, Unregister
@@ -14,15 +14,22 @@ from harness.scenario.steps import ACCEPT, Dump, Register, RegisterMany, Unregis
 __all__ = ("MAKERS", "registration")
 
 _cookies = st.sampled_from([None, *COOKIES])
+_reinjected = st.one_of(st.sampled_from([VerdictKind.REPEAT, VerdictKind.STOP, VerdictKind.QUEUE]), returns)
 
 
 def registration(draw: st.DrawFn, scope: Scope, name: str) -> Register:
-    """A hook at some point, its verdict for one packet or for all."""
+    """A hook at some point, its verdict for one packet or for all; of packets that come back from a queue another one."""
     netns, pf, hook, device = point(draw, scope)
     priority, verdict = draw(priorities), draw(verdicts)
-    if verdict.kind is VerdictKind.QUEUE and (device is not None or pf is Family.ARP):
+    queues = device is None and pf is not Family.ARP
+    if verdict.kind is VerdictKind.QUEUE and not queues:
         verdict = ACCEPT
-    return Register(name, netns, pf, hook, priority, verdict, device, None if verdict == ACCEPT else draw(_cookies))
+    reinjected = times = None
+    if queues and scope.listening and draw(st.booleans()):
+        reinjected = int(draw(_reinjected))
+        times = draw(st.integers(1, 3)) if reinjected == VerdictKind.REPEAT else None
+    told = verdict != ACCEPT or reinjected is not None
+    return Register(name, netns, pf, hook, priority, verdict, device, draw(_cookies) if told else None, reinjected=reinjected, times=times)
 
 
 def _register(draw: st.DrawFn, scope: Scope) -> Register:

@@ -11,13 +11,16 @@ from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, V
 from harness.scenario.forms.form import Scope
 from harness.scenario.steps import Step
 
-__all__ = ("COOKIES", "Maker", "new_name", "point", "priorities", "returns", "verdicts")
+__all__ = ("COOKIES", "QUEUES", "Maker", "new_name", "point", "priorities", "returns", "verdicts")
 
 Maker = Callable[[st.DrawFn, Scope], Step | None]
 """Draws a step that makes sense after those so far, or ``None`` if none does."""
 
 COOKIES = range(1, 9)
 """Of packets that hooks may wait for: the first ones of a scenario."""
+
+QUEUES = (0, 7)
+"""Those that listeners bind."""
 
 ERRNOS = sorted({errno.EPERM, errno.ENOENT, errno.EACCES, errno.ENOBUFS, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EAGAIN})
 
@@ -28,14 +31,14 @@ priorities = st.one_of(st.sampled_from([0, 1, -1, -300, PRIORITY_MIN, PRIORITY_M
 verdicts = st.one_of(
     st.just(Verdict(VerdictKind.ACCEPT)),
     st.builds(Verdict, st.sampled_from([VerdictKind.DROP, VerdictKind.STOLEN]), errno=st.sampled_from([0, *ERRNOS])),
-    st.builds(Verdict, st.just(VerdictKind.QUEUE), queue=st.integers(0, 0xFFFF), bypass=st.booleans()),
+    st.builds(Verdict, st.just(VerdictKind.QUEUE), queue=st.one_of(st.sampled_from(QUEUES), st.integers(0, 0xFFFF)), bypass=st.booleans()),
 )
 
 #: What a hook function may return: any u32, most of them near the verdicts that there are. Of those that there are not the kernel warns,
 #: which takes an emulated guest longer than anything else here.
 returns = st.one_of(*[verdicts.map(Verdict.encode)] * 4, st.integers(0, 7), st.integers(0, 2**32 - 1))
 
-_FAMILIES = st.sampled_from([Family.IPV4, Family.IPV6, Family.INET, Family.NETDEV, Family.BRIDGE, Family.ARP])
+_FAMILIES = st.sampled_from([Family.IPV4, Family.IPV4, Family.IPV6, Family.INET, Family.INET, Family.NETDEV, Family.NETDEV, Family.BRIDGE, Family.ARP])
 _HOOKS = {pf: st.sampled_from(list(hooks)) for pf, hooks in HOOK_POINTS.items()}
 
 

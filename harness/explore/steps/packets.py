@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
 from harness.explore.steps.maker import Maker
 from harness.netfilter import Family
 from harness.scenario.forms.form import Scope
-from harness.scenario.steps import COOKIE_BYTES, WHOLE_MAX, PacketKind, Send
+from harness.scenario.steps import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send
 from harness.scenario.topology import Topology
 
 __all__ = ("MAKERS",)
@@ -17,13 +18,35 @@ __all__ = ("MAKERS",)
 _kinds: st.SearchStrategy[PacketKind] = st.sampled_from(["udp", "echo"])
 _sizes = st.one_of(st.just(32), st.sampled_from([COOKIE_BYTES, 17, 500, 549, WHOLE_MAX]), st.integers(COOKIE_BYTES, WHOLE_MAX))
 _ttls = st.sampled_from([64, 64, 64, 1, 2, 3, 255])
+#: Of what is cut: every piece ends with the cookie.
+_cuts = st.integers(8, WHOLE_MAX // 8).map(lambda eights: 8 * eights)
+_large = st.integers(WHOLE_MAX // 8 + 1, SIZE_MAX // 8).map(lambda eights: 8 * eights)
+#: One packet in so many is large, or sent in pieces: that takes several times as long.
+_RARELY = 12
 
 
-def _send(draw: st.DrawFn, scope: Scope) -> Send | None:
+def _send(draw: st.DrawFn, scope: Scope) -> Send:
     pf = draw(st.sampled_from([Family.IPV4, Family.IPV4, Family.IPV6]))
     source = draw(st.sampled_from(scope.topology.namespaces))
     targets = [netns for netns in scope.topology.namespaces if netns == source or _has_address(scope.topology, netns, pf)]
-    return Send(source, draw(st.sampled_from(targets)), len(scope.cookies) + 1, pf, draw(_kinds), draw(_sizes), draw(_ttls))
+    step = Send(source, draw(st.sampled_from(targets)), len(scope.cookies) + 1, pf, draw(_kinds), draw(_sizes), draw(_ttls))
+    if step.kind == "udp" and not scope.listening and draw(st.integers(0, _RARELY)) == _RARELY:
+        return _in_pieces(draw, step)
+    return step
+
+
+def _in_pieces(draw: st.DrawFn, step: Send) -> Send:
+    """A datagram that the kernel cuts up, one that comes in fragments, or segments that the kernel keeps together.
+
+    Where somebody listens there is none: of pieces that wait one by one some could be missing, and what waits for them waits for a minute.
+    """
+    how = draw(st.sampled_from(["large", "fragments", "segments"]))
+    if how == "large":
+        return replace(step, size=draw(_large))
+    cut = draw(_cuts)
+    if how == "fragments":
+        return replace(step, size=max(draw(_cuts), cut), fragment=cut)
+    return replace(step, size=cut * draw(st.integers(2, 4)), segment=cut)
 
 
 def _has_address(topology: Topology, netns: str, pf: Family) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 from harness.explore.steps.maker import Maker, new_name, priorities, returns
+from harness.netfilter import Verdict, VerdictKind
 from harness.scenario.forms.form import Scope
 from harness.scenario.steps import RawDelete, RawInsert, RawRun
 
@@ -17,9 +18,12 @@ _starts = st.one_of(st.integers(0, 4), st.sampled_from([1024, 2**31, 2**32 - 1])
 _counts = st.sampled_from([1, 1, 1, 2, 5])
 
 
-def _insert(draw: st.DrawFn, scope: Scope) -> RawInsert:
-    return RawInsert(new_name(scope, "r"), draw(st.sampled_from(scope.topology.namespaces)), draw(_ARRAYS), draw(priorities), draw(returns),
-                     draw(_counts))
+def _insert(draw: st.DrawFn, scope: Scope) -> RawInsert | None:
+    netns, verdict = draw(st.sampled_from(scope.topology.namespaces)), draw(returns)
+    queued = Verdict.decode(verdict)
+    if queued.kind is VerdictKind.QUEUE and (netns, queued.queue) in scope.listening:
+        return None  # the packet of a raw-run cannot wait
+    return RawInsert(new_name(scope, "r"), netns, draw(_ARRAYS), draw(priorities), verdict, draw(_counts))
 
 
 def _delete(draw: st.DrawFn, scope: Scope) -> RawDelete | None:

@@ -1,0 +1,34 @@
+"""Drawing core's allocations that find no memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from harness.scenario.steps import (
+    RawDelete,
+    RawInsert,
+    Register,
+    RegisterAgain,
+    RegisterBatch,
+    Step,
+    Unregister,
+    UnregisterAbsent,
+    UnregisterBatch,
+)
+
+__all__ = ("without_memory",)
+
+_ALLOCATING = (Register, Unregister, RegisterAgain, RegisterBatch, UnregisterBatch, UnregisterAbsent, RawDelete)
+_numbers = st.sampled_from([(0,), (0,), (1,), (0, 1), (2,)])
+_IN = 5
+"""Of so many steps that allocate in one it fails."""
+
+
+def without_memory(draw: st.DrawFn, step: Step) -> Step:
+    """The step, in which an allocation may fail, if it has any."""
+    allocates = isinstance(step, _ALLOCATING) or (isinstance(step, RawInsert) and step.count == 1)
+    if allocates and draw(st.integers(1, _IN)) == _IN:
+        return replace(step, fail=draw(_numbers))  # type: ignore[call-arg]
+    return step
