@@ -38,7 +38,8 @@ verdicts = st.one_of(
 #: which takes an emulated guest longer than anything else here.
 returns = st.one_of(*[verdicts.map(Verdict.encode)] * 4, st.integers(0, 7), st.integers(0, 2**32 - 1))
 
-_FAMILIES = st.sampled_from([Family.IPV4, Family.IPV4, Family.IPV6, Family.INET, Family.INET, Family.NETDEV, Family.NETDEV, Family.BRIDGE, Family.ARP])
+_FAMILIES = st.sampled_from([Family.IPV4, Family.IPV4, Family.IPV6, Family.INET, Family.INET, Family.NETDEV, Family.NETDEV, Family.BRIDGE,
+                              Family.ARP])
 _HOOKS = {pf: st.sampled_from(list(hooks)) for pf, hooks in HOOK_POINTS.items()}
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.explore.steps.maker import Maker
 from harness.netfilter import Family
 from harness.scenario.forms.form import Scope
-from harness.scenario.steps import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send
+from harness.scenario.steps import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, last_piece
 from harness.scenario.topology import Topology
 
 __all__ = ("MAKERS",)
@@ -41,12 +41,11 @@ def _in_pieces(draw: st.DrawFn, step: Send) -> Send:
     Where somebody listens there is none: of pieces that wait one by one some could be missing, and what waits for them waits for a minute.
     """
     how = draw(st.sampled_from(["large", "fragments", "segments"]))
-    if how == "large":
-        return replace(step, size=draw(_large))
     cut = draw(_cuts)
-    if how == "fragments":
-        return replace(step, size=max(draw(_cuts), cut), fragment=cut)
-    return replace(step, size=cut * draw(st.integers(2, 4)), segment=cut)
+    if how == "segments":
+        return replace(step, size=cut * draw(st.integers(2, 4)), segment=cut)
+    step = replace(step, size=draw(_large)) if how == "large" else replace(step, size=max(draw(_cuts), cut), fragment=cut)
+    return step if last_piece(step) >= COOKIE_BYTES else replace(step, size=step.size + 8)
 
 
 def _has_address(topology: Topology, netns: str, pf: Family) -> bool:

@@ -10,7 +10,7 @@ from harness.scenario.forms.form import Form, Scope
 from harness.scenario.forms.hooks import COOKIE_MAX
 from harness.scenario.reader import Value, fail, quote, suggest
 from harness.scenario.routing import family_of
-from harness.scenario.steps import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, Send, destination
+from harness.scenario.steps import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, Send, destination, last_piece
 
 __all__ = ("FORMS",)
 
@@ -84,6 +84,9 @@ def _check_pieces(step: Send, path: str) -> None:
             fail(f"{path}.{key}", f"{value} is no multiple of 8, at which a packet is cut", f"write {value // 8 * 8}")
     if step.segment and not step.segment < step.size <= 64 * step.segment:
         fail(f"{path}.segment", f"{step.size} bytes are not 2 to 64 segments of {step.segment}", "change one of the two")
+    last = last_piece(step)
+    if last < COOKIE_BYTES:
+        fail(f"{path}.size", f"the last piece of {step.size} bytes would have {last}, too few for the cookie", f"write {step.size - 8}")
     if step.fragment and step.fragment >= step.size + 8:
         fail(f"{path}.fragment", f"{step.size} bytes and the header of UDP fit into one", "make it smaller")
 

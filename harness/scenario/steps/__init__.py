@@ -18,7 +18,7 @@ from harness.scenario.steps.ground import AddDevice, AddLink, AddNetns, DeleteDe
 from harness.scenario.steps.hooks import ACCEPT, COUNT_MAX, TIMES_MAX, Dump, Nft, Register, RegisterMany, Unregister, is_point
 from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, arp_cookie, asking_device
 from harness.scenario.steps.nat import Redirect
-from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, destination, packet_summary
+from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, destination, last_piece, packet_summary
 from harness.scenario.steps.private import RawDelete, RawInsert, RawRun
 from harness.scenario.steps.queue import COPY_RANGE_MAX, Answer, CopyMode, HangUp, Listen
 from harness.scenario.topology import Topology
@@ -28,8 +28,8 @@ __all__ = (
     "AddDevice", "AddLink", "AddNetns", "Answer", "Arp", "Churn", "CopyMode", "CtRead", "CtRun", "DeleteDevice", "DeleteNetns", "Dump",
     "Flow", "Frame", "HangUp", "KernelModule", "Keys", "Listen", "MoveDevice", "Nft", "PacketKind", "Packets", "RawDelete", "RawInsert",
     "RawRun", "Redirect", "Register", "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Tee", "Track",
-    "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination", "is_point", "packet_summary",
-    "torn",
+    "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination", "is_point", "last_piece",
+    "packet_summary", "torn",
 )
 
 Step = (

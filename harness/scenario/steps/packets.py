@@ -10,7 +10,7 @@ from harness.netfilter import Family
 from harness.scenario.routing import Address, first_address, owner, source_address
 from harness.scenario.topology import Topology
 
-__all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "packet_summary")
+__all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "last_piece", "packet_summary")
 
 PacketKind = Literal["udp", "echo"]
 
@@ -20,6 +20,10 @@ SIZE_MAX = 16384
 """Largest payload."""
 WHOLE_MAX = 1400
 """Largest payload that is below a veth's MTU with any headers, so that it is not fragmented."""
+
+
+_ROOM = {Family.IPV4: 1480, Family.IPV6: 1448}
+"""IP payload of a fragment that the kernel makes for a device whose MTU is 1500."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,14 @@ def destination(topology: Topology, send: Send) -> tuple[str, Address]:
     if holder is None:
         raise ValueError(f"no namespace has the address {address}")
     return holder, address
+
+
+def last_piece(send: Send) -> int:
+    """Bytes behind the IP header of the last fragment, or the payload of the last segment; the payload of what is sent whole."""
+    if send.segment:
+        return send.size % send.segment or send.segment
+    room = send.fragment or _ROOM[send.pf]
+    return (8 + send.size) % room or room if send.fragment or send.size > WHOLE_MAX else send.size
 
 
 def packet_summary(topology: Topology, send: Send) -> str:
