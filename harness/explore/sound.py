@@ -21,7 +21,9 @@ def without_idle_cookies(steps: Sequence[Step]) -> tuple[Step, ...]:
         return one if one.cookie in sent else replace(one, cookie=None)
 
     def each(step: Step) -> Step:
-        if isinstance(step, Register | Answer):
+        if isinstance(step, Register):
+            return told(step)
+        if isinstance(step, Answer):
             return told(step)
         return replace(step, hooks=tuple(map(told, step.hooks))) if isinstance(step, RegisterBatch) else step
 

@@ -249,6 +249,10 @@ LAYERED: dict[str, Any] = {
      "steps[2].segment: a packet goes in fragments or in segments", "remove"),
     ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 800, "segment": 1000},
      "steps[2].segment: 800 bytes are not 2 to 64 segments of 1000", "change"),
+    ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 800, "fragment": 400},
+     "steps[2].size: the last piece of 800 bytes would have 8, too few for the cookie", "792"),
+    ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 2960},
+     "steps[2].size: the last piece of 2960 bytes would have 8", "2952"),
     ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 800, "fragment": 808},
      "steps[2].fragment: 800 bytes and the header of UDP fit into one", "smaller"),
 ], ids=str)

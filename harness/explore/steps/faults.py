@@ -20,7 +20,7 @@ from harness.scenario.steps import (
 
 __all__ = ("without_memory",)
 
-_ALLOCATING = (Register, Unregister, RegisterAgain, RegisterBatch, UnregisterBatch, UnregisterAbsent, RawDelete)
+_ALLOCATING = (Register, Unregister, RegisterAgain, RegisterBatch, UnregisterBatch, UnregisterAbsent, RawInsert, RawDelete)
 _numbers = st.sampled_from([(0,), (0,), (1,), (0, 1), (2,)])
 _IN = 5
 """Of so many steps that allocate in one it fails."""
@@ -28,7 +28,6 @@ _IN = 5
 
 def without_memory(draw: st.DrawFn, step: Step) -> Step:
     """The step, in which an allocation may fail, if it has any."""
-    allocates = isinstance(step, _ALLOCATING) or (isinstance(step, RawInsert) and step.count == 1)
-    if allocates and draw(st.integers(1, _IN)) == _IN:
-        return replace(step, fail=draw(_numbers))  # type: ignore[call-arg]
-    return step
+    if not isinstance(step, _ALLOCATING) or (isinstance(step, RawInsert) and step.count > 1):
+        return step
+    return replace(step, fail=draw(_numbers)) if draw(st.integers(1, _IN)) == _IN else step
