@@ -27,7 +27,7 @@ def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome,
         if packet.cookie is None or sent is None:
             found.append(packet)
             continue
-        first = packet.cookie not in met
+        first = packet.kind == sent.kind and packet.cookie not in met
         place = (sent.to if first else sent.source), packet.cookie
         parts = sent.parts if first else 1
         arrived = arrivals[place] >= parts
@@ -63,7 +63,7 @@ def _fate(packet: PacketOutcome, delivered: bool) -> Fate:
 def _unhooked(cookie: int, sent: Sent, arrivals: int) -> PacketOutcome:
     """A packet that crossed no hook point that has a hook: the tracer has nothing to say of it. What nobody got, the stack ended."""
     fate = Fate("delivered" if arrivals else "consumed") if arrivals < 2 else Fate("doubled", reason=f"delivered {arrivals} times")
-    return PacketOutcome(f"packet {cookie}", cookie, fate, (), sent.errno)
+    return PacketOutcome(f"packet {cookie}", cookie, fate, (), sent.errno, kind=sent.kind)
 
 
 def _taken(packet: PacketOutcome) -> bool:

@@ -35,12 +35,14 @@ __all__ = ("Run", "Sent")
 class Sent:
     """A packet that was sent. :param errno: of ``sendto()``; :param source: its namespace's name in ``/run/netns``;
     :param to: likewise, of the namespace that the packet is meant for
+    :param kind: as of :class:`harness.outcome.types.PacketOutcome`
     :param parts: datagrams that a socket there gets of it
     """
 
     errno: int
     source: str
     to: str
+    kind: str
     parts: int = 1
 
 

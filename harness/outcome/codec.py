@@ -87,6 +87,7 @@ def _slot(document: Mapping[str, Any]) -> Slot:
 def _packet_json(packet: PacketOutcome) -> dict[str, Any]:
     return {
         "packet": packet.packet,
+        "kind": packet.kind,
         "cookie": packet.cookie,
         "fate": packet.fate.kind,
         "errno": _errno_json(packet.fate.errno),
@@ -108,6 +109,7 @@ def _packet(document: Mapping[str, Any]) -> PacketOutcome:
         traversals=tuple(map(_traversal, document["traversals"])),
         sent_errno=_errno(document["sent_errno"]),
         alive=document.get("alive", 0),
+        kind=document["kind"],
     )
 
 

@@ -18,17 +18,17 @@ T = TypeVar("T")
 def pair_packets(
     predicted: Sequence[PacketOutcome], observed: Sequence[PacketOutcome]
 ) -> tuple[tuple[PacketOutcome | None, PacketOutcome | None], ...]:
-    """Packets with the same cookie belong together, the nth with the nth; what has no partner stands with ``None``.
+    """Packets with the same cookie and of one kind belong together, the nth with the nth; what has no partner stands with ``None``.
 
     Strangers' packets, which carry no cookie, have none and come last.
     """
-    rest: dict[int, list[PacketOutcome]] = {}
+    rest: dict[tuple[int, str], list[PacketOutcome]] = {}
     for packet in observed:
         if packet.cookie is not None:
-            rest.setdefault(packet.cookie, []).append(packet)
+            rest.setdefault((packet.cookie, packet.kind), []).append(packet)
     pairs: list[tuple[PacketOutcome | None, PacketOutcome | None]] = []
     for packet in predicted:
-        same = rest.get(packet.cookie, []) if packet.cookie is not None else []
+        same = rest.get((packet.cookie, packet.kind), []) if packet.cookie is not None else []
         pairs.append((packet, same.pop(0) if same else None))
     strangers = [packet for packet in observed if packet.cookie is None]
     return (*pairs, *((None, packet) for left in rest.values() for packet in left), *((None, packet) for packet in strangers))

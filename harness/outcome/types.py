@@ -110,6 +110,7 @@ class PacketOutcome:
     :param cookie: the number it carries in its last 8 bytes; ``None`` for a stranger's packet
     :param sent_errno: positive errno that ``sendto()`` failed with, 0 if it did not; what is compared is the errno of the step
     :param alive: skbs of it that were seen at a hook point and not to end; never compared: what it means is the fate's to say
+    :param kind: what its headers say that it is (``udp``, ``echo reply``, ``arp request``): that differs from what it answers
     """
 
     packet: str
@@ -118,6 +119,7 @@ class PacketOutcome:
     traversals: tuple[Traversal, ...]
     sent_errno: int = 0
     alive: int = 0
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

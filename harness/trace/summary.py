@@ -19,6 +19,7 @@ _ICMP_TYPES = {
     (_ICMPV6, 133): "router solicitation", (_ICMPV6, 134): "router advertisement", (_ICMPV6, 135): "neighbour solicitation",
     (_ICMPV6, 136): "neighbour advertisement", (_ICMPV6, 143): "multicast listener report",
 }
+_ARP_KINDS = {1: "arp request", 2: "arp reply"}
 _TCP_FLAGS = "FSRPAUEC"
 
 
@@ -44,15 +45,19 @@ def number_of(protocol: int, head: bytes, tail: bytes) -> int | None:
     return cookie_of(tail)
 
 
-def kind_of(protocol: int, head: bytes) -> tuple[int, int | None]:
-    """(IP protocol, ICMP type), (ARP, operation): an answer that quotes a payload, and so its cookie, differs in it from what it answers.
+def kind_of(protocol: int, head: bytes) -> str:
+    """``udp``, ``echo reply``, ``arp request``: an answer that quotes a payload, and so its cookie, differs in it from what it answers.
 
     :param protocol: ``skb->protocol``, host order; :param head: from the network header on
     """
     if protocol == _ARP:
-        return _ARP, head[7] if len(head) > 7 else None
+        return _ARP_KINDS.get(head[7] if len(head) > 7 else 0, "arp")
+    if protocol not in (_IPV4, _IPV6):
+        return "frame"
     number, transport, _ = _transport(protocol, head)
-    return number, transport[0] if number in (_ICMP, _ICMPV6) and transport else None
+    if number in (_ICMP, _ICMPV6) and transport:
+        return _ICMP_TYPES.get((number, transport[0]), f"icmp type {transport[0]}")
+    return _PROTOCOLS.get(number, f"protocol {number}").lower()
 
 
 def is_fragment(protocol: int, head: bytes) -> bool:

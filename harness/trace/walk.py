@@ -73,7 +73,7 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
     """Events by packet: by the life of the skb, and by cookie where the stack cloned or copied it."""
     packets: list[_Packet] = []
     by_skb: dict[int, _Packet] = {}
-    by_cookie: dict[tuple[int, tuple[int, int | None]], _Packet] = {}
+    by_cookie: dict[tuple[int, str], _Packet] = {}
     runs: dict[int, _Run] = {}
     for event in events:
         if isinstance(event, Entry):
@@ -102,7 +102,7 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
     return packets
 
 
-def _key(entry: Entry) -> tuple[int, tuple[int, int | None]] | None:
+def _key(entry: Entry) -> tuple[int, str] | None:
     cookie = entry.cookie
     return None if cookie is None else (cookie, kind_of(entry.protocol, entry.head))
 
@@ -129,6 +129,7 @@ class _Teller:
             fate=self._fate(last, packet.ends.get(last.entry.skb)),
             traversals=by_namespace(traversals) if in_pieces else traversals,
             alive=len(packet.alive),
+            kind=kind_of(first.protocol, first.head),
         )
 
     def _traversal(self, run: _Run) -> Traversal | None:

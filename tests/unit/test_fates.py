@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,11 +21,14 @@ WALK = (Traversal(Family.IPV4, 1, "host", "eth0", "", (), 1),)
 def run(*arrivals: tuple[str, int], source: str = "peer", waiting: Collection[int] = ()) -> Any:
     """What :func:`judged` asks of a run: packet 1 went from *source* to ``host``. :param waiting: cookies, after all listeners died"""
     sinks = SimpleNamespace(wait=lambda _cookies, _seconds: tuple(Arrival(*arrival) for arrival in arrivals))
-    return SimpleNamespace(sinks=sinks, sent={1: Sent(0, source, "host")}, watch=SimpleNamespace(waiting=waiting))
+    return SimpleNamespace(sinks=sinks, sent={1: Sent(0, source, "host", "udp")}, watch=SimpleNamespace(waiting=waiting))
 
 
 def packet(kind: Any = "consumed", alive: int = 0, reason: str | None = None) -> PacketOutcome:
-    return PacketOutcome("udp", 1, Fate(kind, reason=reason), WALK, alive=alive)
+    return PacketOutcome("udp", 1, Fate(kind, reason=reason), WALK, alive=alive, kind="udp")
+
+
+ANSWER = replace(packet(reason="somewhere"), kind="echo reply")
 
 
 @pytest.mark.parametrize(("seen", "arrivals", "fate"), [
@@ -50,12 +54,16 @@ def test_the_fate_of_a_packet(seen: PacketOutcome, arrivals: list[tuple[str, int
     ([("host", 1), ("host", 1), ("peer", 1)], ["doubled", "delivered"]),
 ])
 def test_an_answer_has_an_end_of_its_own(arrivals: list[tuple[str, int]], fates: list[str]) -> None:
-    question, answer = packet(), packet(reason="somewhere")
-    assert [one.fate.kind for one in judged(run(*arrivals), (question, answer))] == fates
+    assert [one.fate.kind for one in judged(run(*arrivals), (packet(), ANSWER))] == fates
+
+
+def test_an_answer_is_none_to_what_crossed_no_hook() -> None:
+    found = judged(run(("host", 1), ("peer", 1)), (ANSWER,))
+    assert [(one.kind, one.fate.kind) for one in found] == [("echo reply", "delivered"), ("udp", "delivered")]
 
 
 def test_an_answer_to_oneself_arrives_where_the_question_did() -> None:
-    found = judged(run(("host", 1), ("host", 1), source="host"), (packet(), packet(reason="somewhere")))
+    found = judged(run(("host", 1), ("host", 1), source="host"), (packet(), ANSWER))
     assert [one.fate.kind for one in found] == ["delivered", "delivered"]
 
 
@@ -65,7 +73,7 @@ def test_a_packet_that_crossed_no_hook_arrives_once() -> None:
 
 
 def test_an_end_that_was_not_seen_because_the_loop_was_not_seen_to_return_is_no_leak() -> None:
-    lost = PacketOutcome("udp", 1, Fate("unknown"), (Traversal(Family.IPV4, 1, "host", "eth0", "", (), None),), alive=1)
+    lost = PacketOutcome("udp", 1, Fate("unknown"), (Traversal(Family.IPV4, 1, "host", "eth0", "", (), None),), alive=1, kind="udp")
     assert [one.fate.kind for one in judged(run(), (lost,))] == ["unknown"]
 
 

@@ -129,6 +129,16 @@ def test_packets_are_matched_by_cookie_not_by_order() -> None:
     assert conclude(EXPECTED, seen(TWO, ONE)) == "conformant"
 
 
+def test_an_answer_is_matched_with_the_answer_though_what_it_answers_was_not_seen() -> None:
+    question = PacketOutcome("who has", 3, Fate("consumed"), (), kind="arp request")
+    answer = PacketOutcome("answers", 3, Fate("consumed"), (PRE,), kind="arp reply")
+    assert conclude(seen(question, answer), seen(answer)) == "conformant"
+
+
+def test_a_packet_that_crosses_no_hook_need_not_be_seen() -> None:
+    assert conclude(seen(PacketOutcome("frame", 3, Fate("consumed"), (), kind="frame")), seen()) == "conformant"
+
+
 DIFFERENT: dict[str, tuple[Outcome, list[tuple[str, str]]]] = {
     "verdict": (
         forwarded(calls=(replace(FWD.calls[0], verdict=Verdict(VerdictKind.STOP)), *FWD.calls[1:])),

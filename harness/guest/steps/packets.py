@@ -31,7 +31,8 @@ def _send(run: Run, index: int, step: Send) -> StepOutcome:
     else:
         family = socket.AF_INET6 if ":" in to else socket.AF_INET
         errno = run.ground.senders.send_echo(netns, senders.echo_request(family, step.size, step.cookie), to, step.ttl)
-    run.sent[step.cookie] = Sent(errno, netns.name, run.network.namespaces[holder].name, -(-step.size // (step.segment or step.size)))
+    kind, parts = "udp" if step.kind == "udp" else "echo request", -(-step.size // (step.segment or step.size))
+    run.sent[step.cookie] = Sent(errno, netns.name, run.network.namespaces[holder].name, kind, parts)
     run.watch.settle(step.cookie)
     redirects = any(isinstance(each, Redirect) for each in run.scenario.steps)
     arrived = next((arrival.port for arrival in run.sinks.wait((), 0) if arrival.cookie == step.cookie), None) if redirects else None

@@ -99,7 +99,7 @@ def ip_rcv_finish(stack: Stack, netns: str, device: str, packet: Packet) -> int:
         ip_local_deliver(stack, netns, device, packet)
     elif hop is None and (packet.pf is Family.IPV6 or netns in stack.topology.forwarding):
         packet.walk.reason = f"no route in {netns}"
-        _icmp_send(stack, netns, packet, "net unreachable")
+        _icmp_send(stack, netns, packet, "destination unreachable")
     elif hop is None or netns not in stack.topology.forwarding:
         packet.walk.reason = f"{netns} does not forward"
     else:

@@ -12,7 +12,7 @@ from harness.scenario.routing import Address
 
 __all__ = ("BROADCAST", "Ethertype", "Kind", "Mac", "NfBridge", "Packet", "PacketType", "Piece", "Walk")
 
-Kind = Literal["udp", "echo request", "echo reply", "time exceeded", "net unreachable", "arp request", "arp reply", "frame"]
+Kind = Literal["udp", "echo request", "echo reply", "time exceeded", "destination unreachable", "arp request", "arp reply", "frame"]
 
 Ethertype = Literal["IPV4", "IPV6", "ARP", "other"]
 """``skb->protocol``, by the family whose functions take it."""
@@ -65,7 +65,7 @@ class Walk:
         """:param cookie: that the packet carries"""
         traversals = tuple(one for one in self.traversals if one is not None)
         return PacketOutcome(self.summary, cookie, self._fate(traversals), by_namespace(traversals) if self.in_pieces else traversals,
-                             self.sent_errno)
+                             self.sent_errno, kind=self.kind)
 
     def _fate(self, traversals: tuple[Traversal, ...]) -> Fate:
         """Delivery of any copy; else what the last loop that was entered says."""
