@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.conformance.expect import At, Expectation, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
@@ -16,6 +18,12 @@ _NO_FORWARD = Topology(
     ("peer", "host", "far"),
     (*PAIR.links, Link(End("host", "eth1", ("10.0.9.1/24",)), End("far", "eth0", ("10.0.9.2/24",)))),
     (Route("peer", "10.0.9.0/24", "10.0.0.1"),),
+)
+_NO_ROUTE = Topology(
+    "no-route",
+    ("peer", "host", "far", "beyond"),
+    (*PAIR.links, Link(End("far", "eth0", ("10.0.9.1/24", "fd00:9::1/64")), End("beyond", "eth0", ("10.0.9.2/24", "fd00:9::2/64")))),
+    (Route("peer", "0.0.0.0/0", "10.0.0.1"), Route("peer", "::/0", "fd00::1")),
 )
 _OKFN = {
     _V4: {"PREROUTING": "ip_rcv_finish", "INPUT": "ip_local_deliver_finish", "FORWARD": "ip_forward_finish", "OUTPUT": "dst_output",
@@ -92,6 +100,20 @@ def _echo(pf: Family) -> Script:
     )
 
 
+def _no_route(pf: Family, topology: Topology) -> Script:
+    """IPv6 says so whether it forwards or not: the discarding route's ``ip6_pkt_discard`` comes before ``ip6_forward``."""
+    walk = Walk((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
+                 _at(pf, "host", "PREROUTING", "eth0", "")), "consumed")
+    error = Walk((_at(pf, "host", "OUTPUT", "", "eth0"), _at(pf, "host", "POSTROUTING", "", "eth0"),
+                  _at(pf, "peer", "PREROUTING", "eth0", ""), _at(pf, "peer", "INPUT", "eth0", "")), nth=1)
+    return script(
+        f"path.no-route, {pf.name}, {'forwarding' if topology.forwarding else 'not forwarding'}", *_everywhere(pf, PAIR),
+        Send("peer", "10.0.9.1" if pf is _V4 else "fd00:9::1", 1, pf),
+        walk, *([error] if pf is _V6 or topology.forwarding else []),
+        topology=topology,
+    )
+
+
 RULES = (
     Rule("path.local-in", "A packet for the host itself crosses PREROUTING and INPUT, with its device as in and no out.",
          tuple(_pair("path.local-in", pf, "peer", "host") for pf in (_V4, _V6))),
@@ -118,6 +140,8 @@ RULES = (
             topology=_NO_FORWARD,
         ),
     )),
+    Rule("path.no-route", "A packet that no route leads on has crossed PREROUTING; the error that says so is a packet of the host's own.",
+         tuple(_no_route(pf, topology) for topology in (_NO_ROUTE, replace(_NO_ROUTE, forwarding=("host",))) for pf in (_V4, _V6))),
     Rule("path.ttl", "A packet whose ttl runs out at a router has crossed PREROUTING, not FORWARD.", tuple(_ttl(pf) for pf in (_V4, _V6))),
     Rule("path.echo", "An echo request crosses the points of any packet; its reply is a packet of its own.",
          tuple(_echo(pf) for pf in (_V4, _V6))),

@@ -40,6 +40,7 @@ _SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
 _SIOCETHTOOL, _ETHTOOL_GGRO, _ETHTOOL_SGRO, _ETHTOOL_STSO = 0x8946, 0x2B, 0x2C, 0x1F
 _NTF_MASTER, _NUD_NOARP = 0x04, 0x40
 _BRIDGE_SETTINGS = {Family.IPV4: "bridge-nf-call-iptables", Family.IPV6: "bridge-nf-call-ip6tables", Family.ARP: "bridge-nf-call-arptables"}
+_MLD_NEVER_MS = "2000000000"
 _READY_SECONDS = 10.0
 _POLL_SECONDS = 0.002
 _FIRST_INDEX = 100
@@ -261,6 +262,9 @@ def set_sysctls(topology: Topology, name: str) -> None:
         for setting, value in (("accept_dad", "0"), ("dad_transmits", "0"), ("router_solicitations", "0"), ("accept_ra", "0"),
                                ("addr_gen_mode", "1")):
             settings[f"net/ipv6/conf/default/{setting}"] = value
+        # A multicast address is announced twice, the second time within this: a stranger's packet in the middle of a scenario.
+        for version in ("mldv1", "mldv2"):
+            settings[f"net/ipv6/conf/default/{version}_unsolicited_report_interval"] = _MLD_NEVER_MS
         if topology.links and not has_ipv6:
             settings["net/ipv6/conf/default/disable_ipv6"] = "1"
     for key, value in settings.items():

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.model import path, slow
-from harness.model.path import stack
+from harness.model.path import ip, stack
+from harness.scenario.routing import lookup
 from tests.mutants.mutant import Mutant
 
 __all__ = ("MUTANTS",)
@@ -24,10 +25,21 @@ def state_without(field: str) -> Callable[..., slow.HookState]:
     return mutant
 
 
-PATHS = ("path.local-in", "path.local-out", "path.forward", "path.loopback", "path.own-address", "path.no-forward", "path.ttl", "path.echo",
-         "state.fields", "path.netdev", "netdev.ingress")
+PATHS = ("path.local-in", "path.local-out", "path.forward", "path.loopback", "path.own-address", "path.no-forward", "path.no-route",
+         "path.ttl", "path.echo", "state.fields", "path.netdev", "netdev.ingress")
+
+def as_ipv4_has_it(on: path.Stack, netns: str, device: str, packet: path.Packet) -> int:
+    """IPv6 of a host that does not forward says nothing either."""
+    assert packet.destination is not None
+    if netns not in on.topology.forwarding and lookup(on.topology, netns, packet.destination) is None:
+        return 0
+    return right_rcv_finish(on, netns, device, packet)
+
+
+right_rcv_finish = ip.ip_rcv_finish
 
 MUTANTS = {
+    "IPv6 says that there is no route where it forwards": Mutant(("path.no-route",), ((ip, "ip_rcv_finish", as_ipv4_has_it),)),
     "devices have no points": Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
                                      ((path.Stack, "nf_hook_device", no_device_points),)),
     "state->in is not set": Mutant(PATHS, ((stack, "HookState", state_without("in")),)),
