@@ -144,6 +144,7 @@ class Run:
     def hang_up(self, netns: str, number: int) -> None:
         """Let a listener die, and what waits for it be freed."""
         waits = dict(queues(self.network.namespaces[netns]))[number].total
+        self.watch.settle_all()  # what an unregistration has freed does not wait any more
         self.listeners.pop((netns, number)).close()
         self.watch.settle_waiting(len(self.watch.waiting) - waits)
 
