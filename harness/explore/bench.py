@@ -21,7 +21,7 @@ async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metr
 
     Without packets every step counts; with them those that send one, and none of the others.
 
-    What is found is noted; the figure is then that of the time until it was.
+    An exploration that ends early says nothing of speed: what ended it is noted, and there is no sample of it.
     """
     on = await target(spec, progress)
     samples: dict[str, list[float]] = {name: [] for name in UNITS}
@@ -32,6 +32,9 @@ async def measured(spec: str, rounds: int, progress: Progress) -> dict[str, Metr
                 await explore([on], Plan(seed, mix), Limits(_SECONDS), hunts)
                 (hunt,) = hunts
                 if hunt.finding is not None:
-                    progress.note(f"an exploration ended early: {hunt.state}; see it with nfharness replay {hunt.finding.bundle}")
-                samples[name].append(hunt.rate(hunt.steps if mix == "direct" else hunt.packets))
-    return {name: Metric.of(UNITS[name], values) for name, values in samples.items()}
+                    progress.note(f"no sample of {name}: {hunt.state}; see it with nfharness replay {hunt.finding.bundle}")
+                elif hunt.state != "conformant":
+                    progress.note(f"no sample of {name}: {hunt.state}; {hunt.reasons[-1]}")
+                else:
+                    samples[name].append(hunt.rate(hunt.steps if mix == "direct" else hunt.packets))
+    return {name: Metric.of(UNITS[name], values) for name, values in samples.items() if values}

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from harness.explore.bench import UNITS as EXPLORED
 from harness.vm.paths import cache_dir
 
 UNITS = {
@@ -33,6 +34,9 @@ def test_the_metrics_as_json() -> None:
     # A boot takes longer than a restore, and a tracer costs something, on any machine.
     assert metrics["cold_boot_s"]["min"] > metrics["restore_to_first_output_s"]["max"]
     assert metrics["packets_per_s_untraced"]["max"] > metrics["packets_per_s_traced"]["min"]
+    # What an exploration finds is no matter of speed, but it is told.
+    for name in EXPLORED:
+        assert name in metrics or f"no sample of {name}" in done.stderr
     assert not list((cache_dir() / "bench").iterdir()), "no saved guest is left behind"
 
 
