@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
+from harness.explore.steps.maker import priorities, returns, verdicts
+from harness.netfilter import HOOK_POINTS, Family, VerdictKind
 from harness.scenario import TOPOLOGIES, Dump, End, Link, Nft, Register, RegisterMany, Scenario, Send, Step, Topology, Unregister
 from harness.scenario.steps import PacketKind
+
+__all__ = ("many", "priorities", "registers", "returns", "scenarios", "sends", "verdicts")
 
 # How long an example takes says nothing on a machine that also emulates kernels.
 settings.register_profile("nfharness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nfharness")
-
-ERRNOS = sorted({errno.EPERM, errno.ENOENT, errno.EACCES, errno.ENOBUFS, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EAGAIN})
-
-#: Few values and often equal, with the ends of the range: what order depends on.
-priorities = st.one_of(st.sampled_from([PRIORITY_MIN, PRIORITY_MIN + 1, -300, -1, 0, 1, PRIORITY_MAX]),
-                       st.integers(PRIORITY_MIN, PRIORITY_MAX))
-
-verdicts = st.one_of(
-    st.just(Verdict(VerdictKind.ACCEPT)),
-    st.builds(Verdict, st.sampled_from([VerdictKind.DROP, VerdictKind.STOLEN]), errno=st.sampled_from([0, *ERRNOS])),
-    st.builds(Verdict, st.just(VerdictKind.QUEUE), queue=st.integers(0, 0xFFFF), bypass=st.booleans()),
-)
-
-#: What a hook function may return: any u32, most of them near the verdicts that there are.
-returns = st.one_of(verdicts.map(Verdict.encode), st.integers(0, 7), st.integers(0, 2**32 - 1))
 
 OWN = Topology("own", ("a", "b"), (Link(End("a", "veth0", ("10.9.0.1/24",)), End("b", "veth0", ("10.9.0.2/24", "fd09::2/64"))),))
 
