@@ -50,6 +50,7 @@ def kind_of(protocol: int, head: bytes) -> str:
 
     :param protocol: ``skb->protocol``, host order; :param head: from the network header on
     """
+    protocol = _protocol(protocol, head)
     if protocol == _ARP:
         return _ARP_KINDS.get(head[7] if len(head) > 7 else 0, "arp")
     if protocol not in (_IPV4, _IPV6):
@@ -62,6 +63,7 @@ def kind_of(protocol: int, head: bytes) -> str:
 
 def is_fragment(protocol: int, head: bytes) -> bool:
     """Whether it is one, of IPv4 or IPv6. :param protocol: as of :func:`kind_of`, as is *head*"""
+    protocol = _protocol(protocol, head)
     if protocol == _IPV4:
         return len(head) >= 8 and bool((head[6] << 8 | head[7]) & 0x3FFF)
     return protocol == _IPV6 and len(head) >= 7 and head[6] == _FRAGMENT
@@ -69,6 +71,7 @@ def is_fragment(protocol: int, head: bytes) -> bool:
 
 def summary(protocol: int, head: bytes, length: int) -> str:
     """A packet in one line, as far as its headers are there. :param length: ``skb->len``, bytes; otherwise as :func:`kind_of`"""
+    protocol = _protocol(protocol, head)
     try:
         if protocol == _IPV4:
             return _ip(protocol, head, str(IPv4Address(head[12:16])), str(IPv4Address(head[16:20])))
@@ -79,6 +82,13 @@ def summary(protocol: int, head: bytes, length: int) -> str:
     except (ValueError, struct.error):
         return f"truncated packet of type {protocol:#06x}, {length} bytes"
     return f"packet of type {protocol:#06x}, {length} bytes"
+
+
+def _protocol(protocol: int, head: bytes) -> int:
+    """Of what a raw socket sends, older kernels do not know at OUTPUT yet that it is IP: ``skb->protocol`` is 0. Its header tells."""
+    if protocol == 0 and head:
+        return {4: _IPV4, 6: _IPV6}.get(head[0] >> 4, 0)
+    return protocol
 
 
 def _transport(protocol: int, head: bytes) -> tuple[int, bytes, int]:

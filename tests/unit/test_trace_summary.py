@@ -38,6 +38,7 @@ SYN_ACK = PORTS + bytes(8) + bytes([0x50, 0x12])
     (IPV6, ipv6(0, b"\x3a\0\x05\x02\0\0\0\0\x8f"), "ICMPv6 multicast listener report fd00::1 > fd00::2, 100 bytes",
      "multicast listener report"),
     (IPV4, ipv4(17, b"")[:12], "truncated packet of type 0x0800, 100 bytes", "protocol 0"),
+    (0, ipv4(17, PORTS), "UDP 10.0.0.1:1000 > 10.0.0.2:53, 100 bytes", "udp"),
     (0x88CC, b"", "packet of type 0x88cc, 100 bytes", "frame"),
 ])
 def test_a_packet_in_one_line(protocol: int, head: bytes, text: str, kind: str) -> None:
