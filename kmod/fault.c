@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Allocations that fail: of one task, while core works on one of its arrays. */
+/* Allocations that fail: of one task, while core works on one of its arrays or sets up a namespace. */
 #include <linux/kprobes.h>
 #include <linux/mm.h>
+#include <linux/proc_fs.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/string.h>
 #include <net/genetlink.h>
@@ -24,6 +26,8 @@ static const char *const nfh_allocators[] = {
  * @fail: bits of those to come, the next one's the lowest
  * @count: length of @memory
  * @memory: what the failed ones got, to be freed
+ * @mkdir: on procfs's mkdir while @maker is set
+ * @maker: task whose new namespaces get no directory, or NULL
  */
 static struct nfh_fault {
 	struct mutex lock;
@@ -32,6 +36,8 @@ static struct nfh_fault {
 	u32 fail;
 	u32 count;
 	void *memory[32];
+	struct kprobe mkdir;
+	struct task_struct *maker;
 } nfh_fault = {
 	.lock = __MUTEX_INITIALIZER(nfh_fault.lock),
 };
@@ -126,4 +132,76 @@ int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info)
 	nn->fail = nla_get_u32(info->attrs[NFHARNESS_A_FAIL]);
 	mutex_unlock(&nn->lock);
 	return 0;
+}
+
+/* What netfilter_net_init() gets for its directory. */
+static noinline struct proc_dir_entry *nfh_no_directory(void)
+{
+	return NULL;
+}
+NOKPROBE_SYMBOL(nfh_no_directory);
+
+static int nfh_mkdir_pre(struct kprobe *p, struct pt_regs *regs)
+{
+	const char *name = (const char *)regs_get_kernel_argument(regs, 0);
+
+	if (current != nfh_fault.maker || strcmp(name, "netfilter"))
+		return 0;
+	instruction_pointer_set(regs, (unsigned long)nfh_no_directory);
+	return 1;
+}
+NOKPROBE_SYMBOL(nfh_mkdir_pre);
+
+/* Being there, it keeps the probe from becoming a jump, which comes back. */
+static void nfh_mkdir_post(struct kprobe *p, struct pt_regs *regs, unsigned long flags)
+{
+}
+NOKPROBE_SYMBOL(nfh_mkdir_post);
+
+static int nfh_fault_make(void)
+{
+	int err;
+
+	memset(&nfh_fault.mkdir, 0, sizeof(nfh_fault.mkdir));
+	nfh_fault.mkdir.symbol_name = "_proc_mkdir"; /* of proc_net_mkdir() */
+	nfh_fault.mkdir.pre_handler = nfh_mkdir_pre;
+	nfh_fault.mkdir.post_handler = nfh_mkdir_post;
+	nfh_fault.maker = get_task_struct(current);
+	err = register_kprobe(&nfh_fault.mkdir);
+	if (err) {
+		put_task_struct(nfh_fault.maker);
+		nfh_fault.maker = NULL;
+	}
+	return err;
+}
+
+/* Every namespace is made as usual again. */
+void nfh_fault_unmake(void)
+{
+	mutex_lock(&nfh_fault.lock);
+	if (nfh_fault.maker) {
+		unregister_kprobe(&nfh_fault.mkdir);
+		put_task_struct(nfh_fault.maker);
+		nfh_fault.maker = NULL;
+	}
+	mutex_unlock(&nfh_fault.lock);
+}
+
+int nfh_fail_netns_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	int err;
+
+	nfh_fault_unmake();
+	if (!info->attrs[NFHARNESS_A_FAIL] || !nla_get_u32(info->attrs[NFHARNESS_A_FAIL]))
+		return 0;
+	mutex_lock(&nfh_fault.lock);
+	err = nfh_fault.maker ? -EBUSY : nfh_fault_make();
+	mutex_unlock(&nfh_fault.lock);
+	if (err == -EBUSY) {
+		NL_SET_ERR_MSG(info->extack, "another task has asked for that just now");
+	} else if (err) {
+		NL_SET_ERR_MSG(info->extack, "no kprobe can be put on procfs's mkdir");
+		err = -EOPNOTSUPP;
+	}
+	return err;
 }

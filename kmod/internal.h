@@ -241,7 +241,9 @@ extern const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_OWN + 1];
 /* fault.c */
 void nfh_fault_begin(struct nfh_net *nn);
 void nfh_fault_end(struct nfh_net *nn);
+void nfh_fault_unmake(void);
 int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_fail_netns_doit(struct sk_buff *skb, struct genl_info *info);
 
 /* state.c */
 extern struct list_head nfh_nets;

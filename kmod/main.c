@@ -96,6 +96,7 @@ err_pernet:
 static void __exit nfh_exit(void)
 {
 	genl_unregister_family(&nfh_family);
+	nfh_fault_unmake();
 	unregister_netdevice_notifier(&nfh_netdev_notifier);
 	unregister_pernet_subsys(&nfh_net_ops);
 }

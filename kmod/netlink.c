@@ -295,6 +295,13 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.maxattr = ARRAY_SIZE(nfh_tamper_policy) - 1,
 		.doit = nfh_tamper_doit,
 	},
+	{
+		.cmd = NFHARNESS_CMD_FAIL_NETNS,
+		.flags = GENL_ADMIN_PERM,
+		.policy = nfh_fail_policy,
+		.maxattr = ARRAY_SIZE(nfh_fail_policy) - 1,
+		.doit = nfh_fail_netns_doit,
+	},
 };
 
 struct genl_family nfh_family __ro_after_init = {

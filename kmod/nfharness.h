@@ -4,7 +4,7 @@
  *
  * Every command acts on the network namespace of the socket it is sent from
  * and needs CAP_NET_ADMIN in the user namespace that owns it; FAIL_NEXT,
- * CT_RUN, NETNS_GET, KEYS_GET and TAMPER in the initial one.
+ * FAIL_NETNS, CT_RUN, NETNS_GET, KEYS_GET and TAMPER in the initial one.
  */
 #ifndef _UAPI_NFHARNESS_H
 #define _UAPI_NFHARNESS_H
@@ -71,6 +71,9 @@
  *	has no jump labels.
  * @NFHARNESS_CMD_TAMPER: let the hook ID do what no hook should, TAMPER, so
  *	that tests can see it noticed. All of it is undone when the hook goes.
+ * @NFHARNESS_CMD_FAIL_NETNS: namespaces that the sending task makes from now on
+ *	find no memory in netfilter_net_init(), until it says FAIL 0 or another task
+ *	asks for the same. -EOPNOTSUPP where no kprobe can be put there.
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -91,6 +94,7 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_NETNS_GET,
 	NFHARNESS_CMD_KEYS_GET,
 	NFHARNESS_CMD_TAMPER,
+	NFHARNESS_CMD_FAIL_NETNS,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,

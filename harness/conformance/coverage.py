@@ -101,7 +101,7 @@ SEED = (
         Branch((280, 283), "BRIDGE", _rules("head.bridge")),
         Branch((285, 288), "IPV4", _rules("head.by-hook netns.isolated unregister.elsewhere")),
         Branch((289, 292), "IPV6", _rules("head.by-hook unregister.elsewhere")),
-        Branch((293, 298), "DECNET", uncovered="no kernel from 6.1 on has it, the module refuses it"),
+        Branch((293, 298), "DECNET", uncovered="no supported kernel of Debian's is configured with it, and it left the kernel in 6.1"),
         Branch((275, 296), "a hook number out of range: a warning and NULL", _rules("head.bad-hook")),
         Branch((299, 301), "an unknown family: a warning and NULL", _rules("head.bad-family")),
         Branch((305, 308), "a device's ingress, ▲ egress, ▲ INET ingress",
@@ -109,7 +109,7 @@ SEED = (
         Branch((310, 311), "no such device in the namespace: a warning and NULL", uncovered=_NO_CALLER + ": l.325 was asked first"),
     )),
     Function("__nf_register_net_hook", (314, 357), (
-        Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", uncovered="every kernel here has ingress"),
+        Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", uncovered="all of Debian's kernels have ingress"),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
                _rules("netdev.no-device netdev.foreign-device netdev.bad-hook netdev.egress-absent batch.rollback")),
         Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-family")),
@@ -212,7 +212,7 @@ SEED = (
     Function("netfilter_net_init", (617, 643), (
         Branch((619, 629), "the heads of every family", _rules("head.by-hook head.arp head.bridge pernet.empty pernet.isolated")),
         Branch((632, 633), "/proc/net/netfilter", _rules("pernet.proc")),
-        Branch((634, 638), "no proc entry: -ENOMEM", uncovered="needs an allocation of procfs's to fail"),
+        Branch((634, 638), "no memory for it: -ENOMEM", _rules("pernet.enomem")),
     )),
     Function("netfilter_net_exit", (645, 648), (
         Branch((647, 647), "the proc entry goes with its namespace",
@@ -220,7 +220,7 @@ SEED = (
     )),
     Function("netfilter_init", (655, 672), (
         Branch((659, 667), "the namespaces' operations are registered", _rules("netns.isolated")),
-        Branch((660, 671), "a failure at boot", uncovered="needs a kernel that fails to boot"),
+        Branch((660, 671), "a failure at boot", uncovered="no caller can reach it again: it runs once, before there is any process"),
     )),
 )
 

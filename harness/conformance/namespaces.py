@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from harness.conformance.expect import Answers, Array, At, Finds, PrivateArray, Splats, Walk
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family
@@ -54,6 +56,24 @@ NAMESPACES = (
             _GONE,
         ),
     )),
+    Rule("pernet.enomem", "There is no memory for a new namespace's /proc/net/netfilter: -ENOMEM, and none is left; the next one has it.", (
+        script(
+            "pernet.enomem",
+            AddNetns("later", fail=(0,)),
+            Answers(errno.ENOMEM),
+            Splats(),
+            Register("in", *_IN),
+            Array(*_IN, "in"),
+            AddNetns("later"),
+            Finds.of(proc="own"),
+            Register("later-in", "later", *_IN[1:]),
+            Array("later", *_IN[1:], "later-in"),
+            AddNetns("latest", fail=(0,)),
+            Answers(errno.ENOMEM),
+            DeleteNetns("later"),
+            _GONE,
+        ),
+    ), needs=("failing_allocations",)),
     Rule("pernet.empty", "A namespace made later starts with every head empty, whatever its neighbours have.", (
         script(
             "pernet.empty",

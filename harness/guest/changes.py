@@ -25,9 +25,9 @@ _POLL_SECONDS = 0.005
 
 
 def add_netns(network: Network, name: str) -> Namespace:
-    """Another namespace, its ``lo`` up."""
-    network.topology = after(network.topology, AddNetns(name))
+    """Another namespace, its ``lo`` up. :raises OSError: there is none, as :func:`harness.guest.netns.create` says"""
     namespace = network.namespaces[name] = netns.create(f"{network.prefix}-{name}")
+    network.topology = after(network.topology, AddNetns(name))
     with namespace.inside():
         set_sysctls(network.topology, name)
         with iproute() as routes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from harness.errors import GuestError
 from harness.guest.module import HookRefused
 from harness.guest.run import Run
-from harness.scenario.steps import RawDelete, RegisterAgain, Step, Unregister, UnregisterBatch
+from harness.scenario.steps import AddNetns, RawDelete, RegisterAgain, Step, Unregister, UnregisterBatch
 
 __all__ = ("no_memory",)
 
@@ -23,13 +24,23 @@ def no_memory(run: Run, step: Step) -> Iterator[None]:
     if not numbers:
         yield
         return
-    module = run.modules[_netns(run, step)]
+    fail, no_more = _arming(run, step, numbers)
     try:
-        module.fail_next(*numbers)
+        fail()
     except HookRefused as refusal:
         raise GuestError(f"no allocation can be made to fail: {refusal.reason}", mend="run it on a kernel with kretprobes") from refusal
-    yield
-    module.fail_next()
+    try:
+        yield
+    finally:
+        no_more()
+
+
+def _arming(run: Run, step: Step, numbers: tuple[int, ...]) -> tuple[Callable[[], None], Callable[[], None]]:
+    if isinstance(step, AddNetns):
+        module = next(iter(run.modules.values()))
+        return partial(module.fail_netns, True), partial(module.fail_netns, False)
+    module = run.modules[_netns(run, step)]
+    return partial(module.fail_next, *numbers), module.fail_next
 
 
 def _netns(run: Run, step: Step) -> str:

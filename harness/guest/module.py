@@ -207,6 +207,13 @@ class HookModule:
         """
         self.request(Command.FAIL_NEXT, pack(Attribute.FAIL, sum(1 << number for number in allocations)))
 
+    def fail_netns(self, fail: bool) -> None:
+        """Whether namespaces that this thread makes from now on find no memory for what core keeps of them.
+
+        :raises HookRefused: EOPNOTSUPP: the kernel's ``_proc_mkdir`` takes no kprobe
+        """
+        self.request(Command.FAIL_NETNS, pack(Attribute.FAIL, int(fail)))
+
     def namespaces(self) -> tuple[frozenset[int], frozenset[int]]:
         """Inode numbers of the kernel's network namespaces: those that are used, and those that nothing uses and that are cleaned up."""
         (reply,) = self.request(Command.NETNS_GET, b"")

@@ -100,6 +100,8 @@ def _stolen_errno(module: HookModule, namespace: netns.Namespace) -> bool:
 def _failing_allocations(module: HookModule) -> bool:
     """Whether a registration can be made to find no memory."""
     try:
+        module.fail_netns(True)
+        module.fail_netns(False)
         module.fail_next(0)
     except HookRefused:
         return False

@@ -32,6 +32,7 @@ class Command(IntEnum):
     NETNS_GET = 15
     KEYS_GET = 16
     TAMPER = 17
+    FAIL_NETNS = 18
 
 
 class Attribute(IntEnum):

@@ -83,9 +83,11 @@ class Core:
     nf_queue_handler: QueueHandler | None = None
     proc: set[Net] = field(default_factory=set)
 
-    def netfilter_net_init(self, name: str) -> Net:
-        """``netfilter_net_init``, l.617-643: every head NULL, and a ``/proc/net/netfilter`` of the namespace's own."""
+    def netfilter_net_init(self, name: str) -> Net | int:
+        """``netfilter_net_init``, l.617-643: every head NULL, and a ``/proc/net/netfilter`` of the namespace's own, or an errno."""
         net = Net(name)
+        if not self.alloc(1):
+            return -errno.ENOMEM
         self.proc.add(net)
         return net
 

@@ -49,7 +49,7 @@ class Run:
     scenario: Scenario
     core: Core
     oracle: Oracle
-    nets: dict[str, Net] = field(init=False)
+    nets: dict[str, Net] = field(default_factory=dict, init=False)
     stack: Stack = field(init=False)
     grounds: tuple[Topology, ...] = field(init=False)
     keys: Counter[tuple[Family, int]] = field(init=False)
@@ -66,7 +66,9 @@ class Run:
     def __post_init__(self) -> None:
         topology = self.scenario.topology
         self.grounds = grounds(topology, self.scenario.steps)
-        self.nets = {netns: self.core.netfilter_net_init(netns) for netns in topology.namespaces}
+        for netns in topology.namespaces:
+            if isinstance(net := self.core.netfilter_net_init(netns), Net):  # there is memory before the first step
+                self.nets[netns] = net
         for netns, net in self.nets.items():
             for device in topology.devices(netns):
                 net.add_device(device)

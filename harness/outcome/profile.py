@@ -47,8 +47,8 @@ class KernelProfile:
     )
     failing_allocations: bool = _probed(
         True,
-        "nfharness.ko can make core's allocations fail (a kretprobe on the kernel's kvmalloc)",
-        "a hook is registered while its one allocation fails: whether core answers ENOMEM",
+        "nfharness.ko can make core's allocations fail (probes on the kernel's kvmalloc and on procfs's mkdir)",
+        "a hook is registered while its one allocation fails: whether core answers ENOMEM; the other probe is put there",
     )
     hook_list: bool = _probed(
         True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from harness.model import register
-from harness.model.entries import HookOps
+from harness.model.entries import HookOps, plenty
 from harness.model.run import Run
 from harness.model.steps import ground
 from harness.netfilter import Family
@@ -21,12 +21,17 @@ def keeps_proc(_self: register.Core, _net: register.Net) -> None:
     return None
 
 
-def with_the_heads_of_another(self: register.Core, name: str) -> register.Net:
-    others = list(self.proc)
+def with_the_heads_of_another(self: register.Core, name: str) -> register.Net | int:
+    others = sorted(self.proc, key=lambda other: -sum(bool(head.entries) for heads in other.hooks.values() for head in heads))
     net = right_init(self, name)
-    if others:
+    if others and isinstance(net, register.Net):
         net.hooks = others[0].hooks
     return net
+
+
+def needs_no_directory(self: register.Core, name: str) -> register.Net | int:
+    self.alloc = plenty
+    return right_init(self, name)
 
 
 def forgets_the_hooks(run: Run, labels: Collection[str]) -> None:
@@ -47,6 +52,7 @@ def key_of_its_own(pf: Family, hooknum: int) -> tuple[Family, int]:
 MUTANTS: dict[str, Mutant] = dict([
     core("the proc entry stays", "netfilter_net_exit", keeps_proc, "pernet.proc", "pernet.exit", "pernet.exit-dummies"),
     core("a new namespace has another one's heads", "netfilter_net_init", with_the_heads_of_another, "pernet.empty", "pernet.isolated"),
+    core("a namespace needs no directory of procfs's", "netfilter_net_init", needs_no_directory, "pernet.enomem"),
     named("hooks stay when their device goes", ground, "_unregister", forgets_the_hooks, "device.dies", "device.moves", "pernet.exit"),
     core("static keys stay up", "_unregister", counts_on, "key.counts", "key.failed-shrink", "key.ingress"),
     core("INET ingress has a key of its own", "_static_key", key_of_its_own, "key.ingress"),

@@ -23,7 +23,12 @@ _GONE_SECONDS = 20.0
 
 def _add_netns(run: Run, index: int, step: AddNetns) -> StepOutcome:
     others = {changes.proc_inode(namespace) for namespace in run.network.namespaces.values()} | {changes.proc_inode(None)}
-    namespace = run.add_netns(step.netns)
+    try:
+        namespace = run.add_netns(step.netns)
+    except OSError as error:
+        if not step.fail:
+            raise
+        return StepOutcome(index, error.errno or 0)
     inode = changes.proc_inode(namespace)
     run.open_sinks(index)
     arrays = tuple(array for array in run.all_arrays(step.netns) if array[1])

@@ -19,7 +19,10 @@ __all__ = ("HANDLERS",)
 
 
 def _add_netns(run: Run, index: int, step: AddNetns) -> StepOutcome:
-    net = run.nets[step.netns] = run.core.netfilter_net_init(step.netns)
+    net = run.core.netfilter_net_init(step.netns)
+    if isinstance(net, int):
+        return StepOutcome(index, -net)
+    run.nets[step.netns] = net
     net.add_device(LOOPBACK)
     return replace(run.adopt(index), facts=(("proc", "own" if net in run.core.proc else "none"),))
 

@@ -6,6 +6,7 @@ from ipaddress import ip_interface
 from typing import Any
 
 from harness.scenario.forms.form import Form, Scope
+from harness.scenario.forms.hooks import fail_json, fail_of
 from harness.scenario.forms.topologies import check_end, check_netns_name, end, end_json
 from harness.scenario.reader import Value, fail, quote
 from harness.scenario.routing import Address, owner
@@ -19,6 +20,11 @@ __all__ = ("FORMS",)
 def _netns(value: Value) -> str:
     value.keys(("do", "netns"))
     return value["netns"].string()
+
+
+def _new_netns(value: Value) -> AddNetns:
+    value.keys(("do", "netns"), ("fail",))
+    return AddNetns(value["netns"].string(), fail_of(value))
 
 
 def _device(value: Value) -> tuple[str, str]:
@@ -45,6 +51,8 @@ def _check_new_netns(scope: Scope, step: AddNetns, path: str) -> None:
     if step.netns in scope.topology.namespaces:
         fail(f"{path}.netns", f"there is a namespace {quote(step.netns)} already", "choose another name")
     check_netns_name(step.netns, f"{path}.netns")
+    if any(step.fail):
+        fail(f"{path}.fail", "core makes one allocation for a namespace", "write [0]")
     scope.topology = after(scope.topology, step)
 
 
@@ -120,7 +128,7 @@ def _device_json(step: AddDevice | DeleteDevice) -> dict[str, Any]:
 
 
 FORMS: tuple[Form[Any], ...] = (
-    Form("netns-add", AddNetns, lambda value: AddNetns(_netns(value)), lambda step: {"netns": step.netns}, _check_new_netns),
+    Form("netns-add", AddNetns, _new_netns, lambda step: {"netns": step.netns, **fail_json(step)}, _check_new_netns),
     Form("netns-delete", DeleteNetns, lambda value: DeleteNetns(_netns(value)), lambda step: {"netns": step.netns}, _check_netns_gone),
     Form("device-add", AddDevice, lambda value: AddDevice(*_device(value)), _device_json, _check_new_device),
     Form("link-add", AddLink, _link, lambda step: {"a": end_json(step.a), "b": end_json(step.b)}, _check_new_link),

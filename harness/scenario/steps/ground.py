@@ -16,9 +16,12 @@ class AddNetns:
     """A namespace comes; its ``lo`` is up.
 
     The step finds its ``proc``: ``own`` where it has a ``/proc/net/netfilter`` that no other namespace has.
+
+    :param fail: ``(0,)`` if core's one allocation for it fails: then there is no namespace
     """
 
     netns: str
+    fail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Keys:
 def after(topology: Topology, step: object) -> Topology:
     """The ground that a step leaves behind; the same for most."""
     match step:
-        case AddNetns():
+        case AddNetns() if not step.fail:
             topology = replace(topology, namespaces=(*topology.namespaces, step.netns))
         case DeleteNetns():
             left = _without(topology, [(step.netns, device) for device in topology.devices(step.netns)])
