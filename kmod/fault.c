@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Allocations that fail: of one task, while core works on one of its arrays or sets up a namespace. */
+/* Allocations that fail: of one task, in core's arrays or for a new namespace. */
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/proc_fs.h>
