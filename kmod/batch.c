@@ -123,8 +123,7 @@ int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info)
 		kfree(request);
 		return -ENOMEM;
 	}
-	nla_for_each_nested(attr, info->attrs[NFHARNESS_A_HOOKS], rem)
-	{
+	nla_for_each_nested(attr, info->attrs[NFHARNESS_A_HOOKS], rem) {
 		err = nfh_request_parse_hook(attr, request, info->extack);
 		if (err)
 			break;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Core's way to connection tracking, with nf_conntrack, without it, and with hooks of the module's own
- * in its place. Only core's own functions are called: nf_conntrack is no dependency.
+/* Core's way to connection tracking, with nf_conntrack, without it, and with hooks of the module's
+ * own in its place. Only core's own functions are called: nf_conntrack is no dependency.
  */
 #include <linux/bottom_half.h>
 #include <linux/ip.h>
