@@ -59,6 +59,17 @@ def test_a_datagram_is_cut_where_it_no_longer_fits(pf: Family, size: int, count:
     assert len(packet.traversals) == count
 
 
+@pytest.mark.parametrize(("step", "errors"), [
+    (Send("client", "server", 1, V4, size=1200, fragment=608, ttl=1), 1),
+    (Send("client", "server", 1, V6, size=1200, fragment=608, ttl=1), 2),
+    (Send("client", "server", 1, V4, size=3000, ttl=1), 1), (Send("client", "server", 1, V6, size=3000, ttl=1), 3),
+])
+def test_icmp_answers_the_first_fragment_and_icmpv6_each(step: Send, errors: int) -> None:
+    """``icmp_send`` looks at the fragment's offset, ``icmp6_send`` does not."""
+    _, *answers = packets(ROUTER, step)
+    assert [(packet.kind, packet.cookie) for packet in answers] == [("time exceeded", 1)] * errors
+
+
 def test_a_walk_in_fragments_is_told_namespace_by_namespace() -> None:
     way = ("client", "OUTPUT"), ("router", "FORWARD"), ("server", "INPUT")
     hooks = [Register(f"{netns}-{hook}", netns, V4, hook) for netns, hook in way]

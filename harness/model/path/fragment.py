@@ -9,7 +9,7 @@ from harness.model.path.stack import Stack
 from harness.model.slow import HookState
 from harness.netfilter import Family, Verdict, VerdictKind
 
-__all__ = ("HOOKS", "MTU", "ip_defrag", "ip_fragment", "pieces", "too_large")
+__all__ = ("HOOKS", "MTU", "ip_defrag", "ip_fragment", "length", "pieces", "too_large")
 
 MTU = 1500
 """Of every device but lo."""
@@ -23,7 +23,14 @@ _FRAGMENT = {Family.IPV4: 0, Family.IPV6: 8}
 
 def too_large(packet: Packet) -> bool:
     """Whether a packet does not go through a device in one piece."""
-    return packet.piece is None and _IP[packet.pf] + _TRANSPORT + packet.size > MTU
+    return packet.piece is None and length(packet) > MTU
+
+
+def length(packet: Packet) -> int:
+    """``skb->len``: bytes, the IP header among them, and that which only fragments have."""
+    if packet.piece is None:
+        return _IP[packet.pf] + _TRANSPORT + packet.size
+    return _IP[packet.pf] + _FRAGMENT[packet.pf] + packet.piece.size
 
 
 def ip_fragment(packet: Packet) -> list[Packet]:

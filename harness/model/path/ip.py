@@ -19,8 +19,6 @@ __all__ = ("ip_local_out", "ip_rcv", "ip_rcv_finish", "ip_send")
 
 _QUOTED = {Family.IPV4: 576 - 20 - 8, Family.IPV6: 1280 - 40 - 8}
 """Bytes of a packet, its IP header included, that an ICMP error quotes at most."""
-_HEADERS = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
-"""Bytes of IP header, and of UDP's or ICMP's."""
 
 
 def ip_send(stack: Stack, netns: str, packet: Packet) -> int:
@@ -142,11 +140,16 @@ def ip_local_deliver_finish(stack: Stack, netns: str, packet: Packet) -> int:
 
 
 def _icmp_send(stack: Stack, netns: str, packet: Packet, kind: Kind) -> None:
-    """``icmp_send``: never about an error, and only an error that quotes all of the packet carries its cookie too."""
+    """``icmp_send``, ``icmp6_send``: never about an error; IPv4 only about the first fragment of a datagram, IPv6 about each.
+
+    Only an error that quotes all of the packet carries its cookie too.
+    """
     if packet.kind not in ("udp", "echo request", "echo reply") or packet.source is None:
         return
+    if packet.pf is Family.IPV4 and packet.piece is not None and packet.piece.index > 0:
+        return
     # A payload repeats its cookie: a quotation that is cut at a multiple of eight bytes from its end carries it as well.
-    lacking = _HEADERS[packet.pf] + packet.size - _QUOTED[packet.pf]
+    lacking = fragment.length(packet) - _QUOTED[packet.pf]
     if lacking <= 0 or lacking % 8 == 0:
         answer = _answer(stack, netns, packet, kind, own=False)
         if answer is not None:
