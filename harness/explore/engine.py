@@ -34,10 +34,12 @@ class Plan:
     """What there is to explore: the same plan draws the same scenarios in the same order.
 
     :param seed: any number; :param mix: one of :data:`harness.explore.scenarios.MIXES`
+    :param faults: whether allocations may fail: not on a kernel where nfharness.ko cannot make them
     """
 
     seed: int
     mix: str = "all"
+    faults: bool = True
 
     def batch(self, number: int) -> list[Scenario]:
         """The *number*-th batch."""
@@ -73,7 +75,7 @@ def _hypothesis(plan: Plan, number: int, oracle: Oracle, *, phases: tuple[Phase,
     @settings(max_examples=BATCH, phases=phases, database=database, deadline=None, print_blob=False, report_multiple_bugs=False,
               suppress_health_check=list(HealthCheck))
     @seeded(plan.seed << 32 | number)
-    @given(scenarios(plan.mix))
+    @given(scenarios(plan.mix, faults=plan.faults))
     def explored(scenario: Scenario) -> None:
         oracle(scenario)
 

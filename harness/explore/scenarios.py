@@ -64,13 +64,16 @@ def _step(draw: st.DrawFn, scope: Scope, makers: list[Maker], *, faults: bool) -
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, mix: str) -> Scenario:
-    """A scenario that :func:`harness.scenario.check.check` accepts. :param mix: one of :data:`MIXES`"""
+def scenarios(draw: st.DrawFn, mix: str, *, faults: bool = True) -> Scenario:
+    """A scenario that :func:`harness.scenario.check.check` accepts.
+
+    :param mix: one of :data:`MIXES`; :param faults: whether allocations may fail
+    """
     sort = draw(MIXES[mix])
     ground = draw(topologies() if sort.packets else small)
     scope = Scope(ground)
     # Several short lists: of a long one Hypothesis draws few elements as well.
-    chunk = st.lists(_step(scope, sort.of(), faults=sort.faults), max_size=_CHUNK)
+    chunk = st.lists(_step(scope, sort.of(), faults=faults and sort.faults), max_size=_CHUNK)
     steps = [step for _ in range(_CHUNKS) for step in draw(chunk) if step is not None]
     scenario = Scenario("explored", "", ground, without_idle_cookies(steps))
     check(scenario)

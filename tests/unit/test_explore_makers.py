@@ -1,0 +1,218 @@
+"""Makers of :mod:`harness.explore.steps`: what each draws makes sense after the steps before it; where nothing would, it draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.explore.engine import Plan
+from harness.explore.steps import MAKERS, batches, ground, hooks, link, packets, private, queue
+from harness.explore.steps.faults import without_memory
+from harness.explore.steps.maker import Maker
+from harness.netfilter import Family, Verdict, VerdictKind
+from harness.scenario.forms import BY_STEP
+from harness.scenario.forms.form import Scope
+from harness.scenario.steps import (
+    AddLink,
+    AddNetns,
+    Answer,
+    Arp,
+    DeleteDevice,
+    DeleteNetns,
+    Frame,
+    HangUp,
+    Listen,
+    MoveDevice,
+    RawDelete,
+    RawInsert,
+    RawRun,
+    Register,
+    RegisterAgain,
+    RegisterBatch,
+    Send,
+    Step,
+    Unregister,
+    UnregisterBatch,
+    last_piece,
+)
+from harness.scenario.topology import LOOPBACK, PAIR, ROUTER, SINGLE, Topology
+
+T = TypeVar("T")
+
+_IN = ("host", Family.IPV4, "INPUT")
+_QUEUE = Verdict(VerdictKind.QUEUE, queue=7)
+
+
+def after(*steps: Step, topology: Topology = PAIR) -> Scope:
+    scope = Scope(topology)
+    for step in steps:
+        BY_STEP[type(step)].check(scope, step, "given")
+        scope.index += 1
+    return scope
+
+
+@st.composite
+def _made(draw: st.DrawFn, makers: tuple[Maker, ...], scope: Callable[[], Scope]) -> Step | None:
+    return draw(st.sampled_from(makers))(draw, scope())
+
+
+def drawn(makers: Maker | Sequence[Maker], *steps: Step, topology: Topology = PAIR) -> list[Step]:
+    """A hundred steps, or as many as there are; each is one that a scenario may have here."""
+    found: list[Step] = []
+    each = tuple(makers) if isinstance(makers, Sequence) else (makers,)
+
+    @settings(max_examples=100, database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(_made(each, lambda: after(*steps, topology=topology)))
+    def draw(step: Step | None) -> None:
+        if step is not None:
+            BY_STEP[type(step)].check(after(*steps, topology=topology), step, "drawn")
+            found.append(step)
+
+    draw()
+    return found
+
+
+def of(kind: type[T], steps: Sequence[object]) -> list[T]:
+    found = [step for step in steps if isinstance(step, kind)]
+    assert found, f"{kind.__name__} is drawn"
+    return found
+
+
+@pytest.mark.parametrize("topology", [SINGLE, PAIR, ROUTER], ids=lambda topology: topology.name)
+@pytest.mark.parametrize("name", MAKERS)
+def test_what_is_drawn_first_may_stand_first(name: str, topology: Topology) -> None:
+    steps = drawn(MAKERS[name], topology=topology)
+    assert steps or (name, topology.name) == ("link", SINGLE.name)
+
+
+def test_a_hook_queues_only_where_core_can() -> None:
+    for hook in of(Register, drawn(hooks.MAKERS)):
+        assert hook.verdict.kind is not VerdictKind.QUEUE or (hook.device is None and hook.pf is not Family.ARP)
+
+
+def test_a_hook_says_something_else_of_what_comes_back_only_where_somebody_listens() -> None:
+    assert not [hook for hook in of(Register, drawn(hooks.MAKERS)) if hook.reinjected is not None]
+    assert [hook for hook in of(Register, drawn(hooks.MAKERS, Listen("host", 7))) if hook.reinjected is not None]
+
+
+def test_a_hook_that_repeats_what_comes_back_comes_to_an_end() -> None:
+    repeating = [hook for hook in of(Register, drawn(hooks._register, Listen("host", 7))) if hook.reinjected == VerdictKind.REPEAT]
+    assert repeating
+    assert all(hook.times for hook in repeating)
+
+
+def test_only_what_is_registered_is_unregistered() -> None:
+    steps = Register("one", *_IN), Register("other", *_IN)
+    assert {step.id for step in of(Unregister, drawn(hooks.MAKERS, *steps))} == {"one", "other"}
+    assert drawn(hooks._unregister, *steps, Unregister("one"), Unregister("other")) == []
+
+
+def test_only_a_whole_batch_is_unregistered_at_once() -> None:
+    batch = RegisterBatch("host", (Register("one", *_IN), Register("other", *_IN)))
+    assert of(UnregisterBatch, drawn(batches.MAKERS, batch))
+    assert drawn(batches._unregister_batch, batch, Unregister("one")) == []
+
+
+def test_only_what_is_registered_is_registered_again() -> None:
+    assert drawn(batches._register_again) == []
+    assert {step.id for step in of(RegisterAgain, drawn(batches.MAKERS, Register("one", *_IN)))} == {"one"}
+
+
+def test_some_batches_have_a_hook_that_core_refuses() -> None:
+    batch = of(RegisterBatch, drawn(batches.MAKERS))
+    assert any(hook.hook.startswith("HOOK") for step in batch for hook in step.hooks)
+    assert any(step.hooks == () for step in batch)
+
+
+def test_no_private_hook_queues_to_somebody_who_listens() -> None:
+    """The packet of a raw-run cannot wait."""
+    inserted = RawInsert("r", "host", "a", verdict=_QUEUE.encode())
+    assert ("host", 7) in {(step.netns, step.queue) for step in of(Listen, drawn(queue.MAKERS))}
+    assert ("host", 7) not in {(step.netns, step.queue) for step in of(Listen, drawn(queue.MAKERS, inserted))}
+    verdicts = [Verdict.decode(step.verdict) for step in of(RawInsert, drawn(private.MAKERS, Listen("host", 7), Listen("peer", 7)))]
+    assert not [verdict for verdict in verdicts if verdict.kind is VerdictKind.QUEUE and verdict.queue == 7]
+
+
+def test_private_arrays_are_run_and_shortened_once_they_are_there() -> None:
+    assert not [step for step in drawn(private.MAKERS) if isinstance(step, RawRun | RawDelete)]
+    steps = drawn(private.MAKERS, RawInsert("r", "host", "a"), RawInsert("s", "host", "b"))
+    assert {(step.netns, step.array) for step in of(RawRun, steps)} == {("host", "a"), ("host", "b")}
+    assert {step.array for step in of(RawDelete, steps)} >= {None, "b"}, "also from an array that it is not in"
+
+
+def test_every_piece_of_a_packet_has_room_for_the_cookie() -> None:
+    pieces = [step for step in of(Send, drawn(packets.MAKERS, topology=ROUTER)) if step.fragment or step.segment or step.size > 1400]
+    assert pieces
+    assert all(last_piece(step) >= 16 for step in pieces)
+
+
+def test_nothing_goes_in_pieces_where_somebody_listens() -> None:
+    """Of pieces that wait one by one some could be missing."""
+    sent = of(Send, drawn(packets.MAKERS, Listen("router", 7), topology=ROUTER))
+    assert not [step for step in sent if step.fragment or step.segment or step.size > 1400]
+
+
+def test_each_packet_has_a_cookie_of_its_own() -> None:
+    assert {step.cookie for step in of(Send, drawn(packets.MAKERS, Send("peer", "host", 1), Send("peer", "host", 2)))} == {3}
+
+
+def test_of_each_two_addresses_one_asks_for_the_other_once() -> None:
+    """A packet of ARP's has no cookie but its addresses, and a request and what answers it the same."""
+    first, second = Arp("host", "10.0.0.1", "10.0.0.2"), Arp("peer", "10.0.0.2", "10.0.0.1")
+    assert set(drawn(link._arp)) == {first, second}
+    assert drawn(link._arp, first) == drawn(link._arp, second) == []
+
+
+def test_frames_leave_by_devices_that_lead_somewhere() -> None:
+    assert {(step.source, step.device) for step in of(Frame, drawn(link.MAKERS))} == {("host", "eth0"), ("peer", "eth0")}
+
+
+@pytest.mark.parametrize("kind", [Answer, HangUp])
+def test_nobody_answers_or_hangs_up_who_does_not_listen(kind: type[Answer | HangUp]) -> None:
+    assert not [step for step in drawn(queue.MAKERS) if isinstance(step, kind)]
+    assert {(step.netns, step.queue) for step in of(kind, drawn(queue.MAKERS, Listen("peer", 7)))} == {("peer", 7)}
+
+
+def test_the_last_namespace_stays() -> None:
+    assert of(DeleteNetns, drawn(ground.MAKERS))
+    assert drawn(ground._delete_netns, DeleteNetns("peer")) == []
+
+
+def test_lo_stays_where_it_is() -> None:
+    steps = drawn(ground.MAKERS)
+    assert not [step for step in steps if isinstance(step, DeleteDevice | MoveDevice) and step.device == LOOPBACK]
+
+
+def test_a_device_moves_to_where_none_has_its_name() -> None:
+    assert drawn(ground._move_device) == [], "both have an eth0"
+    assert {step.to for step in of(MoveDevice, drawn(ground.MAKERS, AddNetns("third")))} == {"third"}
+
+
+def test_a_link_has_its_ends_in_two_namespaces() -> None:
+    assert all(step.a.netns != step.b.netns for step in of(AddLink, drawn(ground.MAKERS)))
+    assert drawn(ground._add_link, topology=SINGLE) == []
+
+
+@pytest.mark.parametrize(("step", "numbers"), [
+    (Register("one", *_IN), {(), (0,), (1,), (0, 1), (2,)}),
+    (AddNetns("third"), {(), (0,)}),
+    (RawInsert("r", "host", "a", count=2), {()}),
+], ids=["a hook", "a namespace", "hooks at once"])
+def test_the_allocations_that_fail_are_some_that_there_are(step: Register | AddNetns | RawInsert, numbers: set[tuple[int, ...]]) -> None:
+    made = drawn(lambda draw, _scope: without_memory(draw, step))
+    assert {each.fail for each in of(type(step), made)} == numbers
+
+
+def test_what_allocates_nothing_does_not_fail() -> None:
+    assert set(drawn(lambda draw, _scope: without_memory(draw, Listen("host", 7)))) == {Listen("host", 7)}
+
+
+@pytest.mark.parametrize("faults", [True, False])
+def test_no_allocation_fails_where_the_kernel_cannot_make_it(faults: bool) -> None:
+    plan = Plan(1, "all", faults=faults)
+    failing = [step for number in range(6) for scenario in plan.batch(number) for step in scenario.steps if getattr(step, "fail", ())]
+    assert bool(failing) is faults
