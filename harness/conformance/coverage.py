@@ -134,7 +134,7 @@ SEED = (
         Branch((418, 419), "the array stays",
                _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink")),
         Branch((421, 421), "packets queued from the namespace are dropped",
-               _rules("unregister.flushes-queue queue.hook-unregistered-meanwhile")),
+               _rules("unregister.flushes-queue queue.hook-unregistered-meanwhile queue.slot-gone queue.slot-gone-warns")),
         Branch((422, 422), "the old array is freed", _rules("unregister.shrinks")),
     )),
     Function("nf_unregister_net_hook", (425, 433), (

@@ -163,6 +163,31 @@ def _flushed(name: str, other: Register, *, dropped: bool) -> Script:
     )
 
 
+def _slot_gone(rule: str, *splats: str) -> tuple[Script, ...]:
+    """Packets whose slot is beyond the end of the array when they are dropped."""
+    return (
+        script(
+            f"{rule}, the only hook",
+            Listen("host", 7),
+            Register("q", *IN, 0, queue_to(7)),
+            *sent(1, slow("q"), resumed("", 0, start=0), fate="dropped"),
+            Unregister("q"), Splats(splats),
+            Array(*IN, ""),
+            Queue("host", 7, 0, 1),
+        ),
+        script(
+            f"{rule}, a shorter array",
+            Listen("host", 7),
+            Register("a", *IN, -1),
+            Register("q", *IN, 0, queue_to(7)),
+            *sent(1, slow("a q"), resumed("", 0), fate="dropped"),
+            Unregister("a"), Splats(splats),
+            Array(*IN, "q"),
+            Queue("host", 7, 0, 1),
+        ),
+    )
+
+
 MEANWHILE = (
     Rule("queue.hook-registered-meanwhile", "nf_reinject walks the array that is there by then, from the slot that queued: one that came "
          "behind is called, one that came before moves the hook that queued behind that slot, and it queues again.", (
@@ -225,6 +250,13 @@ MEANWHILE = (
 
 _LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
 
+GONE = (
+    Rule("queue.slot-gone", "A removal that leaves no hook in the slot that queued a packet frees the packet, and nobody is warned.",
+         _slot_gone("queue.slot-gone"), needs=("reinject_silent",)),
+    Rule("queue.slot-gone-warns", "A removal that leaves no hook in the slot that queued a packet frees the packet; nf_reinject warns.",
+         _slot_gone("queue.slot-gone-warns", "net/netfilter/nf_queue.c"), needs=("reinject_warns",)),
+)
+
 DYING = (
     Rule("queue.failed-shrink", "A removal that finds no memory for a smaller array leaves what waits; nf_reinject calls the dummy.", (
         script(
@@ -259,4 +291,4 @@ DYING = (
     )),
 )
 
-RULES = (*QUEUES, *MEANWHILE, *DYING)
+RULES = (*QUEUES, *MEANWHILE, *GONE, *DYING)

@@ -15,10 +15,12 @@ from harness.guest import conntrack, netns, raw
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.nfnetlink_hook import HookList
+from harness.guest.queue import Listener, queues
 from harness.guest.topology import br_netfilter, built, has_gro
 from harness.guest.traffic import Sinks, payload, send_udp
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
+from harness.scenario.steps import Listen
 from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.topology import PAIR
 from harness.trace.symbols import Symbols
@@ -28,6 +30,7 @@ __all__ = ("probe",)
 _ACCEPT = Verdict(VerdictKind.ACCEPT)
 _LOOPBACK_INDEX = 1
 _SEGMENT, _SECONDS = 64, 10
+_QUEUE = 7
 _PROBE_ERRNO = errno.EHOSTUNREACH
 
 
@@ -46,6 +49,7 @@ def probe() -> KernelProfile:
             netdev_egress_errno=egress or KernelProfile().netdev_egress_errno,
             unknown_verdict_warns=_unknown_verdict_warns(module),
             failing_allocations=_failing_allocations(module),
+            reinject_warns=_reinject_warns(module, namespace),
             hook_list=_hook_list(namespace),
             br_netfilter=_has_br_netfilter(),
             **_devices(namespace),
@@ -106,6 +110,21 @@ def _failing_allocations(module: HookModule) -> bool:
     except HookRefused:
         return False
     return _errno_of(module, Family.IPV4, "INPUT", 0) == errno.ENOMEM
+
+
+def _reinject_warns(module: HookModule, namespace: netns.Namespace) -> str:
+    """Where the kernel warns when a hook goes whose packet waits, if it does."""
+    with Listener(namespace, Listen(namespace.name, _QUEUE)):
+        module.add_hook(Hook(1, Family.IPV4, hook_number(Family.IPV4, "OUTPUT"), 0, Verdict(VerdictKind.QUEUE, queue=_QUEUE)))
+        send_udp(namespace, "127.0.0.1", 9, b"probe")
+        waited = dict(queues(namespace))[_QUEUE].total
+        warn_again()
+        with KernelLog() as log:
+            module.del_hook(1)
+            found = log.splats()
+    if waited != 1:
+        raise GuestError(f"{waited} packets waited for a listener, not the one that was queued")
+    return found[0].summary if found else ""
 
 
 def _hook_list(namespace: netns.Namespace) -> bool:

@@ -37,13 +37,14 @@ def _step(run: Run, index: int, step: Step) -> StepOutcome:
     run.stack.topology = run.grounds[index]
     run.core.alloc = Memory.without(getattr(step, "fail", ()))
     outcome = HANDLERS[type(step)](run, index, step)
-    return replace(outcome, splats=_splats(run.core.warnings), queues=run.stack.queues.state())
+    return replace(outcome, splats=_splats(run.core.warnings, run.core.profile), queues=run.stack.queues.state())
 
 
-def _splats(warnings: Iterable[str]) -> tuple[str, ...]:
+def _splats(warnings: Iterable[str], profile: KernelProfile) -> tuple[str, ...]:
     """Warnings as a kernel's log has them: their message; one without a message by its source file only (functions are inlined).
 
     Each ``WARN_ONCE`` warns once in a step.
     """
     once = {_MESSAGE if warning.startswith(_MESSAGE) else warning: warning for warning in reversed(tuple(warnings))}
-    return tuple(warning if place == _MESSAGE else "net/netfilter/core.c" for place, warning in reversed(once.items()))
+    files = {"nf_reinject": profile.reinject_warns}
+    return tuple(warning if place == _MESSAGE else files.get(place, "net/netfilter/core.c") for place, warning in reversed(once.items()))

@@ -50,6 +50,12 @@ class KernelProfile:
         "nfharness.ko can make core's allocations fail (probes on the kernel's kvmalloc and on procfs's mkdir)",
         "a hook is registered while its one allocation fails: whether core answers ENOMEM; the other probe is put there",
     )
+    reinject_warns: str = _probed(
+        "",
+        "source file in which nf_reinject warns of a packet whose slot is gone, as the last hook's is that goes while it waits; "
+        "empty: it does not (6.10)",
+        "a hook goes whose packet waits for a listener: whether the kernel's log has a warning, and where it is",
+    )
     hook_list: bool = _probed(
         True,
         "nfnetlink_hook lists what is in the arrays (5.14, CONFIG_NETFILTER_NETLINK_HOOK)",

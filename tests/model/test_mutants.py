@@ -20,14 +20,16 @@ RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back
               "devices share heads", "STOLEN forgets its errno", "dummies count", "conntrack does not wait for fragments",
               "a device keeps what it should take apart", "the oldest packet gets every answer", "a listener may say anything",
               "a queue without room counts as none", "a reinjected packet that is stolen is freed", "a removal drops what waits anywhere",
-              "a shrink that fails drops what waits", "a namespace needs no directory of procfs's"}
+              "a shrink that fails drops what waits", "a namespace needs no directory of procfs's",
+              "a slot that is gone is worth a warning", "a slot that is gone is not worth a warning"}
 
 
 def profile_for(rule: str) -> KernelProfile:
     """Of a kernel to which the rule applies."""
     needs = RULES[rule].needs
     profile = KernelProfile(unknown_verdict_warns="unknown_verdict_silent" not in needs, netdev_egress="netdev_egress_absent" not in needs,
-                            veth_udp_gso="veth_segments" not in needs)
+                            veth_udp_gso="veth_segments" not in needs,
+                            reinject_warns="net/netfilter/nf_queue.c" if "reinject_warns" in needs else "")
     assert RULES[rule].lacking(profile) is None
     return profile
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from harness.model import predict
 from harness.model.entries import HookOps
 from harness.model.nfqnl import Nfqnl
 from harness.model.queue import QueueEntry, nf_reinject
 from harness.model.register import Net
 from harness.model.slow import Context, HookState, Skb
 from harness.netfilter import Family, Verdict, VerdictKind
+from harness.outcome import KernelProfile
+from harness.scenario import Register, Scenario, Send, Unregister
 from harness.scenario.steps import Listen
+from harness.scenario.topology import PAIR
 
 ACCEPT, DROP, STOLEN, REPEAT, STOP = (
     Verdict(kind) for kind in (VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.STOLEN, VerdictKind.REPEAT, VerdictKind.STOP))
 QUEUE, BYPASS = Verdict(VerdictKind.QUEUE, queue=7), Verdict(VerdictKind.QUEUE, queue=7, bypass=True)
 HIGH = 0x8000_0000
+KERNEL = KernelProfile()
 
 
 def hooks(*answers: Verdict | list[Verdict]) -> list[HookOps]:
@@ -28,11 +34,11 @@ def hooks(*answers: Verdict | list[Verdict]) -> list[HookOps]:
     return [HookOps(answering(given), f"hook_{index}", None, Family.IPV4, 1, index) for index, given in enumerate(answers)]
 
 
-def reinject(array: list[HookOps] | None, verdict: Verdict, index: int = 0) -> tuple[int, list[int], str]:
+def reinject(array: list[HookOps] | None, verdict: Verdict, index: int = 0, profile: KernelProfile = KERNEL) -> tuple[int, list[int], str]:
     """What it returns, the slots that were called, who has the skb."""
     ended: list[bool] = []
     context = Context(Skb(), HookState(Family.IPV4, 1, "netns"), lambda: ended.append(True), reinjected=True)
-    ret = nf_reinject(context, array, index, verdict, None)
+    ret = nf_reinject(context, array, index, verdict, None, profile=profile)
     assert ret == len(ended)
     return ret, [call.index for call in context.calls], context.skb.state
 
@@ -74,8 +80,17 @@ def test_the_hook_that_queued_may_not_repeat_what_the_listener_repeats() -> None
 
 
 @pytest.mark.parametrize("array", [None, hooks(ACCEPT)])
-def test_a_slot_that_is_gone_frees_the_packet(array: list[HookOps] | None) -> None:
-    assert reinject(array, ACCEPT, index=1) == (0, [], "freed")
+@pytest.mark.parametrize("warns", ["", "net/netfilter/nf_queue.c"])
+def test_a_slot_that_is_gone_frees_the_packet(array: list[HookOps] | None, warns: str) -> None:
+    assert reinject(array, ACCEPT, index=1, profile=replace(KERNEL, reinject_warns=warns)) == (0, [], "freed")
+
+
+@pytest.mark.parametrize("source", ["net/netfilter/nf_queue.c", "net/netfilter/nfnetlink_queue.c"])
+def test_an_older_kernel_warns_once_of_slots_that_are_gone(source: str) -> None:
+    steps = (Listen("host", 7), Register("q", "host", Family.INET, "INPUT", 0, QUEUE), Send("peer", "host", 1), Send("peer", "host", 2),
+             Send("peer", "host", 3, Family.IPV6), Unregister("q"))
+    outcome = predict(Scenario("gone", "", PAIR, steps), replace(KERNEL, reinject_warns=source))
+    assert [step.splats for step in outcome.steps] == [()] * 5 + [(source,)]
 
 
 class Listeners:

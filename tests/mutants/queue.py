@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from harness.model import nfqnl, queue, register, slow
@@ -14,6 +15,7 @@ from harness.model.queue import QueueEntry, QueueHandler
 from harness.model.register import Core, Net
 from harness.model.slow import Context
 from harness.netfilter import Verdict, VerdictKind
+from harness.outcome.profile import KernelProfile
 from harness.scenario.steps import Listen
 from tests.mutants.mutant import ACCEPT, Mutant, named
 
@@ -24,15 +26,15 @@ DROP, STOP = Verdict(VerdictKind.DROP), Verdict(VerdictKind.STOP)
 
 def from_slot(shift: int) -> Callable[..., int]:
     """Goes on somewhere else than behind the hook that queued."""
-    def mutant(context: Context, hooks: Entries | None, index: int, verdict: Verdict, handler: QueueHandler | None) -> int:
-        return queue.nf_reinject(context, hooks, index + shift if verdict == ACCEPT else index, verdict, handler)
+    def mutant(context: Context, hooks: Entries | None, index: int, verdict: Verdict, *rest: Any, **profile: Any) -> int:
+        return queue.nf_reinject(context, hooks, index + shift if verdict == ACCEPT else index, verdict, *rest, **profile)
     return mutant
 
 
 def hearing(become: Callable[[Verdict], Verdict]) -> Callable[..., int]:
     """Takes one answer of the listener's for another."""
-    def mutant(context: Context, hooks: Entries | None, index: int, verdict: Verdict, handler: QueueHandler | None) -> int:
-        return queue.nf_reinject(context, hooks, index, become(verdict), handler)
+    def mutant(context: Context, hooks: Entries | None, index: int, verdict: Verdict, *rest: Any, **profile: Any) -> int:
+        return queue.nf_reinject(context, hooks, index, become(verdict), *rest, **profile)
     return mutant
 
 
@@ -55,10 +57,17 @@ def low_byte(verdict: Verdict) -> Verdict:
     return Verdict(verdict.kind, verdict.errno, verdict.queue, verdict.bypass)
 
 
-def frees_what_is_stolen(context: Context, *arguments: Any) -> int:
-    ret = queue.nf_reinject(context, *arguments)
+def frees_what_is_stolen(context: Context, *arguments: Any, **profile: Any) -> int:
+    ret = queue.nf_reinject(context, *arguments, **profile)
     context.skb.state = "freed" if context.skb.state == "stolen" else context.skb.state
     return ret
+
+
+def with_a_warning(*, warns: bool) -> Callable[..., int]:
+    """Warns of a slot that is gone, or does not, whatever the kernel."""
+    def mutant(*arguments: Any, profile: KernelProfile) -> int:
+        return queue.nf_reinject(*arguments, profile=replace(profile, reinject_warns="always" if warns else ""))
+    return mutant
 
 
 def over_the_old_array(self: stack.Stack, entry: QueueEntry, verdict: Verdict) -> None:
@@ -137,6 +146,8 @@ def listener(name: str, attribute: str, replacement: Any, *rules: str) -> tuple[
 
 MUTANTS = dict([
     reinject("the next hook is skipped", from_slot(1), "queue.reinject-accept", "queue.reinject-bridge"),
+    reinject("a slot that is gone is worth a warning", with_a_warning(warns=True), "queue.slot-gone"),
+    reinject("a slot that is gone is not worth a warning", with_a_warning(warns=False), "queue.slot-gone-warns"),
     reinject("a listener's DROP accepts", hearing(instead(VerdictKind.DROP, ACCEPT)), "queue.reinject-drop"),
     reinject("a listener's REPEAT accepts", hearing(instead(VerdictKind.REPEAT, ACCEPT)), "queue.reinject-repeat"),
     reinject("a listener's QUEUE drops", hearing(instead(VerdictKind.QUEUE, DROP)), "queue.reinject-queue"),

@@ -116,7 +116,8 @@ class Stack:
         context = Context(packet, state, entry.context.okfn, reinjected=True)
         hooks = self.nets[state.net].hooks[state.pf][state.hook].entries
         place = packet.walk.enter()
-        called_okfn = nf_reinject(context, hooks, entry.hook_index, verdict, self.queues)
+        called_okfn = nf_reinject(context, hooks, entry.hook_index, verdict, self.queues, profile=self.core.profile)
+        self.core.warnings += context.warnings
         packet.walk.leave(place, _traversal(context, called_okfn, entry.hook_index, NF_REINJECT, verdict), packet.state)
 
 
