@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from harness.conformance import (
     batches,
+    bpf,
     bridges,
     churn,
     devices,
@@ -29,7 +30,7 @@ from harness.scenario.reader import quote, suggest
 
 __all__ = ("RULES", "Rule", "chosen")
 
-_CONCERNS = (registration, unregistration, memory, verdicts, queue, waiting, devices, paths, links, pieces, bridges, private, batches,
+_CONCERNS = (registration, bpf, unregistration, memory, verdicts, queue, waiting, devices, paths, links, pieces, bridges, private, batches,
              namespaces, churn, tracking)
 
 #: Every rule by its id, in the order of the seed.

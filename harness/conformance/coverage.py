@@ -66,6 +66,7 @@ SEED = (
     Function("nf_hook_entries_grow", (103, 162), (
         Branch((113, 114), "the point is empty: an array of one", _rules("key.off head.by-hook")),
         Branch((116, 123), "live hooks are counted", _rules("limit.1024 order.ascending")),
+        Branch((116, 123), "▲ a BPF program at a priority that is taken: -EBUSY", _rules("bpf.taken-priority bpf.shared-priority")),
         Branch((120, 121), "dummies are not counted", _rules("limit.dummies")),
         Branch((125, 126), "over 1024: -E2BIG", _rules("limit.1024 limit.per-point limit.per-device inet.rollback inet.first-half")),
         Branch((128, 130), "no memory: -ENOMEM", _rules("grow.enomem inet.enomem batch.enomem raw.enomem")),

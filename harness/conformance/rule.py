@@ -21,6 +21,7 @@ __all__ = ("PROBES", "Rule", "Script", "script")
 PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "arp": lambda profile: Family.ARP in profile.families,
     "failing_allocations": lambda profile: profile.failing_allocations,
+    "bpf_link": lambda profile: profile.bpf_link,
     "br_netfilter": lambda profile: profile.br_netfilter,
     "bridge": lambda profile: Family.BRIDGE in profile.families and profile.bridge,
     "inet_ingress": lambda profile: profile.inet_ingress,

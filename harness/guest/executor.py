@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ class Executor:
                 _read_keys(run)
             self._capture.begin()
             before = StepOutcome(BEFORE, 0, ground.before, splats=run.splats())
-            with _listeners(run):
+            with _links(run), _listeners(run):
                 steps = _looked_over(run, (before, *self._steps(run)))
                 _count_calls(run)
                 run.sinks.take()  # what lies in a socket has not come to its end
@@ -109,6 +110,16 @@ def _listeners(run: Run) -> Iterator[None]:
     finally:
         for netns, number in tuple(run.listeners):
             run.hang_up(netns, number)
+
+
+@contextmanager
+def _links(run: Run) -> Iterator[None]:
+    """Afterwards no BPF link is left: each would keep its namespace."""
+    try:
+        yield
+    finally:
+        for _, descriptor in run.links.values():
+            os.close(descriptor)
 
 
 def _read_keys(run: Run) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from harness.errors import GuestError
-from harness.guest import conntrack, netns, raw
+from harness.guest import bpf, conntrack, netns, raw
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.nfnetlink_hook import HookList
@@ -20,7 +20,7 @@ from harness.guest.topology import br_netfilter, built, has_gro
 from harness.guest.traffic import Sinks, payload, send_udp
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
-from harness.scenario.steps import Listen
+from harness.scenario.steps import BpfLink, Listen
 from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.topology import PAIR
 from harness.trace.symbols import Symbols
@@ -51,6 +51,7 @@ def probe() -> KernelProfile:
             failing_allocations=_failing_allocations(module),
             reinject_warns=_reinject_warns(module, namespace),
             hook_list=_hook_list(namespace),
+            bpf_link=_bpf_link(namespace),
             br_netfilter=_has_br_netfilter(),
             **_devices(namespace),
             veth_udp_gso=_veth_udp_gso(),
@@ -131,6 +132,15 @@ def _hook_list(namespace: netns.Namespace) -> bool:
     """Whether ``nfnetlink_hook`` is there."""
     with closing(HookList(namespace)) as hooks:
         return hooks.available()
+
+
+def _bpf_link(namespace: netns.Namespace) -> bool:
+    """Whether a program can be a hook."""
+    try:
+        os.close(bpf.link(namespace, BpfLink("probe", "", Family.IPV4, "INPUT")))
+    except OSError:
+        return False
+    return True
 
 
 def _devices(namespace: netns.Namespace) -> dict[str, bool]:

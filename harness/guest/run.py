@@ -22,7 +22,7 @@ from harness.guest.topology import Network
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import QueueState, queue_key
-from harness.scenario.steps import RawInsert, Redirect, Register, Scenario, Send, destination, is_point
+from harness.scenario.steps import BpfLink, RawInsert, Redirect, Register, Scenario, Send, destination, is_point
 from harness.scenario.steps.ground import grounds
 from harness.scenario.topology import Topology
 from harness.trace.capture import Capture
@@ -59,6 +59,7 @@ class Run:
     :param private: hook in a private array → the step that put it there
     :param numbers: the module's number for each private array
     :param listeners: by namespace and number of the queue
+    :param links: BPF links, each with its file descriptor
     :param synthetic: cookies of datagrams that are no packets of the scenario's: what a tracer sees of them is no packet's walk
     :param doubts: why what was seen cannot be trusted
     :param journal: what was registered, and other readings of it
@@ -81,6 +82,7 @@ class Run:
     private: dict[str, RawInsert] = field(default_factory=dict)
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     listeners: dict[tuple[str, int], Listener] = field(default_factory=dict)
+    links: dict[str, tuple[BpfLink, int]] = field(default_factory=dict)
     synthetic: set[int] = field(default_factory=set)
     doubts: list[str] = field(default_factory=list)
     keys: Counter[tuple[Family, int]] = field(default_factory=Counter)

@@ -46,6 +46,7 @@ class HookOps:
     :param function: symbol of ``hook``, and the module that it is in: what a dump shows
     :param device: ``dev``, for points that belong to one
     :param label: the scenario's name for it, if it is one of ours
+    :param bpf: ▲ ``hook_ops_type`` is ``NF_HOOK_OP_BPF``
     """
 
     hook: HookFunction
@@ -56,6 +57,7 @@ class HookOps:
     priority: int
     device: NetDevice | None = None
     label: str | None = None
+    bpf: bool = False
 
 
 DUMMY_OPS = HookOps(accept_all, "accept_all", None, Family.INET, 0, PRIORITY_MIN)
@@ -80,8 +82,12 @@ def plenty(_num: int) -> bool:
 def nf_hook_entries_grow(old: Entries | None, reg: HookOps, alloc: Allocator = plenty) -> Entries | int:
     """``nf_hook_entries_grow``, l.103-162: a new array with *reg* before the first entry of no smaller priority.
 
-    Dummies are left behind. :returns: the array, -E2BIG over 1024 live hooks, -ENOMEM
+    Dummies are left behind. ▲ A BPF program shares no priority.
+
+    :returns: the array, -EBUSY for a BPF program at a priority that is taken, -E2BIG over 1024 live hooks, -ENOMEM
     """
+    if reg.bpf and any(ops.priority == reg.priority for ops in old or ()):
+        return -errno.EBUSY
     alloc_entries = 1 + sum(ops is not DUMMY_OPS for ops in old or ())
     if alloc_entries > MAX_HOOK_COUNT:
         return -errno.E2BIG

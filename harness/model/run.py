@@ -15,7 +15,7 @@ from harness.model.path import Packet, Stack, known_hooks, register_br_netfilter
 from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Core, Net
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import BEFORE, Slot, StepOutcome, point_key
-from harness.scenario.steps import Register, Scenario, is_point
+from harness.scenario.steps import BpfLink, Register, Scenario, is_point
 from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.steps.ground import grounds
 from harness.scenario.topology import Topology
@@ -40,6 +40,7 @@ class Run:
     :param heads: of private arrays, by namespace and name
     :param private: hooks in private arrays, with the array
     :param inserted: hook → the private array that its step named
+    :param links: BPF links, each with its hook
     :param packets: in the order in which they were sent
     :param nat: redirections
     :ivar grounds: what each step finds
@@ -60,6 +61,7 @@ class Run:
     heads: dict[tuple[str, str], Head] = field(default_factory=dict)
     private: dict[str, tuple[tuple[str, str], HookOps]] = field(default_factory=dict)
     inserted: dict[str, tuple[str, str]] = field(default_factory=dict)
+    links: dict[str, tuple[BpfLink, HookOps]] = field(default_factory=dict)
     packets: list[Packet] = field(default_factory=list)
     nat: Nat = field(default_factory=Nat)
 

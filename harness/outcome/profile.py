@@ -61,6 +61,9 @@ class KernelProfile:
         "nfnetlink_hook lists what is in the arrays (5.14, CONFIG_NETFILTER_NETLINK_HOOK)",
         "it is asked for the hooks at INPUT",
     )
+    bpf_link: bool = _probed(
+        True, "BPF programs can be hooks (6.4, CONFIG_NETFILTER_BPF_LINK)", "one is linked to INPUT"
+    )
     bridge: bool = _probed(True, "bridge devices can be made", "one is made")
     vlan: bool = _probed(True, "VLAN devices can be made", "one is made on a veth device")
     br_netfilter: bool = _probed(

@@ -21,7 +21,8 @@ RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back
               "a device keeps what it should take apart", "the oldest packet gets every answer", "a listener may say anything",
               "a queue without room counts as none", "a reinjected packet that is stolen is freed", "a removal drops what waits anywhere",
               "a shrink that fails drops what waits", "a namespace needs no directory of procfs's",
-              "a slot that is gone is worth a warning", "a slot that is gone is not worth a warning"}
+              "a slot that is gone is worth a warning", "a slot that is gone is not worth a warning",
+              "a BPF link shares priorities"}
 
 
 def profile_for(rule: str) -> KernelProfile:

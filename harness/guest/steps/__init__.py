@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.guest.run import Run
-from harness.guest.steps import batches, churn, conntrack, ground, hooks, link, nat, packets, private, queue
+from harness.guest.steps import batches, bpf, churn, conntrack, ground, hooks, link, nat, packets, private, queue
 from harness.guest.steps.handler import Handler
 from harness.scenario.steps import (
     Answer,
     Arp,
+    BpfLink,
+    BpfUnlink,
     Dump,
     Frame,
     HangUp,
@@ -33,8 +35,8 @@ __all__ = ("HANDLERS", "touched", "undone")
 
 #: By the step's class.
 HANDLERS: Mapping[type, Handler] = {
-    **hooks.HANDLERS, **batches.HANDLERS, **private.HANDLERS, **conntrack.HANDLERS, **nat.HANDLERS, **packets.HANDLERS, **link.HANDLERS,
-    **ground.HANDLERS, **churn.HANDLERS, **queue.HANDLERS,
+    **hooks.HANDLERS, **batches.HANDLERS, **bpf.HANDLERS, **private.HANDLERS, **conntrack.HANDLERS, **nat.HANDLERS,
+    **packets.HANDLERS, **link.HANDLERS, **ground.HANDLERS, **churn.HANDLERS, **queue.HANDLERS,
 }
 
 _UNDONE = frozenset({
@@ -58,6 +60,11 @@ def touched(run: Run, step: Step) -> tuple[Register, ...]:
             return (step,)
         case RegisterMany() | Dump() | UnregisterAbsent():
             hooks: tuple[Register, ...] = (Register("", step.netns, step.pf, step.hook, device=step.device),)
+        case BpfLink():
+            hooks = (Register("", step.netns, step.pf, step.hook),)
+        case BpfUnlink() if step.id in run.links:
+            link, _ = run.links[step.id]
+            hooks = (Register("", link.netns, link.pf, link.hook),)
         case Unregister() | RegisterAgain():
             hooks = (run.registers[step.id],)
         case RegisterBatch():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.scenario.forms import batches, churn, conntrack, ground, hooks, link, nat, packets, private, queue
+from harness.scenario.forms import batches, bpf, churn, conntrack, ground, hooks, link, nat, packets, private, queue
 from harness.scenario.forms.form import Form
 
 __all__ = ("BY_NAME", "BY_STEP")
 
 _FORMS = (
-    *hooks.FORMS, *batches.FORMS, *private.FORMS, *conntrack.FORMS, *nat.FORMS, *packets.FORMS, *link.FORMS, *ground.FORMS, *churn.FORMS,
-    *queue.FORMS,
+    *hooks.FORMS, *batches.FORMS, *bpf.FORMS, *private.FORMS, *conntrack.FORMS, *nat.FORMS, *packets.FORMS,
+    *link.FORMS, *ground.FORMS, *churn.FORMS, *queue.FORMS,
 )
 
 #: By the step's name in JSON.

@@ -33,6 +33,7 @@ class Scope:
     :param private: hook in a private array → the step that put it there
     :param arrays: namespace and name of each private array
     :param tracking_known: a step has said that nf_conntrack is not loaded, so that it is known what is loaded since
+    :param links: BPF link → its namespace
     :param listening: namespace and number of each queue that somebody listens to
     """
 
@@ -47,6 +48,7 @@ class Scope:
     private: dict[str, RawInsert] = field(default_factory=dict)
     arrays: set[tuple[str, str]] = field(default_factory=set)
     tracking_known: bool = False
+    links: dict[str, str] = field(default_factory=dict)
     listening: set[tuple[str, int]] = field(default_factory=set)
 
     def netns(self, name: str, path: str) -> None:

@@ -60,6 +60,8 @@ def _check_netns_gone(scope: Scope, step: DeleteNetns, path: str) -> None:
     scope.netns(step.netns, f"{path}.netns")
     if len(scope.topology.namespaces) == 1:
         fail(f"{path}.netns", f"{quote(step.netns)} is the last namespace", "add another one first")
+    for name in [name for name, netns in scope.links.items() if netns == step.netns]:
+        fail(f"{path}.netns", f"the BPF link {quote(name)} keeps {quote(step.netns)} alive", "put a bpf-unlink before it")
     scope.listening = {one for one in scope.listening if one[0] != step.netns}
     _take(scope, step)
 

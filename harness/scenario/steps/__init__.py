@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
+from harness.scenario.steps.bpf import BpfLink, BpfUnlink
 from harness.scenario.steps.churn import CHURN_COOKIE, Churn, torn
 from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
 from harness.scenario.steps.ground import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
@@ -25,16 +26,17 @@ from harness.scenario.topology import Topology
 
 __all__ = (
     "ACCEPT", "BROADCAST", "CHURN_COOKIE", "COOKIE_BYTES", "COPY_RANGE_MAX", "COUNT_MAX", "SIZE_MAX", "TIMES_MAX", "UNKNOWN", "WHOLE_MAX",
-    "AddDevice", "AddLink", "AddNetns", "Answer", "Arp", "Churn", "CopyMode", "CtRead", "CtRun", "DeleteDevice", "DeleteNetns", "Dump",
-    "Flow", "Frame", "HangUp", "KernelModule", "Keys", "Listen", "MoveDevice", "Nft", "PacketKind", "Packets", "RawDelete", "RawInsert",
-    "RawRun", "Redirect", "Register", "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send", "Step", "Tee", "Track",
-    "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination", "is_point", "last_piece",
-    "packet_summary", "torn",
+    "AddDevice", "AddLink", "AddNetns", "Answer", "Arp", "BpfLink", "BpfUnlink", "Churn", "CopyMode", "CtRead", "CtRun", "DeleteDevice",
+    "DeleteNetns", "Dump", "Flow", "Frame", "HangUp", "KernelModule", "Keys", "Listen", "MoveDevice", "Nft", "PacketKind", "Packets",
+    "RawDelete", "RawInsert", "RawRun", "Redirect", "Register", "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send",
+    "Step", "Tee", "Track", "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination", "is_point",
+    "last_piece", "packet_summary", "torn",
 )
 
 Step = (
     Register | RegisterMany | Unregister | Dump | Nft
     | RegisterBatch | UnregisterBatch | RegisterAgain | UnregisterAbsent
+    | BpfLink | BpfUnlink
     | RawInsert | RawDelete | RawRun
     | KernelModule | Track | CtRead | CtRun | Tee
     | Redirect
