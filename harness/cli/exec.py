@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,11 +15,12 @@ from harness.cli import report
 from harness.cli.options import backend_option, kernel_option
 from harness.cli.relay import relay
 from harness.errors import GuestError
+from harness.outcome import profile
 from harness.vm.channel import Request
 from harness.vm.ending import recorded
 from harness.vm.guest import Guest
 from harness.vm.progress import Progress
-from harness.vm.session import Backend, session
+from harness.vm.session import Backend, Session, session
 
 __all__ = ("command", "refused", "relay")
 
@@ -49,15 +51,19 @@ def command(spec: str, backend: Backend, python: bool, record: Path | None, argv
 
 
 async def _exec(spec: str, backend: Backend, python: bool, argv: tuple[str, ...], record: Path | None) -> int:
-    async with session(spec, Progress(), backend, "command") as opened:
+    async with session(spec, Progress(), backend, "tests" if python else "command") as opened:
         # The guest's arguments are the bytes that ours were, whatever this host's locale made of them.
         words = [os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]
-        request = Request(python=_WARM, args=[words]) if python else Request(argv=words, cwd=opened.guest.cwd)
+        request = _warm(words, opened) if python else Request(argv=words, cwd=opened.guest.cwd)
         if record is None:
             return await _run(opened.guest, request, argv[0])
         async with recorded(opened.guest, record) as ending:
             ending.status = await _run(opened.guest, request, argv[0])
             return ending.status
+
+
+def _warm(words: list[str], opened: Session) -> Request:
+    return Request(python=_WARM, args=[words], env={profile.VARIABLE: json.dumps(opened.source.facts["profile"])})
 
 
 async def _run(guest: Guest, request: Request, name: str) -> int:

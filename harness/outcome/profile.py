@@ -8,7 +8,10 @@ from typing import Any
 
 from harness.netfilter import Family
 
-__all__ = ("KernelProfile",)
+__all__ = ("VARIABLE", "KernelProfile")
+
+#: In the environment of a guest's warm Python: its kernel's profile, as JSON.
+VARIABLE = "NFHARNESS_PROFILE"
 
 
 def _probed(default: Any, means: str, how: str) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import io
+import json
 import os
 import platform
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -19,7 +21,7 @@ import execnet
 import pytest
 import xdist.remote
 
-from harness.outcome.profile import KernelProfile
+from harness.outcome.profile import VARIABLE, KernelProfile
 from harness.pytest_plugin import limits, plugin
 from harness.pytest_plugin.selection import IN_GUEST, PROFILE
 from harness.pytest_plugin.watch import Watch
@@ -43,7 +45,8 @@ def test_rehearsal(lab):
 """
 #: Options whose work is the host's: the guest runs what it is told.
 _HOSTS_OPTIONS = {
-    "file_or_dir", "kernels", "keyword", "markexpr", "deselect", "ignore", "ignore_glob", "collectonly", "maxfail", "exitfirst", "lf",
+    "file_or_dir", "kernels", "backend", "keyword", "markexpr", "deselect", "ignore", "ignore_glob",
+    "collectonly", "maxfail", "exitfirst", "lf",
     "failedfirst", "newfirst", "stepwise", "stepwise_skip", "stepwise_reset", "usepdb", "usepdb_cls", "trace", "xmlpath", "junitprefix",
     "plugins", "inifilename", "rootdir", "basetemp", "override_ini", "importmode", "cacheshow", "cacheclear", "looponfail", "dist",
     "distload", "tx", "px", "numprocesses", "maxprocesses", "testrunuid", "rsyncdir", "rsyncignore", "setuponly", "setupshow",
@@ -56,10 +59,11 @@ def serve(channel: execnet.Channel) -> None:
     """Run one file's tests as an xdist worker. The first message has the tests and how pytest is to be started; the rest is xdist's."""
     order: dict[str, Any] = channel.receive()
     if order["tests"]:
-        TREE.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(TREE, ignore_errors=True)  # a machine that was there before us may have those of another run
+        TREE.mkdir(parents=True)
         with tarfile.open(fileobj=io.BytesIO(order["tests"])) as archive:
             archive.extractall(TREE, filter="data")
-    _settle(TREE, order["options"], order["profile"])
+    _settle(TREE, order["options"], json.loads(os.environ[VARIABLE]))
     limits.apply()
     sys.path[:] = [entry for entry in sys.path if entry != str(TREE)]
     exec(_WORKER, {"__name__": "__channelexec__", "channel": channel})  # noqa: S102 - as execnet would, less the compiling

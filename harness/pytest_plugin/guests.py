@@ -10,7 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,8 @@ import pytest
 
 from harness.errors import NfharnessError
 from harness.pytest_plugin.gateway import Gateway, Lost
-from harness.pytest_plugin.selection import CANNOT, LOST, SPOILT, isolation_of, kernel_of
+from harness.pytest_plugin.machines import Machines
+from harness.pytest_plugin.selection import CANNOT, LOST, SPOILT, backend_of, isolation_of, kernel_of
 from harness.pytest_plugin.tree import archive
 from harness.vm.progress import Progress
 from harness.vm.session import made_ready
@@ -57,7 +58,7 @@ class Guests:
         self._config = config
         self._guest: _Guest | None = None
         self._speed: dict[str, float] = {}
-        self._profiles: dict[str, Any] = {}
+        self._machines = Machines(config) if backend_of(config) == "vagrant" else None
         self._tests = b""
         # Threads that stay: a guest ends with the thread that started it.
         self._starter = ThreadPoolExecutor(_AHEAD)
@@ -76,6 +77,7 @@ class Guests:
                 phases.append(report)
                 yield report
         except Lost as lost:
+            self._spoil(kernel)
             self._end()
             yield _lost(item, lost, start, "teardown" if any(report.when == "call" for report in phases) else "call")
             yield from _rest(item, phases)
@@ -84,7 +86,10 @@ class Guests:
             yield _cannot(item, error, start)
             yield from _rest(item, phases)
         else:
-            if isolation_of(item) == "test" or any(name == SPOILT for report in phases for name, _ in report.user_properties):
+            spoilt = any(name == SPOILT for report in phases for name, _ in report.user_properties)
+            if spoilt:
+                self._spoil(kernel)
+            if spoilt or isolation_of(item) == "test":
                 self._end()
 
     def _make_ready(self, kernel: str) -> None:
@@ -92,9 +97,11 @@ class Guests:
         if kernel not in self._speed:
             capture = self._config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled():
-                _, template = asyncio.run(made_ready(kernel, Progress()))
-            self._profiles[kernel] = template.facts["profile"]
-            self._speed[kernel] = max(1.0, float(str(template.facts["cold_boot_s"])) / _KVM_BOOT_S)
+                if self._machines:
+                    self._speed[kernel] = self._machines.found(kernel)
+                else:
+                    _, template = asyncio.run(made_ready(kernel, Progress()))
+                    self._speed[kernel] = max(1.0, float(str(template.facts["cold_boot_s"])) / _KVM_BOOT_S)
 
     def _fitting(self, item: pytest.Item, kernel: str) -> _Guest:
         """The guest at hand if it may run the test, a new one otherwise; with a worker for the test's file."""
@@ -109,7 +116,8 @@ class Guests:
         return guest
 
     def _start(self, item: pytest.Item, kernel: str) -> _Guest:
-        guest = _Guest(kernel, Gateway(kernel), item.path)
+        with self._machines.fit(kernel, fresh=isolation_of(item) != "worker") if self._machines else nullcontext():
+            guest = _Guest(kernel, Gateway(kernel, backend_of(self._config)), item.path)
         try:
             self._open(guest, item)
         except BaseException:
@@ -120,7 +128,7 @@ class Guests:
     def _start_ahead(self, item: pytest.Item) -> None:
         """Start the guest that the next test will need while this one's is busy; the one after that, too, where a processor is idle."""
         kernel = kernel_of(item)
-        if kernel not in self._speed:
+        if kernel not in self._speed or self._machines:
             return
         rest = self._items[self._items.index(item):]
         number = sum((kernel_of(one), one.path, isolation_of(one)) == (kernel, item.path, "test") for one in rest)
@@ -140,7 +148,7 @@ class Guests:
         config, speed = self._config, self._speed[guest.kernel]
         self._tests = self._tests or archive(config, {test.path for test in self._items})
         options = {name: value for name, value in vars(config.option).items() if _travels(value)}
-        order = {"tests": b"" if guest.files else self._tests, "options": options, "profile": self._profiles[guest.kernel]}
+        order = {"tests": b"" if guest.files else self._tests, "options": options}
         worker = {"workerid": "guest", "workercount": 1, "testrunuid": uuid.uuid4().hex, "mainargv": ["pytest"]}
         guest.gateway.open(order, (worker, self._arguments(item, guest.kernel), {}, None))
         guest.files, guest.path, guest.queued = True, item.path, None
@@ -210,6 +218,11 @@ class Guests:
         if name == "warning_recorded":
             data = arguments["warning_message_data"]
             warnings.warn_explicit(data["message_str"], UserWarning, data["filename"] or "guest", data["lineno"] or 1)
+
+    def _spoil(self, kernel: str) -> None:
+        """A guest of ours is thrown away; a machine must boot anew."""
+        if self._machines:
+            self._machines.spoilt.add(kernel)
 
     def _end(self) -> None:
         """End the guest at hand."""

@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from harness.pytest_plugin.fixtures import kernel, kernel_spec, lab, vm
-from harness.pytest_plugin.selection import IN_GUEST, kernels
+from harness.pytest_plugin.selection import IN_GUEST, backend_of, kernels
 
 __all__ = ("kernel", "kernel_spec", "lab", "vm")
 
@@ -30,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("nfharness", "tests inside real kernels (nfharness)")
     group.addoption("--kernel", action="append", default=[], metavar="SPEC", dest="kernels",
                     help="run tests marked for a kernel in a guest of kernel SPEC (6.12, 6.12-rt, a Debian version, a release); repeatable")
+    group.addoption("--backend", choices=("qemu", "vagrant"), default="qemu",
+                    help="qemu: fresh guests; vagrant: the machine that 'vagrant up' has started for each kernel [qemu]")
     group.addoption("--isolation", choices=("worker", "module", "test"), default="worker",
                     help="give each worker, each module or each test a freshly restored kernel [worker]")
     group.addoption("--deadline", type=float, default=30, metavar="SECONDS",
@@ -65,16 +67,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """No more workers than this host has memory for, should each have a guest."""
+    """No more workers than this host has memory for, should each have a guest; and one for a machine that they would share."""
     wanted = getattr(config.option, "numprocesses", None)
     if os.environ.get(IN_GUEST) or not kernels(config) or not wanted:
         return
     from harness.pytest_plugin.controller import capped, workers_of  # noqa: PLC0415
 
-    allowed = capped(number := workers_of(config, wanted))
+    number = workers_of(config, wanted)
+    allowed, why = (1, "a Vagrant machine") if backend_of(config) == "vagrant" else (capped(number), "this host's memory")
     if allowed < number:
         config.option.numprocesses = allowed
-        print(f"nfharness: -n {number} is more than this host's memory holds guests for; using -n {allowed}", file=sys.stderr)
+        print(f"nfharness: -n {number} is more guests than {why} holds; using -n {allowed}", file=sys.stderr)
 
 
 @pytest.hookimpl(tryfirst=True)

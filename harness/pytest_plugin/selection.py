@@ -6,7 +6,7 @@ import pytest
 
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("CANNOT", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "WALKS", "isolation_of", "kernel_of", "kernels")
+__all__ = ("CANNOT", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "WALKS", "backend_of", "isolation_of", "kernel_of", "kernels")
 
 #: Set in a guest's environment: this side of the plugin is the guest's.
 IN_GUEST = "NFHARNESS_IN_GUEST"
@@ -25,6 +25,11 @@ WALKS = "nfharness-walks"
 def kernels(config: pytest.Config) -> list[str]:
     """The kernels to use: the command line's, else the configuration's; each once."""
     return list(dict.fromkeys(config.getoption("kernels") or config.getini("kernels")))
+
+
+def backend_of(config: pytest.Config) -> str:
+    """Where kernel tests run: ``qemu`` or ``vagrant``."""
+    return str(config.getoption("backend"))
 
 
 def kernel_of(item: pytest.Item) -> str | None:

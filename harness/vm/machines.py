@@ -150,6 +150,26 @@ class VagrantMachine(_Machine):
             release, version = await _patiently(ssh.kernel, ssh.directory)
         return cls(_running(release, version), ssh, progress)
 
+    async def boot(self) -> str:
+        """What no other boot of it has. :raises Unreachable: it does not answer, not even after a while"""
+        return await _patiently(self._ssh.boot, self._ssh.directory)
+
+    async def boot_anew(self, since: str) -> str:
+        """Reboot it, unless it has done so by itself since a boot; which one it is now.
+
+        :raises Unreachable: it does not come up again
+        """
+        async def other() -> str:
+            boot = await self._ssh.boot()
+            if boot == since:
+                raise Unreachable("it does not boot anew", mend="")
+            return boot
+
+        with self._progress.step("vagrant: booting the machine anew", expected_s=45):
+            if await self.boot() == since:
+                await self._ssh.reboot()
+            return await _patiently(other, self._ssh.directory)
+
     @asynccontextmanager
     async def _attached(self) -> AsyncIterator[AttachedGuest]:
         async with AsyncExitStack() as stack:

@@ -49,11 +49,22 @@ class Ssh:
 
     async def kernel(self) -> tuple[str, str]:
         """Release and version of its kernel, as ``uname`` says them. :raises Unreachable: it does not answer"""
-        status, out, err = await _output(self.command(["sh", "-c", "uname -r; uname -v"]), None)
+        release, version = (await self._said("uname -r; uname -v")).splitlines()[:2]
+        return release, version
+
+    async def boot(self) -> str:
+        """What no other boot of it has. :raises Unreachable: it does not answer"""
+        return (await self._said("cat /proc/sys/kernel/random/boot_id")).strip()
+
+    async def reboot(self) -> None:
+        """Let it boot anew at once, in a second. :raises Unreachable: it does not answer"""
+        await self._said("sync; (sleep 1; reboot -f) </dev/null >/dev/null 2>&1 &")
+
+    async def _said(self, script: str) -> str:
+        status, out, err = await _output(self.command(["sh", "-c", script]), None)
         if status:
             raise Unreachable(_last(err), mend=f"vagrant reload, in {self.directory}")
-        release, version = out.splitlines()[:2]
-        return release, version
+        return out
 
 
 def directory() -> Path:
