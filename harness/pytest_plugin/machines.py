@@ -1,4 +1,7 @@
-"""Vagrant machines as guests of tests: each is one kernel for all of them, which boots anew where a guest of ours would be replaced."""
+"""Vagrant machines as guests of tests: each is one kernel for all of them.
+
+Where a guest of ours would be replaced, a machine is put back to its snapshot ``nfharness``, or boots anew.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +46,13 @@ class Machines:
 
     @contextmanager
     def fit(self, kernel: str, *, fresh: bool) -> Iterator[None]:
-        """While a guest on a machine is started, which boots anew before if a test spoilt it, or if the next one must have a *fresh* one.
+        """While a guest is started on a machine, which is made fresh before if a test spoilt it, or if *fresh* is asked for.
 
         :raises HostError: it does not come up again
         """
-        async def anew() -> str:
-            return await (await VagrantMachine.found(kernel, Progress())).boot_anew(since=self._boots[kernel])
-
         with self._capture.global_and_fixture_disabled():
             if fresh or kernel in self.spoilt:
-                self._boots[kernel] = asyncio.run(anew())
+                self._boots[kernel] = asyncio.run(VagrantMachine.refreshed(kernel, self._boots[kernel], Progress()))
                 self.spoilt.discard(kernel)
             with Progress().step("vagrant: preparing for tests", expected_s=30):
                 yield

@@ -154,21 +154,32 @@ class VagrantMachine(_Machine):
         """What no other boot of it has. :raises Unreachable: it does not answer, not even after a while"""
         return await _patiently(self._ssh.boot, self._ssh.directory)
 
-    async def boot_anew(self, since: str) -> str:
-        """Reboot it, unless it has done so by itself since a boot; which one it is now.
+    @classmethod
+    async def refreshed(cls, spec: str, since: str, progress: Progress) -> str:
+        """Put the machine of a kernel back to its snapshot; one that has none boots anew, unless it has done so by itself since a boot.
 
-        :raises Unreachable: it does not come up again
+        :returns: which boot it is now
+        :raises HostError: it cannot be restored, or does not come up again
         """
+        with progress.step("vagrant: restoring the machine's snapshot, if it has one", expected_s=6):
+            restored = await vagrant.restored(spec)
+        machine = await cls.found(spec, progress)
+        if restored:
+            await machine._ssh.set_clock()
+            return await machine.boot()
+        with progress.step("vagrant: booting the machine anew", expected_s=45):
+            return await machine._boot_anew(since)
+
+    async def _boot_anew(self, since: str) -> str:
         async def other() -> str:
             boot = await self._ssh.boot()
             if boot == since:
                 raise Unreachable("it does not boot anew", mend="")
             return boot
 
-        with self._progress.step("vagrant: booting the machine anew", expected_s=45):
-            if await self.boot() == since:
-                await self._ssh.reboot()
-            return await _patiently(other, self._ssh.directory)
+        if await self.boot() == since:
+            await self._ssh.reboot()
+        return await _patiently(other, self._ssh.directory)
 
     @asynccontextmanager
     async def _attached(self) -> AsyncIterator[AttachedGuest]:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from pathlib import Path
 from harness.errors import HostError
 from harness.vm.paths import package_file, run_dir
 
-__all__ = ("Ssh", "Unreachable", "directory", "machine_name", "ssh")
+__all__ = ("SNAPSHOT", "Ssh", "Unreachable", "directory", "machine_name", "restored", "ssh")
 
+#: The snapshot of a machine to which it is put back where a guest of our own would be replaced.
+SNAPSHOT = "nfharness"
 _DEADLINE_S = 60
 
 
@@ -60,6 +63,10 @@ class Ssh:
         """Let it boot anew at once, in a second. :raises Unreachable: it does not answer"""
         await self._said("sync; (sleep 1; reboot -f) </dev/null >/dev/null 2>&1 &")
 
+    async def set_clock(self) -> None:
+        """Give it our time. :raises Unreachable: it does not answer"""
+        await self._said(f"date --set @{time.time():.3f}")
+
     async def _said(self, script: str) -> str:
         status, out, err = await _output(self.command(["sh", "-c", script]), None)
         if status:
@@ -82,8 +89,7 @@ async def ssh(spec: str) -> Ssh:
     if not shutil.which("vagrant"):
         raise HostError("vagrant is not installed", mend="see 'nfharness doctor --backend vagrant'")
     place = directory()
-    argv = ["vagrant", "ssh-config", *([] if "VAGRANT_CWD" in os.environ else [machine_name(spec)])]
-    status, out, err = await _output(argv, place, NFHARNESS_KERNEL=spec)
+    status, out, err = await _vagrant(spec, "ssh-config")
     if status:
         up = f"cd {place} && NFHARNESS_KERNEL={spec} vagrant up"
         raise HostError(f"the Vagrant machine of kernel {spec} is not up: {_why(err)}", mend=up)
@@ -95,6 +101,27 @@ async def ssh(spec: str) -> Ssh:
         file.write(out)
     _forget_older(kept)
     return Ssh(place, Path(name), host)
+
+
+async def restored(spec: str) -> bool:
+    """Put the machine of a kernel back to its snapshot ``nfharness``; whether it has one.
+
+    :raises HostError: Vagrant cannot do it
+    """
+    _, out, _ = await _vagrant(spec, "snapshot", "list")
+    if SNAPSHOT not in out.split():
+        return False
+    status, _, err = await _vagrant(spec, "snapshot", "restore", "--no-start", after=(SNAPSHOT,))
+    if status:
+        raise HostError(f"snapshot {SNAPSHOT} of the Vagrant machine of kernel {spec} cannot be restored: {_why(err)}",
+                        mend=f"vagrant snapshot delete {SNAPSHOT}, in {directory()}")
+    return True
+
+
+async def _vagrant(spec: str, *words: str, after: Sequence[str] = ()) -> tuple[int, str, str]:
+    """A command about the machine of a kernel. :param after: words after the machine's name"""
+    machine = [] if "VAGRANT_CWD" in os.environ else [machine_name(spec)]
+    return await _output(["vagrant", *words, *machine, *after], directory(), NFHARNESS_KERNEL=spec)
 
 
 def _forget_older(kept: Path, count: int = 20) -> None:

@@ -8,43 +8,56 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.vm.examine_vagrant import examine_vagrant
+from tests.e2e.conftest import CHECKOUT, CommandLine
+from tests.e2e.terminal import Terminal
 
-CHECKOUT = Path(__file__).parents[2]
-MACHINE = "kernel-6.12"
 DOZEN = ("order.ascending", "order.equal-newest-first", "order.stable", "order.foreign", "drop.errno", "drop.eperm", "drop.frees",
          "stolen", "stolen.errno", "netdev.ingress", "raw.insert", "queue.no-handler")
 _DEADLINE_S = 600
 
 
-class Place:
+class Place(CommandLine):
     """Where libvirt runs. :param pid: its first process; :param env: Vagrant's files beside no user's own"""
 
     def __init__(self, pid: int, env: dict[str, str]) -> None:
-        self.pid, self.env = pid, {**os.environ, **env}
+        super().__init__(env)
+        self._pid = pid
 
-    def __call__(self, *argv: str, status: int = 0, directory: str = ".") -> str:
-        """Run a command there; what it says on standard output."""
-        command = ["nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", f"--wd={CHECKOUT / directory}", "--", *argv]
-        done = subprocess.run(command, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_DEADLINE_S,
-                              check=False)
+    def inside(self, directory: Path = CHECKOUT) -> tuple[str, ...]:
+        """What comes before a command that is to run there."""
+        return ("nsenter", f"--target={self._pid}", "--mount", "--net", "--pid", f"--wd={directory}", "--")
+
+    def start(self, *arguments: str | bytes, before: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
+        """Start the command line there."""
+        return super().start(*arguments, before=(*self.inside(), *before), **options)
+
+    def run(self, *argv: str, status: int = 0, directory: Path = CHECKOUT) -> str:
+        """Run a command to its end; what it says on standard output."""
+        done = subprocess.run([*self.inside(directory), *argv], env={**os.environ, **self.env}, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=_DEADLINE_S, check=False)
         assert done.returncode == status, f"{argv} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done.stdout
 
     def vagrant(self, *argv: str) -> str:
-        return self("vagrant", *argv, directory="vagrant")
+        return self.run("vagrant", *argv, directory=CHECKOUT / "vagrant")
+
+    def there(self, script: str) -> list[str]:
+        """Words that a script says on the machine."""
+        return self.vagrant("ssh", "-c", script).split()
 
     def nfharness(self, *argv: str, status: int = 0) -> str:
-        return self(sys.executable, "-m", "harness", *argv, status=status)
+        return self.run(sys.executable, "-m", "harness", *argv, status=status)
 
     def names(self, *what: str) -> list[str]:
         """What libvirt lists."""
-        return self("virsh", *what, "--name").split()
+        return self.run("virsh", *what, "--name").split()
 
 
 def needs_vagrant() -> None:
@@ -85,45 +98,112 @@ def test_the_vagrantfile_is_valid(tmp_path: Path) -> None:
     assert "validated successfully" in done.stdout
 
 
+@pytest.fixture
+def machine(place: Place) -> Place:
+    """The machine of the default kernel is up."""
+    if not place.names("list"):
+        place.vagrant("up", "--provider=libvirt")
+    return place
+
+
+def test_without_a_machine_that_is_up_the_mend_is_to_start_it(place: Place) -> None:
+    result = place("exec", "--backend", "vagrant", "--", "true")
+    assert result.status == 125
+    assert "the Vagrant machine of kernel 6.12 is not up" in result.err
+    assert "NFHARNESS_KERNEL=6.12 vagrant up" in result.err
+
+
 @pytest.mark.slow
-def test_a_machine_from_its_birth_to_its_end(place: Place) -> None:
-    assert "is not up" in _error(place, "exec", "--backend", "vagrant", "--", "true")
-    place.vagrant("up", "--provider=libvirt")
+def test_a_dozen_rules_are_checked_in_the_machine(machine: Place) -> None:
+    report = json.loads(machine.vagrant("ssh", "-c", f"nfharness check --json {' '.join(DOZEN)}"))
+    assert [(one["rule"], one["state"]) for one in report["results"]] == [(rule, "conformant") for rule in sorted(DOZEN, key=_order)]
+    assert report["kernels"][0]["backend"] == "local"
 
-    in_the_box = json.loads(place.vagrant("ssh", "-c", f"nfharness check --json {' '.join(DOZEN)}"))
-    assert [(one["rule"], one["state"]) for one in in_the_box["results"]] == [(rule, "conformant") for rule in sorted(DOZEN, key=_order)]
-    assert in_the_box["kernels"][0]["backend"] == "local"
 
-    from_here = json.loads(place.nfharness("check", "--backend", "vagrant", "--json", "stolen", "order.stable"))
-    assert {one["state"] for one in from_here["results"]} == {"conformant"}
-    assert from_here["kernels"][0]["backend"] == "vagrant"
-    place.nfharness("exec", "--backend", "vagrant", "--", "sh", "-c", "test $(uname -n) = nfharness && exit 7", status=7)
-    traced = json.loads(place.nfharness("trace", "--backend", "vagrant", "--json", "--", "nft", "list", "ruleset"))
+@pytest.mark.slow
+def test_rules_are_checked_from_here(machine: Place) -> None:
+    report = json.loads(machine.nfharness("check", "--backend", "vagrant", "--json", "stolen", "order.stable"))
+    assert {one["rule"]: one["state"] for one in report["results"]} == {"order.stable": "conformant", "stolen": "conformant"}
+    assert report["kernels"][0]["backend"] == "vagrant"
+
+
+@pytest.mark.slow
+def test_a_scenario_runs_on_the_machine(machine: Place) -> None:
+    report = json.loads(machine.nfharness("run", "--backend", "vagrant", "--json"))
+    assert report["kernel"]["backend"] == "vagrant"
+    assert report["verdict"] == "conformant"
+    assert [packet for packet in report["packets"] if packet["traversals"]]
+
+
+@pytest.mark.slow
+def test_a_trace_leaves_out_the_connection_that_it_goes_over(machine: Place) -> None:
+    rules = ("nft add table inet t; nft add chain inet t in '{ type filter hook input priority 0; }'; ping -qc1 127.0.0.1; "
+             "nft delete table inet t")
+    traced = json.loads(machine.nfharness("trace", "--backend", "vagrant", "--json", "--", "sh", "-c", rules))
     assert traced["verdict"] == "traced"
+    assert [one for one in traced["packets"] if "ICMP" in one["packet"]]
     assert not [one for one in traced["packets"] if ":22 " in one["packet"]]
 
-    # Nothing of a session stays behind.
-    left = place.vagrant("ssh", "-c", "sudo cat /sys/kernel/tracing/kprobe_events; sudo ls /run/netns; ls -d /run/nfharness-*; true")
-    assert left.split() == []
 
-    place.vagrant("halt")
-    assert place.names("list") == []
-    place.vagrant("up", "--provider=libvirt")
-    assert "nfharness" in place.vagrant("ssh", "-c", "cat /proc/modules")
+@pytest.mark.slow
+def test_a_command_has_its_streams_and_its_status_there(machine: Place) -> None:
+    result = machine("exec", "--backend", "vagrant", "--", "sh", "-c", "uname -n; cat; exit 7", stdin=b"\0binary\xff")
+    assert (result.status, result.out) == (7, b"nfharness\n\0binary\xff")
 
-    place.vagrant("destroy", "--force")
-    assert place.names("list", "--all") == []
-    assert place("virsh", "vol-list", "default").splitlines()[2:] in ([], [""])
+
+@pytest.mark.slow
+def test_a_shell_on_the_machine_is_a_terminal(machine: Place) -> None:
+    terminal = Terminal(machine, "--backend", "vagrant")
+    try:
+        terminal.until(b"# ")
+        terminal.type(b"uname -n; stty size; exit 9\n")
+        terminal.until(b"nfharness\r\n33 101\r\n")
+        assert terminal.process.wait(30) == 9
+    finally:
+        terminal.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_is_interrupted_leaves_nothing_there(machine: Place, number: signal.Signals, eventually: Callable[..., None]) -> None:
+    process = machine.start("exec", "--backend", "vagrant", "--", "sh", "-c", "echo up; exec sleep 4321")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    os.killpg(process.pid, number)
+    process.communicate(timeout=60)
+    eventually(lambda: machine.there("pgrep -f 'sleep 432[1]'; ls -d /run/nfharness-*; true") == [], "the command has ended there", 60)
+
+
+@pytest.mark.slow
+def test_kernel_tests_run_on_the_machine_and_a_snapshot_follows_a_panic(machine: Place, tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    shutil.copy(Path(__file__).with_name("machine_tests.py"), tmp_path / "test_machine.py")
+    machine.vagrant("snapshot", "save", "nfharness")
+    machine.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--kernel", "6.12", "--backend", "vagrant",
+                "--report-jsonl", "out.jsonl", status=1, directory=tmp_path)
+    reported = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    outcomes = {one["test"].partition("::")[2].partition("[")[0]: one["outcome"] for one in reported if "test" in one}
+    assert outcomes == {"test_a_rule_drops": "passed", "test_panics": "lost", "test_after_a_panic_there_is_a_new_kernel": "passed"}
+
+
+@pytest.mark.slow
+def test_sessions_leave_nothing_on_the_machine(machine: Place) -> None:
+    assert machine.there("sudo cat /sys/kernel/tracing/kprobe_events; sudo ls /run/netns; ls -d /run/nfharness-*; true") == []
+
+
+@pytest.mark.slow
+def test_a_machine_halts_comes_up_again_and_is_destroyed_without_a_trace(machine: Place) -> None:
+    machine.vagrant("halt")
+    assert machine.names("list") == []
+    machine.vagrant("up", "--provider=libvirt")
+    assert "nfharness" in machine.there("cat /proc/modules")
+
+    machine.vagrant("destroy", "--force")
+    assert machine.names("list", "--all") == []
+    assert machine.run("virsh", "vol-list", "default").splitlines()[2:] in ([], [""])
 
 
 def _order(rule: str) -> int:
     from harness.conformance import RULES  # noqa: PLC0415
 
     return list(RULES).index(rule)
-
-
-def _error(place: Place, *argv: str) -> str:
-    command = ["nsenter", f"--target={place.pid}", "--mount", "--net", "--pid", f"--wd={CHECKOUT}", "--", sys.executable, "-m", "harness"]
-    done = subprocess.run([*command, *argv], env=place.env, capture_output=True, text=True, check=False, timeout=_DEADLINE_S)
-    assert done.returncode == 125
-    return done.stderr
