@@ -14,23 +14,30 @@ from pathlib import Path
 
 from harness.vm.examine import Finding
 
-__all__ = ("examine_vagrant",)
+__all__ = ("examine_vagrant", "libvirtd")
 
 _SOCKET = Path("/var/run/libvirt/libvirt-sock")
 _ALL = "apt-get install vagrant vagrant-libvirt libvirt-daemon-system dnsmasq-base"
+#: Where a user's PATH does not lead.
+_SBIN = "/usr/sbin:/sbin"
 _DEADLINE_S = 60
 
 
 def examine_vagrant() -> list[Finding]:
     """Look at everything; a few seconds, most of them Vagrant's, and no network."""
-    return [*_vagrant(), *_programs()]
+    return [
+        *_vagrant(),
+        _program("qemu-img", "packs the box", "qemu-utils"),
+        _program("rsync", "syncs the tree", "rsync"),
+        _program("ssh", "reaches the machine", "openssh-client"),
+    ]
 
 
 def _vagrant() -> Iterator[Finding]:
     why = "starts and stops the machine"
     if not shutil.which("vagrant"):
         yield Finding("vagrant", why, "missing", "not found", _ALL)
-        yield _libvirtd()
+        yield from _libvirt()
         return
     version = re.search(r"\d\S*", _said("--version"))
     yield Finding("vagrant", why, "ok", version[0] if version else "does not say its version")
@@ -41,7 +48,12 @@ def _vagrant() -> Iterator[Finding]:
     else:
         yield Finding("Vagrant's provider", why, "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
     if "vagrant-libvirt" in found or not found:
-        yield _libvirtd()
+        yield from _libvirt()
+
+
+def _libvirt() -> Iterator[Finding]:
+    yield libvirtd()
+    yield _program("dnsmasq", "gives the machine its address", "dnsmasq-base")
 
 
 def _said(*arguments: str) -> str:
@@ -54,7 +66,8 @@ def _said(*arguments: str) -> str:
         return ""
 
 
-def _libvirtd() -> Finding:
+def libvirtd() -> Finding:
+    """Whether its daemon answers us."""
     why = "owns machines, volumes and networks, for vagrant-libvirt"
     try:
         with socket.socket(socket.AF_UNIX) as probe:
@@ -63,18 +76,12 @@ def _libvirtd() -> Finding:
         if error.errno == errno.EACCES:
             mend = f"sudo usermod --append --groups libvirt {getpass.getuser()}, then log in again"
             return Finding("libvirtd", why, "missing", f"no permission to connect to {_SOCKET}", mend)
-        installed = any(shutil.which(name, path="/usr/sbin:/sbin") for name in ("libvirtd", "virtqemud"))
+        installed = any(shutil.which(name, path=_SBIN) for name in ("libvirtd", "virtqemud"))
         mend = "systemctl start libvirtd, or where there is no systemd: virtlogd -d; libvirtd -d" if installed else _ALL
         return Finding("libvirtd", why, "missing", f"not running ({_SOCKET}: {error.strerror})" if installed else "not installed", mend)
     return Finding("libvirtd", why, "ok", f"answers on {_SOCKET}")
 
 
-def _programs() -> Iterator[Finding]:
-    for name, why, package in (
-        ("qemu-img", "packs the box", "qemu-utils"),
-        ("dnsmasq", "gives the machine its address", "dnsmasq-base"),
-        ("rsync", "syncs the tree", "rsync"),
-        ("ssh", "reaches the machine", "openssh-client"),
-    ):
-        found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-        yield Finding(name, why, "ok" if found else "missing", found or "not found", f"apt-get install {package}")
+def _program(name: str, why: str, package: str) -> Finding:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SBIN}")
+    return Finding(name, why, "ok" if found else "missing", found or "not found", f"apt-get install {package}")
