@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.vm.paths import cache_dir
 from tests.e2e.conftest import CommandLine
 
 _SAID = {
@@ -68,6 +70,25 @@ def test_while_a_template_boots(without_templates: CommandLine, number: signal.S
     if remains:
         result = without_templates("image", "prune")
         assert f"deleted template unfinished {remains[0].name[1:].removesuffix('.new')}" in result.out.decode()
+        assert not remains[0].exists()
+
+
+@_signals
+def test_while_it_packs_a_vagrant_box(without_templates: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
+    if not shutil.which("qemu-img"):
+        pytest.skip("qemu-img is not installed")
+    built = CommandLine({})("vagrant", "box")
+    assert built.status == 0, built
+    cache = Path(without_templates.env["NFHARNESS_CACHE"])
+    (cache / "box-layers").symlink_to(cache_dir() / "box-layers")
+    process = without_templates.start("vagrant", "box")
+    eventually(lambda: any(line.startswith("qemu-img convert") for line in without_templates.processes()), "the box is packed")
+    _stop(process, number)
+    eventually(lambda: without_templates.processes() == [], "qemu-img has ended", 10)
+    remains = list((cache / "boxes").glob(".*.new"))
+    assert len(remains) == (1 if number == signal.SIGKILL else 0)
+    if remains:
+        assert "deleted box unfinished" in without_templates("image", "prune").out.decode()
         assert not remains[0].exists()
 
 
