@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from harness.errors import GuestError
+
 __all__ = ("WARNED", "KernelLog", "LogLine", "Splat", "leaks_in", "memory_leaks", "show_tasks", "splats",
            "taint", "taint_names", "warn_again")
 
@@ -126,8 +128,14 @@ def memory_leaks(file: Path = _KMEMLEAK) -> list[str]:
     """What kmemleak takes for lost since the last call; nothing where the kernel has none.
 
     It scans twice: what is younger than five seconds it does not report (``MSECS_MIN_AGE`` in mm/kmemleak.c).
+
+    :raises GuestError: the kernel has debugfs, and it is not mounted, so that whether it has kmemleak cannot be told
+    :raises OSError: kmemleak is there, and is switched off
     """
     if not file.exists():
+        if file.parent.exists() and not file.parent.is_mount():
+            raise GuestError(f"{file.parent} is not mounted: whether the kernel has kmemleak cannot be told",
+                             mend=f"mount -t debugfs debugfs {file.parent}")
         return []
     for seconds in (_LEAK_AGE_S, 0):
         file.write_text("scan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,23 +18,34 @@ __all__ = ("State", "leftovers")
 _INIT = "init"
 Hooks = frozenset[tuple[str, str, str, int, int]]
 """Namespace, hook point, function, priority, and the how-manieth of several that are alike."""
+#: Devices that a kernel's module makes by itself in a namespace, when it is loaded.
+_FALLBACKS = {"tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip6tnl0", "ip6gre0", "ip_vti0", "ip6_vti0", "bond0", "dummy0", "ifb0", "ifb1",
+              "teql0"}
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """:param modules: those that are not the kernel's own: what it loads by itself on demand is no leak"""
+    """:param modules: those that are not the kernel's own: what it loads by itself on demand is no leak
+    :param devices: namespace and name, less those that modules bring
+    """
 
     namespaces: frozenset[str]
     modules: frozenset[str]
     processes: frozenset[tuple[int, str]]
     hooks: Hooks
+    devices: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def read(cls) -> State:
         """:raises GuestError: the module that reads hook arrays is not there"""
         names = frozenset(path.name for path in DIRECTORY.iterdir()) if DIRECTORY.is_dir() else frozenset()
-        hooks = frozenset(hook for name in (_INIT, *names) for hook in _hooks_of(name))
-        return cls(names, frozenset(_foreign_modules()), frozenset(_children()), hooks)
+        hooks: set[tuple[str, str, str, int, int]] = set()
+        devices: set[tuple[str, str]] = set()
+        for name in (_INIT, *names):
+            found = _devices_of(name)
+            devices |= {(name, device) for _, device in found if device not in _FALLBACKS}
+            hooks.update(_hooks_of(name, found))
+        return cls(names, frozenset(_foreign_modules()), frozenset(_children()), frozenset(hooks), frozenset(devices))
 
     def adopting(self, before: State, after: State) -> State:
         """With what came, and without what went, between two others."""
@@ -54,6 +65,8 @@ def leftovers(before: State, after: State) -> list[str]:
         shown = ", ".join(f"{name} ({pid})" for pid, name in sorted(processes)[:8])
         found.append(f"{len(processes)} processes are left behind: {shown}" if len(processes) > 1 else f"a process is left behind: {shown}")
     both = before.namespaces & after.namespaces | {_INIT}
+    found += [f"a device is left behind in namespace {netns}: {name}"
+              for netns, name in sorted(after.devices - before.devices) if netns in both]
     for verb, hooks in (("left behind", after.hooks - before.hooks), ("gone", before.hooks - after.hooks)):
         found += [f"a hook is {verb} in namespace {netns}: {function} at {point}, priority {priority}"
                   for netns, point, function, priority, _ in sorted(hooks) if netns in both]
@@ -82,14 +95,23 @@ def _children() -> Iterator[tuple[int, str]]:
             yield int(entry.name), name
 
 
-def _hooks_of(name: str) -> Iterator[tuple[str, str, str, int, int]]:
+def _devices_of(name: str) -> list[tuple[int, str]]:
+    """None of a name whose namespace is not mounted (yet, or any more)."""
     try:
-        namespace = None if name == _INIT else Namespace.find(name)
-        inside = namespace.inside() if namespace else nullcontext()
-        with inside:
-            devices = socket.if_nameindex()
-    except OSError:  # a name whose namespace is not mounted (yet, or any more)
+        with _inside(name):
+            return socket.if_nameindex()
+    except OSError:
+        return []
+
+
+def _inside(name: str) -> AbstractContextManager[None]:
+    return nullcontext() if name == _INIT else Namespace.find(name).inside()
+
+
+def _hooks_of(name: str, devices: list[tuple[int, str]]) -> Iterator[tuple[str, str, str, int, int]]:
+    if not devices:
         return
+    namespace = None if name == _INIT else Namespace.find(name)
     with HookModule(namespace) as module:
         for pf, point, ifindex, where in _points(devices):
             try:

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, UDP
 
 from harness.guest import netns
 from harness.guest.module import Hook, HookModule
 from harness.netfilter import Family, Verdict, VerdictKind
+from harness.pytest_plugin import Dropped
 from harness.pytest_plugin.lab import Lab
 
 pytestmark = pytest.mark.kernel
@@ -120,6 +122,29 @@ def test_writes_gigabytes() -> None:
     block = b"x" * (1 << 20)
     for _ in range(4096):
         os.write(1, block)
+
+
+def test_takes_a_device_name_and_keeps_it() -> None:
+    subprocess.run(["ip", "link", "add", "mine", "type", "dummy"], check=True)
+
+
+def test_takes_the_same_device_name() -> None:
+    subprocess.run(["ip", "link", "add", "mine", "type", "dummy"], check=True)
+    subprocess.run(["ip", "link", "delete", "mine"], check=True)
+
+
+def test_signals_the_agent() -> None:
+    os.kill(1, 9)
+
+
+def test_uses_what_is_the_hosts(vm: object) -> None:
+    pass
+
+
+def test_is_wrong_about_a_walk(lab: Lab) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv4", "INPUT", name="gate")
+    assert lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9)).fate == Dropped()
 
 
 def test_two_of_one_name(lab: Lab) -> None:

@@ -48,6 +48,11 @@ EXPECTED = {
     "test_fills_the_disk": ("failed", "No space left on device"),
     "test_forks_for_ever": ("failed", "Resource temporarily unavailable"),
     "test_writes_gigabytes": ("failed", "File too large"),
+    "test_takes_a_device_name_and_keeps_it": ("error", "a device is left behind in namespace init: mine"),
+    "test_takes_the_same_device_name": ("passed", ""),
+    "test_signals_the_agent": ("passed", ""),
+    "test_uses_what_is_the_hosts": ("error", "vm is for tests of the host"),
+    "test_is_wrong_about_a_walk": ("failed", "Delivered"),
     "test_two_of_one_name": ("failed", "File exists"),
     "test_lacks_a_feature": ("skipped", "is built without CONFIG_NO_SUCH_OPTION"),
     "test_meets_a_known_bug": ("xfailed", "0123456789ab"),
@@ -144,9 +149,10 @@ def test_junit_has_a_suite_for_each_kernel(suite: Path) -> None:
     assert names == {KERNEL: set(EXPECTED), "host": {"test_on_the_host"}}
 
 
-def test_the_page_shows_consoles(suite: Path) -> None:
+def test_the_page_shows_consoles_and_walks(suite: Path) -> None:
     page = (suite / "out.html").read_text()
     assert "harm: panicked as told" in page
+    assert "gate nfharness_hook" in page
 
 
 def test_a_kernel_test_without_a_kernel_fails_and_says_how_to_name_one(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import GuestError
 from harness.guest.health import Splat, leaks_in, memory_leaks, splats, taint_names
 
 CUT = "------------[ cut here ]------------"
@@ -66,8 +67,15 @@ def test_kmemleaks_report_becomes_a_line_for_each_object() -> None:
     assert leaks_in(report) == ["64 bytes that insmod allocated"]
 
 
-def test_a_kernel_without_kmemleak_has_no_leaks_to_tell_of(tmp_path: Path) -> None:
+def test_a_kernel_without_kmemleak_has_no_leaks_to_tell_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path)
     assert memory_leaks(tmp_path / "kmemleak") == []
+    assert memory_leaks(tmp_path / "debug" / "kmemleak") == []  # nor does one without debugfs
+
+
+def test_without_debugfs_mounted_it_cannot_be_told_whether_memory_leaks(tmp_path: Path) -> None:
+    with pytest.raises(GuestError, match="whether the kernel has kmemleak cannot be told"):
+        memory_leaks(tmp_path / "kmemleak")
 
 
 def test_taint_is_told_by_letters() -> None:

@@ -34,3 +34,8 @@ def test_what_a_wider_fixture_makes_is_not_the_tests() -> None:
     assert leftovers(EMPTY.adopting(EMPTY, made), made) == []
     assert leftovers(EMPTY.adopting(EMPTY, made), state(("module-wide", "other"), hooks=(OURS,))) == [
         "network namespaces are left behind: other"]
+
+
+def test_a_device_is_left_behind_where_its_namespace_was_there_before() -> None:
+    after = State(frozenset(["new"]), frozenset(), frozenset(), frozenset(), frozenset([("init", "veth7"), ("new", "lo")]))
+    assert leftovers(EMPTY, after) == ["network namespaces are left behind: new", "a device is left behind in namespace init: veth7"]

@@ -1,0 +1,115 @@
+"""pytest's own options, and the plugin's, on tests for a kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import KernelDied
+from harness.pytest_plugin.vm import VirtualMachines
+from harness.vm import guest, kernels
+from tests.e2e.test_pytest_plugin import run
+
+KERNEL = kernels.DEFAULT
+
+pytestmark = pytest.mark.usefixtures("ready")
+
+FIRST = """
+import pytest
+from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+MARK = Path("/run/mark")
+
+def test_leaves_a_mark():
+    MARK.touch()
+
+def test_sees_the_mark():
+    assert MARK.exists()
+
+@pytest.mark.isolation("test")
+def test_has_a_kernel_of_its_own():
+    assert not MARK.exists()
+    MARK.touch()
+
+def test_has_another_one():
+    assert not MARK.exists()
+    MARK.touch()
+"""
+SECOND = """
+import pytest
+from pathlib import Path
+
+pytestmark = [pytest.mark.kernel, pytest.mark.isolation("module")]
+
+def test_sees_no_mark_of_another_file():
+    assert not Path("/run/mark").exists()
+"""
+FAILING = """
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+@pytest.mark.parametrize("number", range(4))
+def test_number(number):
+    assert number != 1
+"""
+
+
+def suite(directory: Path, **files: str) -> Path:
+    (directory / "pytest.ini").write_text("[pytest]\n")
+    for name, text in files.items():
+        (directory / f"{name}.py").write_text(text)
+    return directory
+
+
+def outcomes(file: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in file.read_text().splitlines():
+        one: dict[str, Any] = json.loads(line)
+        if "test" in one:
+            found.setdefault(one["outcome"], []).append(one["test"].partition("::")[2].replace(f"{KERNEL}-", ""))
+    return found
+
+
+def test_isolation_is_by_worker_module_or_test(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_first=FIRST, test_second=SECOND), "--kernel", KERNEL)
+    assert done.returncode == 0, done.stdout
+
+
+def test_x_ends_a_run_and_lf_repeats_what_failed(tmp_path: Path) -> None:
+    suite(tmp_path, test_it=FAILING)
+    done = run(tmp_path, "--kernel", KERNEL, "-x", "-p", "cacheprovider", "--report-jsonl", "first.jsonl")
+    assert (done.returncode, outcomes(tmp_path / "first.jsonl")) == (1, {"passed": ["test_number[0]"], "failed": ["test_number[1]"]})
+    done = run(tmp_path, "--kernel", KERNEL, "--lf", "-p", "cacheprovider", "--report-jsonl", "again.jsonl")
+    assert (done.returncode, outcomes(tmp_path / "again.jsonl")) == (1, {"failed": ["test_number[1]"]})
+
+
+def test_each_runs_every_test_on_every_worker(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=FAILING), "--kernel", KERNEL, "--dist", "each", "--tx", "2*popen")
+    assert done.returncode == 1
+    assert "2 failed, 6 passed" in done.stdout
+
+
+def test_ktap_on_standard_output(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=FAILING), "--kernel", KERNEL, "-q", "--ktap", "-", "--random-order-seed", "7")
+    lines = done.stdout.splitlines()
+    assert "KTAP version 1" in lines
+    assert "# Totals: pass:3 fail:1 xfail:0 xpass:0 skip:0 error:0" in lines
+
+
+def test_a_guest_whose_agent_is_silent_is_dead(monkeypatch: pytest.MonkeyPatch, vm: VirtualMachines) -> None:
+    monkeypatch.setattr(guest, "_BEAT_S", 0.1)
+    monkeypatch.setattr(guest, "_SILENCE_S", 3)
+    machine = vm.start()
+    assert machine.run("true").status == 0
+    qemu = machine._guest.qemu.pid  # type: ignore[attr-defined]
+    threading.Timer(1, os.kill, (qemu, signal.SIGSTOP)).start()
+    with pytest.raises(KernelDied, match="did not answer within 3 s"):
+        machine.run("sleep", "1000")
