@@ -39,7 +39,7 @@ def with_scripts_of_ours(nfharness: CommandLine, tmp_path: Path) -> CommandLine:
             (cache / entry.name).symlink_to(entry)
     for package in (cache_dir() / "selftests").iterdir():
         if package.is_dir():
-            shutil.copytree(package, cache / "selftests" / package.name)
+            shutil.copytree(package, cache / "selftests" / package.name, symlinks=True)
             place = cache / "selftests" / package.name / "selftests" / COLLECTION
             for name, status in (("passes", 0), ("fails", 1), ("skips", 4)):
                 (place / f"{name}.sh").write_text(f"#!/bin/sh\necho {name.upper()}: as told\nexit {status}\n")
