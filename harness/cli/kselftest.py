@@ -32,7 +32,7 @@ from harness.pytest_plugin.kselftests import run
 @pytest.mark.isolation("test")
 @pytest.mark.parametrize("script", {scripts!r})
 def test(script):
-    run(Path(__file__).parent / "selftests" / {name!r}, script)
+    run(Path(__file__).parent / "selftests" / {name!r}, script, slow={slow!r})
 '''
 
 
@@ -50,7 +50,7 @@ def command(spec: str, listing: bool, deadline: float, name: str, arguments: tup
     reports and checks of the kernel's health are those of 'nfharness test': --ktap, --junitxml, --report-html …
     """
     progress = Progress()
-    kernel, _ = asyncio.run(made_ready(spec, progress))
+    kernel, template = asyncio.run(made_ready(spec, progress))
     source = selftests(kernel, progress)
     known = scripts(source, name)
     if listing:
@@ -60,14 +60,15 @@ def command(spec: str, listing: bool, deadline: float, name: str, arguments: tup
     if unknown := [word for word in arguments if word.endswith((".sh", ".py")) and word not in wanted]:
         raise UserError(f"{name} of {kernel.label} has no test {unknown[0]}", mend=f"nfharness kselftest {name} --list")
     rest = [word for word in arguments if word not in wanted]
-    sys.exit(_run(spec, source, name, wanted or known, [f"--deadline={deadline}", *rest]))
+    text = _FILE.format(scripts=wanted or known, name=name, slow=template.accelerator == "tcg")
+    sys.exit(_run(spec, source, name, text, [f"--deadline={deadline}", *rest]))
 
 
-def _run(spec: str, source: Path, name: str, chosen: list[str], arguments: list[str]) -> int:
+def _run(spec: str, source: Path, name: str, tests: str, arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="nfharness-kselftest-") as text:
         directory = Path(text)
         collection(source, name, directory / "selftests")
-        (directory / "test_kselftest.py").write_text(_FILE.format(scripts=chosen, name=name))
+        (directory / "test_kselftest.py").write_text(tests)
         (directory / "pytest.ini").write_text("[pytest]\n")
         pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"),
                   "--rootdir", str(directory), "--kernel", spec, *arguments, str(directory / "test_kselftest.py")]

@@ -13,7 +13,7 @@ from harness.guest.module import HookModule, HookRefused
 from harness.guest.netns import DIRECTORY, Namespace
 from harness.netfilter import HOOK_POINTS, Family, hook_name
 
-__all__ = ("State", "leftovers")
+__all__ = ("State", "children", "leftovers")
 
 _INIT = "init"
 Hooks = frozenset[tuple[str, str, str, int, int]]
@@ -45,7 +45,7 @@ class State:
             found = _devices_of(name)
             devices |= {(name, device) for _, device in found if device not in _FALLBACKS}
             hooks.update(_hooks_of(name, found))
-        return cls(names, frozenset(_foreign_modules()), frozenset(_children()), frozenset(hooks), frozenset(devices))
+        return cls(names, frozenset(_foreign_modules()), frozenset(children()), frozenset(hooks), frozenset(devices))
 
     def adopting(self, before: State, after: State) -> State:
         """With what came, and without what went, between two others."""
@@ -80,7 +80,7 @@ def _foreign_modules() -> Iterator[str]:
             yield name
 
 
-def _children() -> Iterator[tuple[int, str]]:
+def children() -> Iterator[tuple[int, str]]:
     """Living descendants that ended up as this process's own children: a worker is their subreaper."""
     own = str(os.getpid())
     for entry in Path("/proc").iterdir():

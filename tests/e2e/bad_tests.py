@@ -134,7 +134,25 @@ def test_takes_the_same_device_name() -> None:
 
 
 def test_signals_the_agent() -> None:
-    os.kill(1, 9)
+    os.kill(1, 9)  # which the kernel keeps from process 1
+
+
+def test_kills_all_that_it_may() -> None:
+    os.kill(-1, 9)
+
+
+def test_wrecks_the_agent() -> None:
+    stack = next(line for line in Path("/proc/1/maps").read_text().splitlines() if line.endswith("[stack]"))
+    first, last = (int(address, 16) for address in stack.split()[0].split("-"))
+    with Path("/proc/1/mem").open("r+b", buffering=0) as memory:
+        memory.seek(first)
+        memory.write(bytes(last - first))
+    time.sleep(10**6)
+
+
+def test_switches_the_machine_off() -> None:
+    Path("/proc/sysrq-trigger").write_text("o")
+    time.sleep(10**6)
 
 
 def test_uses_what_is_the_hosts(vm: object) -> None:

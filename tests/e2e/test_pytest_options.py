@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -62,6 +63,21 @@ def test_number(number):
 """
 
 
+ORDERED = """
+import pytest
+from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+ORDER = Path("/run/order")
+
+@pytest.mark.parametrize("number", range(8))
+def test_number(number):
+    with ORDER.open("a") as file:
+        file.write(f"{number}")
+    pytest.fail(ORDER.read_text())
+"""
+
+
 def suite(directory: Path, **files: str) -> Path:
     (directory / "pytest.ini").write_text("[pytest]\n")
     for name, text in files.items():
@@ -95,6 +111,29 @@ def test_each_runs_every_test_on_every_worker(tmp_path: Path) -> None:
     done = run(suite(tmp_path, test_it=FAILING), "--kernel", KERNEL, "--dist", "each", "--tx", "2*popen")
     assert done.returncode == 1
     assert "2 failed, 6 passed" in done.stdout
+
+
+def test_worksteal_runs_every_test_once(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=FAILING, test_more=FAILING), "--kernel", KERNEL, "--dist", "worksteal", "-n", "2",
+               "--report-jsonl", "out.jsonl")
+    assert done.returncode == 1, done.stdout
+    assert {outcome: sorted(tests) for outcome, tests in outcomes(tmp_path / "out.jsonl").items()} == {
+        "failed": ["test_number[1]"] * 2, "passed": sorted([f"test_number[{number}]" for number in (0, 2, 3)] * 2)}
+
+
+def test_a_random_order_is_the_guests_too_and_its_seed_repeats_it(tmp_path: Path) -> None:
+    def order(name: str, *arguments: str) -> tuple[str, str]:
+        done = run(tmp_path, "--kernel", KERNEL, "--report-jsonl", name, *arguments)
+        seed = re.search(r"random order: --random-order-seed (\d+)", done.stdout)
+        assert seed, done.stdout
+        results = [one for line in (tmp_path / name).read_text().splitlines() if "test" in (one := json.loads(line))]
+        assert [one["test"][-2] for one in results] == list(results[-1]["message"].removeprefix("Failed: "))
+        return seed[1], results[-1]["message"]
+
+    suite(tmp_path, test_it=ORDERED)
+    seed, first = order("first.jsonl", "--random-order")
+    assert order("again.jsonl", "--random-order-seed", seed) == (seed, first)
+    assert order("other.jsonl", "--random-order-seed", str(int(seed) + 1))[1] != first
 
 
 def test_ktap_on_standard_output(tmp_path: Path) -> None:
