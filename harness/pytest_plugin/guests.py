@@ -30,6 +30,8 @@ __all__ = ("Guests",)
 _START_S, _COLLECT_S, _END_S = 60.0, 60.0, 60.0
 _KVM_BOOT_S = 4.0
 _AHEAD = 2
+#: Warnings that a test's author can do nothing about: of how guests are made, and of BCC.
+_NOT_THE_TESTS = ("Module already imported", "This process (pid=", "not a bytes object")
 
 
 @dataclass(slots=True)
@@ -175,7 +177,7 @@ class Guests:
         return ["--disable-plugin-autoload", "--rootdir", ".", *ini, "-o", "addopts=", "-o", "required_plugins=",
                 "-o", "cache_dir=/run/nfharness/pytest-cache", *overrides, f"--import-mode={config.getoption('importmode')}",
                 f"--capture={config.getoption('capture')}",
-                "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning", "-W", "ignore:not a bytes object",
+                *(part for what in _NOT_THE_TESTS for part in ("-W", f"ignore:{what}")), "-W", "ignore:not a bytes object",
                 "--kernel", kernel, str(path)]
 
     def _life(self, guest: _Guest, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:

@@ -118,6 +118,8 @@ def qemu_version() -> str:
 
 
 def _ended(status: int) -> str:
+    if status == 0:
+        return "it was switched off, or restarted"
     how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
     return f"QEMU {how} and the console does not say why"
 

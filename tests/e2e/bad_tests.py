@@ -111,7 +111,6 @@ def test_fills_the_disk() -> None:
         Path(f"/root/{number}").write_bytes(bytes(32 << 20))
 
 
-@pytest.mark.filterwarnings("ignore:This process")
 def test_forks_for_ever() -> None:
     while True:
         if os.fork() == 0:

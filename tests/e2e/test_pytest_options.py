@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 from harness.errors import KernelDied
 from harness.pytest_plugin.vm import VirtualMachines
 from harness.vm import guest, kernels
-from tests.e2e.test_pytest_plugin import run
+from tests.e2e.test_pytest_plugin import marked, run
 
 KERNEL = kernels.DEFAULT
 
@@ -75,6 +77,34 @@ def test_number(number):
     with ORDER.open("a") as file:
         file.write(f"{number}")
     pytest.fail(ORDER.read_text())
+"""
+
+WAITING = """
+import pytest, time
+
+pytestmark = pytest.mark.kernel
+
+def test_first(): pass
+
+def test_waits(): time.sleep(1000)
+
+def test_last(): pass
+"""
+LAB = """
+from pathlib import Path
+
+MARK = Path("/run/mark")
+
+def test_fails(lab):
+    net = lab.router()
+    lab.hook(net.router, "ipv4", "FORWARD", priority=0, verdict="DROP")
+    lab.nft("table ip t { chain c { type filter hook forward priority 0; } }")
+    MARK.touch()
+    assert not list(Path("/run/netns").iterdir())
+
+def test_finds_the_same_kernel_as_it_was(kernel):
+    assert MARK.exists()
+    assert not list(Path("/run/netns").iterdir())
 """
 
 
@@ -141,6 +171,27 @@ def test_ktap_on_standard_output(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert "KTAP version 1" in lines
     assert "# Totals: pass:3 fail:1 xfail:0 xpass:0 skip:0 error:0" in lines
+
+
+def test_nothing_of_a_lab_is_left_after_a_failure(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=LAB), "--kernel", KERNEL, "--report-jsonl", "out.jsonl")
+    assert outcomes(tmp_path / "out.jsonl") == {"failed": [f"test_fails[{KERNEL}]"],
+                                                "passed": [f"test_finds_the_same_kernel_as_it_was[{KERNEL}]"]}, done.stdout
+
+
+def test_a_guest_whose_qemu_is_killed_costs_its_test(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--kernel", KERNEL, "--report-jsonl", "out.jsonl"]
+    environment = {**os.environ, "NFHARNESS_MARK": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=suite(tmp_path, test_it=WAITING), env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        assert any("PASSED" in line for line in running.stdout)
+        for pid, name in marked(tmp_path).items():
+            if "qemu" in name:
+                os.kill(pid, signal.SIGKILL)
+        running.communicate(timeout=300)
+    results = [one for line in (tmp_path / "out.jsonl").read_text().splitlines() if "test" in (one := json.loads(line))]
+    assert [one["outcome"] for one in results] == ["passed", "lost", "passed"]
+    assert "QEMU was killed by SIGKILL" in results[1]["message"]
 
 
 def test_a_guest_whose_agent_is_silent_is_dead(monkeypatch: pytest.MonkeyPatch, vm: VirtualMachines) -> None:
