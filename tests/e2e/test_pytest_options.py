@@ -98,7 +98,7 @@ MARK = Path("/run/mark")
 def test_fails(lab):
     net = lab.router()
     lab.hook(net.router, "ipv4", "FORWARD", priority=0, verdict="DROP")
-    lab.nft("table ip t { chain c { type filter hook forward priority 0; } }")
+    lab.nft("table ip t { chain c { type filter hook forward priority 0; }; }")
     MARK.touch()
     assert not list(Path("/run/netns").iterdir())
 
