@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.vm import acceleration, kernels
+from harness.vm import kernels
 from harness.vm.paths import cache_dir
 from tests.e2e.conftest import CommandLine
 
@@ -18,8 +18,6 @@ SCRIPTS = {
     "passes": "exit 0",
     "fails": "echo FAILS: as told; exit 1",
     "skips": "echo SKIP: as told; exit 4",
-    "forks": "timeout 100000 sleep 100000 &",
-    "speed": "echo slow: ${KSFT_MACHINE_SLOW:-no}",
 }
 REAL = ("conntrack_tcp_unreplied.sh", "nf_nat_edemux.sh")
 
@@ -60,18 +58,6 @@ def test_a_scripts_exit_status_becomes_its_outcome(with_scripts_of_ours: Command
                for line in (tmp_path / "out.jsonl").read_text().splitlines() if "test" in (one := json.loads(line))}
     assert {name: one["outcome"] for name, one in results.items()} == {"passes.sh": "passed", "fails.sh": "failed", "skips.sh": "skipped"}
     assert "exit status 1: FAILS: as told" in results["fails.sh"]["message"]
-
-
-def test_what_a_script_leaves_running_is_neither_awaited_nor_left_behind(with_scripts_of_ours: CommandLine, tmp_path: Path) -> None:
-    done = with_scripts_of_ours("kselftest", COLLECTION, "forks.sh", "--report-jsonl", str(tmp_path / "out.jsonl"))
-    assert done.status == 0, done
-
-
-def test_an_emulated_guest_is_a_slow_machine_to_scripts(with_scripts_of_ours: CommandLine) -> None:
-    done = with_scripts_of_ours("kselftest", COLLECTION, "speed.sh", "-rP")
-    proof = acceleration.remembered()
-    assert proof
-    assert (b"slow: yes" in done.out, b"slow: no" in done.out) == ((slow := proof["accelerator"] == "tcg"), not slow), done
 
 
 def test_an_unknown_script_or_collection_is_the_users_mistake(nfharness: CommandLine) -> None:
