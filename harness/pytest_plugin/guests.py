@@ -177,8 +177,7 @@ class Guests:
         return ["--disable-plugin-autoload", "--rootdir", ".", *ini, "-o", "addopts=", "-o", "required_plugins=",
                 "-o", "cache_dir=/run/nfharness/pytest-cache", *overrides, f"--import-mode={config.getoption('importmode')}",
                 f"--capture={config.getoption('capture')}",
-                *(part for what in _NOT_THE_TESTS for part in ("-W", f"ignore:{what}")), "-W", "ignore:not a bytes object",
-                "--kernel", kernel, str(path)]
+                *(part for what in _NOT_THE_TESTS for part in ("-W", f"ignore:{what}")), "--kernel", kernel, str(path)]
 
     def _life(self, guest: _Guest, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[pytest.TestReport]:
         """Tell the worker of the test, and of the next one, without which xdist's worker does not begin."""
