@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from unittest import SkipTest
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -17,6 +17,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky
 
 from harness.explore.scenarios import scenarios
+from harness.outcome.profile import KernelProfile
 from harness.scenario.steps import Scenario
 from harness.vm.paths import run_dir
 
@@ -34,12 +35,12 @@ class Plan:
     """What there is to explore: the same plan draws the same scenarios in the same order.
 
     :param seed: any number; :param mix: one of :data:`harness.explore.scenarios.MIXES`
-    :param faults: whether allocations may fail: not on a kernel where nfharness.ko cannot make them
+    :param profile: of the kernel: what it lacks is not drawn
     """
 
     seed: int
     mix: str = "all"
-    faults: bool = True
+    profile: KernelProfile = field(default_factory=KernelProfile)
 
     def batch(self, number: int) -> list[Scenario]:
         """The *number*-th batch."""
@@ -75,7 +76,7 @@ def _hypothesis(plan: Plan, number: int, oracle: Oracle, *, phases: tuple[Phase,
     @settings(max_examples=BATCH, phases=phases, database=database, deadline=None, print_blob=False, report_multiple_bugs=False,
               suppress_health_check=list(HealthCheck))
     @seeded(plan.seed << 32 | number)
-    @given(scenarios(plan.mix, faults=plan.faults))
+    @given(scenarios(plan.mix, plan.profile))
     def explored(scenario: Scenario) -> None:
         oracle(scenario)
 

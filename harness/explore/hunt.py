@@ -63,7 +63,7 @@ async def explore(targets: Sequence[Target], plan: Plan, limits: Limits, hunts: 
     """
     jobs = jobs or default_jobs(len(os.sched_getaffinity(0)))
     guests = max(1, jobs // len(targets))
-    hunts += [Hunt(target, replace(plan, faults=target.profile.failing_allocations), limits, guests) for target in targets]
+    hunts += [Hunt(target, replace(plan, profile=target.profile), limits, guests) for target in targets]
     gate = asyncio.Semaphore(max(1, jobs // guests))
 
     async def run(hunt: Hunt) -> None:

@@ -10,7 +10,8 @@ from harness.explore.sound import without_idle_cookies
 from harness.explore.steps import MAKERS
 from harness.explore.steps.faults import without_memory
 from harness.explore.steps.maker import Maker
-from harness.explore.topologies import small, topologies
+from harness.explore.topologies import layered, small, topologies
+from harness.outcome.profile import KernelProfile
 from harness.scenario.check import check
 from harness.scenario.forms import BY_STEP
 from harness.scenario.forms.form import Scope
@@ -27,12 +28,12 @@ class Sort:
 
     :param makers: names in :data:`harness.explore.steps.MAKERS`, and how many times each is drawn
     :param packets: whether it sends any: the topology matters then
-    :param faults: whether allocations fail
+    :param upset: whether the ground changes and allocations fail
     """
 
     makers: tuple[tuple[str, int], ...]
     packets: bool = True
-    faults: bool = False
+    upset: bool = False
 
     def of(self) -> list[Maker]:
         return [maker for name, times in self.makers for maker in [*MAKERS[name]] * times]
@@ -42,7 +43,7 @@ _ANYTHING = Sort((("hooks", 4), ("packets", 16), ("batches", 2), ("private", 2),
 _DIRECT = Sort((("private", 3), ("hooks", 2), ("batches", 1)), packets=False)
 _PACKETS = Sort((("packets", 48), ("hooks", 3), ("link", 1)))
 _QUEUES = Sort((("queue", 2), ("hooks", 1), ("packets", 8)))
-_UPSET = Sort((("ground", 2), ("hooks", 2), ("packets", 8), ("batches", 1), ("private", 1), ("queue", 1)), faults=True)
+_UPSET = Sort((("ground", 2), ("hooks", 2), ("packets", 8), ("batches", 1), ("private", 1), ("queue", 1)), upset=True)
 """The namespaces of such a one are no others', which takes a guest longer than anything else."""
 
 MIXES = {
@@ -64,16 +65,17 @@ def _step(draw: st.DrawFn, scope: Scope, makers: list[Maker], *, faults: bool) -
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, mix: str, *, faults: bool = True) -> Scenario:
+def scenarios(draw: st.DrawFn, mix: str, profile: KernelProfile) -> Scenario:
     """A scenario that :func:`harness.scenario.check.check` accepts.
 
-    :param mix: one of :data:`MIXES`; :param faults: whether allocations may fail
+    :param mix: one of :data:`MIXES`; :param profile: of the kernel that it is for
     """
     sort = draw(MIXES[mix])
-    ground = draw(topologies() if sort.packets else small)
+    ground = draw(topologies([] if sort.upset else layered(profile)) if sort.packets else small)
+    faults = sort.upset and profile.failing_allocations
     scope = Scope(ground)
     # Several short lists: of a long one Hypothesis draws few elements as well.
-    chunk = st.lists(_step(scope, sort.of(), faults=faults and sort.faults), max_size=_CHUNK)
+    chunk = st.lists(_step(scope, sort.of(), faults=faults), max_size=_CHUNK)
     steps = [step for _ in range(_CHUNKS) for step in draw(chunk) if step is not None]
     scenario = Scenario("explored", "", ground, without_idle_cookies(steps))
     check(scenario)

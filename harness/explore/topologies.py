@@ -6,7 +6,9 @@ import itertools
 
 from hypothesis import strategies as st
 
-from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Link, Route, Topology
+from harness.netfilter import Family
+from harness.outcome.profile import KernelProfile
+from harness.scenario.topology import BRIDGE, PAIR, ROUTER, SINGLE, VLAN, End, Link, Route, Topology
 
 __all__ = ("small", "topologies")
 
@@ -15,12 +17,18 @@ _VERSIONS = st.sampled_from([("4", "6"), ("4",), ("6",)])
 _RARELY = 8
 
 
+def layered(profile: KernelProfile) -> list[Topology]:
+    """Those whose devices stand on others, as far as the kernel makes such. Where devices go and move, these are not drawn."""
+    return [*([BRIDGE] if profile.bridge and Family.BRIDGE in profile.families else []), *([VLAN] if profile.vlan else [])]
+
+
 @st.composite
-def topologies(draw: st.DrawFn) -> Topology:
-    """Mostly one of those that have a name."""
+def topologies(draw: st.DrawFn, others: list[Topology]) -> Topology:
+    """Mostly one of those that have a name. :param others: to be drawn as well, those with a bridge, which are built anew too, rarely"""
     if draw(st.integers(0, _RARELY)) < _RARELY:
-        return draw(st.sampled_from([PAIR, ROUTER, SINGLE]))
-    return draw(_rows) if draw(st.booleans()) else draw(_stars)
+        return draw(st.sampled_from([*[PAIR, ROUTER, SINGLE] * 3, *(one for one in others if not one.bridges)]))
+    anew: list[st.SearchStrategy[Topology]] = [_rows, _stars, *(st.just(one) for one in others if one.bridges)]
+    return draw(st.one_of(anew))
 
 
 small = st.sampled_from([SINGLE, PAIR])

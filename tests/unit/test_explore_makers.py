@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from harness.explore.engine import Plan
@@ -14,6 +14,7 @@ from harness.explore.steps import MAKERS, batches, ground, hooks, link, packets,
 from harness.explore.steps.faults import without_memory
 from harness.explore.steps.maker import Maker
 from harness.netfilter import Family, Verdict, VerdictKind
+from harness.outcome import KernelProfile
 from harness.scenario.forms import BY_STEP
 from harness.scenario.forms.form import Scope
 from harness.scenario.steps import (
@@ -39,7 +40,7 @@ from harness.scenario.steps import (
     UnregisterBatch,
     last_piece,
 )
-from harness.scenario.topology import LOOPBACK, PAIR, ROUTER, SINGLE, Topology
+from harness.scenario.topology import BRIDGE, LOOPBACK, PAIR, ROUTER, SINGLE, VLAN, Topology
 
 T = TypeVar("T")
 
@@ -60,12 +61,12 @@ def _made(draw: st.DrawFn, makers: tuple[Maker, ...], scope: Callable[[], Scope]
     return draw(st.sampled_from(makers))(draw, scope())
 
 
-def drawn(makers: Maker | Sequence[Maker], *steps: Step, topology: Topology = PAIR) -> list[Step]:
-    """A hundred steps, or as many as there are; each is one that a scenario may have here."""
+def drawn(makers: Maker | Sequence[Maker], *steps: Step, topology: Topology = PAIR, tries: int = 60) -> list[Step]:
+    """So many tries at a step; each that there is may stand in a scenario here."""
     found: list[Step] = []
     each = tuple(makers) if isinstance(makers, Sequence) else (makers,)
 
-    @settings(max_examples=100, database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=tries, database=None, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     @given(_made(each, lambda: after(*steps, topology=topology)))
     def draw(step: Step | None) -> None:
         if step is not None:
@@ -82,7 +83,7 @@ def of(kind: type[T], steps: Sequence[object]) -> list[T]:
     return found
 
 
-@pytest.mark.parametrize("topology", [SINGLE, PAIR, ROUTER], ids=lambda topology: topology.name)
+@pytest.mark.parametrize("topology", [SINGLE, PAIR, ROUTER, BRIDGE, VLAN], ids=lambda topology: topology.name)
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_is_drawn_first_may_stand_first(name: str, topology: Topology) -> None:
     steps = drawn(MAKERS[name], topology=topology)
@@ -100,9 +101,10 @@ def test_a_hook_says_something_else_of_what_comes_back_only_where_somebody_liste
 
 
 def test_a_hook_that_repeats_what_comes_back_comes_to_an_end() -> None:
-    repeating = [hook for hook in of(Register, drawn(hooks._register, Listen("host", 7))) if hook.reinjected == VerdictKind.REPEAT]
-    assert repeating
-    assert all(hook.times for hook in repeating)
+    made = _made((hooks._register,), lambda: after(Listen("host", 7)))
+    hook = find(made, lambda step: isinstance(step, Register) and step.reinjected == VerdictKind.REPEAT,
+                settings=settings(max_examples=5000, database=None, derandomize=True, deadline=None))
+    assert isinstance(hook, Register) and hook.times == 1, "the smallest"
 
 
 def test_only_what_is_registered_is_unregistered() -> None:
@@ -145,14 +147,15 @@ def test_private_arrays_are_run_and_shortened_once_they_are_there() -> None:
 
 
 def test_every_piece_of_a_packet_has_room_for_the_cookie() -> None:
-    pieces = [step for step in of(Send, drawn(packets.MAKERS, topology=ROUTER)) if step.fragment or step.segment or step.size > 1400]
+    sent = of(Send, drawn(packets.MAKERS, topology=ROUTER, tries=300))
+    pieces = [step for step in sent if step.fragment or step.segment or step.size > 1400]
     assert pieces
     assert all(last_piece(step) >= 16 for step in pieces)
 
 
 def test_nothing_goes_in_pieces_where_somebody_listens() -> None:
     """Of pieces that wait one by one some could be missing."""
-    sent = of(Send, drawn(packets.MAKERS, Listen("router", 7), topology=ROUTER))
+    sent = of(Send, drawn(packets.MAKERS, Listen("router", 7), topology=ROUTER, tries=300))
     assert not [step for step in sent if step.fragment or step.segment or step.size > 1400]
 
 
@@ -213,6 +216,13 @@ def test_what_allocates_nothing_does_not_fail() -> None:
 
 @pytest.mark.parametrize("faults", [True, False])
 def test_no_allocation_fails_where_the_kernel_cannot_make_it(faults: bool) -> None:
-    plan = Plan(1, "all", faults=faults)
+    plan = Plan(1, "all", KernelProfile(failing_allocations=faults))
     failing = [step for number in range(6) for scenario in plan.batch(number) for step in scenario.steps if getattr(step, "fail", ())]
     assert bool(failing) is faults
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_devices_stand_on_others_only_where_the_kernel_makes_such(there: bool) -> None:
+    plan = Plan(1, "packets", KernelProfile(bridge=there, vlan=there))
+    grounds = [scenario.topology for number in range(6) for scenario in plan.batch(number)]
+    assert (any(ground.bridges for ground in grounds), any(ground.vlans for ground in grounds)) == (there, there)

@@ -49,7 +49,7 @@ def _in_pieces(draw: st.DrawFn, step: Send) -> Send:
 
 
 def _has_address(topology: Topology, netns: str, pf: Family) -> bool:
-    return any((":" in address) is (pf is Family.IPV6) for end in topology.ends(netns) for address in end.addresses)
+    return any((":" in address) is (pf is Family.IPV6) for one in topology.interfaces(netns) for address in one.addresses)
 
 
 MAKERS: Sequence[Maker] = (_send,)
