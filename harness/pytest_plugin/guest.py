@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import inspect
 import io
 import json
 import os
@@ -22,7 +23,7 @@ import pytest
 import xdist.remote
 
 from harness.outcome.profile import VARIABLE, KernelProfile
-from harness.pytest_plugin import limits, plugin
+from harness.pytest_plugin import limits, plugin, rehearsal
 from harness.pytest_plugin.selection import IN_GUEST, PROFILE
 from harness.pytest_plugin.watch import Watch
 
@@ -31,18 +32,6 @@ __all__ = ("TREE", "GuestHalf", "rehearse", "serve")
 #: Where a guest has the tests, under their paths from the host's root directory.
 TREE = Path("/run/nfharness/tests")
 #: A test that does a little of everything.
-_REHEARSAL = """
-from scapy.layers.inet import IP, UDP
-
-from harness.pytest_plugin import Delivered
-
-
-def test_rehearsal(lab):
-    net = lab.router()
-    lab.nft("table ip t { chain c { type filter hook forward priority 0; } }")
-    lab.hook(net.router, "ipv4", "FORWARD", priority=5)
-    assert lab.send(net.client, IP(dst=net.server.address) / UDP(dport=53)).fate == Delivered()
-"""
 #: Options whose work is the host's: the guest runs what it is told.
 _HOSTS_OPTIONS = {
     "file_or_dir", "kernels", "backend", "keyword", "markexpr", "deselect", "ignore", "ignore_glob",
@@ -94,7 +83,7 @@ def rehearse(profile: dict[str, Any]) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="nfharness-") as text, Path(os.devnull).open("w") as null, redirect_stdout(null):
         place = Path(text)
-        (place / "test_rehearsal.py").write_text(_REHEARSAL)
+        (place / "test_rehearsal.py").write_text(inspect.getsource(rehearsal))
         (place / "pytest.ini").write_text("[pytest]\n")
         _settle(place, {}, profile)
         pytest.main(["--disable-plugin-autoload", "-o", "cache_dir=cache", "--kernel", "template", "test_rehearsal.py"])

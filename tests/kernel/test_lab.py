@@ -13,6 +13,7 @@ from harness.guest.module import HookRefused
 from harness.pytest_plugin import Delivered, Dropped
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.pytest_plugin.lab import Lab
+from harness.pytest_plugin.rehearsal import test_rehearsal  # noqa: F401 - whether a template's rehearsal passes
 from harness.scenario.topology import End, Link, Topology
 
 
