@@ -88,7 +88,7 @@ def test_there_are_no_more_workers_than_memory_for_their_guests(wanted: int, ava
 def test_a_number_of_workers_that_memory_does_not_hold_is_capped_and_said(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_a(lab): pass")
     said = pytester.runpytest("--collect-only", "-n", "100000", "--kernel", "6.12").stderr
-    said.re_match_lines([r"nfharness: -n 100000 is more than this host's memory holds guests for; using -n \d+"])
+    said.re_match_lines([r"nfharness: -n 100000 is more guests than this host's memory holds; using -n \d+"])
 
 
 def test_guests_get_what_lies_beside_their_tests(pytester: pytest.Pytester) -> None:
