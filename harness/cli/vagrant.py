@@ -8,9 +8,13 @@ import json
 import click
 
 from harness.cli.options import kernel_option
+from harness.vm.box import PROVIDERS, Provider
 from harness.vm.progress import Progress
 
 __all__ = ("command",)
+
+_provider_option = click.option("--provider", type=click.Choice(PROVIDERS), default="libvirt", show_default=True,
+                                help="whose format the box has; vagrant-qemu takes libvirt's")  # fmt: skip
 
 
 @click.group("vagrant")
@@ -20,24 +24,26 @@ def command() -> None:
 
 @command.command("box")
 @kernel_option
-def box(spec: str) -> None:
+@_provider_option
+def box(spec: str, provider: Provider) -> None:
     """Build the box of a kernel, if it is not there, and print its path.
 
     'vagrant up' in the checkout's vagrant/ does that by itself; NFHARNESS_KERNEL chooses the kernel there.
     """
     from harness.vm.vagrantfile import made  # noqa: PLC0415 - not before the options are known to be right
 
-    click.echo(asyncio.run(made(spec, Progress()))[0].file)
+    click.echo(asyncio.run(made(spec, provider, Progress()))[0].file)
 
 
 @command.command("machine", hidden=True)
 @kernel_option
+@_provider_option
 @click.option("--ready", is_flag=True, help="Build the box if it is not there.")
-def machine(spec: str, ready: bool) -> None:
+def machine(spec: str, provider: Provider, ready: bool) -> None:
     """Print as JSON what vagrant/Vagrantfile needs to know of the machine of a kernel."""
     from harness.vm.vagrantfile import described  # noqa: PLC0415
 
-    click.echo(json.dumps(asyncio.run(described(spec, Progress(), ready=ready)), indent=1))
+    click.echo(json.dumps(asyncio.run(described(spec, provider, Progress(), ready=ready)), indent=1))
 
 
 @command.command("clean")

@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.vm import kmodule, layers, userland
-from harness.vm.box import box_path
+from harness.vm.box import PROVIDERS, box_path
 from harness.vm.boxlayer import box_layer_path
 from harness.vm.code import code_archive
 from harness.vm.kernels import Kernel
@@ -61,7 +61,7 @@ def _is_current(kind: str, name: str) -> bool:
     if kind == "box layer":
         return name == box_layer_path().name
     if kind == "box":
-        return name in {box_path(one.kernel).name for one in layers.layers_here()}
+        return name in {box_path(one.kernel, provider).name for one in layers.layers_here() for provider in PROVIDERS}
     return name in _current_templates()
 
 

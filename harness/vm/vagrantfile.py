@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from harness.errors import HostError
 from harness.vm.acceleration import accelerator, proved, remembered
-from harness.vm.box import Box, box, box_of, box_path
+from harness.vm.box import Box, Provider, box, box_of, box_path
 from harness.vm.progress import Progress
 from harness.vm.qemu import KVM, MEMORY, TCG, Accelerator
 from harness.vm.session import made_layer, resolved
@@ -23,7 +23,7 @@ _DEADLINE_S = 60
 _BASE = re.compile(r"nfharness-VAGRANTSLASH-.*_vagrant_box_image_.*\.img")
 
 
-async def made(spec: str, progress: Progress) -> tuple[Box, Accelerator]:
+async def made(spec: str, provider: Provider, progress: Progress) -> tuple[Box, Accelerator]:
     """The box of the kernel that *spec* means, and how a machine of it is to be accelerated here.
 
     :raises UserError: no such kernel
@@ -32,20 +32,20 @@ async def made(spec: str, progress: Progress) -> tuple[Box, Accelerator]:
     if not shutil.which("qemu-img"):
         raise HostError("qemu-img is not installed", mend="apt-get install qemu-utils")
     layer = made_layer(spec, progress)
-    return box(layer, progress), await proved(layer, progress)
+    return box(layer, provider, progress), await proved(layer, progress)
 
 
-async def described(spec: str, progress: Progress, *, ready: bool) -> dict[str, object]:
+async def described(spec: str, provider: Provider, progress: Progress, *, ready: bool) -> dict[str, object]:
     """The machine of a kernel.
 
     :param ready: build the box first, if it is not there
     :raises NfharnessError: as :func:`made`
     """
     if ready:
-        found, acceleration = await made(spec, progress)
+        found, acceleration = await made(spec, provider, progress)
     else:
         proof = remembered()
-        found, acceleration = box_of(box_path(resolved(spec, progress))), accelerator(proof) if proof else TCG
+        found, acceleration = box_of(box_path(resolved(spec, progress), provider)), accelerator(proof) if proof else TCG
     kvm = acceleration is KVM
     # Emulated processors must not run at once: a guest panics when a static key is patched under traffic. libvirt cannot ask for that.
     return {"machine": machine_name(spec), "box": found.name, "version": found.version, "catalogue": str(found.catalogue), "kvm": kvm,

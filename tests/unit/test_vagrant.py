@@ -50,7 +50,7 @@ def test_a_box_gets_all_that_the_project_depends_on() -> None:
 
 
 def test_another_content_is_another_version_of_a_box() -> None:
-    one, other = (box_of(Path("/boxes") / f"6.12.118+deb13-cloud-amd64_{key}") for key in ("0a", "0b"))
+    one, other = (box_of(Path("/boxes") / f"6.12.118+deb13-cloud-amd64_libvirt_{key}") for key in ("0a", "0b"))
     assert (one.name, one.version, other.version) == ("nfharness/6.12.118-deb13-cloud-amd64", "1.10", "1.11")
     assert other.name == one.name
 
