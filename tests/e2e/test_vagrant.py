@@ -174,7 +174,7 @@ def test_what_is_interrupted_leaves_nothing_there(machine: Place, number: signal
     eventually(lambda: machine.there("pgrep -f 'sleep 432[1]'; ls -d /run/nfharness-*; true") == [], "the command has ended there", 60)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kernel_tests_run_on_the_machine_and_a_snapshot_follows_a_panic(machine: Place, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     shutil.copy(Path(__file__).with_name("machine_tests.py"), tmp_path / "test_machine.py")

@@ -11,16 +11,13 @@ from harness.conformance import RULES
 from harness.conformance.judge import Judgement, judge
 from harness.guest.executor import execute
 from harness.guest.module import Hook, HookModule
-from harness.guest.profile import probe
 from harness.guest.run import Run
 from harness.guest.steps import HANDLERS
 from harness.guest.uapi import Tamper
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import StepOutcome
+from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario.steps import Send
-
-# Probing a kernel makes it warn, where it warns of verdicts that it has no case for.
-pytestmark = pytest.mark.may_warn("net/netfilter/core.c")
 
 INPUT = 1
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
@@ -30,7 +27,7 @@ Tampering = Callable[[Run], None]
 
 
 @pytest.fixture
-def tampered(nfharness_ko: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Judgement]:
+def tampered(nfharness_ko: None, kernel: RunningKernel, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Judgement]:
     """Runs a rule's first script and does something to the kernel before its first packet is sent."""
 
     def run(tamper: Tampering | None, rule: str = "order.ascending") -> Judgement:
@@ -42,7 +39,7 @@ def tampered(nfharness_ko: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             return sending(run, index, step)
 
         monkeypatch.setitem(HANDLERS, Send, send)
-        return judge(script, probe(), execute(script.scenario))
+        return judge(script, kernel.profile, execute(script.scenario))
 
     return run
 

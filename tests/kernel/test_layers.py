@@ -12,27 +12,26 @@ from harness.conformance import RULES
 from harness.guest import prepare, traffic
 from harness.guest.executor import execute
 from harness.guest.module import Hook, HookModule
-from harness.guest.prepare import in_fork
-from harness.guest.profile import probe
 from harness.guest.softirq import softirqs_first
 from harness.guest.topology import Network, built, mac_of
 from harness.model import predict, seen
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome import KernelProfile, Outcome, compare
+from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario import BUILTIN
 from harness.scenario.layers import LAYERS
 from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, ROUTER_GRO, VLAN
 from harness.trace.capture import Capture
 from harness.trace.events import Entry
 
-pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/core.c")]
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
 BR_NETFILTER = Path("/sys/module/br_netfilter")
 
 
 @pytest.fixture(scope="module")
-def profile() -> KernelProfile:
-    return KernelProfile.from_json(in_fork(lambda: probe().to_json()))
+def profile(kernel: RunningKernel) -> KernelProfile:
+    return kernel.profile
 
 
 def applies(name: str, profile: KernelProfile) -> bool:

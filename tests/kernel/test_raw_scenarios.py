@@ -8,18 +8,17 @@ import pytest
 
 from harness.guest.executor import execute
 from harness.guest.health import KernelLog, splats, warn_again
-from harness.guest.prepare import in_fork
-from harness.guest.profile import probe
 from harness.model import predict, seen
 from harness.outcome import KernelProfile, Outcome, RawRun, compare
+from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario import BUILTIN
 
 pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/core.c|hook not found")]
 
 
 @pytest.fixture(scope="module")
-def profile() -> KernelProfile:
-    return KernelProfile.from_json(in_fork(lambda: probe().to_json()))
+def profile(kernel: RunningKernel) -> KernelProfile:
+    return kernel.profile
 
 
 def observe(name: str, profile: KernelProfile) -> Outcome:
