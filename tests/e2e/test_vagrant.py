@@ -28,11 +28,11 @@ class Place(CommandLine):
 
     def __init__(self, pid: int, env: dict[str, str]) -> None:
         super().__init__(env)
-        self._pid = pid
+        self.pid = pid
 
     def inside(self, directory: Path = CHECKOUT) -> tuple[str, ...]:
         """What comes before a command that is to run there."""
-        return ("nsenter", f"--target={self._pid}", "--mount", "--net", "--pid", f"--wd={directory}", "--")
+        return ("nsenter", f"--target={self.pid}", "--mount", "--net", "--pid", f"--wd={directory}", "--")
 
     def start(self, *arguments: str | bytes, before: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
         """Start the command line there."""
@@ -121,6 +121,14 @@ def test_a_dozen_rules_are_checked_in_the_machine(machine: Place) -> None:
 
 
 @pytest.mark.slow
+def test_the_tree_is_there_and_the_key_that_everybody_has_is_not(machine: Place) -> None:
+    assert {path.name for path in (CHECKOUT / "kmod").glob("*.c")} <= set(machine.there("ls /vagrant/kmod"))
+    (identity,) = {line.split()[1] for line in machine.vagrant("ssh-config").splitlines() if line.split()[:1] == ["IdentityFile"]}
+    assert "insecure" not in identity
+    assert "insecure" not in " ".join(machine.there("cat ~/.ssh/authorized_keys"))
+
+
+@pytest.mark.slow
 def test_rules_are_checked_from_here(machine: Place) -> None:
     report = json.loads(machine.nfharness("check", "--backend", "vagrant", "--json", "stolen", "order.stable"))
     assert {one["rule"]: one["state"] for one in report["results"]} == {"order.stable": "conformant", "stolen": "conformant"}
@@ -186,6 +194,15 @@ def test_kernel_tests_run_on_the_machine_and_a_snapshot_follows_a_panic(machine:
     assert outcomes == {"test_a_rule_drops": "passed", "test_panics": "lost", "test_after_a_panic_there_is_a_new_kernel": "passed"}
 
 
+@pytest.mark.long
+def test_machines_of_two_kernels_stand_beside_each_other(machine: Place) -> None:
+    other = Place(machine.pid, {**machine.env, "NFHARNESS_KERNEL": "5.10"})
+    other.vagrant("up", "--provider=libvirt")
+    assert [place.there("uname -r")[0].split(".")[:2] for place in (machine, other)] == [["6", "12"], ["5", "10"]]
+    other.vagrant("destroy", "--force")
+    assert machine.there("uname -r")[0].startswith("6.12")
+
+
 @pytest.mark.slow
 def test_sessions_leave_nothing_on_the_machine(machine: Place) -> None:
     assert machine.there("sudo cat /sys/kernel/tracing/kprobe_events; sudo ls /run/netns; ls -d /run/nfharness-*; true") == []
@@ -200,6 +217,7 @@ def test_a_machine_halts_comes_up_again_and_is_destroyed_without_a_trace(machine
 
     machine.vagrant("destroy", "--force")
     assert machine.names("list", "--all") == []
+    assert machine.names("net-list", "--all") == ["default"]
     assert machine.run("virsh", "vol-list", "default").splitlines()[2:] in ([], [""])
 
 
