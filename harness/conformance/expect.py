@@ -29,7 +29,7 @@ from harness.outcome.types import (
 )
 from harness.scenario.steps import Packets, Step
 
-__all__ = ("Answers", "Array", "At", "Expectation", "Finds", "PrivateArray", "Queue", "Ran", "Splats", "Walk", "unmet")
+__all__ = ("Answered", "Answers", "Array", "At", "Expectation", "Finds", "PrivateArray", "Queue", "Ran", "Splats", "Walk", "unmet")
 
 _V4 = Family.IPV4
 _SAYS = "the rule says so, whatever the model says"
@@ -118,6 +118,13 @@ class Walk:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """The packet is answered, or errors about it are sent, just so often."""
+
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateArray:
     """After the step this private array has these hooks, in this order. :param hooks: their ids, with blanks between them"""
 
@@ -170,7 +177,7 @@ class Finds:
         return cls(tuple(sorted(facts.items())))
 
 
-Expectation = Answers | Array | Finds | PrivateArray | Queue | Ran | Splats | Walk
+Expectation = Answered | Answers | Array | Finds | PrivateArray | Queue | Ran | Splats | Walk
 
 
 def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> Iterator[Difference]:  # noqa: PLR0912 - one for each kind
@@ -206,6 +213,11 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
             packets = [one for one in outcome.packets if one.cookie == did.cookie]
             name = f"packet {did.cookie}" + (f" ({expectation.nth + 1})" if expectation.nth else "")
             yield from _walked(name, expectation, packets[expectation.nth] if expectation.nth < len(packets) else None)
+        case Answered():
+            assert isinstance(did, Packets)  # noqa: S101 - a script is checked when it is made
+            times = sum(one.cookie == did.cookie for one in outcome.packets) - 1
+            if times != expectation.times:
+                yield Difference(f"packet {did.cookie}/answers", str(expectation.times), str(times), _SAYS)
         case Finds():
             facts = found.facts if found else ()
             meant = tuple(fact for fact in facts if fact in expectation.facts) if expectation.more else facts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.conformance.expect import At, Expectation, Walk
+from harness.conformance.expect import Answered, At, Expectation, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
-from harness.scenario.steps import Register, Send, Step
+from harness.scenario.steps import MoveDevice, Register, Send, Step
 from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Link, Route, Topology
 
 __all__ = ("RULES",)
@@ -24,6 +24,14 @@ _NO_ROUTE = Topology(
     ("peer", "host", "far", "beyond"),
     (*PAIR.links, Link(End("far", "eth0", ("10.0.9.1/24", "fd00:9::1/64")), End("beyond", "eth0", ("10.0.9.2/24", "fd00:9::2/64")))),
     (Route("peer", "0.0.0.0/0", "10.0.0.1"), Route("peer", "::/0", "fd00::1")),
+)
+_BEYOND = Topology(
+    "beyond",
+    ("peer", "host", "far"),
+    (Link(End("peer", "eth0", ("10.0.0.2/24", "fd00::2/64")), End("host", "to-peer", ("10.0.0.1/24", "fd00::1/64"))),
+     Link(End("host", "to-far", ("10.0.9.1/24", "fd00:9::1/64")), End("far", "eth0", ("10.0.9.2/24", "fd00:9::2/64")))),
+    (Route("peer", "0.0.0.0/0", "10.0.0.1"), Route("peer", "::/0", "fd00::1")),
+    ("peer",),
 )
 _OKFN = {
     _V4: {"PREROUTING": "ip_rcv_finish", "INPUT": "ip_local_deliver_finish", "FORWARD": "ip_forward_finish", "OUTPUT": "dst_output",
@@ -109,8 +117,32 @@ def _no_route(pf: Family, topology: Topology) -> Script:
     return script(
         f"path.no-route, {pf.name}, {'forwarding' if topology.forwarding else 'not forwarding'}", *_everywhere(pf, PAIR),
         Send("peer", "10.0.9.1" if pf is _V4 else "fd00:9::1", 1, pf),
-        walk, *([error] if pf is _V6 or topology.forwarding else []),
+        walk, *([error, Answered(1)] if pf is _V6 or topology.forwarding else [Answered(0)]),
         topology=topology,
+    )
+
+
+def _moved(pf: Family) -> Script:
+    """The neighbour's entry stays, with a hardware address that is another namespace's now."""
+    return script(
+        f"path.moved, {pf.name}", *_everywhere(pf, _BEYOND), MoveDevice("host", "to-peer", "far"),
+        Send("peer", "far", 1, pf),
+        Walk((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
+              _at(pf, "far", "PREROUTING", "to-peer", ""), _at(pf, "far", "INPUT", "to-peer", ""))),
+        topology=_BEYOND,
+    )
+
+
+def _martian(pf: Family) -> Script:
+    """IPv6 forwards what comes back, until its hop limit is used up."""
+    out = (_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"))
+    back = (_at(pf, "peer", "PREROUTING", "to-peer", ""),)
+    again = (_at(pf, "peer", "FORWARD", "to-peer", "eth0"), _at(pf, "peer", "POSTROUTING", "to-peer", "eth0"), *back)
+    return script(
+        f"path.martian, {pf.name}", *_everywhere(pf, _BEYOND), MoveDevice("host", "to-peer", "peer"),
+        Send("peer", "far", 1, pf, ttl=2),
+        Walk((*out, *back, *(again if pf is _V6 else ())), "consumed"), Answered(0 if pf is _V4 else 1),
+        topology=_BEYOND,
     )
 
 
@@ -143,6 +175,10 @@ RULES = (
     Rule("path.no-route", "A packet that no route leads on has crossed PREROUTING; the error that says so is a packet of the host's own.",
          tuple(_no_route(pf, topology) for topology in (_NO_ROUTE, replace(_NO_ROUTE, forwarding=("host",))) for pf in (_V4, _V6))),
     Rule("path.ttl", "A packet whose ttl runs out at a router has crossed PREROUTING, not FORWARD.", tuple(_ttl(pf) for pf in (_V4, _V6))),
+    Rule("path.moved", "A packet to a neighbour whose device has moved to another namespace comes in there.",
+         tuple(_moved(pf) for pf in (_V4, _V6))),
+    Rule("path.martian", "An IPv4 packet that comes in from an address of the namespace's own has crossed PREROUTING and crosses no more.",
+         tuple(_martian(pf) for pf in (_V4, _V6))),
     Rule("path.echo", "An echo request crosses the points of any packet; its reply is a packet of its own.",
          tuple(_echo(pf) for pf in (_V4, _V6))),
     Rule("path.netdev", "Ingress comes before PREROUTING, also on a router and for both families.", tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.conformance.expect import At, Expectation, Walk
+from harness.conformance.expect import Answered, At, Expectation, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.model.foreign import Foreign
 from harness.netfilter import Family, hook_number
@@ -57,6 +57,20 @@ def _by_the_sender(pf: Family) -> Script:
         f"path.fragments, {pf.name}, by the sender", *_everywhere(pf, ROUTER),
         Send("client", "server", 1, pf, size=1200, fragment=608),
         Walk((*(each[:2] * 2), *(each[2:5] * 2), *(each[5:] * 2), *((_at(pf, "server", "INPUT"),) if pf is _V4 else ()))),
+        topology=ROUTER,
+    )
+
+
+def _errors(pf: Family) -> Script:
+    """``icmp_send`` says nothing of a fragment with an offset; ``icmp6_send`` does not look at it."""
+    there = (_at(pf, "client", "OUTPUT"), _at(pf, "client", "POSTROUTING"))
+    back = (_at(pf, "router", "OUTPUT"), _at(pf, "router", "POSTROUTING"), _at(pf, "client", "PREROUTING"), _at(pf, "client", "INPUT"))
+    times = 1 if pf is _V4 else 2
+    return script(
+        f"path.fragments-error, {pf.name}", *_everywhere(pf, ROUTER),
+        Send("client", "server", 1, pf, size=1200, fragment=608, ttl=1),
+        Walk((*there * 2, *(_at(pf, "router", "PREROUTING"),) * 2), "consumed"),
+        *(Walk(back, nth=number) for number in range(1, times + 1)), Answered(times),
         topology=ROUTER,
     )
 
@@ -130,6 +144,8 @@ RULES = (
     Rule("path.fragments", "A datagram too large for its device crosses OUTPUT and POSTROUTING whole, its fragments everything behind; "
          "INPUT sees the whole of IPv4 and the fragments of IPv6; behind conntrack's hook there is one packet.",
          tuple(make(pf) for make in (_by_the_kernel, _by_the_sender, _with_conntrack) for pf in (_V4, _V6))),
+    Rule("path.fragments-error", "Of a datagram's fragments whose ttl runs out ICMP answers the first, ICMPv6 each.",
+         tuple(_errors(pf) for pf in (_V4, _V6))),
     Rule("path.fragments-egress", "Egress sees the fragments.", tuple(_egress(pf) for pf in (_V4, _V6)), needs=("netdev_egress",)),
     Rule("path.gso", "Segments that the kernel keeps together are one packet at every point.", tuple(_segments(pf) for pf in (_V4, _V6)),
          needs=("veth_udp_gso",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from harness.conformance.expect import Expectation, Walk, unmet
+from harness.conformance.expect import Answered, Expectation, Walk, unmet
 from harness.model.foreign import Foreign
 from harness.netfilter import Family
 from harness.outcome.diff import Difference
@@ -62,7 +62,7 @@ class Script:
 def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR, foreign: Foreign | None = None) -> Script:
     """A script from its lines: steps, and after each what is expected of it.
 
-    :raises ValueError: an expectation before the first step, or a walk after a step that sends nothing
+    :raises ValueError: an expectation before the first step, or one of packets after a step that sends none
     :raises UserError: the steps make no scenario
     """
     steps: list[Step] = []
@@ -70,7 +70,7 @@ def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR, for
     for line in lines:
         if isinstance(line, Step):
             steps.append(line)
-        elif not steps or (isinstance(line, Walk) and not isinstance(steps[-1], Packets)):
+        elif not steps or (isinstance(line, Walk | Answered) and not isinstance(steps[-1], Packets)):
             raise ValueError(f"{name}: no step to expect {line} of")
         else:
             expected.append((len(steps) - 1, line))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.netfilter import Family
 from harness.outcome.profile import KernelProfile
-from harness.scenario.topology import BRIDGE, PAIR, ROUTER, SINGLE, VLAN, End, Link, Route, Topology
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, PAIR, ROUTER, SINGLE, VLAN, End, Link, Route, Topology
 
 __all__ = ("small", "topologies")
 
@@ -19,7 +19,8 @@ _RARELY = 8
 
 def layered(profile: KernelProfile) -> list[Topology]:
     """Those whose devices stand on others, as far as the kernel makes such. Where devices go and move, these are not drawn."""
-    return [*([BRIDGE] if profile.bridge and Family.BRIDGE in profile.families else []), *([VLAN] if profile.vlan else [])]
+    bridges = [BRIDGE, *([BRIDGE_NETFILTER] if profile.br_netfilter else [])] if profile.bridge and Family.BRIDGE in profile.families else []
+    return [*bridges, *([VLAN] if profile.vlan else [])]
 
 
 @st.composite

@@ -53,7 +53,7 @@ def add_link(network: Network, a: End, b: End) -> None:
         with network.namespaces[end.netns].inside(), iproute() as routes:
             index = network.ifindexes[end.netns, end.device] = socket.if_nametoindex(end.device)
             if any(":" in address for address in end.addresses):
-                Path(f"/proc/sys/net/ipv6/conf/{end.device}/disable_ipv6").write_text("0")
+                _enable_ipv6(end.device)
             set_up(routes, index, end, [(peer, mac_address(number, 1 - side))])
     await_ready(network)
 
@@ -76,14 +76,22 @@ def delete_device(network: Network, name: str, device: str) -> None:
 
 
 def move_device(network: Network, name: str, device: str, to: str) -> None:
-    """A device moves to another namespace, where it is up."""
+    """A device moves to another namespace, where it is up, and takes what comes of either family."""
     with network.namespaces[name].inside(), iproute() as routes, network.namespaces[to].path.open() as there:
         routes.link("set", index=network.ifindexes[name, device], net_ns_fd=there.fileno())
     network.topology = after(network.topology, MoveDevice(name, device, to))
     _forget_devices(network)
     with network.namespaces[to].inside(), iproute() as routes:
         network.ifindexes[to, device] = socket.if_nametoindex(device)
+        _enable_ipv6(device)
         routes.link("set", index=network.ifindexes[to, device], state="up")
+    await_ready(network)
+
+
+def _enable_ipv6(device: str) -> None:
+    """Where its namespace has none by default. A kernel without IPv6 has nothing of it."""
+    with contextlib.suppress(FileNotFoundError):
+        Path(f"/proc/sys/net/ipv6/conf/{device}/disable_ipv6").write_text("0")
 
 
 def _forget_devices(network: Network) -> None:

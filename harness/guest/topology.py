@@ -255,6 +255,7 @@ def set_sysctls(topology: Topology, name: str) -> None:
     settings = {"net/ipv4/ip_forward": forwarding, "net/ipv4/icmp_ratemask": "0"}
     for scope in ("all", "default"):
         settings[f"net/ipv4/conf/{scope}/rp_filter"] = "0"
+        settings[f"net/ipv4/conf/{scope}/send_redirects"] = "0"  # IPv6 sends none without a link-local address
     if Path("/proc/sys/net/ipv6").exists():
         has_ipv6 = any(ip_interface(address).version == 6 for one in topology.interfaces(name) for address in one.addresses)
         settings["net/ipv6/conf/all/forwarding"] = forwarding

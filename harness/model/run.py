@@ -75,6 +75,8 @@ class Run:
             for device in topology.devices(netns):
                 net.add_device(device)
         self.stack = Stack(topology, self.core, self.nets, self.tracking, self.nat)
+        for one in topology.interfaces():
+            self.stack.neighbours.add_device(topology, one.netns, one.device)
         register_br_netfilter(self.stack)
 
     @property

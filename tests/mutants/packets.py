@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.model import path, slow
 from harness.model.path import ip, stack
+from harness.model.path.neighbour import Neighbours
 from harness.scenario.routing import lookup
 from tests.mutants.mutant import Mutant
 
@@ -38,8 +39,17 @@ def as_ipv4_has_it(on: path.Stack, netns: str, device: str, packet: path.Packet)
 
 right_rcv_finish = ip.ip_rcv_finish
 
+
+def forgets_who_moves(self: Neighbours, netns: str, device: str, _now: object = None) -> None:
+    right_ifdown(self, netns, device)
+
+
+right_ifdown = Neighbours.ifdown
+
 MUTANTS = {
     "IPv6 says that there is no route where it forwards": Mutant(("path.no-route",), ((ip, "ip_rcv_finish", as_ipv4_has_it),)),
+    "a device that moves is a stranger to its neighbours": Mutant(("path.moved",), ((Neighbours, "ifdown", forgets_who_moves),)),
+    "IPv4 takes what comes from its own address": Mutant(("path.martian",), ((ip, "_is_martian", lambda *_: False),)),
     "devices have no points": Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
                                      ((path.Stack, "nf_hook_device", no_device_points),)),
     "state->in is not set": Mutant(PATHS, ((stack, "HookState", state_without("in")),)),

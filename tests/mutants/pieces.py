@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,11 +51,25 @@ def each_by_itself(on: Stack, netns: str, name: str, packets: list[Packet]) -> N
         device.netif_receive_skb(on, netns, name, packet)
 
 
+def answers_each(on: Stack, netns: str, packet: Packet, kind: Any) -> None:
+    right_icmp_send(on, netns, replace(packet, piece=None), kind)
+
+
+def answers_the_first(on: Stack, netns: str, packet: Packet, kind: Any) -> None:
+    if packet.piece is None or packet.piece.index == 0:
+        right_icmp_send(on, netns, packet, kind)
+
+
+right_icmp_send = ip._icmp_send
+
+
 MUTANTS = dict([
     named("nothing is cut up", fragment, "ip_fragment", whole, "path.fragments", "path.fragments-egress", "list"),
     named("fragments are not put together", fragment, "ip_defrag", never_waits, "path.fragments"),
     named("conntrack does not wait for fragments", fragment, "ip_defrag", conntrack_never_waits, "path.fragments"),
     named("IPv6 is put together before INPUT", ip, "ip_local_deliver", defrag_before_input, "path.fragments"),
+    named("ICMP answers each fragment", ip, "_icmp_send", answers_each, "path.fragments-error"),
+    named("ICMPv6 answers the first fragment only", ip, "_icmp_send", answers_the_first, "path.fragments-error"),
     named("segments are cut up at POSTROUTING", ip, "ip_finish_output", ip_finish_output, "path.gso"),
     named("a device keeps what it should take apart", device, "_validate_xmit_skb", lambda _on, packet: [packet], "path.gso-apart"),
     named("a list is called hook by hook elsewhere", Stack, "nf_hook_list", one_loop_for_each, "list"),

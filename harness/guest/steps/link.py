@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
 from collections.abc import Mapping
 
 from harness.guest import traffic
 from harness.guest.run import Run
 from harness.guest.steps.handler import Handler
-from harness.guest.topology import mac_of
 from harness.outcome.types import StepOutcome
 from harness.scenario.steps import BROADCAST, UNKNOWN, Arp, Frame, asking_device
 
 __all__ = ("HANDLERS",)
 
 _NTF_USE, _NUD_NONE = 0x01, 0x00
+_SIOCGIFHWADDR = 0x8927
 _EXPERIMENTAL = 0x88B5
 _NOBODY = "02:ff:ff:ff:ff:ff"
 
@@ -33,7 +35,7 @@ def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
         routes.neigh("add", **entry, flags=_NTF_USE, state=_NUD_NONE)
         run.watch.settle(step.cookie)
         if owner is not None:
-            routes.neigh("replace", **entry, lladdr=mac_of(topology, owner), state="permanent")
+            routes.neigh("replace", **entry, lladdr=_hardware_address(run, owner.netns, owner.device), state="permanent")
         else:
             routes.neigh("del", **entry)
     return StepOutcome(index)
@@ -42,18 +44,22 @@ def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
 def _frame(run: Run, index: int, step: Frame) -> StepOutcome:
     from scapy.layers.l2 import Dot1Q, Ether  # noqa: PLC0415 - seconds in an emulated guest
 
-    topology = run.grounds[index]
     if step.to in (BROADCAST, UNKNOWN):
         to = "ff:ff:ff:ff:ff:ff" if step.to == BROADCAST else _NOBODY
     else:
         netns, _, device = step.to.partition("/")
-        to = mac_of(topology, topology.interface(netns, device))
-    header = Ether(src=mac_of(topology, topology.interface(step.source, step.device)), dst=to, type=_EXPERIMENTAL)
+        to = _hardware_address(run, netns, device)
+    header = Ether(src=_hardware_address(run, step.source, step.device), dst=to, type=_EXPERIMENTAL)
     if step.vlan is not None:
         header = Ether(src=header.src, dst=to) / Dot1Q(vlan=step.vlan, type=_EXPERIMENTAL)
     errno = traffic.send_frame(run.network.namespaces[step.source], step.device, header / traffic.payload(step.size, step.cookie))
     run.watch.settle(step.cookie)
     return StepOutcome(index, errno)
+
+
+def _hardware_address(run: Run, netns: str, device: str) -> str:
+    with run.network.namespaces[netns].inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        return fcntl.ioctl(control, _SIOCGIFHWADDR, struct.pack("40s", device.encode()))[18:24].hex(":")
 
 
 HANDLERS: Mapping[type, Handler] = {Arp: _arp, Frame: _frame}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from harness.model.path.device import dev_add_pack, dev_queue_xmit, mac_of
-from harness.model.path.packet import BROADCAST, Kind, Mac, Packet, Walk
+from harness.model.path.device import dev_add_pack, dev_queue_xmit
+from harness.model.path.packet import BROADCAST, Kind, Mac, Packet, Walk, mac_of
 from harness.model.path.stack import Stack
 from harness.netfilter import Family
 from harness.scenario.routing import Address, owns

@@ -13,12 +13,12 @@ from dataclasses import replace
 from itertools import groupby
 
 from harness.model.conntrack import nf_conntrack_put
-from harness.model.path.packet import BROADCAST, Ethertype, Mac, Packet
+from harness.model.path.packet import BROADCAST, Ethertype, Mac, Packet, mac_of
 from harness.model.path.stack import Stack
 from harness.model.register import NETDEV_EGRESS, NETDEV_INGRESS
 from harness.scenario.topology import LOOPBACK, Bridge, End, Topology, Vlan
 
-__all__ = ("dev_add_pack", "dev_queue_xmit", "mac_of", "netdev_rx_handler_register", "netif_receive_skb", "owner_of", "process_backlog")
+__all__ = ("dev_add_pack", "dev_queue_xmit", "netdev_rx_handler_register", "netif_receive_skb", "owner_of", "process_backlog")
 
 Receive = Callable[[Stack, str, str, Packet], None]
 """What takes a packet that a device of a namespace received."""
@@ -42,12 +42,6 @@ def dev_add_pack(protocol: Ethertype, function: Receive, list_func: ReceiveList 
 def netdev_rx_handler_register(handler: Receive, xmit: Callable[[Stack, Bridge, Packet], int]) -> None:
     """``netdev_rx_handler_register`` of a bridge's ports, and the bridge's own ``ndo_start_xmit``."""
     _rx_handler[:], _ndo_start_xmit[:] = [handler], [xmit]
-
-
-def mac_of(topology: Topology, netns: str, device: str) -> Mac:
-    """``dev->dev_addr``: a VLAN has that of the device below it."""
-    one = topology.interface(netns, device)
-    return mac_of(topology, netns, one.link) if isinstance(one, Vlan) else (netns, device)
 
 
 def owner_of(topology: Topology, netns: str, port: str, mac: Mac) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 from functools import partial
-from ipaddress import ip_interface
 
 from harness.model.conntrack import nf_ct_attach
 from harness.model.path import fragment
-from harness.model.path.device import dev_add_pack, dev_queue_xmit, mac_of
+from harness.model.path.device import dev_add_pack, dev_queue_xmit
 from harness.model.path.packet import DEFAULT_TTL, Kind, Packet, Walk
 from harness.model.path.stack import Stack
 from harness.netfilter import Family
-from harness.scenario.routing import Hop, lookup, source_address
+from harness.scenario.routing import Hop, lookup, owns, source_address
 from harness.scenario.topology import LOOPBACK
 
 __all__ = ("ip_local_out", "ip_rcv", "ip_rcv_finish", "ip_send")
@@ -54,15 +53,13 @@ def ip_finish_output(stack: Stack, netns: str, hop: Hop, packet: Packet) -> int:
 
 def _ip_finish_output2(stack: Stack, netns: str, hop: Hop, packet: Packet) -> int:
     """``ip_finish_output2``: the neighbour's hardware address, then the device. Neighbours are permanent."""
-    if hop.device != LOOPBACK:
-        for one in stack.topology.segment(netns, hop.device):
-            if any(ip_interface(address).ip == hop.via for address in one.addresses):
-                packet.mac = mac_of(stack.topology, one.netns, one.device)
-                break
-        else:
-            stack.doubts.append(f"nobody whom {netns}/{hop.device} reaches has {hop.via}: the packet's fate cannot be told")
+    if hop.via is not None:
+        mac = stack.neighbours.lookup(netns, hop.device, hop.via)
+        if mac is None:
+            stack.doubts.append(f"{netns}/{hop.device} knows nobody who has {hop.via}: the packet's fate cannot be told")
             packet.walk.unknown, packet.walk.reason = True, "no neighbour"
             return 0
+        packet.mac = mac
     return dev_queue_xmit(stack, netns, hop.device, packet)
 
 
@@ -93,7 +90,9 @@ def ip_rcv_finish(stack: Stack, netns: str, device: str, packet: Packet) -> int:
     if device != LOOPBACK:  # what comes by lo was bound at OUTPUT
         packet.destination = stack.nat.redirected(stack.topology, netns, device, packet, packet.destination)
     hop = lookup(stack.topology, netns, packet.destination)
-    if hop is not None and hop.local:
+    if hop is not None and _is_martian(stack, netns, device, packet):
+        packet.walk.reason = f"its source is {netns}'s own"
+    elif hop is not None and hop.local:
         ip_local_deliver(stack, netns, device, packet)
     elif hop is None and (packet.pf is Family.IPV6 or netns in stack.topology.forwarding):
         packet.walk.reason = f"no route in {netns}"
@@ -105,6 +104,11 @@ def ip_rcv_finish(stack: Stack, netns: str, device: str, packet: Packet) -> int:
     return 0
 
 
+def _is_martian(stack: Stack, netns: str, device: str, packet: Packet) -> bool:
+    """``fib_validate_source`` without ``rp_filter``: IPv4 takes no packet from an address of its own but by lo."""
+    return packet.pf is Family.IPV4 and device != LOOPBACK and packet.source is not None and owns(stack.topology, netns, packet.source)
+
+
 def ip_forward(stack: Stack, netns: str, device: str, hop: Hop, packet: Packet) -> None:
     """``ip_forward``: the ttl is looked at before FORWARD."""
     if packet.ttl <= 1:
@@ -112,8 +116,6 @@ def ip_forward(stack: Stack, netns: str, device: str, hop: Hop, packet: Packet) 
         _icmp_send(stack, netns, packet, "time exceeded")
         return
     packet.ttl -= 1
-    if hop.device == device:
-        stack.doubts.append(f"{netns} sends a packet out of {device} again, where it came in: it may answer with a redirect")
     stack.nf_hook(netns, packet, (packet.pf, "FORWARD"), (device, hop.device), partial(ip_forward_finish, stack, netns, device, hop))
 
 

@@ -9,8 +9,9 @@ from harness.model.slow import Skb, SkbState
 from harness.netfilter import Family
 from harness.outcome.types import CARRIES_ON, Fate, FateKind, PacketOutcome, Traversal, by_namespace
 from harness.scenario.routing import Address
+from harness.scenario.topology import Topology, Vlan
 
-__all__ = ("BROADCAST", "Ethertype", "Kind", "Mac", "NfBridge", "Packet", "PacketType", "Piece", "Walk")
+__all__ = ("BROADCAST", "NOBODY", "Ethertype", "Kind", "Mac", "NfBridge", "Packet", "PacketType", "Piece", "Walk", "mac_of")
 
 Kind = Literal["udp", "echo request", "echo reply", "time exceeded", "destination unreachable", "arp request", "arp reply", "frame"]
 
@@ -18,9 +19,17 @@ Ethertype = Literal["IPV4", "IPV6", "ARP", "other"]
 """``skb->protocol``, by the family whose functions take it."""
 
 Mac = tuple[str, str]
-"""A hardware address, by the namespace and the device that it belongs to (:meth:`harness.model.path.device.mac_of`)."""
+"""A hardware address, by the namespace and the device that it belongs to (:func:`mac_of`)."""
 
 BROADCAST: Mac = ("*", "broadcast")
+NOBODY: Mac = ("*", "nobody")
+
+
+def mac_of(topology: Topology, netns: str, device: str) -> Mac:
+    """``dev->dev_addr``: a VLAN has that of the device below it."""
+    one = topology.interface(netns, device)
+    return mac_of(topology, netns, one.link) if isinstance(one, Vlan) else (netns, device)
+
 
 PacketType = Literal["host", "broadcast", "otherhost", "outgoing"]
 """``skb->pkt_type``: ``PACKET_HOST`` …"""

@@ -11,6 +11,7 @@ from harness.model.conntrack import Tracking
 from harness.model.entries import Entries
 from harness.model.nat import Nat
 from harness.model.nfqnl import Nfqnl
+from harness.model.path.neighbour import Neighbours
 from harness.model.path.packet import Packet, Piece
 from harness.model.queue import QueueEntry, nf_reinject
 from harness.model.register import NETDEV_EGRESS, Core, Net
@@ -45,6 +46,7 @@ class Stack:
     :param backlog: packets that devices have received, with namespace and device: ``softnet_data``'s queue
     :param pieces: fragments that wait for the rest of their datagram, by who waits
     :param queues: who listens
+    :param neighbours: whose hardware address each device knows
     :param doubts: what the model cannot tell
     """
 
@@ -57,6 +59,7 @@ class Stack:
     backlog: deque[tuple[str, str, Packet]] = field(default_factory=deque)
     pieces: dict[tuple[str, str, int | None], dict[int, Piece]] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
+    neighbours: Neighbours = field(default_factory=Neighbours)
     queues: Nfqnl = field(init=False)
 
     def __post_init__(self) -> None:

@@ -47,6 +47,8 @@ def _add_device(run: Run, index: int, step: AddDevice) -> StepOutcome:
 
 
 def _add_link(run: Run, index: int, step: AddLink) -> StepOutcome:
+    for end in (step.a, step.b):
+        run.stack.neighbours.add_device(run.grounds[index + 1], end.netns, end.device)
     return StepOutcome(index, 0, _added(run, [(end.netns, end.device) for end in (step.a, step.b)]))
 
 
@@ -56,6 +58,7 @@ def _delete_device(run: Run, index: int, step: DeleteDevice) -> StepOutcome:
 
 
 def _move_device(run: Run, index: int, step: MoveDevice) -> StepOutcome:
+    run.stack.neighbours.ifdown(step.netns, step.device, (step.to, step.device))
     _take_devices(run, [(step.netns, step.device)])
     return StepOutcome(index, 0, _added(run, [(step.to, step.device)]))
 
@@ -76,6 +79,7 @@ def _take_devices(run: Run, lost: Collection[tuple[str, str]]) -> None:
         device = net.devices[name]
         _unregister_foreign(run, net, [(Family.NETDEV, number) for number in (NETDEV_INGRESS, NETDEV_EGRESS)], device)
         del net.devices[name]
+        run.stack.neighbours.ifdown(netns, name)
 
 
 def _unregister(run: Run, labels: Collection[str]) -> None:

@@ -21,6 +21,7 @@ def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
     assert device is not None  # noqa: S101 - a scenario is checked
     addresses = IPv4Address(step.sender), IPv4Address(step.target)
     note(run, arp_solicit(run.stack, step.source, device, addresses, cookie=step.cookie))
+    run.stack.neighbours.update(run.stack.topology, (step.source, device), addresses[1])
     return StepOutcome(index)
 
 
