@@ -19,8 +19,9 @@ _RARELY = 8
 
 def layered(profile: KernelProfile) -> list[Topology]:
     """Those whose devices stand on others, as far as the kernel makes such. Where devices go and move, these are not drawn."""
-    bridges = [BRIDGE, *([BRIDGE_NETFILTER] if profile.br_netfilter else [])] if profile.bridge and Family.BRIDGE in profile.families else []
-    return [*bridges, *([VLAN] if profile.vlan else [])]
+    bridge = profile.bridge and Family.BRIDGE in profile.families
+    made = ((BRIDGE, bridge), (BRIDGE_NETFILTER, bridge and profile.br_netfilter), (VLAN, profile.vlan))
+    return [topology for topology, there in made if there]
 
 
 @st.composite

@@ -15,14 +15,16 @@ from tests.recorded import recorded
 
 FOREIGN = Foreign({0: ((point_key("router", Family.IPV4, 2), (Slot(0, "nft_do_chain_inet", "nf_tables", 0),)),)})
 
-#: Mutants that no built-in scenario shows: those have no full points, rollbacks or faults, nor conntrack's hooks where no kernel is.
+#: Mutants that no built-in scenario shows: those have no full points, rollbacks or faults, nothing that moves, nor conntrack's hooks where
+#: no kernel is.
 RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back", "INET tries IPV6 all the same", "namespaces share heads",
               "devices share heads", "STOLEN forgets its errno", "dummies count", "conntrack does not wait for fragments",
               "a device keeps what it should take apart", "the oldest packet gets every answer", "a listener may say anything",
               "a queue without room counts as none", "a reinjected packet that is stolen is freed", "a removal drops what waits anywhere",
               "a shrink that fails drops what waits", "a namespace needs no directory of procfs's",
               "a slot that is gone is worth a warning", "a slot that is gone is not worth a warning",
-              "a BPF link shares priorities"}
+              "a BPF link shares priorities", "ICMP answers each fragment", "ICMPv6 answers the first fragment only",
+              "IPv4 takes what comes from its own address", "a device that moves is a stranger to its neighbours"}
 
 
 def profile_for(rule: str) -> KernelProfile:

@@ -40,7 +40,7 @@ from harness.scenario.steps import (
     UnregisterBatch,
     last_piece,
 )
-from harness.scenario.topology import BRIDGE, LOOPBACK, PAIR, ROUTER, SINGLE, VLAN, Topology
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, LOOPBACK, PAIR, ROUTER, SINGLE, VLAN, Topology
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ def of(kind: type[T], steps: Sequence[object]) -> list[T]:
     return found
 
 
-@pytest.mark.parametrize("topology", [SINGLE, PAIR, ROUTER, BRIDGE, VLAN], ids=lambda topology: topology.name)
+@pytest.mark.parametrize("topology", [SINGLE, PAIR, ROUTER, BRIDGE, BRIDGE_NETFILTER, VLAN], ids=lambda topology: topology.name)
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_is_drawn_first_may_stand_first(name: str, topology: Topology) -> None:
     steps = drawn(MAKERS[name], topology=topology)
@@ -221,8 +221,11 @@ def test_no_allocation_fails_where_the_kernel_cannot_make_it(faults: bool) -> No
     assert bool(failing) is faults
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_devices_stand_on_others_only_where_the_kernel_makes_such(there: bool) -> None:
-    plan = Plan(1, "packets", KernelProfile(bridge=there, vlan=there))
-    grounds = [scenario.topology for number in range(6) for scenario in plan.batch(number)]
-    assert (any(ground.bridges for ground in grounds), any(ground.vlans for ground in grounds)) == (there, there)
+@pytest.mark.parametrize(("there", "topologies"), [
+    (KernelProfile(), [BRIDGE, BRIDGE_NETFILTER, VLAN]), (KernelProfile(br_netfilter=False), [BRIDGE, VLAN]),
+    (KernelProfile(bridge=False), [VLAN]), (KernelProfile(vlan=False), [BRIDGE, BRIDGE_NETFILTER]),
+])
+def test_devices_stand_on_others_only_where_the_kernel_makes_such(there: KernelProfile, topologies: list[Topology]) -> None:
+    plan = Plan(1, "packets", there)
+    grounds = [scenario.topology for number in range(12) for scenario in plan.batch(number)]
+    assert [topology for topology in (BRIDGE, BRIDGE_NETFILTER, VLAN) if topology in grounds] == topologies
