@@ -72,10 +72,10 @@ def test_more_memory_than_there_is(machine: Machine, tmp_path: Path) -> None:
 
 def test_a_guest_whose_processors_stand_still_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guest, "_BEAT_S", 0.1)
-    monkeypatch.setattr(guest, "_SILENCE_S", 2)
 
     async def stopped() -> None:
         async with session("6.12", Progress(quiet=True)) as opened:
+            monkeypatch.setattr(guest, "_SILENCE_S", 2)
             assert isinstance(opened.guest, guest.VirtualGuest)
             os.kill(opened.guest.qemu.pid, signal.SIGSTOP)
             await opened.guest.output(Request(argv=["true"]))

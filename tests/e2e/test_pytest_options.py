@@ -196,9 +196,9 @@ def test_a_guest_whose_qemu_is_killed_costs_its_test(tmp_path: Path) -> None:
 
 def test_a_guest_whose_agent_is_silent_is_dead(monkeypatch: pytest.MonkeyPatch, vm: VirtualMachines) -> None:
     monkeypatch.setattr(guest, "_BEAT_S", 0.1)
-    monkeypatch.setattr(guest, "_SILENCE_S", 3)
     machine = vm.start()
     assert machine.run("true").status == 0
+    monkeypatch.setattr(guest, "_SILENCE_S", 3)
     qemu = machine._guest.qemu.pid  # type: ignore[attr-defined]
     threading.Timer(1, os.kill, (qemu, signal.SIGSTOP)).start()
     with pytest.raises(KernelDied, match="did not answer within 3 s"):
