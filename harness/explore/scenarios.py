@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from harness.explore.sound import without_idle_cookies
+from harness.explore.sound import queues_ipv6, without_idle_cookies
 from harness.explore.steps import MAKERS
 from harness.explore.steps.faults import without_memory
 from harness.explore.steps.maker import Maker
@@ -55,12 +55,13 @@ MIXES = {
 
 
 @st.composite
-def _step(draw: st.DrawFn, scope: Scope, makers: list[Maker], *, faults: bool) -> Step | None:
+def _step(draw: st.DrawFn, scope: Scope, makers: list[Maker], *, upset: bool, faults: bool) -> Step | None:
     step = draw(st.sampled_from(makers))(draw, scope)
-    if step is not None:
-        step = without_memory(draw, step) if faults else step
-        BY_STEP[type(step)].check(scope, step, "drawn")
-        scope.index += 1
+    if step is None or (upset and queues_ipv6(step)):
+        return None
+    step = without_memory(draw, step) if faults else step
+    BY_STEP[type(step)].check(scope, step, "drawn")
+    scope.index += 1
     return step
 
 
@@ -75,7 +76,7 @@ def scenarios(draw: st.DrawFn, mix: str, profile: KernelProfile) -> Scenario:
     faults = sort.upset and profile.failing_allocations
     scope = Scope(ground)
     # Several short lists: of a long one Hypothesis draws few elements as well.
-    chunk = st.lists(_step(scope, sort.of(), faults=faults), max_size=_CHUNK)
+    chunk = st.lists(_step(scope, sort.of(), upset=sort.upset, faults=faults), max_size=_CHUNK)
     steps = [step for _ in range(_CHUNKS) for step in draw(chunk) if step is not None]
     scenario = Scenario("explored", "", ground, without_idle_cookies(steps))
     check(scenario)

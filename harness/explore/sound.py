@@ -6,11 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from harness.netfilter import Family, VerdictKind
 from harness.scenario.steps import Answer, Packets, Register, RegisterBatch, Step
 
-__all__ = ("without_idle_cookies",)
+__all__ = ("queues_ipv6", "without_idle_cookies")
 
 T = TypeVar("T", Register, Answer)
+
+
+def queues_ipv6(step: Step) -> bool:
+    """Whether packets of IPv6 may wait because of the step.
+
+    So would the multicast listener reports of devices that come up while a scenario is under way, and be counted.
+    """
+    hooks = step.hooks if isinstance(step, RegisterBatch) else (step,) if isinstance(step, Register) else ()
+    return any(hook.pf in (Family.IPV6, Family.INET) and hook.verdict.kind is VerdictKind.QUEUE for hook in hooks)
 
 
 def without_idle_cookies(steps: Sequence[Step]) -> tuple[Step, ...]:

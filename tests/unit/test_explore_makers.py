@@ -10,9 +10,12 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from harness.explore.engine import Plan
+from harness.explore.sound import queues_ipv6
 from harness.explore.steps import MAKERS, batches, ground, hooks, link, packets, private, queue
 from harness.explore.steps.faults import without_memory
 from harness.explore.steps.maker import Maker
+from harness.explore.topologies import layered
+from harness.explore.topologies import topologies as drawn_topologies
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import KernelProfile
 from harness.scenario.forms import BY_STEP
@@ -221,11 +224,25 @@ def test_no_allocation_fails_where_the_kernel_cannot_make_it(faults: bool) -> No
     assert bool(failing) is faults
 
 
+def test_nothing_of_ipv6_waits_where_devices_come_up() -> None:
+    """Their multicast listener reports would, too."""
+    upset = [scenario for number in range(4) for scenario in Plan(1).batch(number)
+             if any(isinstance(step, AddLink | MoveDevice) for step in scenario.steps)]
+    assert any(step.verdict.kind is VerdictKind.QUEUE for scenario in upset for step in scenario.steps if isinstance(step, Register))
+    assert not [step for scenario in upset for step in scenario.steps if queues_ipv6(step)]
+
+
 @pytest.mark.parametrize(("there", "topologies"), [
     (KernelProfile(), [BRIDGE, BRIDGE_NETFILTER, VLAN]), (KernelProfile(br_netfilter=False), [BRIDGE, VLAN]),
     (KernelProfile(bridge=False), [VLAN]), (KernelProfile(vlan=False), [BRIDGE, BRIDGE_NETFILTER]),
 ])
 def test_devices_stand_on_others_only_where_the_kernel_makes_such(there: KernelProfile, topologies: list[Topology]) -> None:
-    plan = Plan(1, "packets", there)
-    grounds = [scenario.topology for number in range(12) for scenario in plan.batch(number)]
+    grounds: set[Topology] = set()
+
+    @settings(max_examples=400, database=None, derandomize=True, deadline=None)
+    @given(drawn_topologies(layered(there)))
+    def draw(topology: Topology) -> None:
+        grounds.add(topology)
+
+    draw()
     assert [topology for topology in (BRIDGE, BRIDGE_NETFILTER, VLAN) if topology in grounds] == topologies
