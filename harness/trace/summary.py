@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ("COOKIE_MAGIC", "cookie_of", "is_fragment", "kind_of", "number_of", "summary")
+__all__ = ("COOKIE_MAGIC", "cookie_of", "error_checksum", "is_fragment", "kind_of", "number_of", "summary")
 
 COOKIE_MAGIC = b"nfharnes"
 
@@ -19,6 +19,7 @@ _ICMP_TYPES = {
     (_ICMPV6, 133): "router solicitation", (_ICMPV6, 134): "router advertisement", (_ICMPV6, 135): "neighbour solicitation",
     (_ICMPV6, 136): "neighbour advertisement", (_ICMPV6, 143): "multicast listener report",
 }
+_ERRORS = {(_ICMP, 3), (_ICMP, 11), (_ICMPV6, 1), (_ICMPV6, 2), (_ICMPV6, 3)}
 _ARP_KINDS = {1: "arp request", 2: "arp reply"}
 _TCP_FLAGS = "FSRPAUEC"
 
@@ -59,6 +60,16 @@ def kind_of(protocol: int, head: bytes) -> str:
     if number in (_ICMP, _ICMPV6) and transport:
         return _ICMP_TYPES.get((number, transport[0]), f"icmp type {transport[0]}")
     return _PROTOCOLS.get(number, f"protocol {number}").lower()
+
+
+def error_checksum(protocol: int, head: bytes) -> int:
+    """Of an ICMP error; 0 of another packet. It tells errors about fragments of one datagram apart, which quote the same cookie.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, transport, _ = _transport(_protocol(protocol, head), head)
+    is_error = len(transport) >= 4 and (number, transport[0]) in _ERRORS
+    return int.from_bytes(transport[2:4], "big") if is_error else 0
 
 
 def is_fragment(protocol: int, head: bytes) -> bool:

@@ -21,7 +21,7 @@ from harness.outcome.types import (
     by_namespace,
 )
 from harness.trace.events import Call, End, Entry, Event, Exit, How
-from harness.trace.summary import is_fragment, kind_of, summary
+from harness.trace.summary import error_checksum, is_fragment, kind_of, summary
 from harness.trace.symbols import Symbol
 
 __all__ = ("Count", "Walk", "calls_by_hook", "compare_calls", "walk")
@@ -73,7 +73,7 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
     """Events by packet: by the life of the skb, and by cookie where the stack cloned or copied it."""
     packets: list[_Packet] = []
     by_skb: dict[int, _Packet] = {}
-    by_cookie: dict[tuple[int, str], _Packet] = {}
+    by_cookie: dict[tuple[int, str, int], _Packet] = {}
     runs: dict[int, _Run] = {}
     for event in events:
         if isinstance(event, Entry):
@@ -102,9 +102,9 @@ def _group(events: Iterable[Event]) -> list[_Packet]:
     return packets
 
 
-def _key(entry: Entry) -> tuple[int, str] | None:
-    cookie = entry.cookie
-    return None if cookie is None else (cookie, kind_of(entry.protocol, entry.head))
+def _key(entry: Entry) -> tuple[int, str, int] | None:
+    cookie, header = entry.cookie, (entry.protocol, entry.head)
+    return None if cookie is None else (cookie, kind_of(*header), error_checksum(*header))
 
 
 _decode = lru_cache(Verdict.decode)

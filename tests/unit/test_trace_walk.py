@@ -105,6 +105,14 @@ def test_an_answer_that_quotes_the_cookie_is_a_packet_of_its_own(question: bytes
     assert [packet.cookie for packet in packets] == [9, 9]
 
 
+def test_errors_about_several_fragments_are_packets_of_their_own_and_their_clones_are_not() -> None:
+    """They quote the same cookie; what else they quote makes another checksum."""
+    first, second = ip(ICMP, 11)[:-2] + b"\1\2", ip(ICMP, 11)[:-2] + b"\3\4"
+    events = [(entry(number, skb=number, cookie=9, head=head), Exit(number, 1, 0)) for number, head in enumerate((first, second, first))]
+    packets, _ = walked(*(event for pair in events for event in pair))
+    assert [(packet.cookie, len(packet.traversals)) for packet in packets] == [(9, 2), (9, 1)]
+
+
 @pytest.mark.parametrize(("verdict", "returned", "before", "after", "fate"), [
     (ACCEPT, 1, None, end(), Fate("consumed")),
     (ACCEPT, 1, None, end(how=How.FREED, reason=3, location=0x2004), Fate("consumed", reason="NO_SOCKET in udp_queue_rcv_one_skb")),
