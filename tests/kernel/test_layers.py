@@ -20,7 +20,8 @@ from harness.outcome import KernelProfile, Outcome, compare
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario import BUILTIN
 from harness.scenario.layers import LAYERS
-from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, ROUTER_GRO, VLAN
+from harness.scenario.steps import Arp, DeleteDevice, MoveDevice, Scenario, Send, Step
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, ROUTER, ROUTER_GRO, VLAN
 from harness.trace.capture import Capture
 from harness.trace.events import Entry
 
@@ -44,6 +45,17 @@ def test_the_kernel_sends_packets_where_the_model_says(name: str, profile: Kerne
         pytest.skip("a probe says that this kernel lacks what the scenario is about")
     observed = execute(BUILTIN[name])
     comparison = compare(predict(BUILTIN[name], profile, seen(observed)), observed)
+    assert (comparison.verdict, comparison.differences, comparison.reasons) == ("conformant", (), ())
+
+
+@pytest.mark.parametrize("steps", [
+    (DeleteDevice("client", "eth0"), Arp("router", "10.0.2.1", "10.0.2.2"), Send("router", "server", 1)),
+    (MoveDevice("router", "to-client", "server"), Arp("client", "10.0.1.2", "10.0.1.1"), Arp("client", "10.0.1.2", "10.0.2.1")),
+], ids=["another link is gone", "the neighbour has moved"])
+def test_who_asks_learns_what_the_model_says(steps: tuple[Step, ...], profile: KernelProfile) -> None:
+    scenario = Scenario("asks", "", ROUTER, steps)
+    observed = execute(scenario)
+    comparison = compare(predict(scenario, profile, seen(observed)), observed)
     assert (comparison.verdict, comparison.differences, comparison.reasons) == ("conformant", (), ())
 
 

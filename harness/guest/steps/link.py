@@ -6,6 +6,7 @@ import fcntl
 import socket
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 
 from harness.guest import traffic
 from harness.guest.run import Run
@@ -23,14 +24,14 @@ _NOBODY = "02:ff:ff:ff:ff:ff"
 
 def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
     """``NTF_USE`` makes the kernel look for a neighbour that it does not know. Afterwards it knows it for good again, as all others."""
-    from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
+    from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415 - seconds in an emulated guest
 
     topology = run.grounds[index]
     device = asking_device(topology, step)
     entry = {"family": socket.AF_INET, "dst": step.target, "ifindex": run.ifindex(step.source, device)}
     owner = next((one for one in topology.interfaces() if step.target in (text.partition("/")[0] for text in one.addresses)), None)
     with run.network.namespaces[step.source].inside(), IPRoute() as routes:
-        if owner is not None:
+        with suppress(NetlinkError):  # it may not have known it
             routes.neigh("del", **entry)
         routes.neigh("add", **entry, flags=_NTF_USE, state=_NUD_NONE)
         run.watch.settle(step.cookie)
