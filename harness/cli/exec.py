@@ -19,6 +19,7 @@ from harness.outcome import profile
 from harness.vm.channel import Request
 from harness.vm.ending import recorded
 from harness.vm.guest import Guest
+from harness.vm.machines import Purpose
 from harness.vm.progress import Progress
 from harness.vm.session import Backend, Session, session
 
@@ -37,21 +38,22 @@ _MENDS = {
 @kernel_option
 @backend_option
 @click.option("--python", is_flag=True, help="Run what would follow python3, with scapy, pyroute2, bcc and pytest imported already.")
+@click.option("--bare", is_flag=True, help="In a kernel that has nothing of nfharness: no module, no probes, no taint.")
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write there how it ended, as JSON: exit status, why the guest died, its console.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(spec: str, backend: Backend, python: bool, record: Path | None, argv: tuple[str, ...]) -> None:
+def command(spec: str, backend: Backend, *, python: bool, bare: bool, record: Path | None, argv: tuple[str, ...]) -> None:
     """Run COMMAND in a fresh guest.
 
     Standard input, output and error, the exit status and signals are passed through; streams may be binary and of any length.
     What COMMAND changes in a fresh guest is gone when it ends; a Vagrant machine and this one keep it. The same signal three times
     within two seconds ends the guest itself.
     """
-    sys.exit(asyncio.run(_exec(spec, backend, python, argv, record)))
+    sys.exit(asyncio.run(_exec(spec, backend, "bare" if bare else "tests" if python else "command", argv, python=python, record=record)))
 
 
-async def _exec(spec: str, backend: Backend, python: bool, argv: tuple[str, ...], record: Path | None) -> int:
-    async with session(spec, Progress(), backend, "tests" if python else "command") as opened:
+async def _exec(spec: str, backend: Backend, purpose: Purpose, argv: tuple[str, ...], *, python: bool, record: Path | None) -> int:
+    async with session(spec, Progress(), backend, purpose) as opened:
         # The guest's arguments are the bytes that ours were, whatever this host's locale made of them.
         words = [os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]
         request = _warm(words, opened) if python else Request(argv=words, cwd=opened.guest.cwd)

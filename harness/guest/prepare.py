@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.errors import GuestError
 from harness.guest import module
+from harness.guest.nfnetlink_hook import HookList
 from harness.trace.tracer import Tracer
 
 __all__ = ("adopt", "is_prepared", "prepare", "tracer", "undo")
@@ -30,11 +31,12 @@ __all__ = ("adopt", "is_prepared", "prepare", "tracer", "undo")
 _TRACING = ("bcc", "capstone", "harness.guest.observe", "harness.guest.files")
 _SCENARIOS = (*_TRACING, "scapy.all", "pyroute2", "harness.guest.executor")
 _TESTS = (*_SCENARIOS, "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist", "harness.pytest_plugin.guest")
-_IMPORTS = {"trace": _TRACING, "scenarios": _SCENARIOS, "tests": _TESTS, "template": _TESTS}
+_IMPORTS = {"trace": _TRACING, "scenarios": _SCENARIOS, "tests": _TESTS, "template": _TESTS, "bare": _TESTS}
 #: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
 _KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nfnetlink_queue", "nfnetlink_hook", "bridge")
 
 _tracer: Tracer | None = None
+_prepared = False
 
 
 def tracer() -> Tracer:
@@ -48,34 +50,41 @@ def tracer() -> Tracer:
 
 def is_prepared() -> bool:
     """Whether this process holds what :func:`prepare` or :func:`adopt` gave it."""
-    return _tracer is not None
+    return _prepared
 
 
 def prepare(purpose: str, kernel_object: str | None) -> dict[str, Any]:
     """Load what is needed; called once in an agent's life, in a template's before it is saved.
 
-    :param purpose: "trace", "scenarios", "tests" or "template"
+    :param purpose: "trace", "scenarios", "tests", "template", or "bare": a template of a kernel that is left as it is, if that kernel
+        itself can tell what is hooked
     :param kernel_object: nfharness.ko; ``None`` does without it
     :raises GuestError: the kernel does not offer what is needed
     """
+    global _prepared  # noqa: PLW0603
     started = time.monotonic()
     for name in _IMPORTS[purpose]:
         importlib.import_module(name)
     imported = time.monotonic()
-    if kernel_object:
+    bare = purpose == "bare" and in_fork(_lists_hooks)
+    if kernel_object and not bare:
         for name in _KERNEL_MODULES:
             subprocess.run(["modprobe", "--quiet", name], check=False)
         module.ensure(Path(kernel_object))
-    tracer()
+    if not bare:
+        tracer()
     loaded = time.monotonic()
-    profile = in_fork(_profile) if kernel_object else None
-    if purpose == "template":
+    profile = in_fork(_profile) if kernel_object and not bare else None
+    if bare:
+        _import(in_fork(partial(_imported, partial(_test, None))))
+    elif purpose in ("template", "bare"):
         for rehearsal in (_scenario, partial(_test, profile)):
             _import(in_fork(partial(_imported, rehearsal)))
         # Modules have come meanwhile: to read the kernel's symbols again would cost each guest half a second.
         tracer().own_hook()
     gc.collect()
     gc.freeze()
+    _prepared = True
     system = os.uname()
     return {"profile": profile, "release": system.release, "version": system.version, "import_s": imported - started,
             "tracer_load_s": loaded - imported}
@@ -87,6 +96,14 @@ def undo() -> None:
     if _tracer is not None:
         _tracer.close()
         _tracer = None
+
+
+def _lists_hooks() -> bool:
+    listed = HookList()
+    try:
+        return listed.available()
+    finally:
+        listed.close()
 
 
 def _profile() -> Any:
@@ -141,8 +158,9 @@ def in_fork(function: Callable[[], Any]) -> Any:
 
 def adopt(older: dict[str, ModuleType]) -> None:
     """Take over the tracer from the code that a newer archive replaces: its programs are in the kernel already."""
-    global _tracer  # noqa: PLW0603
-    _tracer = getattr(older.get(__name__), "_tracer", None)
+    global _tracer, _prepared
+    before = older.get(__name__)
+    _tracer, _prepared = getattr(before, "_tracer", None), getattr(before, "_prepared", False)
     _import(name for name in (*_TESTS, *older) if name.startswith("harness."))
     gc.collect()
     gc.freeze()

@@ -31,7 +31,10 @@ def kernel(kernel_spec: str, request: pytest.FixtureRequest) -> RunningKernel:
     """The kernel that the test runs on: its release, its configuration, what probing it found."""
     from harness.pytest_plugin.kernel import RunningKernel  # noqa: PLC0415 - a host may lack what it needs
 
-    return RunningKernel(kernel_spec, request.config.stash[PROFILE])
+    profile = request.config.stash[PROFILE]
+    if profile is None:
+        pytest.fail("a bare kernel has no nfharness.ko, which probes it and makes hooks: run this test without --bare", pytrace=False)
+    return RunningKernel(kernel_spec, profile)
 
 
 @pytest.fixture

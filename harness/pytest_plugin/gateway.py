@@ -45,17 +45,18 @@ class Gateway:
     """A guest of kernel *spec*.
 
     :param backend: as ``nfharness exec`` has it
+    :param bare: so is this
     :raises Lost: it does not come up
     """
 
-    def __init__(self, spec: str, backend: str) -> None:
+    def __init__(self, spec: str, backend: str, *, bare: bool = False) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="nfharness-")
         self._record, self._stderr = (Path(self._directory.name) / name for name in ("ending.json", "stderr"))
         self._group = execnet.Group(execmodel="thread")
         self._channel: execnet.Channel
         self._events: queue.Queue[Any]
         command = [sys.executable, "-P", "-m", "harness", "exec", "--kernel", spec, "--backend", backend,
-                   "--record", str(self._record), "--python", "--"]
+                   "--record", str(self._record), *(["--bare"] if bare else []), "--python", "--"]
         # In a session of its own: Ctrl-C is for pytest, which then ends this. The kernel ends it with us in any case.
         bound = process.bound(["setsid", "sh", "-c", 'exec "$@" 2>"$0"', str(self._stderr), *command])
         try:

@@ -28,7 +28,6 @@ from harness.vm.session import made_ready
 __all__ = ("Guests",)
 
 _START_S, _COLLECT_S, _END_S = 60.0, 60.0, 60.0
-_KVM_BOOT_S = 4.0
 _AHEAD = 2
 #: Warnings that a test's author can do nothing about: of how guests are made, and of BCC.
 _NOT_THE_TESTS = ("Module already imported", "This process (pid=", "not a bytes object")
@@ -61,6 +60,7 @@ class Guests:
         self._guest: _Guest | None = None
         self._speed: dict[str, float] = {}
         self._machines = Machines(config) if backend_of(config) == "vagrant" else None
+        self._bare = bool(config.getoption("bare"))
         self._tests = b""
         # Threads that stay: a guest ends with the thread that started it.
         self._starter = ThreadPoolExecutor(_AHEAD)
@@ -102,8 +102,8 @@ class Guests:
                 if self._machines:
                     self._speed[kernel] = self._machines.found(kernel)
                 else:
-                    _, template = asyncio.run(made_ready(kernel, Progress()))
-                    self._speed[kernel] = max(1.0, float(str(template.facts["cold_boot_s"])) / _KVM_BOOT_S)
+                    _, template = asyncio.run(made_ready(kernel, Progress(), bare=self._bare))
+                    self._speed[kernel] = template.slowness
 
     def _fitting(self, item: pytest.Item, kernel: str) -> _Guest:
         """The guest at hand if it may run the test, a new one otherwise; with a worker for the test's file."""
@@ -119,7 +119,7 @@ class Guests:
 
     def _start(self, item: pytest.Item, kernel: str) -> _Guest:
         with self._machines.fit(kernel, fresh=isolation_of(item) != "worker") if self._machines else nullcontext():
-            guest = _Guest(kernel, Gateway(kernel, backend_of(self._config)), item.path)
+            guest = _Guest(kernel, Gateway(kernel, backend_of(self._config), bare=self._bare), item.path)
         try:
             self._open(guest, item)
         except BaseException:

@@ -32,6 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="run tests marked for a kernel in a guest of kernel SPEC (6.12, 6.12-rt, a Debian version, a release); repeatable")
     group.addoption("--backend", choices=("qemu", "vagrant"), default="qemu",
                     help="qemu: fresh guests; vagrant: the machine that 'vagrant up' has started for each kernel [qemu]")
+    group.addoption("--bare", action="store_true",
+                    help="guests whose kernel has nothing of nfharness (no module, no probes, no taint); tests cannot use lab and kernel")
     group.addoption("--isolation", choices=("worker", "module", "test"), default="worker",
                     help="give each worker, each module or each test a freshly restored kernel [worker]")
     group.addoption("--deadline", type=float, default=30, metavar="SECONDS",

@@ -11,8 +11,8 @@ __all__ = ("CANNOT", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "WALKS",
 #: Set in a guest's environment: this side of the plugin is the guest's.
 IN_GUEST = "NFHARNESS_IN_GUEST"
 
-#: In a guest: what probing its kernel found.
-PROFILE = pytest.StashKey[KernelProfile]()
+#: In a guest: what probing its kernel found; ``None`` for a bare one.
+PROFILE = pytest.StashKey[KernelProfile | None]()
 #: Property of a report: the kernel that the test ran on.
 KERNEL = "kernel"
 #: Properties of a report: why no other test may have this test's kernel; how its guest was lost; the exit status of a run whose

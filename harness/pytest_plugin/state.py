@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.guest.module import HookModule, HookRefused
+from harness.errors import GuestError
+from harness.guest.genetlink import NetlinkRefused
+from harness.guest.module import HookModule, HookRefused, LiveSlot
 from harness.guest.netns import DIRECTORY, Namespace
+from harness.guest.nfnetlink_hook import HookList, ListedHook, decoded
 from harness.netfilter import HOOK_POINTS, Family, hook_name
 
 __all__ = ("State", "children", "leftovers")
 
 _INIT = "init"
+_MODULE = Path("/sys/module/nfharness")
 Hooks = frozenset[tuple[str, str, str, int, int]]
 """Namespace, hook point, function, priority, and the how-manieth of several that are alike."""
 #: Devices that a kernel's module makes by itself in a namespace, when it is loaded.
@@ -37,7 +41,7 @@ class State:
 
     @classmethod
     def read(cls) -> State:
-        """:raises GuestError: the module that reads hook arrays is not there"""
+        """:raises GuestError: neither nfharness.ko nor the kernel itself tells what is hooked"""
         names = frozenset(path.name for path in DIRECTORY.iterdir()) if DIRECTORY.is_dir() else frozenset()
         hooks: set[tuple[str, str, str, int, int]] = set()
         devices: set[tuple[str, str]] = set()
@@ -112,22 +116,38 @@ def _hooks_of(name: str, devices: list[tuple[int, str]]) -> Iterator[tuple[str, 
     if not devices:
         return
     namespace = None if name == _INIT else Namespace.find(name)
+    for where, hooks in (_of_module if _MODULE.is_dir() else _listed)(namespace, devices):
+        seen: dict[tuple[str, int], int] = {}
+        for hook in hooks:
+            alike = seen[hook.function, hook.priority] = seen.get((hook.function, hook.priority), 0) + 1
+            yield name, where, hook.function, hook.priority, alike
+
+
+def _of_module(namespace: Namespace | None, devices: list[tuple[int, str]]) -> Iterator[tuple[str, Sequence[LiveSlot]]]:
     with HookModule(namespace) as module:
-        for pf, point, ifindex, where in _points(devices):
-            try:
-                slots = module.slots(pf, point, ifindex)
-            except HookRefused:
-                continue
-            seen: dict[tuple[str, int], int] = {}
-            for slot in slots:
-                alike = seen[slot.function, slot.priority] = seen.get((slot.function, slot.priority), 0) + 1
-                yield name, where, slot.function, slot.priority, alike
+        for pf, point, ifindex, device in _points(devices):
+            with suppress(HookRefused):
+                yield _where(pf, point, device), module.slots(pf, point, ifindex)
 
 
-def _points(devices: list[tuple[int, str]]) -> Iterator[tuple[Family, int, int, str]]:
+def _listed(namespace: Namespace | None, devices: list[tuple[int, str]]) -> Iterator[tuple[str, Sequence[ListedHook]]]:
+    """What a bare kernel lists by itself."""
+    with closing(HookList(namespace)) as kernel:
+        if not kernel.available():
+            raise GuestError("neither nfharness.ko nor nfnetlink_hook tells what is hooked")
+        for pf, point, _, device in _points(devices):
+            with suppress(NetlinkRefused):
+                yield _where(pf, point, device), [decoded(body) for body in kernel.read(pf, point, device)]
+
+
+def _where(pf: Family, point: int, device: str | None) -> str:
+    return f"{pf.name} {hook_name(pf, point)}" + (f" of {device}" if device else "")
+
+
+def _points(devices: list[tuple[int, str]]) -> Iterator[tuple[Family, int, int, str | None]]:
     for pf, hooks in HOOK_POINTS.items():
         if pf is Family.NETDEV:
             for number in hooks.values():
-                yield from ((pf, number, index, f"{pf.name} {hook_name(pf, number)} of {device}") for index, device in devices)
+                yield from ((pf, number, index, device) for index, device in devices)
         elif pf is not Family.INET:
-            yield from ((pf, number, 0, f"{pf.name} {hook_name(pf, number)}") for number in hooks.values())
+            yield from ((pf, number, 0, None) for number in hooks.values())

@@ -25,8 +25,9 @@ from harness.vm.vagrant import Unreachable
 
 __all__ = ("LocalMachine", "Purpose", "VagrantMachine")
 
-Purpose = Literal["command", "trace", "scenarios", "tests"]
-"""What is about to be done there: what is loaded before a guest is handed over."""
+Purpose = Literal["command", "trace", "scenarios", "tests", "bare"]
+"""What is about to be done there: what is loaded before a guest is handed over. Only a guest of our own can be ``bare``: with nothing of
+ours in its kernel."""
 
 _T = TypeVar("_T")
 _CONNECT_DEADLINE_S = 180

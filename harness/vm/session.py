@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from harness.errors import HostError
+from harness.errors import HostError, UserError
 from harness.vm import config, inventory, kernels, tree, treecopy
 from harness.vm.guest import Guest
 from harness.vm.kernels import Kernel
@@ -69,14 +69,15 @@ def foresee(spec: str, progress: Progress) -> None:
         kernels.resolve(spec, at_hand=_is_here, progress=progress)
 
 
-async def made_ready(spec: str, progress: Progress) -> tuple[Kernel, Template]:
+async def made_ready(spec: str, progress: Progress, *, bare: bool = False) -> tuple[Kernel, Template]:
     """Kernel and template for *spec*, fetched and built as far as they are not there.
 
+    :param bare: as :func:`harness.vm.template.template` has it
     :raises UserError: no such kernel
     :raises HostError: the host lacks something
     """
     made = made_layer(spec, progress)
-    saved = await template(made, userland(progress), progress)
+    saved = await template(made, userland(progress), progress, bare=bare)
     if made.kernel.tree:
         inventory.forget_older_builds(made.kernel)
     return made.kernel, saved
@@ -132,7 +133,9 @@ async def source(spec: str, progress: Progress, backend: Backend = "qemu", purpo
     :raises GuestError: the kernel lacks something
     """
     if backend == "qemu":
-        return await made_ready(spec, progress)
+        return await made_ready(spec, progress, bare=purpose == "bare")
+    if purpose == "bare":
+        raise UserError(f"--bare and --backend {backend}: only a fresh guest has a kernel without nfharness", mend="leave --backend away")
     machine = await VagrantMachine.found(spec, progress) if backend == "vagrant" else LocalMachine(progress)
     try:
         await machine.prepare(purpose)

@@ -29,6 +29,7 @@ __all__ = ("Template", "build", "template", "template_path")
 _RESIDENT = ("guest/prepare.py", "guest/profile.py", "trace/*")
 #: Where a guest finds the module built for its kernel.
 _KERNEL_OBJECT = "/run/nfharness/nfharness.ko"
+_KVM_BOOT_S = 4.0
 _NOT_RESIDENT = {"walk.py", "summary.py", "render.py", "tree.py"}
 
 
@@ -51,6 +52,11 @@ class Template:
     def accelerator(self) -> str:
         return self.machine.accelerator.name
 
+    @property
+    def slowness(self) -> float:
+        """How many times as long things take as with KVM; never below 1."""
+        return max(1.0, float(str(self.facts["cold_boot_s"])) / _KVM_BOOT_S)
+
     def guest(self) -> AbstractAsyncContextManager[guest.VirtualGuest]:
         """A fresh guest, with the code as it is on disk now."""
         return guest.restored(self.machine, self.state, code_archive(), guest_has=self.code)
@@ -63,32 +69,37 @@ def _machine(layer: Layer, userland: Path, acceleration: Accelerator) -> Machine
     return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append="quiet loglevel=4")
 
 
-def _path(layer: Layer, userland: Path, acceleration: Accelerator) -> Path:
+def _path(layer: Layer, userland: Path, acceleration: Accelerator, *, bare: bool) -> Path:
     """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included."""
     resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern) if path.is_file()]
     resident = [path for path in resident if path.name not in _NOT_RESIDENT]
-    parts = (_machine(layer, userland, acceleration).arguments(), qemu_identity(), module_key(), files_hash(resident))
+    parts = (_machine(layer, userland, acceleration).arguments(), qemu_identity(), module_key(), files_hash(resident), bare)
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     return cache_dir() / "templates" / f"{layer.kernel.release}_{digest}"
 
 
-def template_path(kernel: Kernel) -> Path | None:
+def template_path(kernel: Kernel, *, bare: bool = False) -> Path | None:
     """Where the kernel's template is, or would be; ``None`` while it is not known how guests are accelerated here."""
     proof = remembered()
     if proof is None:
         return None
-    return _path(Layer(kernel, layer_path(kernel)), userland_path(), accelerator(proof))
+    return _path(Layer(kernel, layer_path(kernel)), userland_path(), accelerator(proof), bare=bare)
 
 
-async def template(layer: Layer, userland: Path, progress: Progress) -> Template:
-    """The kernel's template, booted and saved if need be. :raises KernelDied: it panicked while it booted"""
+async def template(layer: Layer, userland: Path, progress: Progress, *, bare: bool = False) -> Template:
+    """The kernel's template, booted and saved if need be.
+
+    :param bare: nothing of ours is in the kernel: neither nfharness.ko nor the tracer
+    :raises KernelDied: it panicked while it booted
+    """
     acceleration = await proved(layer, progress)
-    machine, path = _machine(layer, userland, acceleration), _path(layer, userland, acceleration)
+    machine, path = _machine(layer, userland, acceleration), _path(layer, userland, acceleration, bare=bare)
     with building(path, waiting=lambda: progress.note(f"waiting for another template of {layer.kernel.release}")) as new:
         if new:
             built = module(layer, userland, progress) / MODULE
-            with progress.step(f"template: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
-                await build(new, machine, built)
+            kind = "bare template" if bare else "template"
+            with progress.step(f"{kind}: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
+                await build(new, machine, built, bare=bare)
     base, code = _read(path, machine), code_archive()
     if base.code == code.identity:
         return base
@@ -128,7 +139,7 @@ def _forget_older(newest: Path, base: Path) -> None:
         remove_tree(path)
 
 
-async def build(new: Path, machine: Machine, built: Path) -> Template:
+async def build(new: Path, machine: Machine, built: Path, *, bare: bool = False) -> Template:
     """Boot a guest, prepare it and save it.
 
     :param new: empty directory; gets ``ram``, ``state``, and ``template.json`` with what was found out and how long each part took
@@ -141,7 +152,7 @@ async def build(new: Path, machine: Machine, built: Path) -> Template:
     async with guest.booted(replace(machine, ram=new / "ram", shared=True), code) as vm:
         booted = time.monotonic()
         await vm.call("harness.guest.files:receive", _KERNEL_OBJECT, stdin=built.read_bytes())
-        facts = await vm.prepare("template", _KERNEL_OBJECT)
+        facts = await vm.prepare("bare" if bare else "template", _KERNEL_OBJECT)
         prepared = time.monotonic()
         await vm.qemu.save(new / "state")
         saved = time.monotonic()

@@ -203,3 +203,13 @@ def test_a_guest_whose_agent_is_silent_is_dead(monkeypatch: pytest.MonkeyPatch, 
     threading.Timer(1, os.kill, (qemu, signal.SIGSTOP)).start()
     with pytest.raises(KernelDied, match="did not answer within 3 s"):
         machine.run("sleep", "1000")
+
+
+def test_a_bare_kernel_is_untainted_and_has_no_lab(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_it.py").write_text(
+        "import pathlib\nimport pytest\n\n@pytest.mark.kernel\ndef test_taint():\n"
+        "    assert pathlib.Path('/proc/sys/kernel/tainted').read_text() == '0\\n'\n\ndef test_lab(lab):\n    pass\n")
+    done = run(tmp_path, "--kernel", KERNEL, "--bare")
+    assert "1 passed, 1 error" in done.stdout, done.stdout
+    assert "a bare kernel has no nfharness.ko, which probes it and makes hooks: run this test without --bare" in done.stdout
