@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import tempfile
+from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -14,8 +17,9 @@ from harness.cli.options import kernel_option
 from harness.cli.test import exit_status
 from harness.errors import UserError
 from harness.vm.progress import Progress
-from harness.vm.selftests import collection, scripts, selftests
-from harness.vm.session import made_ready
+from harness.vm.selftests import collection, limit, selftests, tests
+from harness.vm.session import made_ready, resolved
+from harness.vm.userland import userland
 
 __all__ = ("command",)
 
@@ -30,46 +34,58 @@ from harness.pytest_plugin.kselftests import run
 
 @pytest.mark.kernel
 @pytest.mark.isolation("test")
-@pytest.mark.parametrize("script", {scripts!r})
-def test(script):
-    run(Path(__file__).parent / "selftests" / {name!r}, script, slow={slow!r})
+@pytest.mark.parametrize("name", {names!r})
+def test(name):
+    run(Path(__file__).parent / "selftests" / {collection!r}, name, slow={slow!r}, limit_s={limit!r})
 '''
+#: A guest has hung if it lives longer than a test may, and this for the rest: its checks, the test's end.
+_SLACK_S = 30
+_NEVER_S = 1e9
 
 
 @click.command("kselftest", context_settings={"ignore_unknown_options": True})
 @kernel_option
 @click.option("--list", "listing", is_flag=True, help="Name the collection's tests and run none.")
-@click.option("--deadline", type=float, default=60, show_default=True, metavar="SECONDS",
-              help="When a test's guest counts as hung, on a host with KVM; more where guests are slower.")
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+              help="When a test has failed if it has not ended, on a host with KVM; more where guests are slower. "
+                   "[default: the collection's own, of its file 'settings']")
 @click.argument("name", metavar="COLLECTION")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[TEST]... [PYTEST ARGUMENT]...")
-def command(spec: str, listing: bool, deadline: float, name: str, arguments: tuple[str, ...]) -> None:
+def command(spec: str, listing: bool, deadline: float | None, name: str, arguments: tuple[str, ...]) -> None:
     """Run a kernel's own selftests in guests: nfharness kselftest net/netfilter nft_nat.sh -n 2.
 
-    They are those of the kernel's own version, unmodified, each in a fresh guest; shell tests only: nothing is compiled. Results,
+    They are those of the kernel's own version, unmodified, each in a fresh guest; what they need compiled is compiled first. Results,
     reports and checks of the kernel's health are those of 'nfharness test': --ktap, --junitxml, --report-html …
     """
     progress = Progress()
-    kernel, template = asyncio.run(made_ready(spec, progress))
+    kernel, name = resolved(spec, progress), name.strip("/")
     source = selftests(kernel, progress)
-    known = scripts(source, name)
+    known = tests(source, name)
     if listing:
         click.echo("\n".join(known))
         return
-    wanted = [word for word in arguments if not word.startswith("-") and (source / name / word).is_file()]
-    if unknown := [word for word in arguments if word.endswith((".sh", ".py")) and word not in wanted]:
-        raise UserError(f"{name} of {kernel.label} has no test {unknown[0]}", mend=f"nfharness kselftest {name} --list")
+    wanted = [word for word in arguments if not word.startswith("-") and (word in known or (source / name / word).is_file())]
+    # Before the first option stand tests; after it also what options are given.
+    meant = [*takewhile(lambda word: not word.startswith("-"), arguments), *(word for word in arguments if word.endswith((".sh", ".py")))]
+    if unknown := [word for word in meant if word not in wanted]:
+        alike = get_close_matches(unknown[0], known, n=1)
+        mend = f"{f'did you mean {alike[0]}? ' if alike else ''}nfharness kselftest {name} --kernel {spec} --list"
+        raise UserError(f"{name} of {kernel.label} has no test {unknown[0]}", mend=mend)
+    _, template = asyncio.run(made_ready(spec, progress, bare=True))
+    seconds = deadline or limit(source, name)
+    text = _FILE.format(names=wanted or known, collection=name, slow=template.accelerator == "tcg",
+                        limit=seconds and seconds * template.slowness)
+    built = collection(source, name, userland(progress), progress)
     rest = [word for word in arguments if word not in wanted]
-    text = _FILE.format(scripts=wanted or known, name=name, slow=template.accelerator == "tcg")
-    sys.exit(_run(spec, source, name, text, [f"--deadline={deadline}", *rest]))
+    sys.exit(_run(spec, built, text, [f"--deadline={seconds + _SLACK_S if seconds else _NEVER_S}", *rest]))
 
 
-def _run(spec: str, source: Path, name: str, tests: str, arguments: list[str]) -> int:
+def _run(spec: str, built: Path, tests_file: str, arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="nfharness-kselftest-") as text:
         directory = Path(text)
-        collection(source, name, directory / "selftests")
-        (directory / "test_kselftest.py").write_text(tests)
+        shutil.copytree(built, directory / "selftests", symlinks=True)
+        (directory / "test_kselftest.py").write_text(tests_file)
         (directory / "pytest.ini").write_text("[pytest]\n")
         pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"),
-                  "--rootdir", str(directory), "--kernel", spec, *arguments, str(directory / "test_kselftest.py")]
+                  "--rootdir", str(directory), "--kernel", spec, "--bare", *arguments, str(directory / "test_kselftest.py")]
         return exit_status(subprocess.run(pytest, check=False).returncode)

@@ -21,7 +21,7 @@ __all__ = ("Item", "delete", "forget_older_builds", "items")
 
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template",
-          "box-layers": "box layer", "boxes": "box"}
+          "box-layers": "box layer", "boxes": "box", "selftests": "selftests", "collections": "compiled selftests"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,17 @@ def items() -> list[Item]:
 
 
 def _is_current(kind: str, name: str) -> bool:
-    if kind == "userland":
-        return name == userland.key()
-    if kind == "kernel layer":
-        return name in _current_layers()
+    if kind in ("userland", "compiled selftests"):
+        return name.rpartition("_")[2] == userland.key()
     if kind == "module":
         return name.removesuffix(f"_{kmodule.module_key()}") in _current_layers()
+    if kind == "selftests":
+        return name.partition("_")[0] in {f"linux-source-{one.kernel.series}" for one in layers.layers_here()}
     if kind == "box layer":
         return name == box_layer_path().name
     if kind == "box":
         return name in {box_path(one.kernel, provider).name for one in layers.layers_here() for provider in PROVIDERS}
-    return name in _current_templates()
+    return name in (_current_layers() if kind == "kernel layer" else _current_templates())
 
 
 def _current_layers() -> set[str]:
@@ -71,15 +71,18 @@ def _current_layers() -> set[str]:
 
 def _current_templates() -> set[str]:
     current = _current_layers()
-    names = {path.name for path in (template_path(one.kernel) for one in layers.layers_here() if one.path.name in current) if path}
+    names = {path.name for one in layers.layers_here() if one.path.name in current for path in _templates(one.kernel)}
     return names | {f"{name}_{code_archive().identity}" for name in names}
+
+
+def _templates(kernel: Kernel) -> list[Path]:
+    return [path for bare in (False, True) if (path := template_path(kernel, bare=bare))]
 
 
 def forget_older_builds(kernel: Kernel) -> None:
     """Delete what earlier builds of a tree left, but for the last: another process may just be about to use it."""
     for older in [one for one in layers.layers_here() if one.kernel.tree == kernel.tree and one.kernel != kernel][:-1]:
-        saved = template_path(older.kernel)
-        templates = [saved, *saved.parent.glob(f"{saved.name}_*")] if saved else []
+        templates = [path for saved in _templates(older.kernel) for path in (saved, *saved.parent.glob(f"{saved.name}_*"))]
         modules = (cache_dir() / "modules").glob(f"{older.path.name}_*")
         for kind, places in (("template", templates), ("module", modules), ("kernel layer", [older.path])):
             for place in filter(Path.is_dir, places):

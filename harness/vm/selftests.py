@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HostError, UserError
 from harness.vm import archive, process
+from harness.vm import userland as lower
 from harness.vm.kernels import Kernel
 from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import building, remove_tree
 
-__all__ = ("collection", "scripts", "selftests")
+__all__ = ("collection", "limit", "selftests", "tests")
 
 _PLACE = "tools/testing/selftests"
-#: What a collection's scripts include from elsewhere in the tree.
-_SHARED = ("kselftest", "kselftest.h", "lib.mk", "lib.sh", "net/lib.sh", "net/lib", "net/forwarding/lib.sh", "net/udpgso.sh")
+#: What a collection's tests include from elsewhere in the tree.
+_SHARED = ("kselftest", "kselftest.h", "kselftest_harness.h", "lib.mk", "lib.sh", "net/lib.sh", "net/lib", "net/forwarding/lib.sh",
+           "net/udpgso.sh")  # fmt: skip
+_LEFT_OUT = ("*.o", "*.ko", "drivers")
+#: kselftest/runner.sh: kselftest_default_timeout.
+_DEFAULT_LIMIT_S = 45
+# Helpers are compiled as the collection's own Makefile has it; one that cannot be is no obstacle to the tests that do without it.
+_MAKE = f"cd /build/{_PLACE}/$NAME && make --keep-going --jobs=2 all CC=x86_64-linux-gnu-gcc-14 || true"
 
 
 def selftests(kernel: Kernel, progress: Progress) -> Path:
@@ -69,24 +79,88 @@ def _extract(package: archive.Package, new: Path) -> None:
         remove_tree(new / leftover)
 
 
-def scripts(directory: Path, name: str) -> list[str]:
-    """The shell tests of a collection, as its Makefile lists them. :raises UserError: there is no such collection"""
+def tests(directory: Path, name: str) -> list[str]:
+    """A collection's tests as its Makefile lists them: scripts, and programs that are compiled.
+
+    :raises UserError: there is no such collection, or it has no tests of its own
+    """
     place = directory / name
-    if not (place / "Makefile").is_file():
-        known = sorted(str(path.parent.relative_to(directory)) for path in directory.rglob("Makefile"))
-        raise UserError(f"{name} is no collection of this kernel's selftests", mend=f"one of {', '.join(known[:60])}")
-    words = (place / "Makefile").read_text().replace("\\\n", " ").splitlines()
-    listed = [word for line in words if line.replace(" ", "").startswith(("TEST_PROGS+=", "TEST_PROGS:=", "TEST_PROGS="))
-              for word in line.partition("=")[2].split()]
-    return sorted({word for word in listed if (place / word).is_file()})
+    if {"", ".", ".."} & set(name.split("/")) or not (place / "Makefile").is_file():
+        raise UserError(f"{name} is no collection of this kernel's selftests", mend=f"one of {', '.join(_alike(directory, name))}")
+    scripts = {word for word in _listed(place, "TEST_PROGS") if (place / word).is_file()}
+    found = sorted(scripts | set(_programs(place, "TEST_GEN_PROGS")))
+    if not found:
+        raise UserError(f"{name} of this kernel's selftests has no tests of its own", mend=f"one of {', '.join(_alike(directory, name))}")
+    return found
 
 
-def collection(directory: Path, name: str, target: Path) -> None:
-    """Copy a collection and what it includes to *target*, a directory ``selftests``."""
-    for part in (name, *_SHARED):
-        source = directory / part
-        if source.is_dir():
-            shutil.copytree(source, target / part, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.o", "*.ko", "drivers"))
-        elif source.is_file():
-            (target / part).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target / part)
+def limit(directory: Path, name: str) -> float | None:
+    """Seconds after which kselftest's runner ends a test of a collection; ``None`` for never."""
+    settings = directory / name / "settings"
+    found = re.search(r"^timeout=(\d+)", settings.read_text(), re.MULTILINE) if settings.is_file() else None
+    return (float(found[1]) or None) if found else _DEFAULT_LIMIT_S
+
+
+def _alike(directory: Path, name: str) -> list[str]:
+    """Other collections: those that end as *name* does (``net/netfilter`` was ``netfilter`` up to 6.9), or share a word; else the top."""
+    places = [path.parent for path in directory.rglob("Makefile") if path.parent not in (directory, directory / name)]
+    known = sorted(str(place.relative_to(directory)) for place in places)
+    words = name.split("/")
+    same = [one for one in known if one.split("/")[-1] == words[-1]]
+    related = same or [one for one in known if set(words) & set(one.split("/"))]
+    return related or sorted({one.split("/")[0] for one in known})
+
+
+def _listed(place: Path, variable: str) -> Iterator[str]:
+    """The words of a variable of a Makefile."""
+    for line in (place / "Makefile").read_text().replace("\\\n", " ").splitlines():
+        if found := re.match(rf"\s*{variable}\s*[:+]?=(.*)", line):
+            yield from found[1].partition("#")[0].split()
+
+
+def _programs(place: Path, *variables: str) -> list[str]:
+    """Those of a Makefile's variables whose source is there."""
+    return sorted({word for variable in variables for word in _listed(place, variable) if (place / f"{word}.c").is_file()})
+
+
+def collection(directory: Path, name: str, userland: Path, progress: Progress) -> Path:
+    """A directory ``selftests`` with a collection, what it includes, and its helpers, compiled in the userland for guests.
+
+    :raises HostError: no room
+    """
+    parts = [directory / part for part in (name, *_SHARED) if (directory / part).exists()]
+    path = cache_dir() / "collections" / f"{name.replace('/', '-')}_{_identity(directory, parts)}_{lower.key()}"
+    with building(path, waiting=lambda: progress.note(f"waiting for another process to compile {name}")) as new:
+        if new:
+            with progress.step(f"selftests {name}: compiling", expected_s=5):
+                _compile(directory, parts, name, new, userland)
+    place = path / "selftests" / name
+    lacking = [program for program in _programs(place, "TEST_GEN_PROGS", "TEST_GEN_FILES") if not (place / program).is_file()]
+    if lacking:
+        progress.note(f"{name}: not compiled: {', '.join(lacking)}; see {path / 'build.log'}")
+    return path / "selftests"
+
+
+def _identity(directory: Path, parts: list[Path]) -> str:
+    digest = hashlib.sha256(_MAKE.encode())
+    for part in parts:
+        for file in sorted([part] if part.is_file() else (one for one in part.rglob("*") if one.is_file())):
+            digest.update(f"{file.relative_to(directory)}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _compile(directory: Path, parts: list[Path], name: str, new: Path, userland: Path) -> None:
+    upper = new / "upper"
+    place = upper / "build" / _PLACE
+    for part in parts:
+        target = place / part.relative_to(directory)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if part.is_dir():
+            # What links lead to, as they may lead out of what the guest gets; some lead nowhere.
+            shutil.copytree(part, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT), ignore_dangling_symlinks=True)
+        else:
+            shutil.copy(part, target)
+    lower.in_chroot(userland / "root", upper, f"NAME='{name}'\n{_MAKE}", new / "build.log", what=f"compiling {name}")
+    shutil.move(place, new / "selftests")
+    for leftover in ("upper", ".upper.merged", ".upper.work"):
+        remove_tree(new / leftover)

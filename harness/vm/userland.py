@@ -28,7 +28,9 @@ _PACKAGES = (
     # Building modules, layers and initial RAM disks.
     "gcc", "libc6-dev", "make", "kmod", "cpio", "xz-utils", "zstd", "libelf1t64", "busybox-static",
     # What a person types in a guest.
-    "iproute2", "iputils-ping", "procps", "nftables", "iptables", "arptables", "ebtables", "conntrack", "socat", "ncurses-base",
+    "iproute2", "iputils-ping", "procps", "nftables", "iptables", "arptables", "ebtables", "conntrack", "socat", "tcpdump", "ncurses-base",
+    # What kernels' own selftests ask for: of them, and to compile their helpers.
+    "psmisc", "iperf3", "ipvsadm", "libmnl-dev",
 )  # fmt: skip
 _READ_ONLY = ("-O", "^has_journal,^resize_inode")
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*", "/usr/share/bcc/*")

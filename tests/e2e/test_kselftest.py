@@ -14,12 +14,18 @@ from harness.vm.paths import cache_dir
 from tests.e2e.conftest import CommandLine
 
 COLLECTION = "net/netfilter"
+#: Script → how it ends, and what is said of it then.
 SCRIPTS = {
-    "passes": "exit 0",
-    "fails": "echo FAILS: as told; exit 1",
-    "skips": "echo SKIP: as told; exit 4",
-}
-REAL = ("conntrack_tcp_unreplied.sh", "nf_nat_edemux.sh")
+    "passes": ("read taint < /proc/sys/kernel/tainted; exit $taint", "passed", ""),
+    "fails": ("echo FAILS: as told; exit 1", "failed", "exit status 1: FAILS: as told"),
+    "skips": ("echo SKIP: as told; exit 4", "skipped", "SKIP: as told"),
+    "hangs": ("echo begun; sleep 1000", "failed", "it did not end within"),
+    "warns": ("echo 'WARNING: CPU: 0 PID: 1 at net/made_up.c:1 f+0x1/0x2' > /dev/kmsg", "failed", "the kernel warned: "),
+    "leaves": ("nft 'table ip t { chain c { type filter hook input priority 7; }; }'", "error",
+               "a hook is left behind in namespace init: nft_do_chain_ipv4 at IPV4 INPUT, priority 7"),
+}  # fmt: skip
+#: A script, one that needs a helper compiled, and a program.
+REAL = ("vxlan_mtu_frag.sh", "conntrack_reverse_clash.sh", "conntrack_dump_flush")
 
 
 def test_scripts_of_the_kernels_own_pass_unmodified(nfharness: CommandLine, tmp_path: Path) -> None:
@@ -27,10 +33,10 @@ def test_scripts_of_the_kernels_own_pass_unmodified(nfharness: CommandLine, tmp_
                      "--junitxml", str(tmp_path / "out.xml"), "--report-jsonl", str(tmp_path / "out.jsonl"))
     assert done.status == 0, done
     results = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert [one["outcome"] for one in results if "test" in one] == ["passed", "passed"]
-    assert (tmp_path / "out.ktap").read_text().splitlines()[-1] == "# Totals: pass:2 fail:0 xfail:0 xpass:0 skip:0 error:0"
+    assert [one["outcome"] for one in results if "test" in one] == ["passed"] * len(REAL)
+    assert (tmp_path / "out.ktap").read_text().splitlines()[-1] == "# Totals: pass:3 fail:0 xfail:0 xpass:0 skip:0 error:0"
     suite, = ElementTree.parse(tmp_path / "out.xml").getroot()  # noqa: S314 - our own
-    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (kernels.DEFAULT, "2", "0")
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (kernels.DEFAULT, "3", "0")
 
 
 @pytest.fixture
@@ -40,31 +46,35 @@ def with_scripts_of_ours(nfharness: CommandLine, tmp_path: Path) -> CommandLine:
     cache = tmp_path / "cache"
     cache.mkdir()
     for entry in cache_dir().iterdir():
-        if entry.name != "selftests":
+        if entry.name not in ("selftests", "collections"):
             (cache / entry.name).symlink_to(entry)
-    for package in (cache_dir() / "selftests").iterdir():
-        if package.is_dir():
-            shutil.copytree(package, cache / "selftests" / package.name, symlinks=True)
-            place = cache / "selftests" / package.name / "selftests" / COLLECTION
-            for name, text in SCRIPTS.items():
-                (place / f"{name}.sh").write_text(f"#!/bin/sh\n{text}\n")
+    for package in (cache_dir() / "selftests").glob(f"linux-source-{kernels.DEFAULT}_*"):
+        shutil.copytree(package, cache / "selftests" / package.name, symlinks=True)
+        place = cache / "selftests" / package.name / "selftests" / COLLECTION
+        for name, (text, _, _) in SCRIPTS.items():
+            (place / f"{name}.sh").write_text(f"#!/bin/sh\n{text}\n")
     return CommandLine({"NFHARNESS_CACHE": str(cache)})
 
 
-def test_a_scripts_exit_status_becomes_its_outcome(with_scripts_of_ours: CommandLine, tmp_path: Path) -> None:
-    done = with_scripts_of_ours("kselftest", COLLECTION, "passes.sh", "fails.sh", "skips.sh", "--report-jsonl", str(tmp_path / "out.jsonl"))
+def test_a_script_has_the_kernel_as_it_is_and_answers_for_what_it_does_to_it(with_scripts_of_ours: CommandLine, tmp_path: Path) -> None:
+    names = [f"{name}.sh" for name in SCRIPTS]
+    report = tmp_path / "out.jsonl"
+    done = with_scripts_of_ours("kselftest", COLLECTION, *names, "--deadline", "6", "-n", "2", "--report-jsonl", str(report))
     assert done.status == 1, done
-    results = {one["test"].partition("-")[2].rstrip("]"): one
-               for line in (tmp_path / "out.jsonl").read_text().splitlines() if "test" in (one := json.loads(line))}
-    assert {name: one["outcome"] for name, one in results.items()} == {"passes.sh": "passed", "fails.sh": "failed", "skips.sh": "skipped"}
-    assert "exit status 1: FAILS: as told" in results["fails.sh"]["message"]
+    results = {one["test"].partition("-")[2].removesuffix(".sh]"): one
+               for line in report.read_text().splitlines() if "test" in (one := json.loads(line))}
+    assert {name: one["outcome"] for name, one in results.items()} == {name: outcome for name, (_, outcome, _) in SCRIPTS.items()}
+    assert [name for name, (_, _, said) in SCRIPTS.items() if said not in (results[name]["message"] or "")] == []
 
 
 def test_an_unknown_script_or_collection_is_the_users_mistake(nfharness: CommandLine) -> None:
     done = nfharness("kselftest", COLLECTION, "no_such.sh")
     assert done.status == 2
     assert done.error[0].endswith("has no test no_such.sh")
-    assert done.error[1] == f"  mend: nfharness kselftest {COLLECTION} --list"
-    done = nfharness("kselftest", "net/nowhere")
-    assert done.status == 2
-    assert "net/nowhere is no collection of this kernel's selftests" in done.error[0]
+    listing = f"nfharness kselftest {COLLECTION} --kernel {kernels.DEFAULT} --list"
+    assert done.error[1] == f"  mend: {listing}"
+    assert nfharness("kselftest", COLLECTION, "nft_nat", "-n", "2").error[1] == f"  mend: did you mean nft_nat.sh? {listing}"
+    assert nfharness("kselftest", "netfilter").error == [
+        "nfharness: error: netfilter is no collection of this kernel's selftests",
+        f"  mend: one of {COLLECTION}",
+    ]
