@@ -78,10 +78,10 @@ def test_a_reader_that_does_not_read_does_not_keep_us(nfharness: CommandLine) ->
     process = nfharness.start("exec", "--", "yes")
     assert process.stdout is not None
     assert process.stdout.read(2) == b"y\n"
-    for _ in range(30):  # two that come before it has looked at the first are one
+    for _ in range(100):  # two that come before it has looked at the first are one; three must come within two seconds
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(1)
+            process.wait(0.3)
             break
     assert process.wait(0) == 130
 
