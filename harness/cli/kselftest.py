@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 import sys
 import tempfile
 from difflib import get_close_matches
@@ -14,7 +13,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import kernel_option
-from harness.cli.test import exit_status
+from harness.cli.test import run_pytest
 from harness.errors import UserError
 from harness.vm.progress import Progress
 from harness.vm.selftests import collection, limit, selftests, tests
@@ -86,6 +85,5 @@ def _run(spec: str, built: Path, tests_file: str, arguments: list[str]) -> int:
         shutil.copytree(built, directory / "selftests", symlinks=True)
         (directory / "test_kselftest.py").write_text(tests_file)
         (directory / "pytest.ini").write_text("[pytest]\n")
-        pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"),
-                  "--rootdir", str(directory), "--kernel", spec, "--bare", *arguments, str(directory / "test_kselftest.py")]
-        return exit_status(subprocess.run(pytest, check=False).returncode)
+        return run_pytest(["-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"), "--rootdir", str(directory),
+                           "--kernel", spec, "--bare", *arguments, str(directory / "test_kselftest.py")])  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -102,6 +103,21 @@ def test_while_a_command_runs(nfharness: CommandLine, number: signal.Signals, ev
     process.send_signal(number)
     assert process.wait(30) == _SAID[number][0]
     eventually(lambda: nfharness.processes() == [], "QEMU has ended", 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_pytest_says_what_it_has_tested_until_then(nfharness: CommandLine, number: signal.Signals, tmp_path: Path,
+                                                   eventually: Callable[..., None]) -> None:  # fmt: skip
+    file = tmp_path / "test_two.py"
+    file.write_text(f"def test_short(): pass\ndef test_long(): open('{tmp_path}/up', 'w'); __import__('time').sleep(600)\n")
+    process = nfharness.start("test", "-n1", str(file))
+    eventually((tmp_path / "up").exists, "the second test runs")
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    status, said = _SAID[number]
+    assert (process.returncode, err.decode().splitlines()[-1:]) == (status, said)
+    assert "KeyboardInterrupt" in out.decode()
+    assert "1 passed" in out.decode().splitlines()[-1]
 
 
 def test_whoever_ignores_ctrl_c_is_not_interrupted(nfharness: CommandLine) -> None:
