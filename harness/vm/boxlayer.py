@@ -30,6 +30,7 @@ _FILES = {
     "network": "usr/lib/nfharness/network",
     "lease": "usr/lib/nfharness/lease",
     "shutdown": "usr/local/sbin/shutdown",
+    "power": "etc/acpi/PWRF/00000080",
     "nfharness": "usr/local/bin/nfharness",
     "sshd_config": "etc/ssh/sshd_config",
     "sudoers": "etc/sudoers.d/vagrant",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import getpass
 import os
 import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from harness.vm.examine import Finding
 
 __all__ = ("examine_vagrant", "libvirtd")
 
+#: Provider → what brings its plugin, in the order in which the Vagrantfile prefers them.
+_MENDS = {"libvirt": "apt-get install vagrant-libvirt", "qemu": "vagrant plugin install vagrant-qemu"}
+_START = "systemctl start libvirtd, or where there is no systemd: virtlogd -d; libvirtd -d"
+_RESTART = "systemctl restart libvirtd, and see what it says: journalctl -u libvirtd"
 _SOCKET = Path("/var/run/libvirt/libvirt-sock")
 _ALL = "apt-get install vagrant vagrant-libvirt libvirt-daemon-system dnsmasq-base"
 #: Where a user's PATH does not lead.
@@ -41,14 +44,32 @@ def _vagrant() -> Iterator[Finding]:
         return
     version = re.search(r"\d\S*", _said("--version"))
     yield Finding("vagrant", why, "ok", version[0] if version else "does not say its version")
-    found = dict(re.findall(r"^(vagrant-(?:libvirt|qemu)) \((\S+?)[,)]", _said("plugin", "list"), re.MULTILINE))
-    why = "lets Vagrant run QEMU"
-    if not found:
-        yield Finding("Vagrant's provider", why, "missing", "neither vagrant-libvirt nor vagrant-qemu", "apt-get install vagrant-libvirt")
+    plugins = dict(re.findall(r"^vagrant-(libvirt|qemu) \((\S+?)[,)]", _said("plugin", "list"), re.MULTILINE))
+    provider = _provider(plugins)
+    if provider == "virtualbox":
+        yield _virtualbox()
+    elif provider not in _MENDS:
+        yield Finding("Vagrant's provider", "runs the machine", "missing", f"there is no box for {provider}",
+                      "unset VAGRANT_DEFAULT_PROVIDER")  # fmt: skip
     else:
-        yield Finding("Vagrant's provider", why, "ok", ", ".join(f"{name} {version}" for name, version in found.items()))
-    if "vagrant-libvirt" in found or not found:
+        version = plugins.get(provider)
+        yield Finding("Vagrant's provider", "lets Vagrant run QEMU", "ok" if version else "missing",
+                      f"vagrant-{provider} {version}" if version else f"no plugin vagrant-{provider}", _MENDS[provider])  # fmt: skip
+    if provider == "libvirt":
         yield from _libvirt()
+
+
+def _provider(plugins: Collection[str]) -> str:
+    """Which provider ``vagrant up`` takes: what it is told, else the Vagrantfile's first that is there."""
+    asked = os.environ.get("VAGRANT_DEFAULT_PROVIDER")
+    there = [name for name in _MENDS if name in plugins] or (["virtualbox"] if shutil.which("VBoxManage") else [])
+    return asked or (there or ["libvirt"])[0]
+
+
+def _virtualbox() -> Finding:
+    found = shutil.which("VBoxManage")
+    return Finding("VirtualBox", "runs the machine", "ok" if found else "missing", found or "VBoxManage is not in the PATH",
+                   "install VirtualBox; or vagrant-libvirt, and unset VAGRANT_DEFAULT_PROVIDER")  # fmt: skip
 
 
 def _libvirt() -> Iterator[Finding]:
@@ -67,19 +88,30 @@ def _said(*arguments: str) -> str:
 
 
 def libvirtd() -> Finding:
-    """Whether its daemon answers us."""
+    """Whether its daemon lets us in."""
     why = "owns machines, volumes and networks, for vagrant-libvirt"
+    if not (shutil.which("virsh") and any(shutil.which(name, path=_SBIN) for name in ("libvirtd", "virtqemud"))):
+        return Finding("libvirtd", why, "missing", "not installed", _ALL)
     try:
+        done = subprocess.run(["virsh", "--connect", "qemu:///system", "uri"], capture_output=True, text=True, check=False,
+                              stdin=subprocess.DEVNULL, timeout=_DEADLINE_S)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Finding("libvirtd", why, "missing", f"does not answer within {_DEADLINE_S} s", _RESTART)
+    if not done.returncode:
+        return Finding("libvirtd", why, "ok", f"answers as {done.stdout.strip()}")
+    refusal = (done.stderr.strip().splitlines() or ["it does not say why"])[-1].removeprefix("error: ")
+    try:
+        # Whoever may connect may still be refused, by polkit.
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(str(_SOCKET))
-    except OSError as error:
-        if error.errno == errno.EACCES:
-            mend = f"sudo usermod --append --groups libvirt {getpass.getuser()}, then log in again"
-            return Finding("libvirtd", why, "missing", f"no permission to connect to {_SOCKET}", mend)
-        installed = any(shutil.which(name, path=_SBIN) for name in ("libvirtd", "virtqemud"))
-        mend = "systemctl start libvirtd, or where there is no systemd: virtlogd -d; libvirtd -d" if installed else _ALL
-        return Finding("libvirtd", why, "missing", f"not running ({_SOCKET}: {error.strerror})" if installed else "not installed", mend)
-    return Finding("libvirtd", why, "ok", f"answers on {_SOCKET}")
+    except PermissionError:
+        pass
+    except OSError:
+        return Finding("libvirtd", why, "missing", f"not running: {refusal}", _START)
+    if os.geteuid() == 0:
+        return Finding("libvirtd", why, "missing", refusal, _RESTART)
+    mend = f"sudo usermod --append --groups libvirt {getpass.getuser()}, then log in again"
+    return Finding("libvirtd", why, "missing", f"lets root and the group libvirt in: {refusal}", mend)
 
 
 def _program(name: str, why: str, package: str) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 
 from harness.errors import HostError
@@ -19,6 +20,9 @@ __all__ = ("clean", "described", "made", "unused")
 
 _POOL = "default"
 _DEADLINE_S = 60
+#: An upload writes without a pause.
+_SETTLED_S = 5
+_LOOK_S = 0.5
 #: The volume that vagrant-libvirt makes of a box of ours.
 _BASE = re.compile(r"nfharness-VAGRANTSLASH-.*_vagrant_box_image_.*\.img")
 
@@ -55,21 +59,43 @@ async def described(spec: str, provider: Provider, progress: Progress, *, ready:
 def clean() -> list[str]:
     """Delete the volumes of our boxes that no machine's disk lies on; their names.
 
+    One that is being written is waited for: whoever uploads it makes a machine's disk on it then.
+
     :raises HostError: libvirt does not answer
     """
-    volumes = [line.split()[0] for line in _virsh("vol-list", _POOL).splitlines()[2:] if line.strip()]
-    if not any(map(_BASE.fullmatch, volumes)):
-        return []
-    found = unused({name: _virsh("vol-dumpxml", "--pool", _POOL, name) for name in volumes})
-    for name in found:
-        _virsh("vol-delete", "--pool", _POOL, name)
-    return found
+    deleted: list[str] = []
+    deadline = time.monotonic() + _DEADLINE_S
+    while time.monotonic() < deadline:
+        volumes = _volumes()
+        found = unused(volumes)
+        settled = [name for name in found if _written(volumes[name]) < time.time() - _SETTLED_S]
+        for name in settled:
+            _virsh("vol-delete", "--pool", _POOL, name)
+        deleted += settled
+        if settled == found:
+            break
+        time.sleep(_LOOK_S)
+    return deleted
+
+
+def _volumes() -> dict[str, str]:
+    """Name → description of all in the pool, if there is any of ours."""
+    if _POOL not in _virsh("pool-list", "--name").split():
+        return {}
+    names = [line.split()[0] for line in _virsh("vol-list", _POOL).splitlines()[2:] if line.strip()]
+    return {name: _virsh("vol-dumpxml", "--pool", _POOL, name) for name in names} if any(map(_BASE.fullmatch, names)) else {}
 
 
 def unused(volumes: dict[str, str]) -> list[str]:
     """Of some volumes those of our boxes that none lies on. :param volumes: name → description, in libvirt's XML"""
     beneath = {path.rpartition("/")[2] for text in volumes.values() for path in _backing(text)}
     return [name for name in volumes if _BASE.fullmatch(name) and name not in beneath]
+
+
+def _written(text: str) -> float:
+    """When a volume was last written, in seconds since 1970; 0 where its pool does not know. :param text: its description"""
+    found = re.search(r"<mtime>([0-9.]+)</mtime>", text)
+    return float(found[1]) if found else 0.0
 
 
 def _backing(text: str) -> Iterable[str]:

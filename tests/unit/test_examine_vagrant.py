@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,19 +19,45 @@ PLUGINS = "vagrant-libvirt (0.11.2, system)"
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """Findings on a host that has the given programs and nothing else. :param plugins: what ``vagrant plugin list`` says"""
-    def examined(*programs: str, plugins: str = PLUGINS) -> dict[str, Finding]:
+def place() -> Iterator[Path]:
+    """A directory that every user may enter, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def host(place: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """Findings on a host that has the given programs and nothing else.
+
+    :param plugins: what ``vagrant plugin list`` says
+    :param refusal: what ``virsh`` says if libvirt does not let it in
+    """
+    def examined(*programs: str, plugins: str = PLUGINS, refusal: str = "") -> dict[str, Finding]:
         for name in programs:
-            said = f"case $1 in --version) echo Vagrant 2.3.4;; plugin) echo '{plugins}';; esac"
-            (tmp_path / name).write_text(f"#!/bin/sh\n{said}\n")
-            (tmp_path / name).chmod(0o755)
+            said = f"case $1 in --version) echo Vagrant 2.3.4;; plugin) echo '{plugins}';; --connect) echo qemu:///system;; esac"
+            refused = f"echo 'error: {refusal}' >&2; exit 1"
+            (place / name).write_text(f"#!/bin/sh\n{refused if refusal and name == 'virsh' else said}\n")
+            (place / name).chmod(0o755)
         return {one.name: one for one in examine_vagrant.examine_vagrant()}
 
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(examine_vagrant, "_SBIN", str(tmp_path))
-    monkeypatch.setattr(examine_vagrant, "_SOCKET", tmp_path / "socket")
+    monkeypatch.setenv("PATH", str(place))
+    monkeypatch.delenv("VAGRANT_DEFAULT_PROVIDER", raising=False)
+    monkeypatch.setattr(examine_vagrant, "_SBIN", str(place))
+    monkeypatch.setattr(examine_vagrant, "_SOCKET", place / "socket")
     return examined
+
+
+@contextmanager
+def _as_a_user() -> Iterator[None]:
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_host_with_nothing_is_told_of_each_thing_and_its_package(host: Host) -> None:
@@ -51,41 +79,51 @@ def test_vagrant_without_a_provider_is_told_which_plugin(host: Host) -> None:
 
 
 def test_a_daemon_that_does_not_run_is_to_be_started(host: Host) -> None:
-    found = host("vagrant", "libvirtd")["libvirtd"]
-    assert (found.state, found.found.startswith("not running")) == ("missing", True)
+    found = host("vagrant", "libvirtd", "virsh", refusal="Failed to connect socket")["libvirtd"]
+    assert (found.state, found.found) == ("missing", "not running: Failed to connect socket")
     assert "systemctl start libvirtd" in found.mend
     assert "virtlogd -d; libvirtd -d" in found.mend
 
 
-def test_whoever_may_not_talk_to_the_daemon_joins_its_group(host: Host, tmp_path: Path) -> None:
+# With polkit, as on Debian, everybody may connect, and is refused only then.
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_whoever_the_daemon_refuses_joins_its_group(mode: int, host: Host, place: Path) -> None:
     with socket.socket(socket.AF_UNIX) as daemon:
-        daemon.bind(str(tmp_path / "socket"))
+        daemon.bind(str(place / "socket"))
         daemon.listen()
-        (tmp_path / "socket").chmod(0)
-        if os.geteuid() != 0:
-            found = host("vagrant")["libvirtd"]
-        else:
-            host("vagrant")
-            os.seteuid(65534)
-            try:
-                found = examine_vagrant.libvirtd()
-            finally:
-                os.seteuid(0)
-    assert (found.state, found.found) == ("missing", f"no permission to connect to {tmp_path / 'socket'}")
+        (place / "socket").chmod(mode)
+        host("libvirtd", "virsh", refusal="access denied")
+        with _as_a_user():
+            found = examine_vagrant.libvirtd()
+    assert (found.state, found.found) == ("missing", "lets root and the group libvirt in: access denied")
     assert found.mend.startswith("sudo usermod --append --groups libvirt ")
 
 
-def test_a_host_with_all_of_it_lacks_nothing(host: Host, tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as daemon:
-        daemon.bind(str(tmp_path / "socket"))
-        daemon.listen()
-        found = host("vagrant", "libvirtd", "qemu-img", "dnsmasq", "rsync", "ssh")
+def test_a_host_with_all_of_it_lacks_nothing(host: Host) -> None:
+    found = host("vagrant", "libvirtd", "virsh", "qemu-img", "dnsmasq", "rsync", "ssh")
     assert [one.name for one in found.values() if one.state != "ok"] == []
     assert found["Vagrant's provider"].found == "vagrant-libvirt 0.11.2"
+    assert found["libvirtd"].found == "answers as qemu:///system"
 
 
 def test_vagrant_qemu_needs_no_libvirt(host: Host) -> None:
     found = host("vagrant", plugins="vagrant-qemu (0.4.1, global)")
     assert found["Vagrant's provider"].found == "vagrant-qemu 0.4.1"
-    assert "libvirtd" not in found
-    assert "dnsmasq" not in found
+    assert not {"libvirtd", "dnsmasq"} & set(found)
+
+
+def test_virtualbox_needs_neither_a_plugin_nor_libvirt(host: Host) -> None:
+    found = host("vagrant", "VBoxManage", plugins="No plugins installed.")
+    assert found["VirtualBox"].state == "ok"
+    assert not {"Vagrant's provider", "libvirtd", "dnsmasq"} & set(found)
+
+
+def test_the_provider_that_vagrant_is_told_is_the_one_to_be_examined(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"qemu": ("no plugin vagrant-qemu", "vagrant plugin install vagrant-qemu"),
+            "docker": ("there is no box for docker", "unset VAGRANT_DEFAULT_PROVIDER")}  # fmt: skip
+    for provider, (found, mend) in told.items():
+        monkeypatch.setenv("VAGRANT_DEFAULT_PROVIDER", provider)
+        finding = host("vagrant")["Vagrant's provider"]
+        assert (finding.state, finding.found, finding.mend) == ("missing", found, mend)
+    monkeypatch.setenv("VAGRANT_DEFAULT_PROVIDER", "virtualbox")
+    assert host("vagrant")["VirtualBox"].found == "VBoxManage is not in the PATH"
