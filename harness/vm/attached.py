@@ -75,11 +75,12 @@ class AttachedGuest(Guest):
             self._said = (self._said + piece)[-_KEPT_BYTES:]
         status = await self._process.wait()
         said = [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
-        last = said[-1].strip() if said else f"it ended with status {status}"
         if status == _NO_CONNECTION:
-            mend = "a kernel that panics boots again by itself; 'virsh console' shows what it says"
+            last = said[-1].strip() if said else "it does not answer any more"
+            mend = "a kernel that panics boots again by itself; one that hangs does after 'vagrant reload --force'"
             self.death.set_result(KernelDied(f"the connection to the machine is gone: {last}", mend=mend))
         else:
+            last = said[-1].strip() if said else f"it ended with status {status}"
             self.death.set_result(GuestError(f"the agent ended: {last}", mend="\n".join(said) or "try again"))
 
     async def close(self) -> None:

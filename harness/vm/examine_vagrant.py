@@ -26,17 +26,20 @@ _SBIN = "/usr/sbin:/sbin"
 _DEADLINE_S = 60
 
 
-def examine_vagrant() -> list[Finding]:
-    """Look at everything; a few seconds, most of them Vagrant's, and no network."""
+def examine_vagrant(provider: str | None = None) -> list[Finding]:
+    """Look at everything; a few seconds, most of them Vagrant's, and no network.
+
+    :param provider: whose needs to look at; else those of the one that ``vagrant up`` takes
+    """
     return [
-        *_vagrant(),
+        *_vagrant(provider),
         _program("qemu-img", "packs the box", "qemu-utils"),
         _program("rsync", "syncs the tree", "rsync"),
         _program("ssh", "reaches the machine", "openssh-client"),
     ]
 
 
-def _vagrant() -> Iterator[Finding]:
+def _vagrant(provider: str | None) -> Iterator[Finding]:
     why = "starts and stops the machine"
     if not shutil.which("vagrant"):
         yield Finding("vagrant", why, "missing", "not found", _ALL)
@@ -45,7 +48,7 @@ def _vagrant() -> Iterator[Finding]:
     version = re.search(r"\d\S*", _said("--version"))
     yield Finding("vagrant", why, "ok", version[0] if version else "does not say its version")
     plugins = dict(re.findall(r"^vagrant-(libvirt|qemu) \((\S+?)[,)]", _said("plugin", "list"), re.MULTILINE))
-    provider = _provider(plugins)
+    provider = provider or _provider(plugins)
     if provider == "virtualbox":
         yield _virtualbox()
     elif provider not in _MENDS:

@@ -24,11 +24,17 @@ _DEADLINE_S = 600
 
 
 class Place(CommandLine):
-    """Where libvirt runs. :param pid: its first process; :param env: Vagrant's files beside no user's own"""
+    """Where libvirt runs.
 
-    def __init__(self, pid: int, env: dict[str, str]) -> None:
+    :param pid: its first process
+    :param images: its pool of volumes
+    :param env: Vagrant's files beside no user's own
+    """
+
+    def __init__(self, pid: int, images: Path, env: dict[str, str]) -> None:
         super().__init__(env)
         self.pid = pid
+        self.images = images
 
     def inside(self, directory: Path = CHECKOUT) -> tuple[str, ...]:
         """What comes before a command that is to run there."""
@@ -47,6 +53,12 @@ class Place(CommandLine):
 
     def vagrant(self, *argv: str) -> str:
         return self.run("vagrant", *argv, directory=CHECKOUT / "vagrant")
+
+    def up(self) -> subprocess.Popen[bytes]:
+        """Begin to start a machine."""
+        command = [*self.inside(CHECKOUT / "vagrant"), "vagrant", "up", "--provider=libvirt"]
+        return subprocess.Popen(command, env={**os.environ, **self.env}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
 
     def there(self, script: str) -> list[str]:
         """Words that a script says on the machine."""
@@ -68,7 +80,7 @@ def needs_vagrant() -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     needs_vagrant()
-    lacking = [f"{one.name}: {one.found}" for one in examine_vagrant() if one.state == "missing" and one.name != "libvirtd"]
+    lacking = [f"{one.name}: {one.found}" for one in examine_vagrant("libvirt") if one.state == "missing" and one.name != "libvirtd"]
     if os.geteuid() != 0 or lacking or not shutil.which("libvirtd"):
         pytest.skip("; ".join(lacking) or ("libvirtd is not installed" if os.geteuid() == 0 else "libvirt of its own needs root"))
     # The box comes from the network as far as it is not there; where libvirt runs there is none.
@@ -85,7 +97,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             first = int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()[0])
             environment = {"VAGRANT_HOME": str(own / "home"), "VAGRANT_DOTFILE_PATH": str(own / "dot"), "VAGRANT_CHECKPOINT_DISABLE": "1",
                            "VAGRANT_NO_COLOR": "1", "NFHARNESS_STATE": str(own / "state")}
-            yield Place(first, environment)
+            yield Place(first, own / "libvirt/lib/images", environment)
         finally:
             outer.send_signal(signal.SIGKILL)
 
@@ -111,6 +123,28 @@ def test_without_a_machine_that_is_up_the_mend_is_to_start_it(place: Place) -> N
     assert result.status == 125
     assert "the Vagrant machine of kernel 6.12 is not up" in result.err
     assert "NFHARNESS_KERNEL=6.12 vagrant up" in result.err
+
+
+@pytest.mark.slow
+def test_ctrl_c_takes_away_the_machine_that_boots(place: Place, eventually: Callable[..., None]) -> None:
+    up = place.up()
+    eventually(lambda: place.names("list"), "the machine boots")
+    os.killpg(up.pid, signal.SIGINT)
+    said, _ = up.communicate(timeout=_DEADLINE_S)
+    assert b"Vagrant exited after cleanup due to external interrupt." in said
+    assert place.names("list", "--all") == place.names("net-list", "--all") == []
+
+
+@pytest.mark.slow
+def test_a_box_that_was_uploaded_in_part_is_not_booted(place: Place, eventually: Callable[..., None]) -> None:
+    up = place.up()
+    eventually(lambda: any(volume.stat().st_size for volume in place.images.glob("*_box.img")), "the box is being uploaded")
+    os.killpg(up.pid, signal.SIGKILL)
+    up.communicate(timeout=_DEADLINE_S)
+    (part,) = place.images.glob("*_box.img")
+    os.truncate(part, 1 << 20)
+    place.vagrant("up", "--provider=libvirt")
+    assert "nfharness" in place.there("cat /proc/modules")
 
 
 @pytest.mark.slow
@@ -196,11 +230,20 @@ def test_kernel_tests_run_on_the_machine_and_a_snapshot_follows_a_panic(machine:
 
 @pytest.mark.long
 def test_machines_of_two_kernels_stand_beside_each_other(machine: Place) -> None:
-    other = Place(machine.pid, {**machine.env, "NFHARNESS_KERNEL": "5.10"})
+    other = Place(machine.pid, machine.images, {**machine.env, "NFHARNESS_KERNEL": "5.10"})
     other.vagrant("up", "--provider=libvirt")
     assert [place.there("uname -r")[0].split(".")[:2] for place in (machine, other)] == [["6", "12"], ["5", "10"]]
     other.vagrant("destroy", "--force")
     assert machine.there("uname -r")[0].startswith("6.12")
+
+
+@pytest.mark.long
+def test_a_machine_whose_kernel_hangs_comes_back_as_the_mend_says(machine: Place) -> None:
+    died = machine("exec", "--backend", "vagrant", "--", "sh", "-c", "echo 0 > /proc/sys/kernel/panic; echo c > /proc/sysrq-trigger")
+    assert died.status == 125
+    assert died.error[-1].endswith("one that hangs does after 'vagrant reload --force'")
+    machine.vagrant("reload", "--force")
+    assert "nfharness" in machine.there("cat /proc/modules")
 
 
 @pytest.mark.slow
