@@ -37,7 +37,7 @@ def _answer_file() -> Path:
 
 
 def remembered() -> Proof | None:
-    """The answer found earlier, if it still is about this host."""
+    """The answer found earlier, if it still is about this host. :raises HostError: QEMU is not installed"""
     try:
         proof = Proof(json.loads(_answer_file().read_text()))
     except (FileNotFoundError, ValueError, TypeError):

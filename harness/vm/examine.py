@@ -63,7 +63,10 @@ def _qemu() -> list[Finding]:
 
 def _acceleration() -> Finding:
     why = "guests run ten times faster with it"
-    proof = acceleration.remembered()
+    try:
+        proof = acceleration.remembered()
+    except HostError as error:
+        return Finding("KVM", why, "slow", error.message, error.mend or "")
     if proof is None:
         return Finding("KVM", why, "slow", "not tried yet; the first guest tries it by booting a kernel")
     if proof["accelerator"] == "kvm":

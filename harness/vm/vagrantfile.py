@@ -113,5 +113,5 @@ def _virsh(*arguments: str) -> str:
         raise HostError(f"libvirt did not answer within {_DEADLINE_S} s", mend=mend) from None
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["no reason given"]
-        raise HostError(f"virsh {arguments[0]}: {said[-1]}", mend=mend)
+        raise HostError(f"virsh {arguments[0]}: {said[-1].removeprefix('error: ')}", mend=mend)
     return done.stdout

@@ -137,6 +137,14 @@ def test_doctor_says_in_json_what_it_says_in_words(nfharness: CommandLine) -> No
     assert all(finding["mend"] for finding in findings if finding["state"] == "missing")
 
 
+def test_doctor_on_a_host_that_has_nothing_names_each_thing(tmp_path: Path) -> None:
+    result = CommandLine({"PATH": str(tmp_path)})("doctor", "--json")
+    mends = {one["name"]: one["mend"] for one in json.loads(result.out) if one["state"] == "missing"}
+    assert result.status == 125
+    assert mends["qemu-system-x86_64"] == "apt-get install qemu-system-x86"
+    assert mends["mmdebstrap"] == "apt-get install mmdebstrap"
+
+
 @pytest.mark.parametrize("arguments", [["kernels"], ["kernels", "--json"], ["run", "--list"], ["image", "list"]])
 def test_a_reader_that_has_had_enough(nfharness: CommandLine, arguments: list[str]) -> None:
     reader, writer = os.pipe()

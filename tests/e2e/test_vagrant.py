@@ -105,7 +105,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def test_the_vagrantfile_is_valid(tmp_path: Path) -> None:
     needs_vagrant()
     environment = {**os.environ, "VAGRANT_HOME": str(tmp_path / "home"), "VAGRANT_DOTFILE_PATH": str(tmp_path / "dot")}
-    done = subprocess.run(["vagrant", "validate"], cwd=CHECKOUT / "vagrant", env=environment, capture_output=True, text=True, check=False)
+    (provider,) = (one for one in examine_vagrant("libvirt") if one.name == "Vagrant's provider")
+    less = [] if provider.state == "ok" else ["--ignore-provider"]
+    done = subprocess.run(["vagrant", "validate", *less], cwd=CHECKOUT / "vagrant", env=environment, capture_output=True, text=True,
+                          check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "validated successfully" in done.stdout
 

@@ -12,6 +12,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -29,7 +30,8 @@ _OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 
 @pytest.fixture(scope="module")
 def box() -> Box:
-    lacking = [one.found for one in examine_vagrant() if one.state == "missing" and one.name in ("vagrant", "qemu-img", "ssh")]
+    needed = ("vagrant", "qemu-img", "ssh")
+    lacking = [f"{one.name}: {one.found}" for one in examine_vagrant("virtualbox") if one.state == "missing" and one.name in needed]
     if lacking:
         pytest.skip("; ".join(lacking))
     command = [sys.executable, "-m", "harness", "vagrant", "box", "--provider", "virtualbox"]
@@ -89,36 +91,54 @@ def test_the_descriptor_has_the_disk_that_lies_beside_it(unpacked: Path) -> None
     assert shown["format-specific"]["data"]["create-type"] == "streamOptimized"
 
 
-def test_it_boots_from_an_ide_disk_and_answers_over_a_virtio_device_of_old(unpacked: Path, vagrant: Vagrant) -> None:
+@pytest.fixture(scope="module")
+def machine(unpacked: Path) -> Iterator[Machine]:
+    """A machine of the box's disk, beginning to boot."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc", "-cpu", "max", "-m", "1024",
                "-no-reboot", "-drive", f"if=ide,file={unpacked / DISK_FILE},format=vmdk,snapshot=on",
                "-netdev", f"user,id=nat,hostfwd=tcp:127.0.0.1:{port}-:22", "-device", "virtio-net-pci,netdev=nat,disable-modern=on",
-               "-serial", f"file:{unpacked / 'console'}"]  # fmt: skip
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as qemu:
+               "-serial", f"file:{unpacked / 'console'}", "-monitor", "stdio"]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as qemu:
         try:
-            seen = _said_over_ssh(qemu, port, vagrant.home / "insecure_private_key",
-                                  "sudo findfs LABEL=nfharness; cat /proc/modules")  # fmt: skip
+            yield Machine(qemu, port)
         finally:
             qemu.kill()
+
+
+class Machine(NamedTuple):
+    """:ivar qemu: takes its monitor's commands on standard input; :ivar port: of ssh, on this host"""
+
+    qemu: subprocess.Popen[bytes]
+    port: int
+
+
+def test_it_boots_from_an_ide_disk_and_answers_over_a_virtio_device_of_old(machine: Machine, vagrant: Vagrant) -> None:
+    seen = _said_over_ssh(machine, vagrant.home / "insecure_private_key", "sudo findfs LABEL=nfharness; cat /proc/modules")
     assert "/dev/sda1" in seen
     assert {"nfharness", "ata_piix", "virtio_net"} <= set(seen.split())
 
 
-def _said_over_ssh(qemu: subprocess.Popen[bytes], port: int, key: Path, script: str) -> str:
+def test_it_halts_when_its_power_button_is_pressed(machine: Machine, vagrant: Vagrant) -> None:
+    _said_over_ssh(machine, vagrant.home / "insecure_private_key", "until pgrep -f 'busybox acpi[d]'; do sleep 1; done")
+    machine.qemu.communicate(b"system_powerdown\n", timeout=_DEADLINE_S)
+    assert machine.qemu.returncode == 0
+
+
+def _said_over_ssh(machine: Machine, key: Path, script: str) -> str:
     own = key.with_name("key")
     shutil.copy(key, own)
     own.chmod(0o600)
     options = ["UserKnownHostsFile=/dev/null", "StrictHostKeyChecking=no", "LogLevel=ERROR", "ConnectTimeout=20", "BatchMode=yes"]
-    command = ["ssh", "-F", "/dev/null", "-p", str(port), "-i", str(own), *(part for one in options for part in ("-o", one)),
+    command = ["ssh", "-F", "/dev/null", "-p", str(machine.port), "-i", str(own), *(part for one in options for part in ("-o", one)),
                "vagrant@127.0.0.1", script]  # fmt: skip
     deadline = time.monotonic() + _DEADLINE_S
     while True:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_DEADLINE_S)
         if done.returncode != 255:  # ssh's own
             return done.stdout
-        assert qemu.poll() is None, "the machine has ended"
+        assert machine.qemu.poll() is None, "the machine has ended"
         assert time.monotonic() < deadline, f"ssh: {done.stderr}"
         time.sleep(1)
