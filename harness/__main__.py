@@ -111,9 +111,14 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036 - that is what is being told
         _give_up(f"Python {sys.version.split()[0]} is too old", "start it with Python 3.11 or later, as in python3.11 -m harness")
     if not (_ROOT / "requirements.lock").exists() or Path(sys.prefix) == _VENV:
-        from harness.cli import main as cli  # noqa: PLC0415 - an installed package has all it needs
+        try:
+            from harness.cli import main as cli  # noqa: PLC0415 - an installed package has all it needs
 
-        cli()
+            cli()
+        except ModuleNotFoundError as error:
+            if _is_ready() or Path(sys.prefix) != _VENV:
+                raise
+            _give_up(f"{_VENV} lacks {error.name}", "python3 -m harness, with a Python that is not of .venv, makes it anew")
         return
     from harness.requirements import missing_packages, requirements  # noqa: PLC0415
 

@@ -90,6 +90,18 @@ def test_from_a_clean_clone_with_nothing_but_python(ready: None, tmp_path: Path)
     assert (clone / ".venv/bin/nfharness").exists()
 
 
+def test_a_venv_that_was_not_finished_is_made_anew_by_another_python(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(clone)], check=True)
+    subprocess.run(["python3", "-m", "venv", "--without-pip", str(clone / ".venv")], env=_bare_environment(), check=True)
+    command = [str(clone / ".venv/bin/python"), "-m", "harness", "run"]
+    done = subprocess.run(command, cwd=clone, env=_bare_environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()) == (125, [
+        f"nfharness: error: {clone / '.venv'} lacks click",
+        "  mend: python3 -m harness, with a Python that is not of .venv, makes it anew",
+    ])  # fmt: skip
+
+
 def _bare_environment() -> dict[str, str]:
     """A login's, with what says where the cache is and how pip reaches its index."""
     kept = {name: value for name, value in os.environ.items() if name.startswith(("NFHARNESS_", "PIP_", "SSL_")) or "proxy" in name.lower()}
