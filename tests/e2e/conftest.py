@@ -19,6 +19,13 @@ CHECKOUT = Path(__file__).parents[2]
 DEADLINE_S = 120
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell that has started us in the background ignores these for us; whom we start heeds them all the same."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
 class CommandLine:
     """Starts ``nfharness`` in the checkout. :param env: variables beside our own"""
 
