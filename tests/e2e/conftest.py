@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -29,6 +29,8 @@ def _interruptible() -> None:
 class CommandLine:
     """Starts ``nfharness`` in the checkout. :param env: variables beside our own"""
 
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
+
     def __init__(self, env: Mapping[str, str]) -> None:
         self.env = env
 
@@ -36,7 +38,9 @@ class CommandLine:
         """Start it in a session of its own, so that signals for it are not for us."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         command = [*before, sys.executable, "-m", "harness", *arguments]
-        return subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **self.env}, start_new_session=True, **{**streams, **options})
+        options = {**streams, **options}
+        self.started.append(subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **self.env}, start_new_session=True, **options))
+        return self.started[-1]
 
     def __call__(self, *arguments: str | bytes, stdin: bytes = b"", before: tuple[str, ...] = (), **options: Any) -> Result:
         """Run it to its end."""
@@ -116,6 +120,17 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """What a test that failed has left running ends with it."""
+    yield
+    while CommandLine.started:
+        process = CommandLine.started.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @pytest.fixture(autouse=True)
