@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.model import predict
-from harness.netfilter import Family
+from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import PacketOutcome
 from harness.outcome.describe import point
 from harness.scenario import BUILTIN
@@ -75,6 +75,12 @@ def test_a_walk_in_fragments_is_told_namespace_by_namespace() -> None:
     hooks = [Register(f"{netns}-{hook}", netns, V4, hook) for netns, hook in way]
     (packet,) = packets(ROUTER, *hooks, Send("client", "server", 1, size=1200, fragment=608))
     assert points(packet) == ["client OUTPUT"] * 2 + ["router FORWARD"] * 2 + ["server INPUT"]
+
+
+def test_a_fragment_that_is_refused_does_not_keep_the_next_one_from_being_sent() -> None:
+    drop = Register("out", "host", V4, "OUTPUT", verdict=Verdict(VerdictKind.DROP))
+    (packet,) = packets(PAIR, drop, Send("host", "peer", 1, size=120, fragment=64))
+    assert [call.verdict.kind for one in packet.traversals for call in one.calls] == [VerdictKind.DROP] * 2
 
 
 def test_lo_does_not_cut_anything_up() -> None:

@@ -22,8 +22,9 @@ __all__ = ("arp_solicit", "known_hooks", "register_br_netfilter", "send_frame", 
 def sendto(stack: Stack, netns: str, packet: Packet) -> None:
     """``sendto()`` on a socket bound to no address: ``udp_sendmsg``, ``raw_sendmsg``. What it answers is settled before a device has it."""
     pieces = [packet] if packet.piece is None else fragment.pieces(packet, packet.piece.size)
-    for piece in pieces:
-        packet.walk.sent_errno = packet.walk.sent_errno or _sent_errno(packet, ip_send(stack, netns, piece))
+    for piece in pieces:  # each is sent, also after one that was refused
+        refused = _sent_errno(packet, ip_send(stack, netns, piece))
+        packet.walk.sent_errno = packet.walk.sent_errno or refused
         process_backlog(stack)
 
 
