@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from harness.conformance.expect import Answered, At, Expectation, Walk
+import errno
+
+from harness.conformance.expect import Answered, Answers, At, Expectation, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.model.foreign import Foreign
-from harness.netfilter import Family, hook_number
+from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.types import Slot, point_key
 from harness.scenario.rulesets import CONNTRACK
 from harness.scenario.steps import Nft, Register, Send, Step
@@ -72,6 +74,77 @@ def _errors(pf: Family) -> Script:
         Walk((*there * 2, *(_at(pf, "router", "PREROUTING"),) * 2), "consumed"),
         *(Walk(back, nth=number) for number in range(1, times + 1)), Answered(times),
         topology=ROUTER,
+    )
+
+
+def _refused_each(pf: Family) -> Script:
+    """Each fragment is a ``sendto()`` of its own to the sender: ``NF_HOOK`` in ``raw_send_hdrinc``, ``rawv6_send_hdrinc``."""
+    return script(
+        f"path.fragments-refused, {pf.name}, each", Register("out", "peer", pf, "OUTPUT", verdict=Verdict(VerdictKind.DROP, errno.EACCES)),
+        Send("peer", "host", 1, pf, size=1200, fragment=608),
+        Answers(errno.EACCES),
+        Walk((At("peer", "OUTPUT", "out", -errno.EACCES, pf),) * 2, "dropped", errno.EACCES),
+    )
+
+
+_FIRST = {_V4: "ip frag-off & 0x3fff == 0x2000", _V6: "frag frag-off 0 frag more-fragments 1"}
+_LATER = {_V4: "ip frag-off & 0x1fff != 0", _V6: "frag frag-off != 0"}
+_NFT_DROP = Verdict(VerdictKind.STOLEN, errno.EPERM)
+"""What nft's ``drop`` says where STOLEN carries an errno."""
+
+
+def _refused_first(pf: Family, hook: str) -> Script:
+    """One of two is refused; the other one is sent. It would wait at the other end for a minute, so it is dropped there."""
+    table = "ip" if pf is _V4 else "ip6"
+    nft = f"table {table} first {{\n chain out {{\n  type filter hook {hook.lower()} priority 0\n  {_FIRST[pf]} drop\n }}\n}}\n"
+    function, number = f"nft_do_chain_ipv{pf.name[-1]}", hook_number(pf, hook)
+    foreign = Foreign({0: ((point_key("peer", pf, number), (Slot(0, function, "nf_tables", 0),)),)},
+                      {(1, 0, "peer", pf, number, function, "nf_tables", 0): (_NFT_DROP,)})
+    behind = (At("peer", "POSTROUTING", "post", 1, pf),) if hook == "OUTPUT" else ()
+    passed = (At("peer", "OUTPUT", "out", 1, pf),) if hook == "POSTROUTING" else ()
+    before = "out" if hook == "OUTPUT" else "post"
+    return script(
+        f"path.fragments-refused, {pf.name} {hook}", Nft("peer", nft),
+        Register("out", "peer", pf, "OUTPUT", -1), Register("post", "peer", pf, "POSTROUTING", -1),
+        Register("after", "peer", pf, hook, 1), Register("end", "host", pf, "PREROUTING", verdict=Verdict(VerdictKind.DROP)),
+        Send("peer", "host", 1, pf, size=1200, fragment=608),
+        Answers(errno.EPERM),
+        Walk((*passed, At("peer", hook, before, -errno.EPERM, pf), *passed, At("peer", hook, f"{before} after", 1, pf), *behind,
+              At("host", "PREROUTING", "end", -errno.EPERM, pf)), "dropped", errno.EPERM),
+        foreign=foreign,
+    )
+
+
+def _egress_first(pf: Family) -> Script:
+    """``ip_do_fragment`` and ``ip6_fragment`` end with the first fragment whose output fails; UDP hides that it was ENOBUFS."""
+    return script(
+        f"path.fragments-cut-short, {pf.name}, the first",
+        Register("egress", "peer", _NETDEV, "EGRESS", verdict=Verdict(VerdictKind.DROP, errno.EACCES), device="eth0", cookie=1),
+        Send("peer", "host", 1, pf, size=_SIZE),
+        Answers(0),
+        Walk((At("peer", "EGRESS", "egress", -errno.EACCES, _NETDEV),), "dropped", errno.EACCES),
+        Register("thief", "peer", _NETDEV, "EGRESS", verdict=Verdict(VerdictKind.STOLEN), device="eth0", cookie=2),
+        Send("peer", "host", 2, pf, size=_SIZE, source_port=40001),
+        Walk((At("peer", "EGRESS", "thief", 0, _NETDEV),) * 3, "stolen"),
+    )
+
+
+def _egress_second(pf: Family) -> Script:
+    """What has left before goes its way, to where it is dropped as it would wait there for the others."""
+    nft = f"table netdev later {{\n chain out {{\n  type filter hook egress device eth0 priority 0\n  {_LATER[pf]} drop\n }}\n}}\n"
+    number = hook_number(_NETDEV, "EGRESS")
+    function = "nft_do_chain_netdev"
+    foreign = Foreign({0: ((point_key("peer", _NETDEV, number, "eth0"), (Slot(0, function, "nf_tables", 0),)),)},
+                      {(1, 0, "peer", _NETDEV, number, function, "nf_tables", 0): (Verdict(VerdictKind.ACCEPT), _NFT_DROP)})
+    return script(
+        f"path.fragments-cut-short, {pf.name}, the second", Nft("peer", nft),
+        Register("egress", "peer", _NETDEV, "EGRESS", -1, device="eth0"), Register("after", "peer", _NETDEV, "EGRESS", 1, device="eth0"),
+        Register("end", "host", pf, "PREROUTING", verdict=Verdict(VerdictKind.DROP)),
+        Send("peer", "host", 1, pf, size=_SIZE),
+        Answers(0),
+        Walk((At("peer", "EGRESS", "egress after", 1, _NETDEV), At("peer", "EGRESS", "egress", -errno.EPERM, _NETDEV),
+              At("host", "PREROUTING", "end", -errno.EPERM, pf)), "dropped", errno.EPERM),
+        foreign=foreign,
     )
 
 
@@ -147,6 +220,12 @@ RULES = (
     Rule("path.fragments-error", "Of a datagram's fragments whose ttl runs out ICMP answers the first, ICMPv6 each.",
          tuple(_errors(pf) for pf in (_V4, _V6))),
     Rule("path.fragments-egress", "Egress sees the fragments.", tuple(_egress(pf) for pf in (_V4, _V6)), needs=("netdev_egress",)),
+    Rule("path.fragments-refused", "sendto() of a fragment that OUTPUT or POSTROUTING refuses says so, and the other fragments of its "
+         "datagram are sent all the same.",
+         (*map(_refused_each, (_V4, _V6)), *(_refused_first(pf, hook) for pf in (_V4, _V6) for hook in ("OUTPUT", "POSTROUTING")))),
+    Rule("path.fragments-cut-short", "Of a datagram that the kernel cuts up nothing follows a fragment that egress refuses, which sendto() "
+         "does not tell; one that is stolen is followed.",
+         tuple(make(pf) for make in (_egress_first, _egress_second) for pf in (_V4, _V6)), needs=("netdev_egress",)),
     Rule("path.gso", "Segments that the kernel keeps together are one packet at every point.", tuple(_segments(pf) for pf in (_V4, _V6)),
          needs=("veth_udp_gso",)),
     Rule("path.gso-apart", "Segments are one packet up to a device that cannot take them, and packets of their own from there on.",

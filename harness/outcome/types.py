@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from harness.netfilter import Family, Verdict, hook_name
 
@@ -13,6 +13,8 @@ __all__ = (
     "Outcome", "PacketOutcome", "QueueState", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "queue_key",
     "raw_key",
 )
+
+T = TypeVar("T")
 
 OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
@@ -210,12 +212,15 @@ class Outcome:
     doubts: tuple[str, ...] = ()
 
 
-def by_namespace(traversals: Iterable[Traversal]) -> tuple[Traversal, ...]:
-    """The walk of a packet in fragments: namespace by namespace, in each in order. Nothing orders what several skbs of a packet, under
-    way at once, do in different namespaces."""
+def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple[T, ...]:
+    """The walk of a packet in fragments: namespace by namespace, in each in order, and its fate is the last one's. Nothing orders what
+    several skbs of a packet, under way at once, do in different namespaces.
+
+    :param traversals: or what stands for them; :param netns: where each is
+    """
     found = tuple(traversals)
-    order = list(dict.fromkeys(one.netns for one in found))
-    return tuple(sorted(found, key=lambda one: order.index(one.netns)))
+    order = list(dict.fromkeys(map(netns, found)))
+    return tuple(sorted(found, key=lambda one: order.index(netns(one))))
 
 
 def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> str:

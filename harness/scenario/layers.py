@@ -64,17 +64,21 @@ LAYERS = (
         Register("ip-pre", "bridge", _V4, "PREROUTING"),
         Send("left", "10.0.10.2", cookie=1),
     )),
-    Scenario("fragments", "datagrams in fragments, made by the kernel and by the sender; segments that stay together", ROUTER, (
+    Scenario("fragments", "datagrams in fragments, by the kernel and the sender, also refused ones; segments that stay together", ROUTER, (
         *(Register(f"{pf.name}-{netns}-{hook.lower()}", netns, pf, hook) for pf in (_V4, Family.IPV6) for netns, hook in _ON_THE_WAY),
         Send("client", "server", cookie=1, size=4000),
         Send("client", "server", cookie=2, pf=Family.IPV6, size=4000),
         Send("client", "server", cookie=3, size=1200, fragment=608, source_port=40001),
         Send("client", "server", cookie=4, size=4000, segment=1000, source_port=40002),
+        Register("guard", "client", _V4, "OUTPUT", 1, Verdict(VerdictKind.DROP, errno.EACCES), cookie=5),
+        Send("client", "server", cookie=5, size=1200, fragment=608, source_port=40003),
     )),
-    Scenario("fragments-egress", "egress sees fragments", PAIR, (
+    Scenario("fragments-egress", "egress sees fragments; none follows one that it refuses", PAIR, (
         Register("post", "peer", _V4, "POSTROUTING"),
         Register("egress", "peer", _NETDEV, "EGRESS", device="eth0"),
+        Register("guard", "peer", _NETDEV, "EGRESS", 1, Verdict(VerdictKind.DROP, errno.EACCES), device="eth0", cookie=2),
         Send("peer", "host", cookie=1, size=4000),
+        Send("peer", "host", cookie=2, size=4000, source_port=40001),
     )),
     Scenario("list", "a router with conntrack puts a datagram together, cuts it up again, and sends the pieces as a list", ROUTER_GRO, (
         Nft("router", CONNTRACK),

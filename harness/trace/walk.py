@@ -119,15 +119,15 @@ class _Teller:
         self.doubts: list[str] = []
 
     def packet(self, packet: _Packet) -> PacketOutcome:
-        first, last = packet.runs[0].entry, packet.runs[-1]
+        first = packet.runs[0].entry
         cookies = (run.entry.cookie for run in packet.runs)
-        traversals = tuple(traversal for run in packet.runs if (traversal := self._traversal(run)))
         in_pieces = any(is_fragment(run.entry.protocol, run.entry.head) for run in packet.runs)
+        runs = by_namespace(packet.runs, lambda run: run.entry.netns) if in_pieces else packet.runs
         return PacketOutcome(
             packet=summary(first.protocol, first.head, first.length),
             cookie=next((cookie for cookie in cookies if cookie is not None), None),
-            fate=self._fate(last, packet.ends.get(last.entry.skb)),
-            traversals=by_namespace(traversals) if in_pieces else traversals,
+            fate=self._fate(runs[-1], packet.ends.get(runs[-1].entry.skb)),
+            traversals=tuple(traversal for run in runs if (traversal := self._traversal(run))),
             alive=len(packet.alive),
             kind=kind_of(first.protocol, first.head),
         )

@@ -6,9 +6,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from harness.model.path import device, fragment, ip
+from harness.model.path import device, entrance, fragment, ip
 from harness.model.path.packet import Packet
 from harness.model.path.stack import Stack
+from harness.model.steps import packets
 from tests.mutants.mutant import named
 
 __all__ = ("MUTANTS",)
@@ -63,6 +64,22 @@ def answers_the_first(on: Stack, netns: str, packet: Packet, kind: Any) -> None:
 right_icmp_send = ip._icmp_send
 
 
+def sendto_until_refused(on: Stack, netns: str, packet: Packet) -> None:
+    for piece in [packet] if packet.piece is None else fragment.pieces(packet, packet.piece.size):
+        packet.walk.sent_errno = packet.walk.sent_errno or entrance._sent_errno(packet, ip.ip_send(on, netns, piece))
+        device.process_backlog(on)
+        if packet.walk.sent_errno:
+            return
+
+
+def nothing_refuses_fragments(on: Stack, netns: str, hop: Any, packet: Packet) -> int:
+    ret = right_output(on, netns, hop, packet)
+    return ret if packet.piece is None else 0
+
+
+right_output = ip._ip_finish_output2
+
+
 MUTANTS = dict([
     named("nothing is cut up", fragment, "ip_fragment", whole, "path.fragments", "path.fragments-egress", "list"),
     named("fragments are not put together", fragment, "ip_defrag", never_waits, "path.fragments"),
@@ -70,6 +87,8 @@ MUTANTS = dict([
     named("IPv6 is put together before INPUT", ip, "ip_local_deliver", defrag_before_input, "path.fragments"),
     named("ICMP answers each fragment", ip, "_icmp_send", answers_each, "path.fragments-error"),
     named("ICMPv6 answers the first fragment only", ip, "_icmp_send", answers_the_first, "path.fragments-error"),
+    named("a fragment that is refused is the last", packets, "sendto", sendto_until_refused, "path.fragments-refused"),
+    named("fragments follow one that egress refuses", ip, "_ip_finish_output2", nothing_refuses_fragments, "path.fragments-cut-short"),
     named("segments are cut up at POSTROUTING", ip, "ip_finish_output", ip_finish_output, "path.gso"),
     named("a device keeps what it should take apart", device, "_validate_xmit_skb", lambda _on, packet: [packet], "path.gso-apart"),
     named("a list is called hook by hook elsewhere", Stack, "nf_hook_list", one_loop_for_each, "list"),

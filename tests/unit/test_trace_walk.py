@@ -21,10 +21,10 @@ SYMBOLS = {OURS: Symbol(OURS, "nfharness_hook", "nfharness"), 0x1000: Symbol(0x1
            0x2004: Symbol(0x2000, "udp_queue_rcv_one_skb", None)}
 
 
-def ip(protocol: int = UDP, icmp_type: int = 8) -> bytes:
+def ip(protocol: int = UDP, icmp_type: int = 8, fragment: int = 0) -> bytes:
     transport = struct.pack("!HH", 1000, 9) if protocol == UDP else bytes([icmp_type, 0, 0, 0])
     addresses = IPv4Address("10.0.0.1").packed + IPv4Address("10.0.0.2").packed
-    return struct.pack("!BBHHHBBH", 0x45, 0, 60, 0, 0, 64, protocol, 0) + addresses + transport
+    return struct.pack("!BBHHHBBH", 0x45, 0, 60, 0, fragment, 64, protocol, 0) + addresses + transport
 
 
 def entry(traversal: int, *, skb: int = 0xA, hook: int = 3, netns: int = 7, head: bytes | None = None, cookie: int | None = None,
@@ -111,6 +111,15 @@ def test_errors_about_several_fragments_are_packets_of_their_own_and_their_clone
     events = [(entry(number, skb=number, cookie=9, head=head), Exit(number, 1, 0)) for number, head in enumerate((first, second, first))]
     packets, _ = walked(*(event for pair in events for event in pair))
     assert [(packet.cookie, len(packet.traversals)) for packet in packets] == [(9, 2), (9, 1)]
+
+
+@pytest.mark.parametrize("there_first", [True, False])
+def test_the_fate_of_a_packet_in_fragments_is_told_by_the_last_namespace_whichever_fragment_was_faster(there_first: bool) -> None:
+    here = entry(1, cookie=9, head=ip(fragment=0x2000)), call(1), Exit(1, 1, 0)
+    there = entry(2, netns=8, cookie=9, head=ip(fragment=0x2000)), call(2, DROP_EPERM), Exit(2, -1, 0)
+    later = entry(3, skb=0xB, cookie=9, head=ip(fragment=1)), call(3, 113 << 16), Exit(3, -113, 0)
+    packet = only(*here, *((*there, *later) if there_first else (*later, *there)))
+    assert ([one.returned for one in packet.traversals], packet.fate) == ([1, -113, -1], Fate("dropped", 1))
 
 
 @pytest.mark.parametrize(("verdict", "returned", "before", "after", "fate"), [

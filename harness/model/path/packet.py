@@ -72,23 +72,24 @@ class Walk:
 
     def outcome(self, cookie: int | None) -> PacketOutcome:
         """:param cookie: that the packet carries"""
-        traversals = tuple(one for one in self.traversals if one is not None)
-        return PacketOutcome(self.summary, cookie, self._fate(traversals), by_namespace(traversals) if self.in_pieces else traversals,
+        told = tuple((one, end) for one, end in zip(self.traversals, self.ends, strict=True) if one is not None)
+        told = by_namespace(told, lambda pair: pair[0].netns) if self.in_pieces else told
+        return PacketOutcome(self.summary, cookie, self._fate(*told[-1] if told else (None, "in flight")), tuple(one for one, _ in told),
                              self.sent_errno, kind=self.kind)
 
-    def _fate(self, traversals: tuple[Traversal, ...]) -> Fate:
+    def _fate(self, last: Traversal | None, end: SkbState) -> Fate:
         """Delivery of any copy; else what the last loop that was entered says."""
         if self.delivered:
             return Fate("delivered")
         if self.unknown:
             return Fate("unknown", reason=self.reason)
-        if not traversals or traversals[-1].returned == 1:
+        if last is None or last.returned == 1:
             return Fate("consumed", reason=self.reason)
-        number = max(-(traversals[-1].returned or 0), 0)
-        if self.ends[-1] == "stolen" and traversals[-1].calls[-1].module == CARRIES_ON:
+        number = max(-(last.returned or 0), 0)
+        if end == "stolen" and last.calls[-1].module == CARRIES_ON:
             return Fate("consumed", reason=self.reason)
-        if self.ends[-1] in _FATES:
-            return Fate(_FATES[self.ends[-1]], number)
+        if end in _FATES:
+            return Fate(_FATES[end], number)
         return Fate("unknown", number, "an unconventional verdict: nobody freed the skb")
 
 
