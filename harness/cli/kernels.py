@@ -28,7 +28,8 @@ def command(everything: bool, refresh: bool, fragment: bool, as_json: bool) -> N
     """List the kernels that Debian's suites offer, and what is already here.
 
     Kernels of your own, given as --kernel DIRECTORY, are listed once they have been used. The list is at most a day old; without a
-    network the last one is shown.
+    network the last one is shown. Of a build whose headers are unlisted, the image is in a suite and the rest, if it is still there, in
+    the archive's pool, unsigned: --kernel fetches it over TLS and says so.
     """
     if fragment:
         click.echo("\n".join(config.fragment()))
@@ -56,14 +57,12 @@ def command(everything: bool, refresh: bool, fragment: bool, as_json: bool) -> N
 
 def _newest(kernels: list[Kernel]) -> list[Kernel]:
     """The newest build of each series and flavour, and every other one that is here."""
-    complete_last = sorted(kernels, key=lambda kernel: (not kernel.lacks, kernel.sort_key))
-    newest = {(kernel.series, kernel.flavour): kernel for kernel in complete_last}
+    listed_last = sorted(kernels, key=lambda kernel: (not kernel.unlisted, kernel.sort_key))
+    newest = {(kernel.series, kernel.flavour): kernel for kernel in listed_last}
     return [kernel for kernel in kernels if kernel in newest.values() or layer_path(kernel).is_dir()]
 
 
 def _here(kernel: Kernel) -> str:
-    if kernel.lacks:
-        return f"no {kernel.lacks} in the archive"
     if kernel.tree:
         return f"{_made(kernel) if is_current(kernel) else 'an older build'} of {kernel.tree}"
     return _made(kernel)
@@ -73,7 +72,9 @@ def _made(kernel: Kernel) -> str:
     template = template_path(kernel)
     if template and template.is_dir():
         return "template"
-    return "layer" if layer_path(kernel).is_dir() else ""
+    if layer_path(kernel).is_dir():
+        return "layer"
+    return "headers unlisted: asked of the pool" if kernel.unlisted else ""
 
 
 def _facts(kernel: Kernel) -> dict[str, str]:

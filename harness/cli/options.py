@@ -38,7 +38,7 @@ def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomp
 
     if "/" in incomplete or incomplete.startswith((".", "~")):
         return [CompletionItem(incomplete, type="dir")]
-    known = [kernel for kernel in catalogue_at_hand() if not kernel.lacks]
+    known = catalogue_at_hand()
     series = {f"{kernel.series}{'' if kernel.flavour == DEFAULT_FLAVOUR else f'-{kernel.flavour}'}" for kernel in known}
     names = sorted(series) + [kernel.version for kernel in known] + [kernel.tree for kernel in trees_here()]
     return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]

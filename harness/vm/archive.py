@@ -1,6 +1,6 @@
 """Debian's archive through apt, with sources, keyring and lists of our own: the host's package database is never touched.
 
-apt verifies every index against Debian's keyring and every package against its index; nothing unverified is ever unpacked.
+apt verifies every index against Debian's keyring and every package against its index. What no index lists: :mod:`harness.vm.pool`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import disk_full_is_an_error, locked, remove_tree, write_whole
 
-__all__ = ("KEYRING", "Package", "download", "download_for", "exclusive", "is_fresh", "mend", "mirror", "packages", "refresh")
+__all__ = (
+    "ARCHITECTURE", "KEYRING", "Package", "download", "download_for", "exclusive", "is_fresh", "mend", "mirror", "options", "packages",
+    "refresh",
+)  # fmt: skip
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SUITES = ("bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid", "experimental")
 _SECURITY_SUITES = ("bullseye-security", "bookworm-security", "trixie-security")
 _FRESH_S = 24 * 3600
-_ARCHITECTURE = "amd64"
+ARCHITECTURE = "amd64"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def _apt_root() -> Path:
     return cache_dir() / "apt"
 
 
-def _options() -> list[str]:
+def options() -> list[str]:
+    """What makes apt's programs work on indices and caches of our own."""
     root = _apt_root()
     settings = {
         "Dir::Etc::sourcelist": root / "sources.list",
@@ -68,8 +72,8 @@ def _options() -> list[str]:
         "Dir::State::lists": root / "lists",
         "Dir::State::status": root / "status",
         "Dir::Cache": root / "cache",
-        "APT::Architecture": _ARCHITECTURE,
-        "APT::Architectures::": _ARCHITECTURE,
+        "APT::Architecture": ARCHITECTURE,
+        "APT::Architectures::": ARCHITECTURE,
         "APT::Sandbox::User": "",
         "Acquire::Languages": "none",
         "Acquire::Retries": "3",
@@ -85,9 +89,9 @@ def _write_configuration() -> None:
     (root / "status").touch()
     main, security = mirror()
     # Old and unreleased suites are often frozen on a mirror: their signature counts, its expiry date does not.
-    options = f"[signed-by={KEYRING} check-valid-until=no]"
-    lines = [f"deb {options} {main} {suite} main" for suite in _SUITES]
-    lines += [f"deb {options} {security} {suite} main" for suite in _SECURITY_SUITES]
+    trust = f"[signed-by={KEYRING} check-valid-until=no]"
+    lines = [f"deb {trust} {main} {suite} main" for suite in _SUITES]
+    lines += [f"deb {trust} {security} {suite} main" for suite in _SECURITY_SUITES]
     write_whole(root / "sources.list", "\n".join(lines) + "\n")
 
 
@@ -131,7 +135,7 @@ def _refresh(stamp: Path) -> None:
         log.unlink(missing_ok=True)
         try:
             process.run(
-                process.bound(["apt-get", *_options(), "-o", "APT::Update::Error-Mode=any", "-q", "update"]),
+                process.bound(["apt-get", *options(), "-o", "APT::Update::Error-Mode=any", "-q", "update"]),
                 what="fetching Debian's package indices",
                 log=log,
                 timeout=600,
@@ -157,17 +161,23 @@ def packages(prefixes: Iterable[str]) -> list[Package]:
     return list(found.values())
 
 
-def mend(error: HostError) -> str:
-    """What puts a download that failed right."""
+def mend(error: HostError, source: str = "") -> str:
+    """What puts a download that failed right.
+
+    :param source: its address, if it is not the mirror's
+    """
     if any(sign in error.message for sign in ("Hash Sum mismatch", "unexpected size", "BADSIG", "signatures were invalid")):
         return f"the mirror served a corrupt file: try again, or set NFHARNESS_MIRROR to another Debian mirror; {error.mend}"
     if "404" in error.message:
         return f"the list of kernels is out of date: nfharness kernels --refresh; {error.mend}"
-    return f"check the network to {urlparse(mirror()[0]).hostname}, or set NFHARNESS_MIRROR to another Debian mirror; {error.mend}"
+    if "certificate" in error.message:
+        return f"apt-get install ca-certificates; {error.mend}"
+    host = urlparse(source or mirror()[0]).hostname
+    return f"check the network to {host}, or set NFHARNESS_MIRROR to another Debian mirror; {error.mend}"
 
 
 def _apt_cache(*arguments: str) -> bytes:
-    done = subprocess.run(["apt-cache", *_options(), *arguments], capture_output=True, check=False)
+    done = subprocess.run(["apt-cache", *options(), *arguments], capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit {done.returncode}"]
         raise HostError(f"reading Debian's package indices failed: {said[-1]}", mend="nfharness kernels --refresh")
@@ -187,8 +197,8 @@ def download_for(root: Path, suite: str, names: Iterable[str], directory: Path) 
         "Dir::State::status": root / "var/lib/dpkg/status", "Dir::Cache::archives": directory, "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "", "Dir::Etc::preferences": directory / "preferences", "Dir::Etc::preferencesparts": "/dev/null",
     }  # fmt: skip
-    options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
-    command = ["apt-get", *_options(), *options, "-q", "-y", "--no-install-recommends", "--download-only", "install", *names]
+    more = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+    command = ["apt-get", *options(), *more, "-q", "-y", "--no-install-recommends", "--download-only", "install", *names]
     try:
         with exclusive():
             process.run(process.bound(command), what=f"downloading {', '.join(names)}", log=directory / "download.log", timeout=1800)
@@ -208,7 +218,7 @@ def download(wanted: Iterable[Package], directory: Path) -> list[Path]:
     try:
         with exclusive():
             process.run(
-                process.bound(["apt-get", *_options(), "-q", "download", *names]),
+                process.bound(["apt-get", *options(), "-q", "download", *names]),
                 what="downloading kernel packages",
                 log=log,
                 timeout=1800,

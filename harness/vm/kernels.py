@@ -18,13 +18,16 @@ from harness.vm.paths import cache_dir
 from harness.vm.progress import Progress
 from harness.vm.store import write_whole
 
-__all__ = ("DEFAULT", "DEFAULT_FLAVOUR", "Kernel", "catalogue", "catalogue_at_hand", "from_json", "newest", "resolve", "series_of")
+__all__ = (
+    "DEFAULT", "DEFAULT_FLAVOUR", "PREFIXES", "Kernel", "catalogue", "catalogue_at_hand", "from_json", "newest", "resolve", "series_of",
+)  # fmt: skip
 
 DEFAULT = "6.12"
 DEFAULT_FLAVOUR = "cloud"
 #: Flavour → the end of the package's name. Cloud kernels lack only drivers for real hardware.
 FLAVOURS = {"cloud": "-cloud-amd64", "rt": "-rt-amd64", "amd64": "-amd64"}
-_PREFIXES = ("linux-image-", "linux-headers-", "linux-binary-", "linux-modules-", "linux-kbuild-", "linux-base-")
+#: How the names of a kernel's packages begin.
+PREFIXES = ("linux-image-", "linux-headers-", "linux-binary-", "linux-modules-", "linux-kbuild-", "linux-base-")
 _FOREIGN_ARCHITECTURES = ("arm64", "armhf", "i386", "686", "riscv64", "ppc64el", "s390x", "mips64el", "loong64", "aarch64")
 
 
@@ -36,7 +39,7 @@ class Kernel:
     :param version: Debian version of its packages
     :param series: upstream series, ``6.12``
     :param packages: ``(name, version)`` of each package to unpack: image or binary and modules, headers, kbuild
-    :param lacks: what the archive no longer has of it, "headers"; it cannot be run then
+    :param unlisted: names of packages that it needs and that no suite lists any more; the archive's pool may still have them
     :param tree: of a developer's own build, where it is; *version* tells it from others of the same tree then
     """
 
@@ -45,7 +48,7 @@ class Kernel:
     series: str
     flavour: str
     packages: tuple[tuple[str, str], ...]
-    lacks: str = ""
+    unlisted: tuple[str, ...] = ()
     tree: str = ""
 
     @property
@@ -65,12 +68,12 @@ class Kernel:
 
 def from_json(entry: dict[str, object]) -> Kernel:
     """A kernel from its ``asdict`` form. :raises KeyError: :raises TypeError: it is none"""
-    packages = entry["packages"]
-    if not isinstance(packages, list):
+    packages, unlisted = entry["packages"], entry["unlisted"]
+    if not isinstance(packages, list) or not isinstance(unlisted, list):
         raise TypeError("packages")
     pinned = tuple((str(name), str(version)) for name, version in packages)
-    words = {name: str(entry[name]) for name in ("release", "version", "series", "flavour", "lacks", "tree")}
-    return Kernel(packages=pinned, **words)
+    words = {name: str(entry[name]) for name in ("release", "version", "series", "flavour", "tree")}
+    return Kernel(packages=pinned, unlisted=tuple(map(str, unlisted)), **words)
 
 
 def series_of(version: str) -> str:
@@ -93,7 +96,7 @@ def catalogue(*, refresh: bool = False, progress: Progress | None = None) -> lis
 
 
 def _write_catalogue() -> None:
-    kernels = sorted(_from_packages(archive.packages(_PREFIXES)), key=lambda kernel: kernel.sort_key)
+    kernels = sorted(_from_packages(archive.packages(PREFIXES)), key=lambda kernel: kernel.sort_key)
     write_whole(_kept(), json.dumps([asdict(kernel) for kernel in kernels], indent=1))
 
 
@@ -117,15 +120,21 @@ def _from_packages(packages: list[archive.Package]) -> list[Kernel]:
         meta = any(depend.startswith("linux-image-") for depend in image.depends)
         if image.name == release or not release[0].isdigit() or flavour is None or meta:
             continue
-        headers = [package for package in by_name.get(f"linux-headers-{release}", ()) if package.version == image.version]
-        parts = _closure([image, *headers[:1]], by_name)
-        found.append(Kernel(release, image.version, series_of(image.version), flavour, parts, "" if headers else "headers"))
+        headers = f"linux-headers-{release}"
+        matching = [package for package in by_name.get(headers, ()) if package.version == image.version]
+        parts, unlisted = _closure([image, *matching[:1]], by_name)
+        if not matching:
+            unlisted = (headers, *unlisted)
+        found.append(Kernel(release, image.version, series_of(image.version), flavour, parts, unlisted))
     return found
 
 
-def _closure(roots: list[archive.Package], by_name: dict[str, list[archive.Package]]) -> tuple[tuple[str, str], ...]:
-    """Roots and what they depend on among the kernel's own packages, each in the root's version or else the newest."""
+def _closure(
+    roots: list[archive.Package], by_name: dict[str, list[archive.Package]]
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Roots and what they depend on among the kernel's own packages, each in the root's version or else the newest; what is not listed."""
     chosen: dict[str, archive.Package] = {}
+    unlisted: set[str] = set()
     waiting = list(roots)
     while waiting:
         package = waiting.pop()
@@ -138,14 +147,16 @@ def _closure(roots: list[archive.Package], by_name: dict[str, list[archive.Packa
             if candidates:
                 same = [candidate for candidate in candidates if candidate.version == roots[0].version]
                 waiting.append(same[0] if same else max(candidates, key=lambda candidate: candidate.sort_key))
-    return tuple(sorted((package.name, package.version) for package in chosen.values()))
+            elif name.startswith(PREFIXES):
+                unlisted.add(name)
+    return tuple(sorted((package.name, package.version) for package in chosen.values())), tuple(sorted(unlisted))
 
 
 def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: True, progress: Progress | None = None) -> Kernel:
     """The kernel that *spec* means: ``6.12``, ``6.12-rt``, ``6.12.117-1`` or a release as ``uname -r`` has it.
 
     The catalogue is fetched anew (at most once a day) if it does not know *spec* or its answer is not *at_hand*: a run of what is
-    already here needs no network.
+    already here needs no network. A build of which every package is listed goes before a newer one of which not.
 
     :raises UserError: no such kernel
     """
@@ -158,21 +169,7 @@ def resolve(spec: str, *, at_hand: Callable[[Kernel], bool] = lambda _kernel: Tr
         kernel = _newest(catalogue(), spec)
     if kernel is None:
         raise _unknown(spec)
-    if kernel.lacks:
-        raise _unbuildable(kernel)
     return kernel
-
-
-def _unbuildable(kernel: Kernel) -> UserError:
-    """The error for a build whose headers have left the archive, with the nearest series below and above that can be had."""
-    whole = {one.series for one in catalogue() if not one.lacks and one.flavour == kernel.flavour}
-    order = sorted({*whole, kernel.series}, key=Version)
-    place = order.index(kernel.series)
-    near = order[max(0, place - 1) : place + 2] if kernel.series not in whole else [kernel.series]
-    end = "" if kernel.flavour == DEFAULT_FLAVOUR else f"-{kernel.flavour}"
-    offer = " or ".join(f"--kernel {series}{end}" for series in near if series in whole)
-    message = f"Debian's suites no longer have the {kernel.lacks} of {kernel.release}, without which no module can be built for it"
-    return UserError(message, mend=f"{offer or 'another kernel'} (see 'nfharness kernels'), or build it and give --kernel DIRECTORY")
 
 
 def newest(spec: str, among: Callable[[Kernel], bool]) -> Kernel | None:
@@ -200,7 +197,7 @@ def _newest(kernels: list[Kernel], spec: str) -> Kernel | None:
         for kernel in kernels
         if kernel.release == spec or (kernel.flavour == flavour and base in (kernel.series, kernel.version))
     ]
-    return max(matching, key=lambda kernel: (not kernel.lacks, kernel.sort_key), default=None)
+    return max(matching, key=lambda kernel: (not kernel.unlisted, kernel.sort_key), default=None)
 
 
 def _unknown(spec: str) -> UserError:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.vm import archive, config, process
-from harness.vm.kernels import Kernel, from_json
+from harness.vm import archive, config, pool, process
+from harness.vm.kernels import PREFIXES, Kernel, from_json
 from harness.vm.paths import cache_dir, source_dir
 from harness.vm.progress import Progress
 from harness.vm.store import building, read_record, remove_tree
@@ -121,6 +121,8 @@ def _build(kernel: Kernel, new: Path, userland: Path, progress: Progress) -> Non
         with progress.step(f"kernel {kernel.label}: from {kernel.tree}", expected_s=8):
             take(kernel, new, userland, log)
     else:
+        if kernel.unlisted:
+            progress.note(f"{kernel.release}: no suite lists its headers any more; they come from {pool.address()}, over TLS but unsigned")
         with progress.step(f"kernel {kernel.release}: packages", expected_s=8):
             _unpack(kernel, new, log)
             _arrange(kernel, root, new)
@@ -135,7 +137,9 @@ def _build(kernel: Kernel, new: Path, userland: Path, progress: Progress) -> Non
 
 def _unpack(kernel: Kernel, new: Path, log: Path) -> None:
     wanted = [archive.Package(name, version, ()) for name, version in kernel.packages]
-    for deb in archive.download(wanted, new / "debs"):
+    debs = archive.download(wanted, new / "debs")
+    debs += pool.download(kernel.unlisted, kernel.version, PREFIXES, new / "debs", log)
+    for deb in debs:
         process.run(process.bound(["dpkg-deb", "-x", str(deb), str(new / "root")]), what=f"unpacking {deb.name}", log=log, timeout=300)
     remove_tree(new / "debs")
 
