@@ -52,7 +52,7 @@ class Observation:
         symbols = await self._symbols({address for event in events for address in _addresses(event)})
         seen = walk(events, symbols.get, netns=names, reasons=dict(ended["reasons"]), loops=ended["loops"])
         packets = tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet))
-        return Outcome((), packets, ended["lost_events"], (*ended["doubts"], *seen.doubts))
+        return Outcome((), packets, ended["lost_events"], (*ended["doubts"], *seen.doubts), tuple(ended["blind"].items()))
 
     def _is_our_own(self, packet: str) -> bool:
         """Whether it is one that carries all this."""

@@ -133,5 +133,7 @@ def _print(observed: Outcome, limit: int) -> None:
         console.print(f"\n… and {_counted(left_out, 'more packet')}: --limit 0 prints all", highlight=False)
     if not observed.packets:
         console.print(_NOTHING, highlight=False, soft_wrap=True)
+    for loop, why in observed.blind:
+        console.print(f"\nhooks that {loop} calls are not seen: {why}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     style = "bold yellow" if _reasons(observed) else "bold"
     console.print(f"\n{conclusion(observed)}" if observed.packets else conclusion(observed), style=style, highlight=False, soft_wrap=True)

@@ -159,6 +159,5 @@ def _outcome(run: Run, steps: tuple[StepOutcome, ...], over: int) -> Outcome:
     counted = compare_calls(run.capture.events(), run.calls)
     packets = judged(run, tuple(packet for packet in seen.packets if packet.cookie not in run.synthetic))
     overrun = ("the kernel's log overran before it was read: a warning may be missing",) if run.log.lost else ()
-    blind = tuple(f"{loop}: its calls are not seen: {why}" for loop, why in tracer().blind.items()) if counted else ()
-    doubts = (*run.capture.doubts, *run.doubts, *seen.doubts, *counted, *blind, *overrun)
-    return Outcome(steps, packets, run.capture.lost_events, doubts)
+    doubts = (*run.capture.doubts, *run.doubts, *seen.doubts, *counted, *overrun)
+    return Outcome(steps, packets, run.capture.lost_events, doubts, tuple(tracer().blind.items()))

@@ -2,8 +2,9 @@
 
 Records go to standard output as the kernel laid them out; what there is to say of them goes to standard error, a JSON object a line:
 ``armed``; then, once the host has said ``ended`` on standard input, ``records`` (bytes sent in all), ``lost_events``, ``doubts``,
-``namespaces``, ``reasons`` and ``loops``; then ``symbols`` for the ``addresses`` that the host asks for. Telling records apart and
-putting them together is the host's work: it is many times faster than an emulated guest, where a flood would overrun the ring meanwhile.
+``namespaces``, ``reasons``, ``loops`` and ``blind``; then ``symbols`` for the ``addresses`` that the host asks for. Telling records
+apart and putting them together is the host's work: it is many times faster than an emulated guest, where a flood would overrun the ring
+meanwhile.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def main(hold: bool = False) -> None:
         return
     reasons = tracer().layout.drop_reasons
     _say(records=sent, lost_events=capture.lost_events, doubts=capture.doubts, namespaces=namespaces.seen, reasons=list(reasons.items()),
-         loops=tracer().loops)
+         loops=tracer().loops, blind=tracer().blind)
     addresses = json.loads(sys.stdin.readline() or '{"addresses": []}')["addresses"]
     symbols = {address: tracer().symbols.function(address) for address in addresses}
     _say(symbols=[(address, symbol.name, symbol.module) for address, symbol in symbols.items() if symbol])

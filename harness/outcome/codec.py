@@ -26,6 +26,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "packets": [_packet_json(packet) for packet in outcome.packets],
         "lost_events": outcome.lost_events,
         "doubts": list(outcome.doubts),
+        "blind": dict(outcome.blind),
     }
 
 
@@ -36,6 +37,7 @@ def from_json(document: Mapping[str, Any]) -> Outcome:
         packets=tuple(_packet(packet) for packet in document["packets"]),
         lost_events=int(document["lost_events"]),
         doubts=tuple(document["doubts"]),
+        blind=tuple(document["blind"].items()),
     )
 
 

@@ -62,6 +62,8 @@ def inconclusive_reasons(predicted: Outcome, observed: Outcome) -> tuple[str, ..
     if observed.lost_events:
         reasons.append(f"the tracer lost {observed.lost_events} event{'s' if observed.lost_events > 1 else ''}")
     reasons += [*predicted.doubts, *observed.doubts]
+    crossed = {traversal.loop for packet in predicted.packets for traversal in packet.traversals}
+    reasons += [f"{loop}: its calls are not seen: {why}" for loop, why in observed.blind if loop in crossed]
     seen = {packet.cookie for packet in observed.packets}
     for packet in predicted.packets:
         if packet.traversals and packet.cookie not in seen:

@@ -204,12 +204,14 @@ class Outcome:
 
     :param lost_events: events that the tracer knows it did not see
     :param doubts: reasons why the observation cannot be trusted; any makes the run inconclusive
+    :param blind: verdict loops that the tracer cannot see, each with the reason; a run in which one should have run is inconclusive
     """
 
     steps: tuple[StepOutcome, ...] = ()
     packets: tuple[PacketOutcome, ...] = ()
     lost_events: int = 0
     doubts: tuple[str, ...] = ()
+    blind: tuple[tuple[str, str], ...] = ()
 
 
 def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple[T, ...]:

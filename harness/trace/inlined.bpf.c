@@ -2,8 +2,8 @@
 /*
  * A verdict loop that the compiler put into the function that calls it: nf_hook_bridge_pre() in br_handle_frame().
  *
- * It has no entry and no exit of its own. Its run begins on the indirect call, where the arguments are those of a hook function
- * (priv, skb, state), and ends where the function calls okfn, or else where it returns. The run is known by the stack address of the
+ * It has no entry and no exit of its own. Its run begins on an indirect call where the arguments are those of a hook function
+ * (priv, skb, state), the state in the function's own stack frame (an indirect call of something else has none there), and ends where the function calls okfn, or else where it returns. The run is known by the stack address of the
  * function's return address, as one of nf_hook_slow() is. Which slot is called is counted from the first; that the slot's priv is the
  * one in the register shows that the count is right.
  *
@@ -17,6 +17,8 @@ static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop
 	struct frame frame = { .task = bpf_get_current_task() };
 	u8 hook = 0;
 
+	if (state < PT_REGS_SP(ctx) || state >= key)
+		return 0;
 	/* One of another task, or in a hook: its return was missed. */
 	if (under && (under->task != frame.task || under->in_hook)) {
 		count(N_STALE);
@@ -50,12 +52,13 @@ static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop
 	return 0;
 }
 
-static __always_inline int inlined_call(struct pt_regs *ctx, u64 key)
+/* sole: hooks are all that the function calls indirectly, so that a return without a run under way is one whose call was missed. */
+static __always_inline int inlined_call(struct pt_regs *ctx, u64 key, int sole)
 {
 	u64 now = bpf_ktime_get_ns();
-	struct frame *frame = under_way(key);
+	struct frame *frame = sole ? under_way(key) : frames.lookup(&key);
 
-	if (!frame)
+	if (!frame || (!sole && (!frame->in_hook || frame->task != bpf_get_current_task())))
 		return 0;
 	frame->in_hook = 0;
 	return called(frame, PT_REGS_RC(ctx), now);

@@ -34,7 +34,13 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Inlined:
-    """A loop found in the running kernel. :param symbol: as tracefs takes it; :param heads: byte offset in ``struct net``"""
+    """A loop found in the running kernel.
+
+    The function may call others indirectly besides hooks: each call is probed before and after, and told by its arguments.
+
+    :param symbol: as tracefs takes it
+    :param heads: byte offset in ``struct net``
+    """
 
     loop: Loop
     symbol: str
@@ -43,14 +49,16 @@ class Inlined:
 
     def events(self) -> dict[str, tuple[tuple[str, int], ...]]:
         """kprobe event → its places, in the order of arming: what ends a run before what begins one."""
-        places = {"return": self.placement.exits, "okfn": self.placement.okfns, "call": (self.placement.after_call,),
-                  "before": (self.placement.call,)}
+        places = {"return": self.placement.exits, "okfn": self.placement.okfns, "call": tuple(after for _, after in self.placement.calls),
+                  "before": tuple(call for call, _ in self.placement.calls)}
         return {f"{self.loop.name}_{what}": tuple((self.symbol, offset) for offset in offsets) for what, offsets in places.items()}
 
     def programs(self, number: int) -> str:
         """The program of each event. :param number: of the loop, in the records"""
         key = f"PT_REGS_SP(ctx) + {self.placement.depth}"
-        bodies = {"return": "inlined_end(PT_REGS_SP(ctx), 0)", "okfn": f"inlined_end({key}, 1)", "call": f"inlined_call(ctx, {key})",
+        sole = int(len(self.placement.calls) == 1)
+        bodies = {"return": "inlined_end(PT_REGS_SP(ctx), 0)", "okfn": f"inlined_end({key}, 1)",
+                  "call": f"inlined_call(ctx, {key}, {sole})",
                   "before": f"inlined_before(ctx, {key}, {number}, {self.heads})"}
         return _programs(self.loop.name, bodies)
 

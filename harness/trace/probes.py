@@ -42,18 +42,6 @@ class Placement:
     exits: tuple[int, ...]
     okfns: tuple[int, ...] = ()
 
-    @property
-    def call(self) -> int:
-        """The only indirect call."""
-        (call, _), = self.calls
-        return call
-
-    @property
-    def after_call(self) -> int:
-        """The instruction after the only indirect call."""
-        (_, after), = self.calls
-        return after
-
 
 def place(code: bytes, address: int, names: Callable[[int], Set[str]], function: str = "nf_hook_slow", *,
           okfn: str | None = None) -> Placement:
@@ -63,10 +51,10 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     :param address: where they begin
     :param names: address → names of the symbols that begin there
     :param okfn: the function that is called when every hook has accepted; ``None`` where that is the caller's affair
-    :raises GuestError: not exactly one indirect call, no return, no call of okfn, or a tail call
+    :raises GuestError: not exactly one indirect call (with *okfn*: none), no return, no call of okfn, or a tail call
     """
     found, decoded = _scan(code, address, names, function, okfn=okfn)
-    if len(found.calls) != 1 or not found.exits or decoded < len(code) - 16:
+    if (len(found.calls) != 1 if okfn is None else not found.calls) or not found.exits or decoded < len(code) - 16:
         raise GuestError(f"{function}: {len(found.calls)} indirect calls and {len(found.exits)} returns in {decoded} of {len(code)} bytes",
                          mend=_MEND)
     if okfn is not None and not found.okfns:

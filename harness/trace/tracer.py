@@ -110,7 +110,7 @@ class Tracer:
         events = {
             **{name: places for loop in self.others.values() for name, places in loop.events().items()},
             "exit": tuple((NF_HOOK_SLOW, offset) for offset in slow.exits),
-            "call": ((NF_HOOK_SLOW, slow.after_call),),
+            "call": tuple((NF_HOOK_SLOW, after) for _, after in slow.calls),
             "release": ((_RELEASE, release),),
             "entry": ((NF_HOOK_SLOW, slow.entry),),
         }

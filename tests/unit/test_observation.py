@@ -62,5 +62,5 @@ def test_the_json_report(observed: Outcome, verdict: str) -> None:
     document = report({"release": "6.12"}, ["ping", "-c1"], 3, observed)
     assert document == {
         "kernel": {"release": "6.12"}, "command": ["ping", "-c1"], "exit_status": 3, "verdict": verdict, "packets": [],
-        "lost_events": 0, "doubts": list(observed.doubts),
+        "lost_events": 0, "doubts": list(observed.doubts), "blind": {},
     }

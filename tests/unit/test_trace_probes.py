@@ -83,13 +83,13 @@ def test_with_mitigations_on_the_call_is_the_one_through_the_thunk(kernel: str) 
 
 def test_a_tracer_on_the_fentry_site_does_not_count_as_a_call() -> None:
     # call ftrace trampoline; push rbx; call rax; pop rbx; ret
-    assert place(bytes.fromhex("e8fb0f000053ffd05bc3"), ADDRESS, lambda _: set()).after_call == 8
+    assert place(bytes.fromhex("e8fb0f000053ffd05bc3"), ADDRESS, lambda _: set()).calls == ((6, 8),)
 
 
 def test_a_call_to_where_no_symbol_is_goes_through_an_its_thunk() -> None:
     # push rbx; call +0x1000; call +0x2000; pop rbx; ret
     code = bytes.fromhex("53e8fa0f0000e8f51f00005bc3")
-    assert place(code, ADDRESS, lambda address: set() if address == ADDRESS + 0x1000 else {"nf_queue"}).after_call == 6
+    assert place(code, ADDRESS, lambda address: set() if address == ADDRESS + 0x1000 else {"nf_queue"}).calls == ((1, 6),)
 
 
 def test_a_jump_to_the_return_thunk_is_an_exit() -> None:
