@@ -6,16 +6,21 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import report as tell
 from harness.cli.options import backend_option, json_option, kernels_option, targets
-from harness.errors import UserError
+from harness.cli.reports import ReportFile
+from harness.errors import ExitCode, HostError, NfharnessError
 
 if TYPE_CHECKING:
+    from harness.cli.checking import Checking
     from harness.conformance import Rule
+    from harness.conformance.matrix import Result
     from harness.vm.session import Backend
 
 __all__ = ("command",)
@@ -47,6 +52,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     RULE is an id (order.ascending), a prefix (order) or a glob ('*.errno'); all rules by default. Each difference is written to a
     bundle, which replay runs again.
 
+    Ctrl-C ends it; what was found so far is reported, in every file and format, and the other rules as inconclusive.
+
     Exit status: 0 conformant or not applicable, 1 any rule different, 125 none different but some inconclusive or lost.
     """
     if as_json and as_ktap:
@@ -59,37 +66,73 @@ def command(  # noqa: PLR0917 - click passes them by name
 
         shown.list_coverage(rules, as_json) if list_ else shown.explain(rules)
         return
-    files = {name: path for name, path in (("junit", junit), ("html", html)) if path is not None}
-    for name, path in files.items():
-        if not path.parent.is_dir():
-            raise UserError(f"{path}: no such directory", mend=f"give --{name} a file in a directory that is there")
     style = "json" if as_json else "ktap" if as_ktap else "table"
-    sys.exit(asyncio.run(_check(rules, specs, backend, jobs=jobs, style=style, files=files)))
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(closing(ReportFile(path, name))) for name, path in (("junit", junit), ("html", html)) if path}
+        if len(files) == 2 and files["junit"].is_same(files["html"]):
+            raise click.UsageError("--junit and --html name the same file.")
+        sys.exit(_check(rules, specs, backend, jobs=jobs, style=style, files=files))
 
 
-async def _check(
-    rules: Sequence[Rule], specs: Sequence[str], backend: Backend, *, jobs: int | None, style: str, files: Mapping[str, Path],
+def _check(
+    rules: Sequence[Rule], specs: Sequence[str], backend: Backend, *, jobs: int | None, style: str, files: Mapping[str, ReportFile],
 ) -> int:
-    from harness.cli.checking import Checking, table  # noqa: PLC0415
+    """Run the rules and report; of a check that was cut off what it had found by then. :returns: the exit status"""
+    from harness.cli.checking import Checking  # noqa: PLC0415
+    from harness.cli.signals import Interrupted  # noqa: PLC0415
     from harness.conformance import matrix, report  # noqa: PLC0415
+
+    checking = Checking(rules)
+    try:
+        asyncio.run(_run(checking, specs, backend, jobs))
+    except (Interrupted, NfharnessError) as error:
+        if not any(result.seconds for result in checking.results):
+            raise
+        results = matrix.completed(rules, checking.targets, checking.results, str(error))
+        _report(checking, results, style, files)
+        if report.exit_code(results) != ExitCode.DIFFERENT:
+            raise
+        tell(error) if isinstance(error, NfharnessError) else print(f"nfharness: {error}", file=sys.stderr)
+        return ExitCode.DIFFERENT
+    _report(checking, checking.results, style, files)
+    return report.exit_code(checking.results)
+
+
+async def _run(checking: Checking, specs: Sequence[str], backend: Backend, jobs: int | None) -> None:
+    from harness.conformance import matrix  # noqa: PLC0415
 
     on = await targets(specs, backend)
     try:
-        with Checking(on, rules) as checking:
-            results = await matrix.run(rules, on, checking.add, jobs=jobs or matrix.default_jobs(len(on)))
+        with checking.of(on):
+            checking.results = await matrix.run(checking.rules, on, checking.add, jobs=jobs or matrix.default_jobs(len(on)))
     finally:
         for one in on:
             await one.source.close()
-    if "junit" in files:
-        files["junit"].write_bytes(report.junit(results))
-    if "html" in files:
-        from harness.cli.html import page  # noqa: PLC0415
 
-        files["html"].write_text(page(on, rules, results, checking.seconds), encoding="utf-8")
+
+def _report(checking: Checking, results: Sequence[Result], style: str, files: Mapping[str, ReportFile]) -> None:
+    """:raises HostError: a file could not be written; all else was"""
+    from harness.cli.checking import table  # noqa: PLC0415
+    from harness.conformance import report  # noqa: PLC0415
+
+    failures = []
+    made = {"junit": lambda: report.junit(results), "html": lambda: _page(checking, results)}
+    for name, file in files.items():
+        try:
+            file.write(made[name]())
+        except HostError as error:
+            failures.append(error)
     if style == "json":
-        click.echo(json.dumps(report.as_json(on, results), indent=1))
+        click.echo(json.dumps(report.as_json(checking.targets, results), indent=1))
     elif style == "ktap":
         click.echo("\n".join(report.ktap(results)))
     else:
-        table(on, rules, results, checking.seconds)
-    return report.exit_code(results)
+        table(checking.targets, checking.rules, results, checking.seconds)
+    if failures:
+        raise failures[0]
+
+
+def _page(checking: Checking, results: Sequence[Result]) -> bytes:
+    from harness.cli.html import page  # noqa: PLC0415
+
+    return page(checking.targets, checking.rules, results, checking.seconds).encode()

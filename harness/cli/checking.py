@@ -35,19 +35,34 @@ def _words(state: State) -> str:
 
 
 class Checking:
-    """Progress on standard error: a bar for each kernel on a terminal, a line for each result elsewhere."""
+    """Progress on standard error: a bar for each kernel on a terminal, a line for each result elsewhere. A context.
 
-    def __init__(self, targets: Sequence[Target], rules: Sequence[Rule]) -> None:
+    :ivar targets: the kernels, once they are ready
+    :ivar results: so far, in the order in which they came
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.targets: Sequence[Target] = ()
+        self.results: list[Result] = []
         self._console = Console(stderr=True)
         self._live = self._console.is_terminal
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(),
                    TextColumn("{task.fields[last]}"))
         self._bars = Bars(*columns, console=self._console, transient=True, disable=not self._live)
-        self._tasks: dict[str, TaskID] = {
-            target.kernel.label: self._bars.add_task(target.kernel.label, total=len(rules), last="") for target in targets}
-        self._start = time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+        self._start = 0.0
+
+    def of(self, targets: Sequence[Target]) -> Checking:
+        """These kernels, which are ready."""
+        self.targets = targets
+        return self
 
     def __enter__(self) -> Checking:
+        self._start = time.monotonic()
+        for target in self.targets:
+            label = target.kernel.label
+            self._tasks[label] = self._bars.add_task(label, total=len(self.rules), last="")
         self._bars.start()
         return self
 
@@ -61,6 +76,7 @@ class Checking:
 
     def add(self, result: Result) -> None:
         """Another result."""
+        self.results.append(result)
         self._bars.update(self._tasks[result.kernel], advance=1, last=result.rule)
         if self._live and result.state in ("conformant", "not_applicable"):
             return
@@ -80,6 +96,7 @@ def table(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Re
     console.print(shown)
     _differences(console, results)
     _not_applicable(console, targets, rules, results)
+    _cut_off(console, targets, results)
     count: Counter[State] = Counter(result.state for result in results)
     totals = ", ".join(f"{count[state]} {_words(state)}" for state in STATES if count[state])
     console.print(f"\n{_plural(len(rules), 'rule')} on {_plural(len(targets), 'kernel')} in {seconds:.0f} s: {totals}", highlight=False)
@@ -87,7 +104,7 @@ def table(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Re
 
 def _differences(console: Console, results: Sequence[Result]) -> None:
     for result in results:
-        if result.state not in ("different", "inconclusive", "lost"):
+        if result.state not in ("different", "inconclusive", "lost") or result.cut_off:
             continue
         console.print(f"\n[{_STYLES[result.state]}]{_words(result.state)}[/] {result.rule} on {result.kernel}", highlight=False)
         for detail in result.details or (result.reason,):
@@ -110,3 +127,12 @@ def _not_applicable(console: Console, targets: Sequence[Target], rules: Sequence
     for (name, probe), ids in lacking.items():
         console.print(f"not applicable to {name}, where the probe {probe} says no: {', '.join(ids)}", style="dim", highlight=False,
                       soft_wrap=True)
+
+
+def _cut_off(console: Console, targets: Sequence[Target], results: Sequence[Result]) -> None:
+    """What a check that was cut off did not come to, and why not."""
+    for target in targets:
+        missed = [result for result in results if result.kernel == target.kernel.label and result.cut_off]
+        if missed:
+            console.print(f"\n{_plural(len(missed), 'rule')} on {target.name} {missed[0].reason}", style="yellow", highlight=False,
+                          soft_wrap=True, markup=False)

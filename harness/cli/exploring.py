@@ -89,7 +89,8 @@ def _finding(console: Console, hunt: Hunt, finding: Finding) -> None:
     console.print(f"\n[{_STYLES[hunt.state]}]{hunt.state}[/] on {hunt.target.kernel.release}{shrunk}", highlight=False)
     for line in scenario_lines(finding):
         console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
-    console.print(f"  nfharness replay {finding.bundle}", highlight=False, soft_wrap=True)
+    if finding.bundle:
+        console.print(f"  nfharness replay {finding.bundle}", highlight=False, soft_wrap=True)
 
 
 def scenario_lines(finding: Finding) -> list[str]:
@@ -112,7 +113,8 @@ def _result(hunt: Hunt) -> dict[str, Any]:
         "scenarios": hunt.scenarios, "steps": hunt.steps, "packets": hunt.packets,
         "inconclusive": hunt.inconclusive, "reasons": list(hunt.reasons), "seconds": hunt.seconds, "steps_per_s": hunt.rate(hunt.steps),
         "finding": finding and {
-            "bundle": str(finding.bundle), "scenario": to_json(finding.scenario), "drawn_steps": len(finding.first.steps),
+            "bundle": finding.bundle and str(finding.bundle), "scenario": to_json(finding.scenario),
+            "drawn_steps": len(finding.first.steps),
             "differences": list(map(said, finding.judgement.comparison.differences)) if finding.judgement else [],
         },
     }

@@ -18,7 +18,7 @@ from rich.console import Console
 from harness.conformance import RULES
 from harness.conformance.judge import Judgement
 from harness.conformance.rule import Script
-from harness.errors import UserError
+from harness.errors import HostError, UserError
 from harness.outcome import codec
 from harness.outcome.diff import Difference
 from harness.outcome.types import Outcome
@@ -62,18 +62,33 @@ def save(rule: str, found: Judgement | Scenario, kernel: Mapping[str, Any], cons
 
     :param found: the scenario alone, of a kernel that died of it
     :param seed: what the scenario was drawn with, if it was
+    :raises HostError: it cannot be written
     """
-    directory = run_dir() / "bundles"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     scenario = found if isinstance(found, Scenario) else found.script.scenario
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{scenario.name}-{kernel['release']}")
     head = {"bundle": _VERSION, "rule": rule, "seed": seed, "kernel": dict(kernel), "scenario": to_json(scenario)}
     judged = {} if isinstance(found, Scenario) else _judged(found, str(kernel["release"]))
     text = json.dumps({**head, **judged, "console": console_tail}, indent=1) + "\n"
-    handle, path = tempfile.mkstemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), suffix=f"-{slug}.json", dir=directory)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    return Path(path)
+    directory = run_dir() / "bundles"
+    try:
+        return _written(directory, slug, text)
+    except OSError as error:
+        raise HostError(f"{directory}: no bundle could be written there: {error.strerror}",
+                        mend="make room, or point NFHARNESS_STATE at a larger disk") from None
+
+
+def _written(directory: Path, slug: str, text: str) -> Path:
+    """A new file, which is there as a whole or not at all."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, name = tempfile.mkstemp(prefix=time.strftime(".%Y%m%d-%H%M%S-"), suffix=f"-{slug}.json", dir=directory)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        return part.rename(part.with_name(part.name.removeprefix(".")))
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _judged(judgement: Judgement, release: str) -> dict[str, Any]:

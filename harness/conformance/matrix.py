@@ -15,8 +15,9 @@ from harness.conformance.bundle import save
 from harness.conformance.coverage import seed_lines
 from harness.conformance.judge import Judgement, State, judge, said
 from harness.conformance.rule import Rule, Script
-from harness.errors import GuestError, KernelDied, UserError
+from harness.errors import GuestError, HostError, KernelDied, UserError
 from harness.outcome.profile import KernelProfile
+from harness.scenario.steps import Scenario
 from harness.vm.executor import Executor, started
 from harness.vm.guest import Guest
 from harness.vm.kernels import Kernel
@@ -25,7 +26,7 @@ from harness.vm.layers import layer_path
 from harness.vm.progress import Progress
 from harness.vm.session import Backend, Source, source
 
-__all__ = ("Result", "Target", "conclusive", "default_jobs", "run", "target")
+__all__ = ("Result", "Target", "completed", "conclusive", "default_jobs", "run", "target")
 
 _GUEST_BYTES = 1 << 30
 _ATTEMPTS = 3
@@ -81,6 +82,11 @@ class Result:
     bundle: Path | None = None
     details: tuple[str, ...] = ()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether the check ended before it came to the rule."""
+        return self.state == "inconclusive" and not self.seconds
+
 
 Report = Callable[[Result], None]
 
@@ -111,6 +117,13 @@ async def run(rules: Sequence[Rule], targets: Sequence[Target], report: Report, 
 
     found = await asyncio.gather(*map(on, targets))
     return [result for results in found for result in results]
+
+
+def completed(rules: Sequence[Rule], targets: Sequence[Target], results: Sequence[Result], why: str) -> list[Result]:
+    """The results of a check that was cut off, with the rules that it did not come to: of these nothing can be concluded."""
+    found = {(one.rule, one.kernel): one for one in results}
+    return [found.get((rule.id, on.kernel.label)) or _result(rule, on, "inconclusive", f"not run: {why}")
+            for on in targets for rule in rules]
 
 
 async def _on_kernel(rules: Sequence[Rule], on: Target, report: Report) -> list[Result]:
@@ -144,8 +157,19 @@ def _result(rule: Rule, on: Target, state: State, reason: str = "", **more: Any)
     return Result(rule.id, on.kernel.label, state, seed_lines(rule.id), reason, **more)
 
 
-def _lost(rule: Rule, on: Target, death: KernelDied, seconds: float = 0.0) -> Result:
-    return _result(rule, on, "lost", death.message, seconds=seconds, details=(death.message, *death.console_tail.splitlines()))
+def _lost(rule: Rule, on: Target, death: KernelDied, script: Script | None = None, seconds: float = 0.0) -> Result:
+    """:param script: of which it died; ``None`` if it was not even asked"""
+    bundle, doubts = _kept(rule, script.scenario, on, death.console_tail) if script else (None, ())
+    return _result(rule, on, "lost", death.message, seconds=seconds, bundle=bundle,
+                   details=(death.message, *doubts, *death.console_tail.splitlines()))
+
+
+def _kept(rule: Rule, found: Judgement | Scenario, on: Target, console_tail: str) -> tuple[Path | None, tuple[str, ...]]:
+    """A bundle, or why there is none: what was found out about the kernel counts without it, too."""
+    try:
+        return save(rule.id, found, on.identity(), console_tail), ()
+    except HostError as error:
+        return None, (error.message,)
 
 
 async def _one(rule: Rule, on: Target, executor: Executor) -> tuple[Result, bool]:
@@ -159,7 +183,7 @@ async def _one(rule: Rule, on: Target, executor: Executor) -> tuple[Result, bool
         try:
             judgement = await conclusive(script, on, executor)
         except KernelDied as death:
-            return _lost(rule, on, death, time.monotonic() - start), False
+            return _lost(rule, on, death, script, time.monotonic() - start), False
         except (GuestError, UserError) as error:
             return result("inconclusive", error.message), False
         comparison = judgement.comparison
@@ -185,6 +209,6 @@ async def conclusive(script: Script, on: Target, executor: Executor) -> Judgemen
 
 def _different(rule: Rule, on: Target, guest: Guest, judgement: Judgement, seconds: float) -> Result:
     details = tuple(map(said, judgement.comparison.differences))
-    bundle = save(rule.id, judgement, on.identity(), guest.console_tail())
+    bundle, doubts = _kept(rule, judgement, on, guest.console_tail())
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return _result(rule, on, "different", f"{details[0]}{more}", seconds=seconds, bundle=bundle, details=details)
+    return _result(rule, on, "different", f"{details[0]}{more}", seconds=seconds, bundle=bundle, details=(*details, *doubts))

@@ -16,7 +16,7 @@ from harness.conformance.bundle import save
 from harness.conformance.judge import Judgement, judge
 from harness.conformance.matrix import Target, conclusive, default_jobs
 from harness.conformance.rule import Script
-from harness.errors import GuestError, KernelDied, NfharnessError
+from harness.errors import GuestError, HostError, KernelDied, NfharnessError
 from harness.explore.engine import BATCH, Plan, found_before, shrink
 from harness.explore.search import Ask, Search
 from harness.scenario.steps import Scenario, Send
@@ -46,12 +46,13 @@ class Finding:
 
     :param judgement: of the shortest one; ``None`` for a kernel that died
     :param first: the scenario that was drawn
+    :param bundle: ``None`` if it could not be written
     """
 
     scenario: Scenario
     first: Scenario
     judgement: Judgement | None
-    bundle: Path
+    bundle: Path | None
 
 
 async def explore(targets: Sequence[Target], plan: Plan, limits: Limits, hunts: list[Hunt], *, jobs: int | None = None) -> None:
@@ -252,12 +253,18 @@ class Hunt:
 
     def _found(self, first: Scenario, smallest: Judgement, executor: Executor) -> None:
         self._over, self.state = True, "different"
-        bundle = save("explore", smallest, self.target.identity(), executor.guest.console_tail(), seed=self.plan.seed)
+        bundle = self._kept(smallest, executor.guest.console_tail())
         self.finding = Finding(smallest.script.scenario, first, smallest, bundle)
 
     def _died(self, scenario: Scenario, death: KernelDied) -> None:
         """The scenario that was under way is the one to look at."""
         self._over, self.state = True, "lost"
         self._doubt(death.message)
-        bundle = save("explore", scenario, self.target.identity(), death.console_tail, seed=self.plan.seed)
-        self.finding = Finding(scenario, scenario, None, bundle)
+        self.finding = Finding(scenario, scenario, None, self._kept(scenario, death.console_tail))
+
+    def _kept(self, found: Judgement | Scenario, console_tail: str) -> Path | None:
+        try:
+            return save("explore", found, self.target.identity(), console_tail, seed=self.plan.seed)
+        except HostError as error:
+            self._doubt(error.message)
+            return None

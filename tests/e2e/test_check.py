@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,21 +15,16 @@ from harness.conformance.bundle import save
 from harness.conformance.judge import judge
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
+from tests.e2e.conftest import CommandLine
 
-DEADLINE_S = 600
 SOME = ("order.equal-newest-first", "drop.errno", "inet.rollback")
 
 
-def nfharness(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-
-
-def test_rules_hold_on_the_default_kernel(tmp_path: Path) -> None:
+def test_rules_hold_on_the_default_kernel(nfharness: CommandLine, tmp_path: Path) -> None:
     report, page = tmp_path / "report.xml", tmp_path / "report.html"
     done = nfharness("check", "--json", "--junit", str(report), "--html", str(page), *SOME)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
+    assert done.status == 0, done.err
+    document = json.loads(done.out.decode())
     (kernel,) = document["kernels"]
     assert [(one["rule"], one["kernel"], one["state"], one["reason"], one["bundle"]) for one in document["results"]] == [
         (rule, kernel["release"], "conformant", "", None) for rule in RULES if rule in SOME]
@@ -40,43 +35,73 @@ def test_rules_hold_on_the_default_kernel(tmp_path: Path) -> None:
     assert all(f'<span class="rule">{rule}</span>' in page.read_text() for rule in SOME)
 
 
-def test_a_table_and_totals_are_printed() -> None:
+def test_a_table_and_totals_are_printed(nfharness: CommandLine) -> None:
     done = nfharness("check", "order.stable")
-    lines = [line.split() for line in done.stdout.splitlines()]
+    lines = [line.split() for line in done.out.decode().splitlines()]
     assert (lines[0], lines[1]) == (["rule", "6.12"], ["order.stable", "conformant"])
-    assert done.stdout.splitlines()[-1].endswith(": 1 conformant")
-    assert "order.stable  conformant" in done.stderr
+    assert done.out.decode().splitlines()[-1].endswith(": 1 conformant")
+    assert "order.stable  conformant" in done.err
 
 
-def test_ktap() -> None:
+def test_ktap(nfharness: CommandLine) -> None:
     done = nfharness("check", "--ktap", "key.off")
-    lines = done.stdout.splitlines()
+    lines = done.out.decode().splitlines()
     assert (lines[0], lines[1], lines[5].strip(), lines[-1]) == (
         "KTAP version 1", "1..1", "ok 1 key.off", "# Totals: pass:1 fail:0 xfail:0 xpass:0 skip:0 error:0")
 
 
-def test_an_unknown_rule_is_the_user_s_mistake() -> None:
+def test_an_unknown_rule_is_the_user_s_mistake(nfharness: CommandLine) -> None:
     done = nfharness("check", "order.acsending")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "did you mean \"order.ascending\"?" in done.stderr
+    assert (done.status, done.out) == (2, b"")
+    assert "did you mean \"order.ascending\"?" in done.err
 
 
-def test_the_list_has_every_function_and_says_what_is_uncovered() -> None:
+def test_the_list_has_every_function_and_says_what_is_uncovered(nfharness: CommandLine) -> None:
     done = nfharness("check", "--list")
-    assert done.returncode == 0
-    assert "nf_hook_entries_grow  l.103-162" in done.stdout.splitlines()
-    assert "uncovered: " in done.stdout
-    document = json.loads(nfharness("check", "--list", "--json").stdout)
+    assert done.status == 0
+    assert "nf_hook_entries_grow  l.103-162" in done.out.decode().splitlines()
+    assert "uncovered: " in done.out.decode()
+    document = json.loads(nfharness("check", "--list", "--json").out)
     assert {one["rule"] for one in document["rules"]} == RULES.keys()
     grow = next(one for one in document["functions"] if one["function"] == "nf_hook_entries_grow")
     assert "order.equal-newest-first" in grow["rules"]
 
 
-def test_a_rule_is_explained() -> None:
+def test_a_rule_is_explained(nfharness: CommandLine) -> None:
     done = nfharness("check", "--explain", "order.equal-newest-first")
-    assert done.stdout.startswith("order.equal-newest-first: Of hooks with equal priority the newest registration runs first.\n")
-    assert "  l.146-151  nf_hook_entries_grow: before the first of no smaller priority" in done.stdout.splitlines()
-    assert "      expects host INPUT: newest older oldest → 1; delivered" in done.stdout.splitlines()
+    assert done.out.decode().startswith("order.equal-newest-first: Of hooks with equal priority the newest registration runs first.\n")
+    assert "  l.146-151  nf_hook_entries_grow: before the first of no smaller priority" in done.out.decode().splitlines()
+    assert "      expects host INPUT: newest older oldest → 1; delivered" in done.out.decode().splitlines()
+
+
+@pytest.mark.parametrize("options", [["--junit", "/proc/report"], ["--html", "/nowhere/report"], ["--junit", "r", "--html", "r"]])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(nfharness: CommandLine, options: list[str]) -> None:
+    done = nfharness("check", *options, "stop")
+    assert (done.status, done.out, len(done.error), "conformant" in done.err) == (2, b"", 2, False), done
+
+
+def test_a_full_disk_costs_the_file_alone(nfharness: CommandLine, tmp_path: Path) -> None:
+    done = nfharness("check", "--junit", "/dev/full", "--html", str(tmp_path / "page"), "stop")
+    assert (done.status, done.out.decode().splitlines()[-1].endswith(": 1 conformant")) == (125, True), done
+    assert done.error[0] == "nfharness: error: /dev/full: No space left on device"
+    assert "conformant" in (tmp_path / "page").read_text()
+
+
+def test_an_interruption_reports_what_was_found_so_far(nfharness: CommandLine, tmp_path: Path, eventually: Callable[..., None]) -> None:
+    errors, junit = tmp_path / "stderr", tmp_path / "junit"
+    with errors.open("wb") as stderr:
+        process = nfharness.start("check", "--json", "--junit", str(junit), stderr=stderr)
+    eventually(lambda: b"conformant" in errors.read_bytes(), "a result")
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=90)
+    assert process.returncode == 130, errors.read_text()
+    results = json.loads(out)["results"]
+    assert [one["rule"] for one in results] == list(RULES)
+    assert {one["reason"] for one in results if one["state"] == "inconclusive"} == {"not run: interrupted"}
+    assert any(one["state"] == "conformant" for one in results)
+    root = ElementTree.parse(junit).getroot()  # noqa: S314 - our own
+    assert (root.get("tests"), root.get("errors")) == (str(len(RULES)), str(sum(one["state"] == "inconclusive" for one in results)))
+    assert errors.read_text().splitlines()[-1] == "nfharness: interrupted"
 
 
 @pytest.fixture
@@ -88,11 +113,11 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return save("order.stable", judge(one, KernelProfile(), observed), {"release": "6.12"}, "")
 
 
-def test_a_difference_that_is_gone_is_changed_and_conformant(bundle: Path) -> None:
+def test_a_difference_that_is_gone_is_changed_and_conformant(nfharness: CommandLine, bundle: Path) -> None:
     done = nfharness("replay", str(bundle))
-    assert (done.returncode, done.stdout.partition(": ")[2].partition(" (")[0]) == (0, "changed, conformant"), done.stderr
+    assert (done.status, done.out.decode().partition(": ")[2].partition(" (")[0]) == (0, "changed, conformant"), done.err
 
 
-def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_bundle_is_refused(nfharness: CommandLine, tmp_path: Path) -> None:
     done = nfharness("replay", str(tmp_path / "none.json"))
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.status, done.out) == (2, b"")

@@ -65,7 +65,7 @@ def test_a_planted_difference_is_found_shrunk_and_kept(oldest_first: None, nfhar
 
     hunt = asyncio.run(explored(1))
     assert hunt.state == "different"
-    assert hunt.finding is not None
+    assert hunt.finding is not None and hunt.finding.bundle is not None
     # Two hooks of equal priority at a point are all that it takes, whether in one step or in two.
     assert len(hunt.finding.scenario.steps) <= 2
     bundle = load(hunt.finding.bundle)

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from harness.conformance import chosen, matrix
+from harness.conformance import RULES, chosen, matrix
+from harness.conformance.bundle import load
 from harness.conformance.matrix import Result, Target
 from harness.errors import GuestError, KernelDied
 from harness.model import predict
@@ -120,6 +121,8 @@ def test_a_death_costs_one_rule_and_another_guest_goes_on(guests: Guests) -> Non
     results = run(["drop.errno", "stolen", "queue.no-handler"], kernel("k"))
     assert states(results) == [("drop.errno", "conformant"), ("stolen", "lost"), ("queue.no-handler", "conformant")]
     assert results[1].reason == "Kernel panic - not syncing: test"
+    assert results[1].bundle is not None
+    assert (load(results[1].bundle).script, load(results[1].bundle).observed) == (RULES["stolen"].scripts[0], None)
     assert guests.asked[-1] == (2, "queue.no-handler")
 
 
@@ -152,3 +155,21 @@ def test_a_difference_leaves_a_bundle_and_ends_the_rule(guests: Guests) -> None:
     assert result.bundle is not None and result.bundle.is_file()
     assert result.reason.startswith("steps[0]/host/IPV4/PREROUTING: predicted before (-1), observed empty: before is missing")
     assert len(guests.asked) == 1
+
+
+@pytest.mark.parametrize(("answer", "state"), [(drops_every_slot, "different"), (panics, "lost")])
+def test_what_was_found_counts_where_no_bundle_can_be_written(guests: Guests, tmp_path: Path, answer: Answer, state: str) -> None:
+    (tmp_path / "bundles").write_text("in the way")
+    guests.answers["stolen"] = [answer]
+    (result,) = run(["stolen"], kernel("k"))
+    assert (result.state, result.bundle) == (state, None)
+    assert any("no bundle could be written there" in detail for detail in result.details)
+
+
+def test_rules_that_a_check_did_not_come_to_are_inconclusive(guests: Guests) -> None:
+    one, other = kernel("k1"), kernel("k2")
+    results = matrix.completed(chosen(["stolen", "drop.errno"]), [one, other], run(["stolen"], one), "interrupted")
+    assert [(result.rule, result.kernel, result.state, result.reason, result.cut_off) for result in results] == [
+        ("drop.errno", "k1", "inconclusive", "not run: interrupted", True), ("stolen", "k1", "conformant", "", False),
+        ("drop.errno", "k2", "inconclusive", "not run: interrupted", True), ("stolen", "k2", "inconclusive", "not run: interrupted", True),
+    ]

@@ -71,9 +71,16 @@ def test_a_kernel_that_does_what_the_model_says_is_conformant(explored: Callable
 def test_a_kernel_that_dies_is_lost_and_the_scenario_is_kept(explored: Callable[..., Hunt]) -> None:
     one = explored(panics)
     assert one.state == "lost"
-    assert one.finding is not None
+    assert one.finding is not None and one.finding.bundle is not None
     bundle = load(one.finding.bundle)
     assert (bundle.scenario, bundle.observed, bundle.seed) == (one.finding.scenario, None, 1)
+
+
+def test_what_was_found_is_told_where_no_bundle_can_be_written(explored: Callable[..., Hunt], tmp_path: Path) -> None:
+    (tmp_path / "bundles").write_text("in the way")
+    one = explored(panics)
+    assert (one.state, one.finding and one.finding.bundle) == ("lost", None)
+    assert "no bundle could be written" in one.reasons[-1]
 
 
 def test_guests_that_fail_one_after_the_other_are_inconclusive(explored: Callable[..., Hunt]) -> None:

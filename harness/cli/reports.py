@@ -1,0 +1,50 @@
+"""Files that a command writes its report to, apart from what it prints."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from harness.errors import HostError, UserError
+
+__all__ = ("ReportFile",)
+
+
+class ReportFile:
+    """A file to be written at the end of long work, opened before it begins: that it cannot be written is told then.
+
+    What is in it stays until there is something to put in its place; one that was not there is gone again if nothing was.
+    """
+
+    def __init__(self, path: Path, option: str) -> None:
+        self.path = path
+        self._is_new = not path.exists()
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}", mend=f"give --{option} a file that can be written") from None
+        self._is_regular = stat.S_ISREG(path.stat().st_mode)
+
+    def is_same(self, other: ReportFile) -> bool:
+        return self._is_regular and self.path.samefile(other.path)
+
+    def write(self, content: bytes) -> None:
+        """Replace what is in it. :raises HostError: the disk is full; it is empty then"""
+        self._empty()
+        left = memoryview(content)
+        try:
+            while left:
+                left = left[self._file.write(left):]
+        except OSError as error:
+            self._empty()
+            raise HostError(f"{self.path}: {error.strerror}", mend="make room there, or name a file on a larger disk") from None
+        self._is_new = False
+
+    def _empty(self) -> None:
+        if self._is_regular:
+            self._file.truncate(0)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._is_new and self._is_regular:
+            self.path.unlink(missing_ok=True)
