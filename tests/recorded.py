@@ -51,7 +51,7 @@ async def _record(spec: str, *only: str) -> None:
     async with started(on.source) as executor:
         for rule in dict.fromkeys(mutant.rules[0] for mutant in MUTANTS.values()):
             if rule not in _LARGE and RULES[rule].lacking(on.profile) is None and (not only or rule in only):
-                rules[rule] = [codec.to_json(_without_times(await _trusted(executor, script))) for script in RULES[rule].scripts]
+                rules[rule] = [codec.to_json(_comparable(await _trusted(executor, script))) for script in RULES[rule].scripts]
     FILE.parent.mkdir(exist_ok=True)
     lines = ",\n".join(f"{json.dumps(rule)}: {json.dumps(outcomes, separators=(',', ':'))}" for rule, outcomes in rules.items())
     FILE.write_text(f'{{"profile": {json.dumps(on.profile.to_json())},\n"rules": {{\n{lines}\n}}}}\n')
@@ -64,13 +64,13 @@ async def _trusted(executor: Executor, script: Script) -> Outcome:
     return outcome
 
 
-def _without_times(outcome: Outcome) -> Outcome:
-    """Nanoseconds are never compared."""
+def _comparable(outcome: Outcome) -> Outcome:
+    """Neither nanoseconds nor the kernel's words are ever compared."""
     packets = tuple(
         replace(packet, traversals=tuple(
             replace(traversal, calls=tuple(replace(call, ns=None) for call in traversal.calls)) for traversal in packet.traversals))
         for packet in outcome.packets if packet.cookie is not None)
-    return replace(outcome, packets=packets)
+    return replace(outcome, packets=packets, log=())
 
 
 if __name__ == "__main__":

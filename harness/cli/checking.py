@@ -24,6 +24,8 @@ __all__ = ("Checking", "table")
 _STYLES: dict[State, str] = {
     "conformant": "green", "different": "bold red", "not_applicable": "dim", "inconclusive": "yellow", "lost": "bold magenta",
 }
+#: Of a difference, on a terminal: one wrong order of many hooks differs at every step.
+_DETAILS = 6
 
 
 def _plural(count: int, noun: str) -> str:
@@ -107,8 +109,11 @@ def _differences(console: Console, results: Sequence[Result]) -> None:
         if result.state not in ("different", "inconclusive", "lost") or result.cut_off:
             continue
         console.print(f"\n[{_STYLES[result.state]}]{_words(result.state)}[/] {result.rule} on {result.kernel}", highlight=False)
-        for detail in result.details or (result.reason,):
+        details = result.details or (result.reason,)
+        for detail in details if result.state == "lost" else details[:_DETAILS]:
             console.print(f"  {escape(detail)}", highlight=False, soft_wrap=True)
+        if result.state != "lost" and len(details) > _DETAILS:
+            console.print(f"  … and {len(details) - _DETAILS} more, which replay shows")
         if result.bundle:
             console.print(f"  nfharness replay {result.bundle}", highlight=False, soft_wrap=True)
 

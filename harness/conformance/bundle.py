@@ -9,13 +9,14 @@ import re
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness.conformance import RULES
+from harness.conformance.coverage import seed_lines
 from harness.conformance.judge import Judgement
 from harness.conformance.rule import Script
 from harness.errors import HostError, UserError
@@ -24,7 +25,6 @@ from harness.outcome.diff import Difference
 from harness.outcome.types import Outcome
 from harness.scenario.builtin import load as read_scenario
 from harness.scenario.codec import from_json, to_json
-from harness.scenario.reader import quote
 from harness.scenario.steps import Scenario
 from harness.trace.render import render_run
 from harness.vm.paths import run_dir
@@ -61,14 +61,17 @@ def save(rule: str, found: Judgement | Scenario, kernel: Mapping[str, Any], cons
     """Write a bundle, below :func:`harness.vm.paths.run_dir`.
 
     :param found: the scenario alone, of a kernel that died of it
+    :param console_tail: its last words; what it said when it warned is put before them
     :param seed: what the scenario was drawn with, if it was
     :raises HostError: it cannot be written
     """
     scenario = found if isinstance(found, Scenario) else found.script.scenario
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{scenario.name}-{kernel['release']}")
-    head = {"bundle": _VERSION, "rule": rule, "seed": seed, "kernel": dict(kernel), "scenario": to_json(scenario)}
+    head = {"bundle": _VERSION, "rule": rule, "seed_lines": seed_lines(rule), "seed": seed, "kernel": dict(kernel),
+            "scenario": to_json(scenario)}
     judged = {} if isinstance(found, Scenario) else _judged(found, str(kernel["release"]))
-    text = json.dumps({**head, **judged, "console": console_tail}, indent=1) + "\n"
+    log = () if isinstance(found, Scenario) else found.observed.log
+    text = json.dumps({**head, **judged, "console": "\n".join((*log, console_tail)).strip("\n")}, indent=1) + "\n"
     directory = run_dir() / "bundles"
     try:
         return _written(directory, slug, text)
@@ -101,7 +104,7 @@ def _judged(judgement: Judgement, release: str) -> dict[str, Any]:
             for one in comparison.differences
         ],
         "predicted": codec.to_json(judgement.predicted),
-        "observed": codec.to_json(judgement.observed),
+        "observed": codec.to_json(replace(judgement.observed, log=())),  # it is in the console
         "trace": shown.file.getvalue().splitlines(),  # type: ignore[attr-defined]
     }
 
@@ -116,22 +119,28 @@ def load(path: Path) -> Bundle:
         raise UserError(f"{path}: not text", mend=_MEND) from None
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: not JSON", mend=_MEND) from None
     if isinstance(document, dict) and "bundle" not in document and "steps" in document:
         scenario = read_scenario(str(path))
         return Bundle(scenario.name, scenario, {})
     if not isinstance(document, dict) or document.get("bundle") != _VERSION:
-        found = quote(document.get("bundle")) if isinstance(document, dict) else "none"
-        raise UserError(f"{path}: no bundle of version {_VERSION}, its version is {found}", mend=_MEND)
+        version = document.get("bundle") if isinstance(document, dict) else None
+        if isinstance(version, int):
+            raise UserError(f"{path}: a bundle of version {version}, and this nfharness reads version {_VERSION}",
+                            mend="use the nfharness that wrote it")
+        raise UserError(f"{path}: no bundle", mend=_MEND)
     try:
+        rule, kernel = document["rule"], document["kernel"]
+        if not isinstance(rule, str) or not isinstance(kernel, dict):
+            raise TypeError("rule or kernel")
         return Bundle(
-            rule=document["rule"],
+            rule=rule,
             scenario=from_json(document["scenario"]),
-            kernel=document["kernel"],
+            kernel=kernel,
             seed=document["seed"],
             observed=codec.from_json(document["observed"]) if "observed" in document else None,
             differences=tuple(Difference(**one) for one in document.get("differences", ())),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: a bundle, but not whole: {error!r}", mend=_MEND) from None

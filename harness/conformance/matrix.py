@@ -211,4 +211,4 @@ def _different(rule: Rule, on: Target, guest: Guest, judgement: Judgement, secon
     details = tuple(map(said, judgement.comparison.differences))
     bundle, doubts = _kept(rule, judgement, on, guest.console_tail())
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-    return _result(rule, on, "different", f"{details[0]}{more}", seconds=seconds, bundle=bundle, details=(*details, *doubts))
+    return _result(rule, on, "different", f"{details[0]}{more}", seconds=seconds, bundle=bundle, details=(*doubts, *details))

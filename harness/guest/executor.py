@@ -160,4 +160,4 @@ def _outcome(run: Run, steps: tuple[StepOutcome, ...], over: int) -> Outcome:
     packets = judged(run, tuple(packet for packet in seen.packets if packet.cookie not in run.synthetic))
     overrun = ("the kernel's log overran before it was read: a warning may be missing",) if run.log.lost else ()
     doubts = (*run.capture.doubts, *run.doubts, *seen.doubts, *counted, *overrun)
-    return Outcome(steps, packets, run.capture.lost_events, doubts, tuple(tracer().blind.items()))
+    return Outcome(steps, packets, run.capture.lost_events, doubts, tuple(tracer().blind.items()), tuple(run.said))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from harness.guest import changes
 from harness.guest.arrays import Arrays, all_arrays, arrays_of, points_of
 from harness.guest.ground import Ground
-from harness.guest.health import KernelLog, warn_again
+from harness.guest.health import KernelLog, splats, warn_again
 from harness.guest.journal import Journal
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.netns import Namespace
@@ -62,6 +62,7 @@ class Run:
     :param links: BPF links, each with its file descriptor
     :param synthetic: cookies of datagrams that are no packets of the scenario's: what a tracer sees of them is no packet's walk
     :param doubts: why what was seen cannot be trusted
+    :param said: the kernel's log around its warnings
     :param journal: what was registered, and other readings of it
     :ivar grounds: what each step finds
     :ivar sightings: of namespaces, see :func:`harness.trace.sightings.told_apart`
@@ -85,6 +86,7 @@ class Run:
     links: dict[str, tuple[BpfLink, int]] = field(default_factory=dict)
     synthetic: set[int] = field(default_factory=set)
     doubts: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
     keys: Counter[tuple[Family, int]] = field(default_factory=Counter)
     journal: Journal = field(init=False)
     grounds: tuple[Topology, ...] = field(init=False)
@@ -113,8 +115,10 @@ class Run:
 
     def splats(self) -> tuple[str, ...]:
         """What the kernel warned of since the last call; it will warn of the same again."""
-        found = tuple(splat.summary for splat in self.log.splats())
+        lines = [line.text for line in self.log.lines()]
+        found = tuple(splat.summary for splat in splats(lines))
         if found:
+            self.said += lines
             warn_again()
         return found
 

@@ -27,6 +27,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "lost_events": outcome.lost_events,
         "doubts": list(outcome.doubts),
         "blind": dict(outcome.blind),
+        **({"log": list(outcome.log)} if outcome.log else {}),
     }
 
 
@@ -38,6 +39,7 @@ def from_json(document: Mapping[str, Any]) -> Outcome:
         lost_events=int(document["lost_events"]),
         doubts=tuple(document["doubts"]),
         blind=tuple(document["blind"].items()),
+        log=tuple(document.get("log", ())),
     )
 
 

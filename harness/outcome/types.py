@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from harness.netfilter import Family, Verdict, hook_name
@@ -205,6 +205,7 @@ class Outcome:
     :param lost_events: events that the tracer knows it did not see
     :param doubts: reasons why the observation cannot be trusted; any makes the run inconclusive
     :param blind: verdict loops that the tracer cannot see, each with the reason; a run in which one should have run is inconclusive
+    :param log: of a real kernel that warned, its own words, stack traces and all; for a reader
     """
 
     steps: tuple[StepOutcome, ...] = ()
@@ -212,6 +213,7 @@ class Outcome:
     lost_events: int = 0
     doubts: tuple[str, ...] = ()
     blind: tuple[tuple[str, str], ...] = ()
+    log: tuple[str, ...] = field(default=(), compare=False)
 
 
 def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple[T, ...]:

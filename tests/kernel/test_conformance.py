@@ -9,6 +9,8 @@ import pytest
 
 from harness.conformance import RULES
 from harness.conformance.judge import Judgement, judge
+from harness.guest import executor
+from harness.guest import run as guest_run
 from harness.guest.executor import execute
 from harness.guest.module import Hook, HookModule
 from harness.guest.run import Run
@@ -19,7 +21,8 @@ from harness.outcome.types import StepOutcome
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario.steps import Send
 
-INPUT = 1
+INPUT, FORWARD = 1, 2
+CORE = "net/netfilter/core.c"
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
 RULESET = "table ip t { chain c { type filter hook input priority 2; policy accept; }; }"
 
@@ -125,3 +128,26 @@ def test_a_hook_at_a_point_that_no_step_is_about_is_found_at_the_end(tampered: C
     assert comparison.verdict == "different"
     assert any("host/ARP/OUTPUT: the array was left with nothing, and now has nfharness_hook [nfharness] at 3" in one.observed
                for one in comparison.differences)
+
+
+@pytest.mark.may_warn(CORE)
+def test_a_warning_that_nobody_expected_is_a_difference_whatever_ran(tampered: Callable[..., Judgement]) -> None:
+    judged = tampered(lambda run: run.modules["host"].del_absent_hook(Family.IPV6, FORWARD))
+    assert judged.comparison.verdict == "different"
+    (splat,) = [one for one in judged.comparison.differences if one.where.endswith("/splats")]
+    assert (splat.predicted, splat.observed, splat.explanation) == ("none", CORE, "the kernel warned where the model does not")
+    assert any("Call Trace:" in line for line in judged.observed.log), "its words are kept for the bundle"
+
+
+@pytest.mark.may_warn(CORE)
+def test_an_expected_warning_that_does_not_come_is_a_difference(
+    nfharness_ko: None, kernel: RunningKernel, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = RULES["unregister.empty-head"].scripts[0]
+    execute(script.scenario)  # it warns once
+    for module in (executor, guest_run):
+        monkeypatch.setattr(module, "warn_again", lambda: None)
+    execute(script.scenario)
+    comparison = judge(script, kernel.profile, execute(script.scenario)).comparison
+    assert comparison.verdict == "different"
+    assert {(one.where, one.observed) for one in comparison.differences} == {("steps[0]/splats", "none")}

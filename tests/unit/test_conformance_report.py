@@ -10,6 +10,7 @@ import pytest
 
 from harness.conformance import RULES
 from harness.conformance.bundle import Bundle, load, save
+from harness.conformance.coverage import seed_lines
 from harness.conformance.judge import State, judge
 from harness.conformance.matrix import Result, default_jobs
 from harness.conformance.report import exit_code, junit, ktap
@@ -95,14 +96,16 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a kernel that has lost every hook call."""
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     one = RULES["order.ascending"].scripts[0]
-    observed = Outcome(predict(one.scenario).steps, ())
-    return save("order.ascending", judge(one, KernelProfile(), observed), KERNEL, "panic\n")
+    observed = Outcome(predict(one.scenario).steps, (), log=("WARNING: at core.c", " stack"))
+    return save("order.ascending", judge(one, KernelProfile(), observed), KERNEL, "last words\n")
 
 
 def test_a_bundle_holds_all_of_a_difference(bundle: Path) -> None:
     document = json.loads(bundle.read_text())
-    assert {*document} == {"bundle", "rule", "seed", "kernel", "scenario", "differences", "predicted", "observed", "trace", "console"}
-    assert (document["kernel"], document["console"], document["seed"]) == (KERNEL, "panic\n", None)
+    assert {*document} == {"bundle", "rule", "seed_lines", "seed", "kernel", "scenario", "differences", "predicted", "observed", "trace",
+                           "console"}
+    assert (document["kernel"], document["seed"], document["console"]) == (KERNEL, None, "WARNING: at core.c\n stack\nlast words")
+    assert document["seed_lines"] == [list(lines) for lines in seed_lines("order.ascending")]
     assert document["trace"][0] == "order.ascending on 6.12.1+x/y"
     assert document["trace"][-1] == "inconclusive: packet 1 was sent but not seen"
     assert "/" not in bundle.name.removesuffix(".json")
@@ -126,7 +129,7 @@ def test_a_bundle_of_a_rule_that_has_changed_still_has_its_scenario(bundle: Path
 def test_the_bundle_of_a_kernel_that_died_has_the_scenario_the_seed_and_the_console(bundle: Path) -> None:
     scenario = RULES["order.ascending"].scripts[0].scenario
     written = save("explore", scenario, KERNEL, "Kernel panic\n", seed=5)
-    assert json.loads(written.read_text())["console"] == "Kernel panic\n"
+    assert json.loads(written.read_text())["console"] == "Kernel panic"
     assert load(written) == Bundle("explore", scenario, KERNEL, 5)
 
 
@@ -136,12 +139,41 @@ def test_a_scenario_is_as_much_of_a_bundle(tmp_path: Path) -> None:
     assert load(tmp_path / "mine.json") == Bundle(scenario.name, scenario, {})
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 1}', '{"bundle": 2}', '{"steps": []}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 1}', '{"bundle": 2}', '{"steps": []}', "[" * 100_000])
 def test_what_is_no_bundle_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "no-bundle.json"
     file.write_text(text)
     with pytest.raises(UserError):
         load(file)
+
+
+@pytest.mark.parametrize(("place", "value"), [
+    (("rule",), []), (("kernel",), []), (("scenario",), 1), (("observed", "steps"), {}), (("observed", "steps", 0, "slots"), []),
+    (("observed", "steps", 0, "errno"), 1.5), (("differences",), [1]),
+])
+def test_a_bundle_that_is_not_whole_is_refused(bundle: Path, place: tuple[str | int, ...], value: object) -> None:
+    document = json.loads(bundle.read_text())
+    inner = document
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    bundle.write_text(json.dumps(document))
+    with pytest.raises(UserError):
+        load(bundle)
+
+
+def test_a_bundle_that_was_cut_short_is_refused(bundle: Path) -> None:
+    text = bundle.read_text()
+    bundle.write_text(text[:len(text) // 2])
+    with pytest.raises(UserError, match="not JSON"):
+        load(bundle)
+
+
+def test_a_bundle_of_another_version_says_whose_it_is(tmp_path: Path) -> None:
+    (tmp_path / "newer.json").write_text('{"bundle": 3}')
+    with pytest.raises(UserError, match="a bundle of version 3, and this nfharness reads version 2") as told:
+        load(tmp_path / "newer.json")
+    assert told.value.mend == "use the nfharness that wrote it"
 
 
 def test_a_bundle_that_is_not_there_is_the_user_s_mistake(tmp_path: Path) -> None:

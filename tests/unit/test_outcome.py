@@ -64,6 +64,12 @@ def test_an_outcome_survives_json(outcome: Outcome) -> None:
     assert from_json(json.loads(json.dumps(to_json(outcome)))) == outcome
 
 
+def test_what_the_kernel_said_survives_json_and_is_not_compared() -> None:
+    outcome = Outcome(log=("WARNING", " stack"))
+    assert from_json(to_json(outcome)).log == outcome.log
+    assert outcome == Outcome()
+
+
 @given(st.sampled_from([True, False]), st.lists(st.sampled_from(Family), unique=True).map(tuple), st.integers(1, 133))
 def test_a_profile_survives_json(flag: bool, families: tuple[Family, ...], number: int) -> None:
     profile = KernelProfile("6.12", families, flag, not flag, flag, number)
