@@ -38,7 +38,7 @@ def from_json(document: Mapping[str, Any]) -> Outcome:
         packets=tuple(_packet(packet) for packet in document["packets"]),
         lost_events=int(document["lost_events"]),
         doubts=tuple(document["doubts"]),
-        blind=tuple(document["blind"].items()),
+        blind=tuple(document.get("blind", {}).items()),
         log=tuple(document.get("log", ())),
     )
 

@@ -148,7 +148,7 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(("place", "value"), [
-    (("rule",), []), (("kernel",), []), (("scenario",), 1), (("observed", "steps"), {}), (("observed", "steps", 0, "slots"), []),
+    (("rule",), []), (("kernel",), []), (("scenario",), 1), (("observed", "steps"), 1), (("observed", "steps", 0, "slots"), []),
     (("observed", "steps", 0, "errno"), 1.5), (("differences",), [1]),
 ])
 def test_a_bundle_that_is_not_whole_is_refused(bundle: Path, place: tuple[str | int, ...], value: object) -> None:
