@@ -58,13 +58,17 @@ def command(  # noqa: PLR0917 - click passes them by name
     """
     if as_json and as_ktap:
         raise click.UsageError("--json and --ktap both want standard output.")
+    if list_ and explain:
+        raise click.UsageError("--list and --explain show different things.")
+    if (list_ or explain) and (as_ktap or junit or html):
+        raise click.UsageError("--list and --explain check nothing: there is nothing to report in KTAP, JUnit or HTML.")
     from harness.conformance import chosen  # noqa: PLC0415 - not before the options are known to be right
 
     rules = chosen(patterns)
     if list_ or explain:
         from harness.cli import rules as shown  # noqa: PLC0415
 
-        shown.list_coverage(rules, as_json) if list_ else shown.explain(rules)
+        shown.list_coverage(rules, as_json) if list_ else shown.explain(rules, as_json)
         return
     style = "json" if as_json else "ktap" if as_ktap else "table"
     with ExitStack() as stack:

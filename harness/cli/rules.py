@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any, assert_never
 
 import click
 
 from harness.conformance.coverage import SEED, functions_of, seed_lines
-from harness.conformance.expect import Answers, Array, Expectation, Finds, PrivateArray, Queue, Ran, Splats, Walk
+from harness.conformance.expect import Answered, Answers, Array, Expectation, Finds, PrivateArray, Queue, Ran, Splats, Walk
 from harness.conformance.report import lines_of
 from harness.conformance.rule import Rule, Script
 from harness.model.predict import predict
 from harness.netfilter import errno_name
-from harness.outcome import describe
+from harness.outcome import codec, describe
 from harness.outcome.types import Outcome
 from harness.scenario.codec import to_json
 from harness.scenario.steps import Packets
@@ -26,8 +27,7 @@ def list_coverage(rules: Sequence[Rule], as_json: bool) -> None:
     wanted = {rule.id for rule in rules}
     if as_json:
         click.echo(json.dumps({
-            "rules": [{"rule": rule.id, "sentence": rule.sentence, "needs": list(rule.needs), "functions": list(functions_of(rule.id)),
-                       "seed_lines": [list(lines) for lines in seed_lines(rule.id)]} for rule in rules],
+            "rules": list(map(_rule_json, rules)),
             "functions": [{"function": one.name, "lines": list(one.lines), "rules": [rule for rule in one.rules if rule in wanted],
                            "branches": [{"lines": list(branch.lines), "what": branch.what,
                                          "rules": [rule for rule in branch.rules if rule in wanted],
@@ -45,8 +45,12 @@ def list_coverage(rules: Sequence[Rule], as_json: bool) -> None:
     click.echo(f"{len(SEED)} functions, {len(branches)} branches, {covered} covered by {len(rules)} rules")
 
 
-def explain(rules: Sequence[Rule]) -> None:
-    """Each rule with its seed lines, its scripts and the model's answer, for a current kernel."""
+def explain(rules: Sequence[Rule], as_json: bool) -> None:
+    """Each rule with its seed lines, its scripts and the model's answer, for a current kernel to which it applies."""
+    if as_json:
+        explained = [{**_rule_json(rule), "scripts": [_script_json(rule, one) for one in rule.scripts]} for rule in rules]
+        click.echo(json.dumps(explained, indent=1))
+        return
     for number, rule in enumerate(rules):
         if number:
             click.echo()
@@ -58,13 +62,24 @@ def explain(rules: Sequence[Rule]) -> None:
         if rule.needs:
             click.echo(f"  needs the probe {', '.join(rule.needs)}")
         for one in rule.scripts:
-            click.echo("\n".join(_script(one)))
+            click.echo("\n".join(_script(rule, one)))
 
 
-def _script(script: Script) -> Iterator[str]:
-    outcome = predict(script.scenario, foreign=script.foreign)
-    yield f"  script {script.scenario.name}, topology {script.scenario.topology.name}"
-    for number, (step, document) in enumerate(zip(script.scenario.steps, to_json(script.scenario)["steps"], strict=True)):
+def _rule_json(rule: Rule) -> dict[str, Any]:
+    return {"rule": rule.id, "sentence": rule.sentence, "needs": list(rule.needs), "functions": list(functions_of(rule.id)),
+            "seed_lines": [list(lines) for lines in seed_lines(rule.id)]}
+
+
+def _script_json(rule: Rule, script: Script) -> dict[str, Any]:
+    return {"scenario": to_json(script.scenario), "expects": [{"step": at, "what": _expectation(one)} for at, one in script.expected],
+            "model": codec.to_json(predict(script.scenario, rule.profile, script.foreign))}
+
+
+def _script(rule: Rule, script: Script) -> Iterator[str]:
+    outcome = predict(script.scenario, rule.profile, script.foreign)
+    scenario = to_json(script.scenario)
+    yield f"  script {script.scenario.name}, topology {json.dumps(scenario['topology'], ensure_ascii=False)}"
+    for number, (step, document) in enumerate(zip(script.scenario.steps, scenario["steps"], strict=True)):
         yield f"    {json.dumps(document, ensure_ascii=False)}"
         yield from (f"      expects {_expectation(one)}" for at, one in script.expected if at == number)
         yield f"      model   {_answer(outcome, number, step.cookie if isinstance(step, Packets) else None)}"
@@ -73,6 +88,8 @@ def _script(script: Script) -> Iterator[str]:
 def _expectation(expected: Expectation) -> str:
     told: str
     match expected:
+        case Answered():
+            told = f"answered {expected.times} time{'' if expected.times == 1 else 's'}"
         case Answers():
             told = errno_name(expected.errno) if expected.errno else "success"
         case Array() | PrivateArray():
@@ -89,6 +106,8 @@ def _expectation(expected: Expectation) -> str:
         case Walk():
             end = f"{expected.fate} ({errno_name(expected.errno)})" if expected.errno else expected.fate
             told = _cut("; ".join([*map(str, expected.at), end]))
+        case _:
+            assert_never(expected)
     return told
 
 

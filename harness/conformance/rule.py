@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.conformance.expect import Answered, Expectation, Walk, unmet
 from harness.model.foreign import Foreign
@@ -38,6 +39,14 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "veth_segments": lambda profile: not profile.veth_udp_gso,
     "veth_udp_gso": lambda profile: profile.veth_udp_gso,
     "vlan": lambda profile: profile.vlan,
+}
+
+#: Of those to which :class:`KernelProfile`'s own defaults, a current kernel, say no: what of a profile makes them say yes.
+_OTHERWISE: dict[str, dict[str, Any]] = {
+    "netdev_egress_absent": {"netdev_egress": False},
+    "reinject_warns": {"reinject_warns": "net/netfilter/nf_queue.c"},
+    "unknown_verdict_silent": {"unknown_verdict_warns": False},
+    "veth_segments": {"veth_udp_gso": False},
 }
 
 
@@ -96,6 +105,11 @@ class Rule:
         unknown = set(self.needs) - PROBES.keys()
         if unknown or not self.scripts:
             raise ValueError(f"{self.id}: {'unknown probes ' + ', '.join(sorted(unknown)) if unknown else 'no script'}")
+
+    @property
+    def profile(self) -> KernelProfile:
+        """Of a kernel to which the rule applies, as current as can be: for a prediction where there is no kernel."""
+        return KernelProfile(**{name: value for need in self.needs for name, value in _OTHERWISE.get(need, {}).items()})
 
     def lacking(self, profile: KernelProfile) -> str | None:
         """The first probe that says that the rule does not apply; ``None`` if it does."""

@@ -29,10 +29,7 @@ RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back
 
 def profile_for(rule: str) -> KernelProfile:
     """Of a kernel to which the rule applies."""
-    needs = RULES[rule].needs
-    profile = KernelProfile(unknown_verdict_warns="unknown_verdict_silent" not in needs, netdev_egress="netdev_egress_absent" not in needs,
-                            veth_udp_gso="veth_segments" not in needs,
-                            reinject_warns="net/netfilter/nf_queue.c" if "reinject_warns" in needs else "")
+    profile: KernelProfile = RULES[rule].profile
     assert RULES[rule].lacking(profile) is None
     return profile
 
