@@ -8,28 +8,20 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.scenario.codec import loads
+from harness.scenario.ground import GROUND
 from harness.scenario.layers import LAYERS
+from harness.scenario.private import PRIVATE
 from harness.scenario.queues import QUEUES
 from harness.scenario.reader import quote, suggest
 from harness.scenario.rulesets import CONNTRACK
 from harness.scenario.steps import (
-    AddDevice,
-    AddLink,
-    AddNetns,
     Churn,
     CtRead,
     CtRun,
-    DeleteDevice,
-    DeleteNetns,
     Dump,
     Flow,
     KernelModule,
-    Keys,
-    MoveDevice,
     Nft,
-    RawDelete,
-    RawInsert,
-    RawRun,
     Redirect,
     Register,
     RegisterAgain,
@@ -43,7 +35,7 @@ from harness.scenario.steps import (
     UnregisterAbsent,
     UnregisterBatch,
 )
-from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Topology
+from harness.scenario.topology import PAIR, ROUTER, SINGLE, Topology
 
 __all__ = ("BUILTIN", "DEFAULT", "load")
 
@@ -73,16 +65,6 @@ def _through_the_router(name: str, summary: str, pf: Family) -> Scenario:
 
 def _host(name: str, summary: str, *steps: Step, topology: Topology = PAIR) -> Scenario:
     return Scenario(name, summary, topology, steps)
-
-
-def _alone(name: str, summary: str, *steps: Step) -> Scenario:
-    return Scenario(name, summary, SINGLE, steps)
-
-
-def _tried(array: str, verdict: int) -> tuple[Step, ...]:
-    """One verdict between two hooks that accept."""
-    return (RawInsert(f"{array} before", "host", array, -1), RawInsert(array, "host", array, 0, verdict),
-            RawInsert(f"{array} after", "host", array, 1), RawRun("host", array))
 
 
 _V4, _V6 = Family.IPV4, Family.IPV6
@@ -234,39 +216,6 @@ _BATCHES = (
           Send("peer", "host", cookie=2, source_port=40001)),
 )
 
-#: Namespaces and devices that come and go.
-_GROUND = (
-    _host("namespaces", "a namespace comes, has hooks and packets, and dies with them; another one takes its name",
-          Register("host", "host", _V4, "INPUT"),
-          AddNetns("later"),
-          AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",))),
-          Register("later", "later", _V4, "INPUT"),
-          Register("both", "later", Family.INET, "FORWARD"),
-          Register("far", "later", Family.NETDEV, "INGRESS", device="eth0"),
-          Register("near", "host", Family.NETDEV, "INGRESS", device="to-later"),
-          RawInsert("private", "later", "own"),
-          Send("host", "later", cookie=1),
-          Send("later", "10.0.9.2", cookie=2),
-          Keys(),
-          DeleteNetns("later"),
-          Keys(),
-          AddNetns("later"),
-          Dump("later", _V4, "INPUT"),
-          Send("peer", "host", cookie=3, source_port=40001)),
-    _host("devices", "a device comes, moves and dies: its hooks stay behind",
-          AddDevice("host", "dummy0"),
-          Register("one", "host", Family.NETDEV, "INGRESS", device="dummy0"),
-          Register("inet", "host", Family.INET, "INGRESS", device="dummy0"),
-          Keys(),
-          MoveDevice("host", "dummy0", "peer"),
-          Register("two", "peer", Family.NETDEV, "INGRESS", device="dummy0"),
-          Keys(),
-          DeleteDevice("peer", "dummy0"),
-          Keys(),
-          DeleteDevice("peer", "eth0"),
-          Dump("host", _V4, "INPUT")),
-)
-
 #: A hook that comes and goes under traffic.
 _CHURN = (
     Scenario("churn", "a hook comes and goes on one processor while another forwards: each packet meets one array or the other", ROUTER, (
@@ -275,46 +224,6 @@ _CHURN = (
         Churn("churned", "router", _V4, "FORWARD", "client", "server"),
         Churn("alone", "router", _V4, "PREROUTING", "client", "server", rounds=40, packets=60),
         Dump("router", _V4, "FORWARD"))),
-)
-
-#: Scenarios without a packet: the verdict loop over private arrays, where any verdict can be tried.
-_PRIVATE = (
-    _alone("raw-verdicts", "what nf_hook_slow makes of each verdict: accept, drop, stolen, queue, and those that it has no case for",
-           *_tried("accept", VerdictKind.ACCEPT),
-           *_tried("accept-high-bits", 0xFFFF8001),
-           *_tried("drop", VerdictKind.DROP),
-           *_tried("drop-errno", _drop("EHOSTUNREACH").encode()),
-           *_tried("drop-errno-largest", 0x7FFF << 16),
-           *_tried("drop-positive", 0xFFFF << 16),
-           *_tried("stolen", VerdictKind.STOLEN),
-           *_tried("stolen-errno", Verdict(VerdictKind.STOLEN, errno=errno.EACCES).encode()),
-           *_tried("queue", Verdict(VerdictKind.QUEUE, queue=9).encode()),
-           *_tried("queue-bypass", Verdict(VerdictKind.QUEUE, queue=9, bypass=True).encode()),
-           *_tried("repeat", VerdictKind.REPEAT),
-           *_tried("stop", VerdictKind.STOP),
-           *_tried("unknown", 0x1234_0042)),
-    _alone("raw-start", "nf_hook_slow from a slot on, up to one behind the last",
-           *(RawInsert(name, "host", "a", priority) for name, priority in (("first", -1), ("second", 0), ("third", 1))),
-           *(RawRun("host", "a", start) for start in (0, 1, 2, 3, 4000))),
-    _alone("raw-order", "private arrays: order, removal, what is not there, and the end of an array",
-           *(RawInsert(name, "host", "a", priority) for name, priority in
-             (("older", 0), ("newer", 0), ("last", PRIORITY_MAX), ("first", PRIORITY_MIN), ("between", -1))),
-           RawInsert("elsewhere", "host", "b"),
-           RawRun("host", "a"),
-           RawDelete("elsewhere", "a"),
-           RawDelete("newer"),
-           RawRun("host", "a"),
-           *(RawDelete(name) for name in ("first", "older", "between", "last")),
-           RawRun("host", "a"),
-           RawDelete("elsewhere", "a"),
-           RawRun("host", "b")),
-    _alone("raw-limit", "1024 hooks fit into an array, the next one does not; after a removal one does",
-           RawInsert("many", "host", "a", count=1024),
-           RawInsert("too-many", "host", "a"),
-           RawInsert("neighbour", "host", "b"),
-           RawRun("host", "a", 1000),
-           RawDelete("many.512"),
-           RawInsert("fits", "host", "a", -1)),
 )
 
 _FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
@@ -344,7 +253,7 @@ _TRACKED = (
 )
 
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *QUEUES, *LAYERS, *_BATCHES, *_GROUND, *_CHURN, *_PRIVATE, *_TRACKED)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *QUEUES, *LAYERS, *_BATCHES, *GROUND, *_CHURN, *PRIVATE, *_TRACKED)}
 
 
 def load(argument: str | None = None) -> Scenario:

@@ -25,7 +25,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """One line that needs no bar."""
-        self.console.print(text, style="dim", highlight=False)
+        self.console.print(text, style="dim", highlight=False, soft_wrap=True)
 
     @contextmanager
     def step(self, text: str, *, expected_s: float) -> Iterator[None]:
