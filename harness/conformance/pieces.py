@@ -186,13 +186,14 @@ def _segments(pf: Family) -> Script:
 
 
 def _apart(pf: Family) -> Script:
-    """The first device takes them apart: four packets from there on."""
+    """The first device takes them apart: four packets from there on. Of small ones some end where the linear part of the skb does."""
     router, server = ("PREROUTING", "FORWARD", "POSTROUTING"), ("PREROUTING", "INPUT")
+    walk = Walk((_at(pf, "client", "OUTPUT"), _at(pf, "client", "POSTROUTING"), *(tuple(_at(pf, "router", hook) for hook in router) * 4),
+                 *(tuple(_at(pf, "server", hook) for hook in server) * 4)))
     return script(
-        f"path.gso-apart, {pf.name}", *_everywhere(pf, ROUTER),
-        Send("client", "server", 1, pf, size=_SIZE, segment=1000),
-        Walk((_at(pf, "client", "OUTPUT"), _at(pf, "client", "POSTROUTING"), *(tuple(_at(pf, "router", hook) for hook in router) * 4),
-              *(tuple(_at(pf, "server", hook) for hook in server) * 4))),
+        f"path.gso-apart, {pf.name}", *_everywhere(pf, ROUTER), Send("client", "server", 1, pf, size=_SIZE, segment=1000), walk,
+        *(line for number, size in enumerate((64, 104, 120), 2)
+          for line in (Send("client", "server", number, pf, size=4 * size, segment=size, source_port=40000 + number), walk)),
         topology=ROUTER,
     )
 

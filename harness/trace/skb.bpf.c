@@ -3,46 +3,100 @@
  * What an skb and a hook's state say of themselves, and the end of every skb that a verdict loop saw.
  */
 
-/* Where the last byte of an skb that is not linear ends: in the last skb of its list, or in its last page. 0: somewhere else. */
-static __always_inline u64 far_end(u64 shared)
+/* page_address() of a page that an skb holds, and the offset in it; 0 for what is no page of the kernel's own. */
+static __always_inline u64 page_data(u64 frag, u32 *len)
 {
-	u64 skb = 0, next = 0, data = 0, page = 0;
-	u32 len = 0, data_len = 0, offset = 0;
-	u8 pages = 0;
+	u64 page = 0;
+	u32 offset = 0;
+
+	FETCH(page, frag + FRAG_PAGE);
+	FETCH(*len, frag + FRAG_LEN);
+	FETCH(offset, frag + FRAG_OFFSET);
+	return page & 1 ? 0 : (page - VMEMMAP) / PAGE_STRUCT * PAGE_BYTES + DIRECT_MAP + offset;
+}
+
+/* The end of the last skb of a list; 0 if that is not linear. */
+static __always_inline u64 list_end(u64 skb)
+{
+	u64 next = 0, data = 0;
+	u32 len = 0, data_len = 0;
 	int i;
+
+#pragma unroll
+	for (i = 0; i < LIST_MAX; i++) {
+		FETCH(next, skb + SKB_NEXT);
+		if (!next)
+			break;
+		skb = next;
+	}
+	FETCH(data, skb + SKB_DATA);
+	FETCH(len, skb + SKB_LEN);
+	FETCH(data_len, skb + SKB_DATA_LEN);
+	return next || data_len || len < COOKIE ? 0 : data + len;
+}
+
+/*
+ * COOKIE bytes that lie across two places: all but @len of them at the end of the first one, @len of them at the start of the second.
+ * Little endian.
+ */
+static __always_inline int across(u64 *tail, u64 first_end, u64 second, u32 len)
+{
+	u64 first[2] = {}, rest[2] = {};
+	u32 bits = len * 8 & 127;
+
+	if (bpf_probe_read_kernel(first, sizeof(first), (void *)(first_end - COOKIE)) ||
+	    bpf_probe_read_kernel(rest, sizeof(rest), (void *)second))
+		return 0;
+	if (bits < 64) {
+		tail[0] = first[0] >> bits | first[1] << (64 - bits);
+		tail[1] = first[1] >> bits | rest[0] << (64 - bits);
+	} else if (bits == 64) {
+		tail[0] = first[1];
+		tail[1] = rest[0];
+	} else {
+		bits -= 64;
+		tail[0] = first[1] >> bits | rest[0] << (64 - bits);
+		tail[1] = rest[0] >> bits | rest[1] << (64 - bits);
+	}
+	return 1;
+}
+
+/*
+ * The last bytes of an skb that is not linear: in the last skb of its list, in its last page, or in that and in what is before it.
+ * @linear_end: where its linear part ends
+ */
+static __always_inline int far_tail(u64 *tail, u64 shared, u64 linear_end)
+{
+	u64 skb = 0, at, before;
+	u32 len = 0, before_len = 0;
+	u8 pages = 0;
 
 	FETCH(skb, shared + SHARED_FRAG_LIST);
 	if (skb) {
-#pragma unroll
-		for (i = 0; i < LIST_MAX; i++) {
-			FETCH(next, skb + SKB_NEXT);
-			if (!next)
-				break;
-			skb = next;
-		}
-		FETCH(data, skb + SKB_DATA);
-		FETCH(len, skb + SKB_LEN);
-		FETCH(data_len, skb + SKB_DATA_LEN);
-		return next || data_len || len < COOKIE ? 0 : data + len;
+		at = list_end(skb);
+		return at && !bpf_probe_read_kernel(tail, COOKIE, (void *)(at - COOKIE));
 	}
 	FETCH(pages, shared + SHARED_NR_FRAGS);
 	if (!pages)
 		return 0;
 	shared += SHARED_FRAGS + (pages - 1) * FRAG_SIZE;
-	FETCH(page, shared + FRAG_PAGE);
-	FETCH(len, shared + FRAG_LEN);
-	FETCH(offset, shared + FRAG_OFFSET);
-	if (page & 1 || len < COOKIE)
+	at = page_data(shared, &len);
+	if (!at || !len)
 		return 0;
-	/* page_address() */
-	return (page - VMEMMAP) / PAGE_STRUCT * PAGE_BYTES + DIRECT_MAP + offset + len;
+	if (len >= COOKIE)
+		return !bpf_probe_read_kernel(tail, COOKIE, (void *)(at + len - COOKIE));
+	if (pages == 1)
+		return across(tail, linear_end, at, len);
+	before = page_data(shared - FRAG_SIZE, &before_len);
+	return before && before_len >= COOKIE && across(tail, before + before_len, at, len);
 }
 
 static __always_inline void packet(struct entry_event *event, u64 skb)
 {
-	u64 head = 0, data = 0, at = 0;
+	u64 head = 0, data = 0, tail[COOKIE / 8] = {};
 	u32 data_len = 0, end = 0, skip;
 	u16 network = 0;
+	int has_tail = 0;
 
 	FETCH(head, skb + SKB_HEAD);
 	FETCH(data, skb + SKB_DATA);
@@ -57,12 +111,14 @@ static __always_inline void packet(struct entry_event *event, u64 skb)
 	bpf_probe_read_kernel(event->head, sizeof(event->head), (void *)(data + event->network));
 	if (data_len) {
 		FETCH(end, skb + SKB_END);
-		at = far_end(head + end);
+		has_tail = far_tail(tail, head + end, data + event->len - data_len);
 	} else if (event->len >= COOKIE) {
-		at = data + event->len;
+		has_tail = !bpf_probe_read_kernel(tail, sizeof(tail), (void *)(data + event->len - sizeof(tail)));
 	}
-	if (at && !bpf_probe_read_kernel(event->tail, sizeof(event->tail), (void *)(at - sizeof(event->tail))))
+	if (has_tail) {
+		__builtin_memcpy(event->tail, tail, sizeof(tail));
 		event->flags |= HAS_TAIL;
+	}
 }
 
 static __always_inline void circumstances(struct entry_event *event, u64 state)
