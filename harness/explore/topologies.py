@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.netfilter import Family
 from harness.outcome.profile import KernelProfile
-from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, PAIR, ROUTER, SINGLE, VLAN, End, Link, Route, Topology
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, PAIR, ROUTER, ROUTER_GRO, SINGLE, VLAN, End, Link, Route, Topology
 
 __all__ = ("small", "topologies")
 
@@ -18,9 +18,11 @@ _RARELY = 8
 
 
 def layered(profile: KernelProfile) -> list[Topology]:
-    """Those whose devices stand on others, as far as the kernel makes such. Where devices go and move, these are not drawn."""
+    """Those whose devices stand on others or receive in lists, as far as the kernel makes such. Where devices go and move, these are not
+    drawn.
+    """
     bridge = profile.bridge and Family.BRIDGE in profile.families
-    made = ((BRIDGE, bridge), (BRIDGE_NETFILTER, bridge and profile.br_netfilter), (VLAN, profile.vlan))
+    made = ((BRIDGE, bridge), (BRIDGE_NETFILTER, bridge and profile.br_netfilter), (VLAN, profile.vlan), (ROUTER_GRO, profile.veth_gro))
     return [topology for topology, there in made if there]
 
 

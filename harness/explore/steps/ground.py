@@ -21,8 +21,9 @@ def _add_netns(_draw: st.DrawFn, scope: Scope) -> AddNetns | None:
 
 
 def _delete_netns(draw: st.DrawFn, scope: Scope) -> DeleteNetns | None:
-    names = scope.topology.namespaces
-    return DeleteNetns(draw(st.sampled_from(names))) if len(names) > 1 else None
+    """One that no BPF link keeps alive."""
+    names = [name for name in scope.topology.namespaces if name not in scope.links.values()]
+    return DeleteNetns(draw(st.sampled_from(names))) if names and len(scope.topology.namespaces) > 1 else None
 
 
 def _add_device(draw: st.DrawFn, scope: Scope) -> AddDevice:

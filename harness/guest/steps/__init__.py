@@ -41,12 +41,13 @@ HANDLERS: Mapping[type, Handler] = {
 
 _UNDONE = frozenset({
     Register, RegisterMany, Unregister, Dump, RegisterBatch, UnregisterBatch, RegisterAgain, UnregisterAbsent, RawInsert, RawDelete, RawRun,
-    Send, Frame, Arp, Listen, Answer, HangUp,
+    Send, Frame, Arp, Listen, Answer, HangUp, BpfLink, BpfUnlink,
 })
 
 
 def undone(step: Step) -> bool:
-    """Whether ``HOOK_FLUSH`` leaves a namespace as it was after a step; a scenario with any other one has namespaces of its own.
+    """Whether ``HOOK_FLUSH`` leaves a namespace as it was after a step; a scenario with any other one has namespaces of its own. BPF links
+    are closed before.
 
     A shrink that fails leaves a dummy, which stays as long as nobody else's hook at the point comes or goes.
     """
