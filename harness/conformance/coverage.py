@@ -168,7 +168,7 @@ SEED = (
                       "netdev.ingress netdev.egress state.fields path.arp path.arp-forward path.vlan path.vlan-egress "
                       "path.vlan-bridge path.bridge path.bridge-verdicts path.families-together path.fragments "
                       "path.fragments-error path.fragments-egress path.fragments-refused path.fragments-cut-short path.gso "
-                      "path.gso-apart list")),
+                      "path.gso-apart list list.batch")),
         Branch((511, 511), "s > 0", _rules("start-index start-index.bridge")),
         Branch((514, 515), "ACCEPT: the next one", _rules("accept.all accept.high-bits drop.only-its-packet")),
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",

@@ -17,8 +17,8 @@ __all__ = ("RULES",)
 
 _V4, _V6, _NETDEV = Family.IPV4, Family.IPV6, Family.NETDEV
 _ALL = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
-_SIZE = 4000
-"""Three fragments on a veth."""
+_SIZE, _LARGE = 4000, 16000
+"""Three fragments on a veth, and twelve of IPv6."""
 
 
 def _everywhere(pf: Family, topology: Topology) -> list[Step | Expectation]:
@@ -64,15 +64,20 @@ def _by_the_sender(pf: Family) -> Script:
 
 
 def _errors(pf: Family) -> Script:
-    """``icmp_send`` says nothing of a fragment with an offset; ``icmp6_send`` does not look at it."""
+    """``icmp_send`` says nothing of a fragment with an offset; ``icmp6_send`` does not look at it. Neither quotes as much as would have to
+    be cut up again.
+    """
     there = (_at(pf, "client", "OUTPUT"), _at(pf, "client", "POSTROUTING"))
     back = (_at(pf, "router", "OUTPUT"), _at(pf, "router", "POSTROUTING"), _at(pf, "client", "PREROUTING"), _at(pf, "client", "INPUT"))
-    times = 1 if pf is _V4 else 2
+    times, more = (1, 1) if pf is _V4 else (2, 3)
     return script(
         f"path.fragments-error, {pf.name}", *_everywhere(pf, ROUTER),
         Send("client", "server", 1, pf, size=1200, fragment=608, ttl=1),
         Walk((*there * 2, *(_at(pf, "router", "PREROUTING"),) * 2), "consumed"),
         *(Walk(back, nth=number) for number in range(1, times + 1)), Answered(times),
+        Send("client", "server", 2, pf, size=_SIZE, ttl=1, source_port=40001),
+        Walk((*there, *(_at(pf, "router", "PREROUTING"),) * 3), "consumed"),
+        *(Walk(back, nth=number) for number in range(1, more + 1)), Answered(more),
         topology=ROUTER,
     )
 
@@ -214,6 +219,28 @@ def _listed(pf: Family) -> Script:
     )
 
 
+def _at_once() -> Script:
+    """Twelve pieces at once, from a softirq. INPUT shows where a list ends: IPv6 puts pieces together behind it."""
+    piece, behind = (_at(_V6, "server", "PREROUTING"),), (_at(_V6, "server", "INPUT"),)
+    return script(
+        "list.batch, at once", Nft("router", CONNTRACK),
+        *(Register(f"server-{hook}", "server", _V6, hook) for hook in ("PREROUTING", "INPUT")),
+        Send("client", "server", 1, _V6, size=_LARGE),
+        Walk((*piece * 8, *behind * 8, *piece * 4, *behind * 4)),
+        topology=ROUTER_GRO, foreign=_conntrack_hooks(_V6),
+    )
+
+
+def _one_by_one(pf: Family) -> Script:
+    """Bottom halves run as soon as ``dev_queue_xmit`` enables them again: a process has not sent the next piece then."""
+    return script(
+        f"list.batch, {pf.name}, one by one", *(Register(f"router-{hook}", "router", pf, hook) for hook in ("PREROUTING", "FORWARD")),
+        Send("client", "server", 1, pf, size=_SIZE),
+        Walk((At("router", "PREROUTING", "router-PREROUTING", 1, pf, loop="nf_hook_slow_list"), _at(pf, "router", "FORWARD")) * 3),
+        topology=ROUTER_GRO,
+    )
+
+
 RULES = (
     Rule("path.fragments", "A datagram too large for its device crosses OUTPUT and POSTROUTING whole, its fragments everything behind; "
          "INPUT sees the whole of IPv4 and the fragments of IPv6; behind conntrack's hook there is one packet.",
@@ -233,4 +260,6 @@ RULES = (
          tuple(_apart(pf) for pf in (_V4, _V6)), needs=("veth_segments",)),
     Rule("list", "Packets received as a list cross PREROUTING one after the other, each all of its hooks, before any goes on.",
          tuple(_listed(pf) for pf in (_V4, _V6)), needs=("veth_gro",)),
+    Rule("list.batch", "A list has eight packets at most; what a process sends piece by piece comes in piece by piece.",
+         (_at_once(), *map(_one_by_one, (_V4, _V6))), needs=("veth_gro",)),
 )

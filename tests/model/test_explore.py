@@ -94,6 +94,9 @@ def test_without_packets_there_are_none() -> None:
     ("equal priorities oldest first", "direct", {"Register", "RegisterMany", "RegisterBatch", "RegisterAgain"}),
     ("removes nothing", "direct", {"Register", "RegisterMany", "Unregister"}),
     ("DROP accepts", "packets", {"Register", "Send"}),
+    ("a BPF link shares priorities", "direct", {"Register", "RegisterMany", "RegisterBatch", "BpfLink"}),
+    ("a BPF program drops nothing", "packets", {"BpfLink", "Send"}),
+    ("a list is called hook by hook elsewhere", "packets", {"Register", "RegisterMany", "RegisterBatch", "BpfLink", "Send"}),
 ])
 def test_a_difference_shrinks_to_two_steps_at_most(wrong: Callable[[str], Kernel], mutant: str, mix: str, kinds: set[str]) -> None:
     smallest = shrunk(Plan(3, mix), wrong(mutant)).script.scenario

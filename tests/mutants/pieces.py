@@ -64,10 +64,19 @@ def answers_the_first(on: Stack, netns: str, packet: Packet, kind: Any) -> None:
 right_icmp_send = ip._icmp_send
 
 
+def quotes_all(on: Stack, netns: str, packet: Packet, kind: Any, *, own: bool) -> Packet | None:
+    answer = right_answer(on, netns, packet, kind, own=own)
+    if answer is not None:
+        answer.size = packet.size
+    return answer
+
+
+right_answer = ip._answer
+
+
 def sendto_until_refused(on: Stack, netns: str, packet: Packet) -> None:
     for piece in [packet] if packet.piece is None else fragment.pieces(packet, packet.piece.size):
-        packet.walk.sent_errno = packet.walk.sent_errno or entrance._sent_errno(packet, ip.ip_send(on, netns, piece))
-        device.process_backlog(on)
+        packet.walk.sent_errno = entrance._sent_errno(packet, ip.ip_send(on, netns, piece))
         if packet.walk.sent_errno:
             return
 
@@ -80,6 +89,12 @@ def nothing_refuses_fragments(on: Stack, netns: str, hop: Any, packet: Packet) -
 right_output = ip._ip_finish_output2
 
 
+def sends_all_first(on: Stack, netns: str, packet: Packet) -> None:
+    on.local_bh_disable()
+    entrance.sendto(on, netns, packet)
+    on.local_bh_enable()
+
+
 MUTANTS = dict([
     named("nothing is cut up", fragment, "ip_fragment", whole, "path.fragments", "path.fragments-egress", "list"),
     named("fragments are not put together", fragment, "ip_defrag", never_waits, "path.fragments"),
@@ -87,10 +102,13 @@ MUTANTS = dict([
     named("IPv6 is put together before INPUT", ip, "ip_local_deliver", defrag_before_input, "path.fragments"),
     named("ICMP answers each fragment", ip, "_icmp_send", answers_each, "path.fragments-error"),
     named("ICMPv6 answers the first fragment only", ip, "_icmp_send", answers_the_first, "path.fragments-error"),
+    named("an ICMP error quotes all of a datagram", ip, "_answer", quotes_all, "path.fragments-error"),
     named("a fragment that is refused is the last", packets, "sendto", sendto_until_refused, "path.fragments-refused"),
     named("fragments follow one that egress refuses", ip, "_ip_finish_output2", nothing_refuses_fragments, "path.fragments-cut-short"),
     named("segments are cut up at POSTROUTING", ip, "ip_finish_output", ip_finish_output, "path.gso"),
     named("a device keeps what it should take apart", device, "_validate_xmit_skb", lambda _on, packet: [packet], "path.gso-apart"),
     named("a list is called hook by hook elsewhere", Stack, "nf_hook_list", one_loop_for_each, "list"),
+    named("a list has no end", device, "_GRO_NORMAL_BATCH", 1000, "list.batch"),
+    named("a process sends all that it has before any comes in", packets, "sendto", sends_all_first, "list.batch"),
     named("a list is taken apart", device, "_netif_receive_skb_list", each_by_itself, "list"),
 ])

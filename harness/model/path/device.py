@@ -14,16 +14,19 @@ from itertools import groupby
 
 from harness.model.conntrack import nf_conntrack_put
 from harness.model.path.packet import BROADCAST, Ethertype, Mac, Packet, mac_of
-from harness.model.path.stack import Stack
+from harness.model.path.stack import Stack, open_softirq
 from harness.model.register import NETDEV_EGRESS, NETDEV_INGRESS
 from harness.scenario.topology import LOOPBACK, Bridge, End, Topology, Vlan
 
-__all__ = ("dev_add_pack", "dev_queue_xmit", "netdev_rx_handler_register", "netif_receive_skb", "owner_of", "process_backlog")
+__all__ = ("dev_add_pack", "dev_queue_xmit", "netdev_rx_handler_register", "netif_receive_skb", "owner_of")
 
 Receive = Callable[[Stack, str, str, Packet], None]
 """What takes a packet that a device of a namespace received."""
 
 ReceiveList = Callable[[Stack, str, str, list[Packet]], None]
+
+_GRO_NORMAL_BATCH = 8
+"""``net.core.gro_normal_batch``: most packets of a list, unless it is set."""
 
 _ptype_base: dict[Ethertype, tuple[Receive, ReceiveList]] = {}
 _rx_handler: list[Receive] = []
@@ -50,7 +53,17 @@ def owner_of(topology: Topology, netns: str, port: str, mac: Mac) -> bool:
 
 
 def dev_queue_xmit(stack: Stack, netns: str, device: str, packet: Packet) -> int:
-    """``__dev_queue_xmit``: the device's egress, then its driver. :returns: 0, or -ENOBUFS, as ``net_xmit_errno`` has it"""
+    """``__dev_queue_xmit``: the device's egress, then its driver. Whoever gets it goes on when bottom halves are enabled again.
+
+    :returns: 0, or -ENOBUFS, as ``net_xmit_errno`` has it
+    """
+    stack.local_bh_disable()
+    ret = _dev_queue_xmit(stack, netns, device, packet)
+    stack.local_bh_enable()
+    return ret
+
+
+def _dev_queue_xmit(stack: Stack, netns: str, device: str, packet: Packet) -> int:
     ret = stack.nf_hook_device(netns, packet, NETDEV_EGRESS, device)
     if ret != 1:
         # nf_hook_egress makes any errno NET_XMIT_DROP
@@ -107,8 +120,8 @@ def _vlan_dev_hard_start_xmit(stack: Stack, vlan: Vlan, packet: Packet) -> int:
     return dev_queue_xmit(stack, vlan.netns, vlan.link, packet)
 
 
-def process_backlog(stack: Stack) -> None:
-    """``process_backlog``: packets in the order in which the devices got them. A device with GRO hands on all that it has as a list."""
+def net_rx_action(stack: Stack) -> None:
+    """``net_rx_action``: packets in the order in which the devices got them. A device with GRO hands on all that it has in lists."""
     while stack.backlog:
         netns, device, packet = stack.backlog.popleft()
         if not stack.topology.has_gro(netns, device):
@@ -116,7 +129,8 @@ def process_backlog(stack: Stack) -> None:
             continue
         ring = [packet, *(one for on, by, one in stack.backlog if (on, by) == (netns, device))]
         stack.backlog = deque(entry for entry in stack.backlog if entry[:2] != (netns, device))
-        _netif_receive_skb_list(stack, netns, device, ring)
+        for start in range(0, len(ring), _GRO_NORMAL_BATCH):
+            _netif_receive_skb_list(stack, netns, device, ring[start:start + _GRO_NORMAL_BATCH])
 
 
 def netif_receive_skb(stack: Stack, netns: str, device: str, packet: Packet) -> None:
@@ -162,3 +176,6 @@ def _vlan_do_receive(stack: Stack, vlan: Vlan, packet: Packet) -> None:
     packet.vlan = None
     if packet.pkt_type == "otherhost" and packet.mac == mac_of(stack.topology, vlan.netns, vlan.device):
         packet.pkt_type = "host"
+
+
+open_softirq(net_rx_action)

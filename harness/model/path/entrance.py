@@ -8,7 +8,7 @@ from collections.abc import Callable
 from harness.model.entries import HookFunction, HookOps
 from harness.model.path import brnf, fragment
 from harness.model.path.arp import arp_packet, arp_send
-from harness.model.path.device import dev_queue_xmit, process_backlog
+from harness.model.path.device import dev_queue_xmit
 from harness.model.path.ip import ip_send
 from harness.model.path.packet import BROADCAST, Packet
 from harness.model.path.stack import Stack
@@ -25,7 +25,6 @@ def sendto(stack: Stack, netns: str, packet: Packet) -> None:
     for piece in pieces:  # each is sent, also after one that was refused
         refused = _sent_errno(packet, ip_send(stack, netns, piece))
         packet.walk.sent_errno = packet.walk.sent_errno or refused
-        process_backlog(stack)
 
 
 def _sent_errno(packet: Packet, ret: int) -> int:
@@ -37,25 +36,21 @@ def _sent_errno(packet: Packet, ret: int) -> int:
 def send_frame(stack: Stack, netns: str, device: str, packet: Packet) -> None:
     """``packet_snd``: a frame out of a device, past every IP hook point."""
     packet.walk.sent_errno = max(-dev_queue_xmit(stack, netns, device, packet), 0)
-    process_backlog(stack)
 
 
 def arp_solicit(stack: Stack, netns: str, device: str, addresses: tuple[Address, Address], *, cookie: int) -> Packet:
     """``arp_solicit``: the kernel asks for a neighbour. :param addresses: who asks, and for whom; :returns: the request"""
     packet = arp_packet("arp request", *addresses, BROADCAST, cookie)
     arp_send(stack, netns, device, packet)
-    process_backlog(stack)
     return packet
 
 
 def settle(stack: Stack) -> list[Packet]:
-    """Let every packet go on that a device has, then what the stacks answer. :returns: the answers, in order"""
-    process_backlog(stack)
+    """Send what the stacks answer, and what is answered to that. :returns: the answers, in order"""
     sent = []
     while stack.answers:
         send, packet = stack.answers.pop(0)
         send(packet)
-        process_backlog(stack)
         sent.append(packet)
     return sent
 

@@ -166,7 +166,7 @@ def _answer(stack: Stack, netns: str, packet: Packet, kind: Kind, *, own: bool) 
     name = "icmpv6" if packet.pf is Family.IPV6 else "icmp"
     walk = Walk(kind, f"{name} {kind} {source} > {packet.source}, ttl {DEFAULT_TTL}")
     answer = Packet(walk=walk, cookie=packet.cookie, nth=packet.nth + 1, kind=kind, protocol=packet.protocol, source=source,
-                    destination=packet.source, size=packet.size)
+                    destination=packet.source, size=packet.size if own else min(fragment.length(packet), _QUOTED[packet.pf]))
     stack.answers.append((partial(ip_send, stack, netns), answer))
     return answer
 

@@ -20,10 +20,18 @@ from harness.netfilter import Family, Verdict, hook_number
 from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT, Traversal
 from harness.scenario.topology import Topology
 
-__all__ = ("Okfn", "Stack", "named")
+__all__ = ("Okfn", "Stack", "named", "open_softirq")
 
 Okfn = Callable[[Packet], int]
 """What a packet that every hook accepts goes on with, bound to what else it needs; answers with 0 or a negative errno."""
+
+_softirq: list[Callable[[Stack], None]] = []
+
+
+def open_softirq(action: Callable[[Stack], None]) -> None:
+    """``open_softirq(NET_RX_SOFTIRQ, …)``. :param action: takes everything from the backlog"""
+    _softirq[:] = [action]
+
 
 _IP6 = {"ip_finish_output": "ip6_finish_output", "ip_rcv_finish": "ip6_rcv_finish", "ip_forward_finish": "ip6_forward_finish",
         "ip_local_deliver_finish": "ip6_input_finish", "br_nf_pre_routing_finish": "br_nf_pre_routing_finish_ipv6"}
@@ -48,6 +56,7 @@ class Stack:
     :param queues: who listens
     :param neighbours: whose hardware address each device knows
     :param doubts: what the model cannot tell
+    :param bh_disabled: how many times over bottom halves are kept from running
     """
 
     topology: Topology
@@ -60,10 +69,21 @@ class Stack:
     pieces: dict[tuple[str, str, int | None], dict[int, Piece]] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
     neighbours: Neighbours = field(default_factory=Neighbours)
+    bh_disabled: int = 0
     queues: Nfqnl = field(init=False)
 
     def __post_init__(self) -> None:
         self.queues = self.core.nf_queue_handler = Nfqnl(self.reinject)
+
+    def local_bh_disable(self) -> None:
+        """``local_bh_disable``: until it is enabled as often, nothing of the backlog is taken."""
+        self.bh_disabled += 1
+
+    def local_bh_enable(self) -> None:
+        """``local_bh_enable``: what the devices have got meanwhile goes on; to what runs then, bottom halves are disabled."""
+        if self.bh_disabled == 1:
+            _softirq[0](self)
+        self.bh_disabled -= 1
 
     def nf_hook(self, netns: str, packet: Packet, point: tuple[Family, str], devices: tuple[str, str], okfn: Okfn) -> int:
         """``NF_HOOK``: okfn, if every hook accepts. A point whose head is NULL is passed without a call of the loop.
@@ -116,7 +136,13 @@ class Stack:
         """``nf_reinject`` of a packet that was queued; okfn runs in it, and what comes of that."""
         packet, state = entry.context.skb, entry.context.state
         assert isinstance(packet, Packet)  # noqa: S101 - private arrays' packets are not queued
-        context = Context(packet, state, entry.context.okfn, reinjected=True)
+
+        def okfn() -> None:
+            self.local_bh_disable()
+            entry.context.okfn()
+            self.local_bh_enable()
+
+        context = Context(packet, state, okfn, reinjected=True)
         hooks = self.nets[state.net].hooks[state.pf][state.hook].entries
         place = packet.walk.enter()
         called_okfn = nf_reinject(context, hooks, entry.hook_index, verdict, self.queues, profile=self.core.profile)
