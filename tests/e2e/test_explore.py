@@ -17,6 +17,7 @@ from harness.explore.engine import Plan
 from harness.explore.hunt import Hunt, Limits, explore
 from harness.netfilter import Family
 from harness.scenario import Dump, Register, Scenario, Send, dumps
+from harness.scenario.steps import BpfLink
 from harness.scenario.topology import PAIR
 from harness.vm.kernels import DEFAULT
 from harness.vm.progress import Progress
@@ -79,6 +80,27 @@ def test_a_planted_difference_is_found_shrunk_and_kept(oldest_first: None, nfhar
     monkeypatch.undo()
     replayed = nfharness("replay", str(hunt.finding.bundle))
     assert (replayed.status, b": changed, conformant" in replayed.out) == (0, True), replayed
+
+
+@pytest.mark.parametrize("planted", [
+    ("a BPF link shares priorities", "direct", BpfLink), ("a list is called hook by hook elsewhere", "packets", Send),
+], ids=["links", "lists"])
+def test_what_differs_in_links_and_in_lists_is_found(ready: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                     planted: tuple[str, str, type]) -> None:
+    mutant, mix, drawn = planted
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
+    MUTANTS[mutant].apply(monkeypatch)
+    hunts: list[Hunt] = []
+
+    async def explored() -> None:
+        await explore([await target(DEFAULT, Progress(quiet=True))], Plan(1, mix), Limits(seconds=60), hunts)
+
+    asyncio.run(explored())
+    assert (hunts[0].state, hunts[0].finding is not None) == ("different", True)
+    finding = hunts[0].finding
+    assert finding is not None
+    assert any(isinstance(step, drawn) for step in finding.scenario.steps)
+    assert len(finding.scenario.steps) <= 2
 
 
 def test_a_difference_is_minimised(oldest_first: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import pytest
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from harness.explore.engine import Plan
+from harness.explore.scenarios import MIXES
 from harness.explore.sound import queues_ipv6
-from harness.explore.steps import MAKERS, batches, ground, hooks, link, packets, private, queue
+from harness.explore.steps import MAKERS, NOT_DRAWN, batches, bpf, ground, hooks, link, packets, private, queue
 from harness.explore.steps.faults import without_memory
 from harness.explore.steps.maker import Maker
 from harness.explore.topologies import layered
 from harness.explore.topologies import topologies as drawn_topologies
-from harness.netfilter import Family, Verdict, VerdictKind
+from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.outcome import KernelProfile
 from harness.scenario.forms import BY_STEP
 from harness.scenario.forms.form import Scope
@@ -25,6 +26,8 @@ from harness.scenario.steps import (
     AddNetns,
     Answer,
     Arp,
+    BpfLink,
+    BpfUnlink,
     DeleteDevice,
     DeleteNetns,
     Frame,
@@ -43,7 +46,7 @@ from harness.scenario.steps import (
     UnregisterBatch,
     last_piece,
 )
-from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, LOOPBACK, PAIR, ROUTER, SINGLE, VLAN, Topology
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, LOOPBACK, PAIR, ROUTER, ROUTER_GRO, SINGLE, VLAN, Topology
 
 T = TypeVar("T")
 
@@ -91,6 +94,34 @@ def of(kind: type[T], steps: Sequence[object]) -> list[T]:
 def test_what_is_drawn_first_may_stand_first(name: str, topology: Topology) -> None:
     steps = drawn(MAKERS[name], topology=topology)
     assert steps or (name, topology.name) == ("link", SINGLE.name)
+
+
+def test_every_step_is_drawn_or_there_is_a_reason_why_not() -> None:
+    scenarios = [scenario for mix in MIXES for number in range(8) for scenario in Plan(1, mix).batch(number)]
+    assert {type(step) for scenario in scenarios for step in scenario.steps} == set(get_args(Step)) - NOT_DRAWN.keys()
+    assert all(NOT_DRAWN.values())
+
+
+def test_only_a_link_that_was_made_is_closed() -> None:
+    assert not [step for step in drawn(bpf.MAKERS) if isinstance(step, BpfUnlink)]
+    made = BpfLink("one", *_IN)
+    assert {step.id for step in of(BpfUnlink, drawn(bpf.MAKERS, made))} == {"one"}
+    assert drawn(bpf._unlink, made, BpfUnlink("one")) == []
+
+
+def test_a_link_is_made_at_a_priority_that_it_may_have() -> None:
+    assert all(PRIORITY_MIN < link.priority < PRIORITY_MAX for link in of(BpfLink, drawn(bpf.MAKERS, tries=300)))
+
+
+def test_there_are_no_links_where_the_kernel_has_none() -> None:
+    for linking in (True, False):
+        plan = Plan(1, "all", KernelProfile(bpf_link=linking))
+        steps = [step for number in range(4) for scenario in plan.batch(number) for step in scenario.steps]
+        assert any(isinstance(step, BpfLink) for step in steps) is linking
+
+
+def test_a_namespace_that_a_link_keeps_alive_stays() -> None:
+    assert {step.netns for step in of(DeleteNetns, drawn(ground.MAKERS, BpfLink("one", *_IN)))} == {"peer"}
 
 
 def test_a_hook_queues_only_where_core_can() -> None:
@@ -233,10 +264,11 @@ def test_nothing_of_ipv6_waits_where_devices_come_up() -> None:
 
 
 @pytest.mark.parametrize(("there", "topologies"), [
-    (KernelProfile(), [BRIDGE, BRIDGE_NETFILTER, VLAN]), (KernelProfile(br_netfilter=False), [BRIDGE, VLAN]),
-    (KernelProfile(bridge=False), [VLAN]), (KernelProfile(vlan=False), [BRIDGE, BRIDGE_NETFILTER]),
+    (KernelProfile(), [BRIDGE, BRIDGE_NETFILTER, VLAN, ROUTER_GRO]), (KernelProfile(br_netfilter=False), [BRIDGE, VLAN, ROUTER_GRO]),
+    (KernelProfile(bridge=False), [VLAN, ROUTER_GRO]), (KernelProfile(vlan=False), [BRIDGE, BRIDGE_NETFILTER, ROUTER_GRO]),
+    (KernelProfile(veth_gro=False), [BRIDGE, BRIDGE_NETFILTER, VLAN]),
 ])
-def test_devices_stand_on_others_only_where_the_kernel_makes_such(there: KernelProfile, topologies: list[Topology]) -> None:
+def test_devices_stand_on_others_and_receive_in_lists_where_the_kernel_lets_them(there: KernelProfile, topologies: list[Topology]) -> None:
     grounds: set[Topology] = set()
 
     @settings(max_examples=400, database=None, derandomize=True, deadline=None)
@@ -245,4 +277,4 @@ def test_devices_stand_on_others_only_where_the_kernel_makes_such(there: KernelP
         grounds.add(topology)
 
     draw()
-    assert [topology for topology in (BRIDGE, BRIDGE_NETFILTER, VLAN) if topology in grounds] == topologies
+    assert [topology for topology in (BRIDGE, BRIDGE_NETFILTER, VLAN, ROUTER_GRO) if topology in grounds] == topologies
