@@ -17,7 +17,7 @@ MAKERS: Mapping[str, Sequence[Maker]] = {
 }
 
 _WHOLE_KERNEL = "modules come and go for the whole kernel, which takes a guest seconds, and what follows finds them there or not"
-_FOREIGN = "what others' hooks do the model adopts as it was seen; what is left to differ takes certain steps in a certain order, as rules have"
+_FOREIGN = "what others' hooks do the model adopts as it was seen; what is left takes certain steps in a certain order, as rules have"
 
 #: Steps that are not drawn, and why.
 NOT_DRAWN: Mapping[type[Step], str] = {
