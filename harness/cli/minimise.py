@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import complete_kernel, json_option
+from harness.cli.options import bundle_argument, complete_kernel, json_option
 from harness.cli.run import exit_code
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ __all__ = ("command",)
 @click.option("--kernel", "spec", metavar="SPEC", shell_complete=complete_kernel,
               help="Another kernel than the bundle's.  [default: the bundle's own release]")
 @json_option
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 def command(spec: str | None, as_json: bool, bundle: Path) -> None:
     """Shrink a bundle's scenario while the kernel differs from the model in the same way, and write a new bundle.
 
-    A scenario's file will do, too. What a rule itself expects of its script counts no more once a step is gone.
+    A scenario's file will do, too. What a rule itself expects of its script counts no more once a step is gone. Ctrl-C ends it with the
+    smallest that was reached.
 
     Exit status: 1 it differs and was shrunk, 0 there is no difference any more, 125 inconclusive.
     """
@@ -60,11 +61,14 @@ async def _minimise(bundle: Bundle, spec: str | None, as_json: bool) -> int:
         if judgement.comparison.verdict != "different" or not alike:
             return _say(bundle, judgement, as_json, None)
         search = Search(ask, judgement, about=alike[0])
-        with progress.step(f"shrinking {len(bundle.scenario.steps)} steps on {on.kernel.label}", expected_s=10):
-            await search.by_leaving_out()
-        smallest = search.smallest or judgement
-        written = save(bundle.rule, smallest, on.identity(), executor.guest.console_tail(), seed=bundle.seed)
-        return _say(bundle, smallest, as_json, written)
+        try:
+            with progress.step(f"shrinking {len(bundle.scenario.steps)} steps on {on.kernel.label}", expected_s=10):
+                await search.by_leaving_out()
+        finally:  # also when Ctrl-C cuts it short: what was reached by then is smaller
+            smallest = search.smallest or judgement
+            written = save(bundle.rule, smallest, on.identity(), executor.guest.console_tail(), seed=bundle.seed)
+            status = _say(bundle, smallest, as_json, written)
+        return status
 
 
 def _say(bundle: Bundle, smallest: Judgement, as_json: bool, written: Path | None) -> int:

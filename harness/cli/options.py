@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from harness.conformance.matrix import Target
     from harness.vm.session import Backend
 
-__all__ = ("backend_option", "complete_kernel", "json_option", "kernel_option", "kernels_option", "targets", "wide_console")
+__all__ = ("backend_option", "bundle_argument", "complete_kernel", "json_option", "kernel_option", "kernels_option", "targets",
+           "wide_console")
 
 
 class _Output(Console):
@@ -99,6 +101,19 @@ def backend_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help="qemu: a fresh guest; vagrant: the machine of that kernel that 'vagrant up' has started; local: the kernel of this very "
              "machine, which may not survive it.  [env: NFHARNESS_BACKEND]",
     )(checked)
+
+
+def _complete_bundle(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: files; where nothing is typed yet the bundles that there are, the newest first."""
+    from harness.vm.paths import run_dir  # noqa: PLC0415 - not before something is to be completed
+
+    written = sorted((run_dir() / "bundles").glob("*.json"), reverse=True)
+    return [CompletionItem(str(bundle)) for bundle in written] if written and not incomplete else [CompletionItem(incomplete, type="file")]
+
+
+def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``BUNDLE``."""
+    return click.argument("bundle", type=click.Path(path_type=Path), shell_complete=_complete_bundle)(function)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import backend_option, complete_kernel, json_option
+from harness.cli.options import backend_option, bundle_argument, complete_kernel, json_option
 from harness.cli.run import exit_code
 from harness.vm.kernels import DEFAULT
 
@@ -26,7 +26,7 @@ __all__ = ("command", "kernel_of")
               help="Another kernel than the bundle's.  [default: the bundle's own release or tree]")
 @backend_option
 @json_option
-@click.argument("bundle", type=click.Path(path_type=Path))
+@bundle_argument
 def command(spec: str | None, backend: Backend, as_json: bool, bundle: Path) -> None:
     """Run a bundle's scenario again, on its kernel or on another, and say whether the outcome is the same.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from collections.abc import Callable
@@ -10,11 +11,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.conformance import RULES
-from harness.conformance.bundle import save
+from harness.conformance import RULES, chosen, matrix
+from harness.conformance.bundle import load, save
 from harness.conformance.judge import judge
+from harness.conformance.matrix import Result, target
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
+from harness.scenario import Scenario
+from harness.vm.channel import Request
+from harness.vm.executor import Executor
+from harness.vm.kernels import DEFAULT
+from harness.vm.progress import Progress
 from tests.e2e.conftest import CommandLine
 
 SOME = ("order.equal-newest-first", "drop.errno", "inet.rollback")
@@ -102,6 +109,29 @@ def test_an_interruption_reports_what_was_found_so_far(nfharness: CommandLine, t
     root = ElementTree.parse(junit).getroot()  # noqa: S314 - our own
     assert (root.get("tests"), root.get("errors")) == (str(len(RULES)), str(sum(one["state"] == "inconclusive" for one in results)))
     assert errors.read_text().splitlines()[-1] == "nfharness: interrupted"
+
+
+def test_a_kernel_that_dies_costs_one_rule_and_its_last_words_are_kept(
+    ready: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    observe = Executor.observe
+
+    async def crashing(executor: Executor, scenario: Scenario) -> Outcome:
+        if scenario.name == "stop":
+            await executor.guest.open(Request(["sh", "-c", "echo c > /proc/sysrq-trigger"]))
+        return await observe(executor, scenario)
+
+    async def checked() -> list[Result]:
+        return await matrix.run(chosen(["stolen", "stop", "unknown"]), [await target(DEFAULT, Progress(quiet=True))], print, jobs=1)
+
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
+    monkeypatch.setattr(Executor, "observe", crashing)
+    results = {result.rule: result for result in asyncio.run(checked())}
+    lost = results["stop"]
+    assert {rule: result.state for rule, result in results.items()} == {"stolen": "conformant", "stop": "lost", "unknown": "conformant"}
+    assert "sysrq triggered crash" in lost.reason
+    assert lost.bundle is not None
+    assert (load(lost.bundle).script, "Call Trace" in json.loads(lost.bundle.read_text())["console"]) == (RULES["stop"].scripts[0], True)
 
 
 @pytest.fixture
