@@ -60,8 +60,9 @@ def ktap(results: Sequence[Result]) -> Iterator[str]:
     yield f"1..{len(kernels)}"
     for number, kernel in enumerate(kernels, 1):
         own = [result for result in results if result.kernel == kernel]
+        name = kernel.replace("#", "-")  # the label of a tree has one, behind which KTAP expects a directive
         yield "  KTAP version 1"
-        yield f"  # Subtest: {kernel}"
+        yield f"  # Subtest: {name}"
         yield f"  1..{len(own)}"
         for position, result in enumerate(own, 1):
             yield from (f"  # {_line(detail)}" for detail in result.details)
@@ -69,7 +70,7 @@ def ktap(results: Sequence[Result]) -> Iterator[str]:
                 yield f"  # bundle: {result.bundle}"
             yield f"  {_ktap_result(position, result)}"
         yield f"  {_ktap_totals(own)}"
-        yield f"{'ok' if exit_code(own) == ExitCode.CONFORMANT else 'not ok'} {number} {kernel}"
+        yield f"{'ok' if exit_code(own) == ExitCode.CONFORMANT else 'not ok'} {number} {name}"
     yield _ktap_totals(results)
 
 

@@ -20,7 +20,8 @@ def ktap(kernels: dict[str, list[Result]]) -> Iterator[str]:
         modules: dict[str, list[Result]] = {}
         for result in results:
             modules.setdefault(result.module, []).append(result)
-        yield from _nested(kernel, len(modules))
+        name = kernel.replace("#", "-")  # the label of a tree has one, behind which KTAP expects a directive
+        yield from _nested(name, len(modules))
         for place, (module, tests) in enumerate(modules.items(), 1):
             yield from (_INDENT + line for line in _nested(module, len(tests)))
             for position, test in enumerate(tests, 1):
@@ -28,7 +29,7 @@ def ktap(kernels: dict[str, list[Result]]) -> Iterator[str]:
             yield f"{_INDENT}{_INDENT}{_totals(tests)}"
             yield f"{_INDENT}{_mark(tests)} {place} {module}"
         yield f"{_INDENT}{_totals(results)}"
-        yield f"{_mark(results)} {number} {kernel}"
+        yield f"{_mark(results)} {number} {name}"
     yield _totals([result for results in kernels.values() for result in results])
 
 

@@ -51,7 +51,8 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     :param address: where they begin
     :param names: address → names of the symbols that begin there
     :param okfn: the function that is called when every hook has accepted; ``None`` where that is the caller's affair
-    :raises GuestError: not exactly one indirect call (with *okfn*: none), no return, no call of okfn, or a tail call
+    :raises GuestError: not exactly one indirect call (with *okfn*: none, or one that cannot be probed), no return, no call of okfn, or
+        a tail call
     """
     found, decoded = _scan(code, address, names, function, okfn=okfn)
     if (len(found.calls) != 1 if okfn is None else not found.calls) or not found.exits or decoded < len(code) - 16:
@@ -65,7 +66,7 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
 def place_all(code: bytes, address: int, names: Callable[[int], Set[str]], function: str) -> Placement:
     """Find every indirect call of a function that returns nothing, and may therefore end in a tail call. Parameters as of :func:`place`.
 
-    :raises GuestError: no indirect call, no end
+    :raises GuestError: no indirect call or one that cannot be probed, no end
     """
     found, decoded = _scan(code, address, names, function, tail_calls=True)
     if not found.calls or not found.exits or decoded < len(code) - 16:
@@ -97,6 +98,10 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
             # With mitigations off the call is patched to be indirect; else it goes through __x86_indirect_thunk_*, or through an ITS
             # thunk, which may be in memory that its_allocate_thunk() took and no symbol names. Functions all have a symbol.
             if (to := target(instruction)) is None or through(to, "__x86_indirect_") or not names(to):
+                if (okfn or tail_calls) and instruction.operands[0].type == x86.X86_OP_MEM:
+                    # arch/x86/kernel/kprobes/core.c, prepare_emulation(): "TODO: support memory addressing"
+                    raise GuestError(f"{function} calls through memory at +{offset:#x}, where no kernel takes a probe; built with "
+                                     "CONFIG_MITIGATION_RETPOLINE (up to 6.8 CONFIG_RETPOLINE) it calls through a register", mend=_MEND)
                 calls.append((offset, decoded))
             elif okfn in names(to):
                 okfns.append(offset)

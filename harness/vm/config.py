@@ -45,12 +45,13 @@ HINDERING = {
     "LOCK_DOWN_KERNEL_FORCE_INTEGRITY": "it forbids kprobes and /proc/kcore",
     "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY": "it forbids kprobes and /proc/kcore",
 }
-#: What the others depend on, or are asked for by.
+#: What the others depend on, or are asked for by; retpolines, without which the tracer may not see a bridge's loop and nf_reinject's.
 _GROUND = (
     "64BIT", "SMP", "BLOCK", "BLK_DEV", "NET", "NETDEVICES", "NET_CORE", "NAMESPACES", "VIRTIO_MENU", "SERIAL_8250", "ACPI", "PCI_MSI",
     "HYPERVISOR_GUEST", "PARAVIRT", "PVH", "HIGH_RES_TIMERS", "ADVISE_SYSCALLS", "EVENTFD", "TIMERFD", "SIGNALFD", "MEMBARRIER", "RSEQ",
     "SYSVIPC", "INOTIFY_USER", "DEBUG_KERNEL", "DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "FTRACE", "BPF_JIT", "NETFILTER_ADVANCED",
-    "NETFILTER_XTABLES", "NET_SCHED", "NET_CLS_ACT", "NF_TABLES_IPV4", "NF_TABLES_IPV6", "NF_TABLES_NETDEV",
+    "NETFILTER_XTABLES", "NET_SCHED", "NET_CLS_ACT", "NF_TABLES_IPV4", "NF_TABLES_IPV6", "NF_TABLES_NETDEV", "CPU_MITIGATIONS",
+    "MITIGATION_RETPOLINE", "SPECULATION_MITIGATIONS", "RETPOLINE",
 )  # fmt: skip
 
 

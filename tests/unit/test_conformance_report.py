@@ -69,6 +69,11 @@ def test_ktap_is_nested_by_kernel_and_counts() -> None:
     ]
 
 
+def test_in_ktap_the_label_of_a_tree_does_not_read_as_a_directive() -> None:
+    lines = list(ktap([result("a", "conformant", kernel="6.12.1-own#abcdef01")]))
+    assert (lines[3], lines[7]) == ("  # Subtest: 6.12.1-own-abcdef01", "ok 1 6.12.1-own-abcdef01")
+
+
 def test_junit_has_a_suite_for_each_kernel_and_a_child_for_each_state() -> None:
     root = ElementTree.fromstring(junit(RESULTS))  # noqa: S314 - our own
     first, second = root.findall("testsuite")

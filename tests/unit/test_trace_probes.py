@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import GuestError
-from harness.trace.probes import Placement, after_prologue, place
+from harness.trace.probes import Placement, after_prologue, place, place_all
 
 #: Kernel → code with mitigations off.
 CODE = {
@@ -113,6 +113,16 @@ def test_stack_that_the_prologue_reserves_counts() -> None:
 def test_any_other_shape_is_refused(code: str, complaint: str) -> None:
     with pytest.raises(GuestError, match=complaint):
         place(bytes.fromhex(code), ADDRESS, functions)
+
+
+def test_a_call_through_memory_is_probed_behind_it_and_refused_where_it_must_be_probed_itself() -> None:
+    # push rbx; call [rax+8]; call +0x1000; pop rbx; ret
+    code = bytes.fromhex("53ff5008e8f70f00005bc3")
+    assert place(code, ADDRESS, functions).calls == ((1, 4),)
+    with pytest.raises(GuestError, match=r"br_handle_frame calls through memory at \+0x1, .* CONFIG_MITIGATION_RETPOLINE"):
+        place(code, ADDRESS, functions, "br_handle_frame", okfn="nf_queue")
+    with pytest.raises(GuestError, match="nf_reinject calls through memory"):
+        place_all(code, ADDRESS, functions, "nf_reinject")
 
 
 def test_bytes_that_are_no_instructions_are_refused() -> None:
