@@ -242,10 +242,12 @@ def br_netfilter() -> Iterator[None]:
     loaded = subprocess.run(["modprobe", "br_netfilter"], capture_output=True, text=True, check=False)
     if loaded.returncode:
         raise GuestError(f"no br_netfilter: {loaded.stderr.strip()}", mend="take a kernel with CONFIG_BRIDGE_NETFILTER=m")
+    is_module = Path("/sys/module/br_netfilter/initstate").exists()  # one that is built in has none, and stays
     try:
         yield
     finally:
-        subprocess.run(["rmmod", "br_netfilter"], check=True)
+        if is_module:
+            subprocess.run(["rmmod", "br_netfilter"], check=True)
 
 
 def set_sysctls(topology: Topology, name: str) -> None:

@@ -45,13 +45,15 @@ HINDERING = {
     "LOCK_DOWN_KERNEL_FORCE_INTEGRITY": "it forbids kprobes and /proc/kcore",
     "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY": "it forbids kprobes and /proc/kcore",
 }
-#: What the others depend on, or are asked for by; retpolines, without which the tracer may not see a bridge's loop and nf_reinject's.
+#: Its name since 6.9, and before.
+_RETPOLINES = ("MITIGATION_RETPOLINE", "RETPOLINE")
+#: What the others depend on, or are asked for by.
 _GROUND = (
     "64BIT", "SMP", "BLOCK", "BLK_DEV", "NET", "NETDEVICES", "NET_CORE", "NAMESPACES", "VIRTIO_MENU", "SERIAL_8250", "ACPI", "PCI_MSI",
     "HYPERVISOR_GUEST", "PARAVIRT", "PVH", "HIGH_RES_TIMERS", "ADVISE_SYSCALLS", "EVENTFD", "TIMERFD", "SIGNALFD", "MEMBARRIER", "RSEQ",
     "SYSVIPC", "INOTIFY_USER", "DEBUG_KERNEL", "DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "FTRACE", "BPF_JIT", "NETFILTER_ADVANCED",
     "NETFILTER_XTABLES", "NET_SCHED", "NET_CLS_ACT", "NF_TABLES_IPV4", "NF_TABLES_IPV6", "NF_TABLES_NETDEV", "CPU_MITIGATIONS",
-    "MITIGATION_RETPOLINE", "SPECULATION_MITIGATIONS", "RETPOLINE",
+    "SPECULATION_MITIGATIONS", *_RETPOLINES,
 )  # fmt: skip
 
 
@@ -74,7 +76,10 @@ def unmet(found: Mapping[str, str]) -> list[str]:
 
 def wished(found: Mapping[str, str]) -> dict[str, str]:
     """Options without which something is not checked → what."""
-    return {f"CONFIG_{name}": what for name, what in WISHED.items() if not is_on(found, name)}
+    lacking = {f"CONFIG_{name}": what for name, what in WISHED.items() if not is_on(found, name)}
+    if not any(is_on(found, name) for name in _RETPOLINES):
+        lacking[f"CONFIG_{_RETPOLINES[0]}"] = "loops that call hooks through memory, where no kprobe can be: a bridge's, nf_reinject's"
+    return lacking
 
 
 def fragment() -> Iterator[str]:

@@ -231,3 +231,8 @@ def test_all_lacking_options_are_named_at_once_with_the_fragment_that_brings_the
 def test_what_rules_need_is_named_with_what_is_not_checked_without_it() -> None:
     found = config.options(trees.options({"NETFILTER_EGRESS": None}))
     assert (config.unmet(found), config.wished(found)) == ([], {"CONFIG_NETFILTER_EGRESS": "a device's egress"})
+
+
+def test_a_kernel_without_retpolines_is_told_what_may_not_be_seen_on_it() -> None:
+    assert [*config.wished(config.options(trees.options({"RETPOLINE": None})))] == ["CONFIG_MITIGATION_RETPOLINE"]
+    assert config.wished(config.options(trees.options({"RETPOLINE": None, "MITIGATION_RETPOLINE": "y"}))) == {}
