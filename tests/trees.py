@@ -64,7 +64,8 @@ def elf(build_id: bytes | None = b"\x01" * 20, *, pvh: bool = True, machine: int
 def options(changed: Mapping[str, str | None] | None = None) -> str:
     """A ``.config`` with all that a guest and every rule need. :param changed: other values; ``None``: not set"""
     found = {name: "y" for names in config.NEEDED.values() for name in names} | dict.fromkeys(config.WISHED, "y")
-    found |= {"X86_64": "y", "OBJTOOL": "y", "RETPOLINE": "y", "VETH": "m", "NF_CONNTRACK": "m", "CC_VERSION_TEXT": '"gcc-99 (None 99.1.0-1) 99.1.0"'}
+    found |= {"X86_64": "y", "OBJTOOL": "y", "RETPOLINE": "y", "VETH": "m", "NF_CONNTRACK": "m",
+              "CC_VERSION_TEXT": '"gcc-99 (None 99.1.0-1) 99.1.0"'}
     found |= changed or {}  # type: ignore[arg-type]
     lines = [f"CONFIG_{name}={value}" if value else f"# CONFIG_{name} is not set" for name, value in found.items()]
     return "\n".join(["#", "# Linux/x86 6.99.0 Kernel Configuration", *lines]) + "\n"
