@@ -12,6 +12,7 @@ from harness.conformance import (
     churn,
     devices,
     links,
+    meanwhile,
     memory,
     namespaces,
     paths,
@@ -30,8 +31,8 @@ from harness.scenario.reader import quote, suggest
 
 __all__ = ("RULES", "Rule", "chosen")
 
-_CONCERNS = (registration, bpf, unregistration, memory, verdicts, queue, waiting, devices, paths, links, pieces, bridges, private, batches,
-             namespaces, churn, tracking)
+_CONCERNS = (registration, bpf, unregistration, memory, verdicts, queue, waiting, meanwhile, devices, paths, links, pieces, bridges,
+             private, batches, namespaces, churn, tracking)
 
 #: Every rule by its id, in the order of the seed.
 RULES = {rule.id: rule for concern in _CONCERNS for rule in concern.RULES}

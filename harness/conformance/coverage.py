@@ -70,7 +70,7 @@ SEED = (
         Branch((120, 121), "dummies are not counted", _rules("limit.dummies")),
         Branch((125, 126), "over 1024: -E2BIG", _rules("limit.1024 limit.per-point limit.per-device inet.rollback inet.first-half")),
         Branch((128, 130), "no memory: -ENOMEM", _rules("grow.enomem inet.enomem batch.enomem raw.enomem")),
-        Branch((137, 140), "dummies are left behind", _rules("grow.drops-dummies limit.dummies")),
+        Branch((137, 140), "dummies are left behind", _rules("grow.drops-dummies limit.dummies queue.dummies-go")),
         Branch((142, 145), "smaller priorities stay before, what follows the new one after it",
                _rules("order.ascending order.stable order.foreign order.many")),
         Branch((146, 151), "before the first of no smaller priority",
@@ -89,7 +89,7 @@ SEED = (
         Branch((230, 231), "no array: a warning", uncovered=_NO_CALLER + ": both callers have looked"),
         Branch((239, 242), "nothing but dummies: the head becomes NULL",
                _rules("unregister.last inet.unregister-last key.off raw.delete unregister.drops-dummies")),
-        Branch((244, 245), "no dummy: the array stays", _rules("unregister.missing")),
+        Branch((244, 245), "no dummy: the array stays", _rules("unregister.missing queue.not-found")),
         Branch((247, 248), "an array without the dummy", _rules("unregister.shrinks inet.unregister limit.1024")),
         Branch((249, 250), "no memory: the dummy stays",
                _rules("unregister.failed-shrink inet.failed-shrinks inet.enomem batch.enomem raw.enomem unregister.missing-shrinks")),
@@ -133,7 +133,7 @@ SEED = (
         Branch((410, 410), "the point's static key goes down", _rules("key.off key.counts key.failed-shrink unregister.last")),
         Branch((413, 413), "hook not found: a warning", _rules("unregister.missing")),
         Branch((418, 419), "the array stays",
-               _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink")),
+               _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink queue.not-found")),
         Branch((421, 421), "packets queued from the namespace are dropped",
                _rules("unregister.flushes-queue queue.hook-unregistered-meanwhile queue.slot-gone queue.slot-gone-warns")),
         Branch((422, 422), "the old array is freed", _rules("unregister.shrinks")),
@@ -183,7 +183,7 @@ SEED = (
                _rules("queue.reinject-accept queue.reinject-bridge queue.reinject-drop queue.reinject-repeat "
                       "queue.reinject-queue queue.reinject-stop "
                       "queue.reinject-stolen queue.reinject-high-bits queue.reinject-unknown queue.hook-registered-meanwhile "
-                      "queue.listener-dies")),
+                      "queue.listener-dies queue.waits")),
         Branch((527, 531), "STOLEN: 0, ▲ or the errno it carries", _rules("stolen stolen.errno stolen.keeps")),
         Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0, ▲ with a warning",
                _rules("repeat stop unknown default.silent")),

@@ -1,20 +1,16 @@
-"""Packets that wait for an NFQUEUE listener: ``nf_queue``, queues and listeners, and what core does meanwhile (l.421)."""
+"""Packets that wait for an NFQUEUE listener: ``nf_queue``, queues and listeners."""
 
 from __future__ import annotations
 
 import errno
 
-from harness.conformance.expect import Answers, Array, At, Finds, Queue, Splats, Walk
-from harness.conformance.queue import IN, Line, hooks, queue_to, resumed, sent, slow
-from harness.conformance.rule import Rule, Script, script
-from harness.netfilter import Family, VerdictKind
-from harness.outcome.types import NF_REINJECT
-from harness.scenario.steps import AddLink, AddNetns, Answer, DeleteNetns, HangUp, Listen, Register, Send, Unregister
-from harness.scenario.topology import End
+from harness.conformance.expect import Answers, Queue
+from harness.conformance.queue import IN, hooks, queue_to, resumed, sent, slow
+from harness.conformance.rule import Rule, script
+from harness.netfilter import VerdictKind
+from harness.scenario.steps import Answer, HangUp, Listen, Register
 
 __all__ = ("RULES",)
-
-_V4, _V6 = Family.IPV4, Family.IPV6
 
 QUEUES = (
     Rule("queue.number", "The upper 16 bits of the verdict are the number of the queue that gets the packet, in the packet's namespace.", (
@@ -49,6 +45,17 @@ QUEUES = (
             Answer("host", 7, VerdictKind.DROP, cookie=1),
             Queue("host", 7, 0, 3),
             Answer("host", 7), Answers(errno.ENOENT),
+        ),
+    )),
+    Rule("queue.waits", "A packet that nobody answers waits: it does not go on, and core does not free it.", (
+        script(
+            "queue.waits",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), fate="queued"),
+            *sent(2, slow("a q"), resumed("b c")),
+            Answer("host", 7, cookie=2), Answers(0),
+            Queue("host", 7, 1, 2),
         ),
     )),
     Rule("queue.bypass-listener", "The bypass flag changes nothing where somebody listens: the packet waits.", (
@@ -135,160 +142,4 @@ QUEUES = (
     )),
 )
 
-
-def _unregistered(name: str) -> Script:
-    return script(
-        f"queue.hook-unregistered-meanwhile, {name}",
-        Listen("host", 7),
-        *hooks(),
-        *sent(1, slow("a q"), resumed("", 0), fate="dropped"),
-        Unregister(name),
-        Array(*IN, " ".join(one for one in "aqbc" if one != name)),
-        Queue("host", 7, 0, 1),
-        Answer("host", 7), Answers(errno.ENOENT),
-    )
-
-
-def _flushed(name: str, other: Register, *, dropped: bool) -> Script:
-    """A packet waits, and a hook goes somewhere else."""
-    lines: tuple[Line, ...] = (Queue("host", 7, 0, 1), Answer("host", 7), Answers(errno.ENOENT)) if dropped else (
-        Queue("host", 7, 1, 1), Answer("host", 7), Answers(0))
-    return script(
-        f"unregister.flushes-queue, {name}",
-        Listen("host", 7),
-        *hooks(), other,
-        *sent(1, slow("a q"), resumed("", 0) if dropped else resumed("b c"), fate="dropped" if dropped else "delivered"),
-        Unregister(other.id),
-        *lines,
-    )
-
-
-def _slot_gone(rule: str, *splats: str) -> tuple[Script, ...]:
-    """Packets whose slot is beyond the end of the array when they are dropped."""
-    return (
-        script(
-            f"{rule}, the only hook",
-            Listen("host", 7),
-            Register("q", *IN, 0, queue_to(7)),
-            *sent(1, slow("q"), resumed("", 0, start=0), fate="dropped"),
-            Unregister("q"), Splats(splats),
-            Array(*IN, ""),
-            Queue("host", 7, 0, 1),
-        ),
-        script(
-            f"{rule}, a shorter array",
-            Listen("host", 7),
-            Register("a", *IN, -1),
-            Register("q", *IN, 0, queue_to(7)),
-            *sent(1, slow("a q"), resumed("", 0), fate="dropped"),
-            Unregister("a"), Splats(splats),
-            Array(*IN, "q"),
-            Queue("host", 7, 0, 1),
-        ),
-    )
-
-
-MEANWHILE = (
-    Rule("queue.hook-registered-meanwhile", "nf_reinject walks the array that is there by then, from the slot that queued: one that came "
-         "behind is called, one that came before moves the hook that queued behind that slot, and it queues again.", (
-        script(
-            "queue.hook-registered-meanwhile, behind",
-            Listen("host", 7),
-            *hooks(),
-            *sent(1, slow("a q"), resumed("new b c")),
-            Register("new", *IN, 2),
-            Array(*IN, "a q new b c"),
-            Answer("host", 7), Answers(0),
-        ),
-        script(
-            "queue.hook-registered-meanwhile, before",
-            Listen("host", 7),
-            *hooks(),
-            *sent(1, slow("a q"), resumed("q", 0), resumed("b c", start=2)),
-            Register("new", *IN, -1),
-            Array(*IN, "new a q b c"),
-            Queue("host", 7, 1, 1),
-            Answer("host", 7), Answers(0),
-            Queue("host", 7, 1, 2),
-            Answer("host", 7), Answers(0),
-        ),
-        script(
-            "queue.hook-registered-meanwhile, before, REPEAT",
-            Listen("host", 7),
-            *hooks(),
-            *sent(1, slow("a q"), resumed("a q", 0), resumed("b c", start=2)),
-            Register("new", *IN, -1),
-            Answer("host", 7, VerdictKind.REPEAT), Answers(0),
-            Answer("host", 7), Answers(0),
-        ),
-    )),
-    Rule("queue.hook-unregistered-meanwhile", "A hook that goes takes the packets along that wait, whichever of the array it is.",
-         tuple(map(_unregistered, "aqbc"))),
-    Rule("unregister.flushes-queue", "Whenever a removal replaces an array, everything that waits in the namespace is freed; "
-         "what waits in others is not.", (
-        _flushed("another point", Register("other", "host", _V4, "OUTPUT"), dropped=True),
-        _flushed("another family", Register("other", "host", _V6, "FORWARD"), dropped=True),
-        _flushed("a device", Register("other", "host", Family.NETDEV, "INGRESS", device="lo"), dropped=True),
-        _flushed("another namespace", Register("other", "peer", _V4, "INPUT"), dropped=False),
-        script(
-            "unregister.flushes-queue, all queues",
-            Listen("host", 7), Listen("host", 8), Listen("peer", 7),
-            *hooks(),
-            Register("other", "host", _V4, "PREROUTING", 0, queue_to(8), cookie=2),
-            Register("far", "peer", _V4, "OUTPUT", 0, queue_to(7), cookie=3),
-            Register("goes", "host", _V4, "POSTROUTING"),
-            *sent(1, At("peer", "OUTPUT", "far"), At("host", "PREROUTING", "other"), slow("a q"), resumed("", 0), fate="dropped"),
-            *sent(2, At("peer", "OUTPUT", "far"), At("host", "PREROUTING", "other", 0), At("host", "PREROUTING", "", 0, loop=NF_REINJECT),
-                   fate="dropped"),
-            *sent(3, At("peer", "OUTPUT", "far", 0), At("peer", "OUTPUT", "", 0, loop=NF_REINJECT), fate="dropped"),
-            Unregister("goes"),
-            Queue("host", 7, 0, 1), Queue("host", 8, 0, 1), Queue("peer", 7, 1, 1),
-            Answer("peer", 7, VerdictKind.DROP), Answers(0),
-        ),
-    )),
-)
-
-_LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
-
-GONE = (
-    Rule("queue.slot-gone", "A removal that leaves no hook in the slot that queued a packet frees the packet, and nobody is warned.",
-         _slot_gone("queue.slot-gone"), needs=("reinject_silent",)),
-    Rule("queue.slot-gone-warns", "A removal that leaves no hook in the slot that queued a packet frees the packet; nf_reinject warns.",
-         _slot_gone("queue.slot-gone-warns", "net/netfilter/nf_queue.c"), needs=("reinject_warns",)),
-)
-
-DYING = (
-    Rule("queue.failed-shrink", "A removal that finds no memory for a smaller array leaves what waits; nf_reinject calls the dummy.", (
-        script(
-            "queue.failed-shrink",
-            Listen("host", 7),
-            *hooks(),
-            *sent(1, slow("a q"), resumed("c")),
-            Unregister("b", fail=(0,)),
-            Array(*IN, "a q dummy c"),
-            Queue("host", 7, 1, 1),
-            Answer("host", 7), Answers(0),
-        ),
-    ), needs=("failing_allocations",)),
-    Rule("pernet.exit-queued", "A namespace that dies while packets wait: with its listener, whose socket held it, all of it goes, and no "
-         "packet is left.", (
-        script(
-            "pernet.exit-queued",
-            AddNetns("later"),
-            _LINK,
-            Listen("later", 7),
-            Register("in", "later", _V4, "INPUT", 0, queue_to(7)),
-            Register("out", "later", _V4, "OUTPUT", 0, queue_to(7)),
-            Send("host", "later", 1),
-            Walk((At("later", "INPUT", "in", 0), At("later", "INPUT", "", 0, loop=NF_REINJECT)), "dropped"),
-            Send("later", "10.0.9.2", 2),
-            Walk((At("later", "OUTPUT", "out", 0), At("later", "OUTPUT", "", 0, loop=NF_REINJECT)), "dropped"),
-            Queue("later", 7, 2, 2),
-            DeleteNetns("later"),
-            Finds.of(netns="gone", proc="gone"),
-            Splats(),
-        ),
-    )),
-)
-
-RULES = (*QUEUES, *MEANWHILE, *GONE, *DYING)
+RULES = QUEUES

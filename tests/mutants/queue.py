@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from harness.model import nfqnl, queue, register, slow
-from harness.model.entries import Allocator, Entries, Head, Warnings, nf_hook_entries_try_shrink
+from harness.model.entries import DUMMY_OPS, Allocator, Entries, Head, HookOps, Warnings, nf_hook_entries_try_shrink
 from harness.model.nfqnl import Nfqnl
 from harness.model.path import stack
 from harness.model.queue import QueueEntry, QueueHandler
 from harness.model.register import Core, Net
 from harness.model.slow import Context
-from harness.netfilter import Verdict, VerdictKind
+from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from harness.scenario.steps import Listen
 from tests.mutants.mutant import ACCEPT, Mutant, named
@@ -81,6 +81,7 @@ def over_the_old_array(self: stack.Stack, entry: QueueEntry, verdict: Verdict) -
 
 
 RIGHT_REINJECT, RIGHT_NF_QUEUE = stack.Stack.reinject, queue.nf_queue
+RIGHT_REGISTER = Core._register
 RIGHT_OUTFN, RIGHT_RECV, RIGHT_CONFIG = Nfqnl.outfn, Nfqnl.recv_verdict, Nfqnl.recv_config
 
 
@@ -127,6 +128,29 @@ def drops_what_waits_without_memory(old: Entries | None, pp: Head, alloc: Alloca
     return old if freed is None else freed
 
 
+def drops_what_waits_without_a_dummy(old: Entries | None, pp: Head, alloc: Allocator, warnings: Warnings) -> Entries | None:
+    lies_about = DUMMY_OPS in (old or ())
+    freed = nf_hook_entries_try_shrink(old, pp, alloc, warnings)
+    return freed if lies_about else old
+
+
+def registers_and_drops_what_waits(self: Core, net: Net, pf: Family, reg: HookOps) -> int:
+    err = RIGHT_REGISTER(self, net, pf, reg)
+    self.nf_queue_nf_hook_drop(net)
+    return err
+
+
+def takes_the_last_slot(context: Context, hooks: Entries | None, index: int, *rest: Any, **profile: Any) -> int:
+    """For one that is gone."""
+    return queue.nf_reinject(context, hooks, min(index, len(hooks) - 1) if hooks else index, *rest, **profile)
+
+
+def frees_what_it_queues(context: Context, *arguments: Any) -> int:
+    ret = RIGHT_NF_QUEUE(context, *arguments)
+    context.skb.state = "freed" if context.skb.state == "queued" else context.skb.state
+    return ret
+
+
 def bypass_asks_nobody(context: Context, index: int, verdict: Verdict, handler: QueueHandler | None) -> int:
     """The bypass flag means that nobody is asked."""
     return 1 if verdict.bypass else RIGHT_NF_QUEUE(context, index, verdict, handler)
@@ -148,6 +172,7 @@ MUTANTS = dict([
     reinject("the next hook is skipped", from_slot(1), "queue.reinject-accept", "queue.reinject-bridge"),
     reinject("a slot that is gone is worth a warning", with_a_warning(warns=True), "queue.slot-gone"),
     reinject("a slot that is gone is not worth a warning", with_a_warning(warns=False), "queue.slot-gone-warns"),
+    reinject("for a slot that is gone the last one does", takes_the_last_slot, "queue.dummies-go"),
     reinject("a listener's DROP accepts", hearing(instead(VerdictKind.DROP, ACCEPT)), "queue.reinject-drop"),
     reinject("a listener's REPEAT accepts", hearing(instead(VerdictKind.REPEAT, ACCEPT)), "queue.reinject-repeat"),
     reinject("a listener's QUEUE drops", hearing(instead(VerdictKind.QUEUE, DROP)), "queue.reinject-queue"),
@@ -162,6 +187,7 @@ MUTANTS = dict([
     iterate("a later hook's unknown verdict accepts", lambda verdict: verdict if verdict.kind <= VerdictKind.STOP else ACCEPT,
             "queue.reinject-unknown"),
     named("nf_reinject walks the array of old", stack.Stack, "reinject", over_the_old_array, "queue.hook-registered-meanwhile"),
+    named("a packet that waits is freed", slow, "nf_queue", frees_what_it_queues, "queue.waits"),
     named("bypass asks nobody", slow, "nf_queue", bypass_asks_nobody, "queue.bypass-listener"),
     listener("the queue's number is ignored", "outfn", any_queue, "queue.number"),
     listener("a queue without room counts as none", "outfn", full_is_nobody, "queue.full"),
@@ -175,6 +201,10 @@ MUTANTS = dict([
           "unregister.flushes-queue"),
     named("a shrink that fails drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_memory,
           "queue.failed-shrink"),
+    named("a shrink without a dummy drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_a_dummy,
+          "queue.not-found"),
+    named("a registration drops what waits", Core, "_register", registers_and_drops_what_waits, "queue.dummies-go",
+          "queue.hook-registered-meanwhile"),
     listener("a namespace that dies leaves what waits", "release", leaves_what_waits, "pernet.exit-queued"),
     ("a queue has room for all", Mutant(("queue.full",), ((nfqnl.Instance, "maxlen", 1 << 32),))),
 ])
