@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from harness.conformance.expect import Answers, Array, At, Splats, Walk
-from harness.conformance.rule import Rule, script
+from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
 from harness.scenario.steps import (
     Dump,
@@ -23,6 +23,17 @@ __all__ = ("RULES",)
 _V4, _V6 = Family.IPV4, Family.IPV6
 _IN = ("host", _V4, "INPUT")
 _WARNING = "net/netfilter/core.c"
+
+
+def _first_bad(rule: str, pf: Family, hook: str) -> Script:
+    """The smallest number behind a family's last point."""
+    return script(
+        f"{rule}, {pf.name} {hook}",
+        RegisterBatch("host", (Register("bad", "host", pf, hook),)),
+        Answers(errno.EINVAL),
+        Splats((_WARNING,)),
+    )
+
 
 RULES = (
     Rule("batch.all", "nf_register_net_hooks registers all hooks of a batch, nf_unregister_net_hooks takes all of them.", (
@@ -129,7 +140,12 @@ RULES = (
             Dump(*_IN),
             Array(*_IN, "own"),
         ),
+        *(_first_bad("head.bad-hook", *point) for point in ((_V4, "HOOK5"), (_V6, "HOOK5"), (Family.INET, "HOOK6"))),
     )),
+    Rule("head.bad-hook-arp", "ARP's first hook number out of range: -EINVAL and a warning.",
+         (_first_bad("head.bad-hook-arp", Family.ARP, "HOOK3"),), needs=("arp",)),
+    Rule("head.bad-hook-bridge", "BRIDGE has a number for BROUTING and no point: -EINVAL and a warning.",
+         (_first_bad("head.bad-hook-bridge", Family.BRIDGE, "HOOK5"),), needs=("bridge",)),
     Rule("head.bad-family", "A family without hook points: -EINVAL and a warning; nothing is registered.", (
         script(
             "head.bad-family",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
-from harness.conformance.expect import At, Expectation, Walk
+from harness.conformance.expect import Answers, At, Expectation, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.scenario.steps import Arp, Frame, Register, Send, Step
-from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER
+from harness.outcome.types import NF_REINJECT
+from harness.scenario.steps import AddLink, Answer, Arp, DeleteDevice, Frame, Listen, Register, Send, Step
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, Bridge, End, Link, Route
 
 __all__ = ("RULES",)
 
@@ -18,6 +20,7 @@ _OWN_LOOP = "nf_hook_bridge_pre"
 _OKFN = {"PREROUTING": "br_handle_frame_finish", "INPUT": "br_netif_receive_skb", "FORWARD": "br_forward_finish",
          "OUTPUT": "br_forward_finish", "POSTROUTING": "br_dev_queue_push_xmit"}
 _IN, _OUT, _OTHER = "to-left", "to-right", "to-third"
+_ASK = Arp("left", "10.0.0.1", "10.0.0.2")
 
 
 def _everywhere(*families: Family) -> list[Step | Expectation]:
@@ -40,6 +43,11 @@ def _forwarded(out: str) -> tuple[At, At]:
     return _br("FORWARD", _IN, out), _br("POSTROUTING", "", out)
 
 
+def _sent(out: str) -> tuple[At, At]:
+    """By the host."""
+    return _br("OUTPUT", "", out), _br("POSTROUTING", "", out)
+
+
 def _unicast(pf: Family) -> tuple[Script, ...]:
     return (
         script(f"path.bridge, {pf.name} forwarded", *_everywhere(_BR, pf),
@@ -50,7 +58,7 @@ def _unicast(pf: Family) -> tuple[Script, ...]:
                topology=BRIDGE),
         script(f"path.bridge, {pf.name} from the host", *_everywhere(_BR, pf),
                Send("bridge", "left", 1, pf),
-               Walk((_ip(pf, "OUTPUT", "", "br0"), _ip(pf, "POSTROUTING", "", "br0"), _br("OUTPUT", "", _IN), _br("POSTROUTING", "", _IN))),
+               Walk((_ip(pf, "OUTPUT", "", "br0"), _ip(pf, "POSTROUTING", "", "br0"), *_sent(_IN))),
                topology=BRIDGE),
     )
 
@@ -62,6 +70,9 @@ _FRAMES = script(
     Frame("left", "eth0", "broadcast", 3),
     Walk((_br("PREROUTING", _IN, ""), *_forwarded(_OTHER), *_forwarded(_OUT), _br("INPUT", _IN, "")), "consumed"),
     Frame("left", "eth0", "bridge/br0", 4), Walk((_br("PREROUTING", _IN, ""), _br("INPUT", _IN, "")), "consumed"),
+    Frame("left", "eth0", "left/eth0", 5), Walk((_br("PREROUTING", _IN, ""),), "consumed"),
+    *(line for cookie, to in ((6, "unknown"), (7, "broadcast")) for line in (
+        Frame("bridge", "br0", to, cookie), Walk(tuple(at for port in (_OTHER, _OUT, _IN) for at in _sent(port)), "consumed"))),
     topology=BRIDGE,
 )
 
@@ -136,6 +147,57 @@ def _together(pf: Family) -> tuple[Script, ...]:
     )
 
 
+def _only(pf: Family) -> Script:
+    """``bridge-nf-call-iptables`` or ``-ip6tables`` alone: the other family and ARP are let by."""
+    other = _V6 if pf is _V4 else _V4
+    by = tuple(At("bridge", hook, f"{hook}-early {hook}-late", 1, _BR) for hook in ("PREROUTING", "FORWARD", "POSTROUTING"))
+    return script(
+        f"path.families-together, br_netfilter for {pf.name} alone", *_layers(), Register("arp", "bridge", _ARP, "FORWARD"),
+        Send("left", "right", 1, other),
+        Walk((At("bridge", "INGRESS", "ingress", 1, _NETDEV), *by)),
+        _ASK,
+        Walk((At("bridge", "INGRESS", "ingress", 1, _NETDEV), *by, *by[1:]), "consumed"), Walk(by, "consumed", nth=1),
+        topology=replace(BRIDGE_NETFILTER, name=f"bridge-{pf.name}", bridges=(replace(BRIDGE_NETFILTER.bridges[0], netfilter=(pf,)),)),
+    )
+
+
+_ROUTED = replace(
+    BRIDGE_NETFILTER, name="bridge-routed",
+    links=(Link(End("left", "eth0", ("10.0.0.1/24", "fd00::1/64")), End("bridge", "to-left")),
+           Link(End("right", "eth0", ("10.0.5.2/24", "fd00:5::2/64")), End("bridge", "to-right"))),
+    bridges=(Bridge("bridge", "br0", ("to-left", "to-right"), ("10.0.0.254/24", "fd00::fe/64", "10.0.5.254/24", "fd00:5::fe/64"),
+                    (_V4, _V6, _ARP)),),
+    routes=(Route("left", "0.0.0.0/0", "10.0.0.254"), Route("left", "::/0", "fd00::fe")),
+    namespaces=("left", "bridge", "right"), forwarding=("bridge",))
+
+
+def _routed(pf: Family) -> Script:
+    """Up through the bridge, from it back to it, out through the bridge: br_netfilter lets by what IP has seen."""
+    finish = "br_nf_pre_routing_finish" if pf is _V4 else "br_nf_pre_routing_finish_ipv6"
+    return script(
+        f"path.bridge-routed, {pf.name}", *_everywhere(_BR, pf),
+        Send("left", "right", 1, pf),
+        Walk((At("bridge", "PREROUTING", "BRIDGE-PREROUTING", 0, _BR, _IN, ""),
+              At("bridge", "PREROUTING", f"{pf.name}-PREROUTING", 1, pf, "br0", "", finish),
+              _br("INPUT", _IN, ""),
+              _ip(pf, "FORWARD", "br0", "br0"), _ip(pf, "POSTROUTING", "br0", "br0"), *_sent(_OUT))),
+        topology=_ROUTED,
+    )
+
+
+def _flooded(pf: Family) -> Script:
+    """The third host has its address elsewhere by now; the first one knows the hardware address that it had."""
+    return script(
+        f"path.other-host, {pf.name}",
+        DeleteDevice("third", "eth0"), AddLink(End("third", "eth1", ("10.0.0.3/24", "fd00::3/64")), End("bridge", "elsewhere")),
+        Register("forward", "bridge", _BR, "FORWARD"),
+        Register("ingress", "right", _NETDEV, "INGRESS", device="eth0"), Register("pre", "right", pf, "PREROUTING"),
+        Send("left", "third", 1, pf),
+        Walk((At("bridge", "FORWARD", "forward", 1, _BR, _IN, _OUT), At("right", "INGRESS", "ingress", 1, _NETDEV)), "consumed"),
+        topology=BRIDGE,
+    )
+
+
 def _arp(netns: str, hook: str, indev: str, outdev: str) -> At:
     okfn = {"INPUT": "arp_process", "OUTPUT": "arp_xmit_finish", "FORWARD": "br_nf_forward_finish"}[hook]
     return At(netns, hook, f"{netns}-ARP-{hook}", 1, _ARP, indev, outdev, okfn)
@@ -143,7 +205,6 @@ def _arp(netns: str, hook: str, indev: str, outdev: str) -> At:
 
 _ARP_HOOKS = tuple(Register(f"{netns}-ARP-{hook}", netns, _ARP, hook) for netns in ("left", "bridge", "right")
                    for hook in ("INPUT", "OUTPUT", "FORWARD"))
-_ASK = Arp("left", "10.0.0.1", "10.0.0.2")
 
 _BRIDGED_ARP = script(
     "path.arp-forward", *_ARP_HOOKS, _ASK,
@@ -159,13 +220,29 @@ RULES = (
     Rule("path.bridge-verdicts", "The bridge's pre-routing loop takes verdicts as nf_hook_slow does, but nobody learns a drop's errno.",
          (_VERDICTS,), needs=("bridge",)),
     Rule("path.families-together", "One packet crosses the points of its devices, of the bridge and, with br_netfilter, of IP, which "
-         "believes that it comes and goes by the bridge.", (*_together(_V4), *_together(_V6)), needs=("bridge", "br_netfilter")),
+         "believes that it comes and goes by the bridge.", (*_together(_V4), *_together(_V6), _only(_V4), _only(_V6)),
+         needs=("bridge", "br_netfilter")),
+    Rule("path.bridge-routed", "A packet that a bridge's host routes back to the bridge crosses IP's points once, with br_netfilter too.",
+         (_routed(_V4), _routed(_V6)), needs=("bridge", "br_netfilter")),
+    Rule("path.other-host", "A packet for a hardware address that no port leads to is forwarded to all; at a host with another address it "
+         "crosses ingress, and PREROUTING not.", (_flooded(_V4), _flooded(_V6)), needs=("bridge",)),
     Rule("start-index.bridge", "br_netfilter goes on behind its own hook: nf_hook_slow from a slot that is not the first.", (
         script("start-index.bridge",
                *(Register(name, "bridge", _BR, "PREROUTING", priority) for name, priority in (("a", -2), ("b", -1), ("c", 1), ("d", 2))),
                Send("left", "right", 1),
                Walk((At("bridge", "PREROUTING", "a b", 0, _BR, loop=_OWN_LOOP),
                      At("bridge", "PREROUTING", "c d", 1, _BR, start=3, loop="nf_hook_slow"))),
+               topology=BRIDGE_NETFILTER),
+        script("start-index.bridge, verdicts",
+               Listen("bridge", 3),
+               Register("drop", "bridge", _BR, "PREROUTING", 1, _DROP, cookie=1), Register("queue", "bridge", _BR, "PREROUTING", 2, _QUEUE),
+               Register("forward", "bridge", _BR, "FORWARD", -10),
+               Send("left", "right", 1),
+               Walk((At("bridge", "PREROUTING", "drop", -errno.EHOSTUNREACH, _BR, start=1),), "dropped", errno.EHOSTUNREACH),
+               Send("left", "right", 2, source_port=40001),
+               Walk((At("bridge", "PREROUTING", "drop queue", 0, _BR, start=1),
+                     At("bridge", "PREROUTING", "", 1, _BR, start=2, loop=NF_REINJECT), At("bridge", "FORWARD", "forward", 0, _BR))),
+               Answer("bridge", 3), Answers(0),
                topology=BRIDGE_NETFILTER),
     ), needs=("bridge", "br_netfilter")),
     Rule("path.arp-forward", "ARP through a bridge crosses FORWARD, where br_netfilter sees to it, with the ports as in and out.",

@@ -103,7 +103,8 @@ SEED = (
         Branch((285, 288), "IPV4", _rules("head.by-hook netns.isolated unregister.elsewhere")),
         Branch((289, 292), "IPV6", _rules("head.by-hook unregister.elsewhere")),
         Branch((293, 298), "DECNET", uncovered="no supported kernel of Debian's is configured with it, and it left the kernel in 6.1"),
-        Branch((275, 296), "a hook number out of range: a warning and NULL", _rules("head.bad-hook")),
+        Branch((275, 296), "a hook number out of range: a warning and NULL",
+               _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge")),
         Branch((299, 301), "an unknown family: a warning and NULL", _rules("head.bad-family")),
         Branch((305, 308), "a device's ingress, ▲ egress, ▲ INET ingress",
                _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress")),
@@ -113,7 +114,7 @@ SEED = (
         Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", uncovered="all of Debian's kernels have ingress"),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
                _rules("netdev.no-device netdev.foreign-device netdev.bad-hook netdev.egress-absent batch.rollback")),
-        Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-family")),
+        Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge head.bad-family")),
         Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),
         Branch((343, 344), "the array could not grow: its errno", _rules("limit.1024 inet.first-half inet.rollback grow.enomem")),
         Branch((348, 349), "ingress is counted, so that devices look for it", _rules("netdev.ingress netdev.per-device key.counts")),
@@ -166,7 +167,8 @@ SEED = (
                _rules("accept.all order.ascending netns.isolated path.local-in path.local-out path.forward path.loopback path.own-address "
                       "path.no-forward path.no-route path.ttl path.echo path.moved path.martian path.netdev path.netdev-egress "
                       "netdev.ingress netdev.egress state.fields path.arp path.arp-forward path.vlan path.vlan-egress "
-                      "path.vlan-bridge path.bridge path.bridge-verdicts path.families-together path.fragments "
+                      "path.vlan-bridge path.bridge path.bridge-verdicts path.bridge-routed path.other-host "
+                      "path.families-together netdev.egress-dummy path.fragments "
                       "path.fragments-error path.fragments-egress path.fragments-refused path.fragments-cut-short path.gso "
                       "path.gso-apart list list.batch")),
         Branch((511, 511), "s > 0", _rules("start-index start-index.bridge")),

@@ -7,15 +7,18 @@ import errno
 from harness.conformance.expect import Answers, Array, At, Splats, Walk
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.scenario.steps import Dump, Register, RegisterBatch, Send, Unregister
-from harness.scenario.topology import ROUTER
+from harness.scenario.steps import Dump, Frame, Register, RegisterBatch, Send, Unregister
+from harness.scenario.topology import ROUTER, Bridge, End, Link, Topology
 
 __all__ = ("RULES",)
 
-_V4, _NETDEV = Family.IPV4, Family.NETDEV
+_V4, _V6, _NETDEV = Family.IPV4, Family.IPV6, Family.NETDEV
 _INGRESS = ("host", _NETDEV, "INGRESS")
 _EGRESS = ("host", _NETDEV, "EGRESS")
 _DROP = Verdict(VerdictKind.DROP)
+_DUMMY_PORT = Topology(
+    "dummy-port", ("left", "bridge"), (Link(End("left", "eth0"), End("bridge", "to-left")),), dummies=(End("bridge", "sink"),),
+    bridges=(Bridge("bridge", "br0", ("to-left", "sink")),))
 
 
 def _at(hook: str, hooks: str, returned: int = 1, netns: str = "host") -> At:
@@ -97,7 +100,31 @@ RULES = (
             Send("host", "peer", cookie=2, source_port=40001),
             Walk((_at("EGRESS", "guard after"),)),
         ),
+        script(
+            "netdev.egress-drop, who learns of it",
+            Register("guard", *_EGRESS, 0, _DROP, device="eth0"),
+            Send("host", "peer", cookie=1, kind="echo"), Answers(0),
+            Send("host", "peer", cookie=2, pf=_V6, kind="echo"), Answers(errno.ENOBUFS),
+            Frame("host", "eth0", "peer/eth0", cookie=3), Answers(errno.ENOBUFS),
+            Walk((_at("EGRESS", "guard", -errno.EPERM),), "dropped", errno.EPERM),
+        ),
+        script(
+            "netdev.egress-drop, stolen",
+            Register("thief", *_EGRESS, 0, Verdict(VerdictKind.STOLEN), device="eth0"),
+            Send("host", "peer", cookie=1, pf=_V6, kind="echo"), Answers(0),
+            Frame("host", "eth0", "peer/eth0", cookie=2), Answers(0),
+            Walk((_at("EGRESS", "thief", 0),), "stolen"),
+        ),
     ), needs=("netdev_egress",)),
+    Rule("netdev.egress-dummy", "What goes out by a dummy crosses its egress and is gone: nobody receives it.", (
+        script(
+            "netdev.egress-dummy",
+            Register("out", "bridge", _NETDEV, "EGRESS", device="sink"), Register("in", "bridge", _NETDEV, "INGRESS", device="sink"),
+            Frame("left", "eth0", "unknown", cookie=1),
+            Walk((_at("EGRESS", "out", netns="bridge"),), "consumed"),
+            topology=_DUMMY_PORT,
+        ),
+    ), needs=("bridge", "netdev_egress")),
     Rule("netdev.no-device", "A device's point without a device: -EINVAL, no warning, nothing registered.", (
         script(
             "netdev.no-device",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.conformance.expect import At, Expectation, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
-from harness.scenario.steps import Arp, Frame, Register, Send, Step
-from harness.scenario.topology import BRIDGE_NETFILTER, VLAN, Vlan, with_vlans
+from harness.scenario.steps import AddLink, Arp, DeleteDevice, Frame, Register, Send, Step
+from harness.scenario.topology import BRIDGE_NETFILTER, VLAN, End, Vlan, with_vlans
 
 __all__ = ("RULES",)
 
@@ -55,6 +55,16 @@ _OTHER_TAG = script(
     topology=VLAN,
 )
 
+_TAG_LEFT = tuple(
+    script(
+        f"path.vlan, {pf.name} with a tag that nobody takes off",
+        Register("in", "host", _NETDEV, "INGRESS", device="eth0"), Register("pre", "host", pf, "PREROUTING"),
+        DeleteDevice("host", _VLAN), AddLink(End("host", "elsewhere", ("10.0.10.1/24", "fd00:10::1/64")), End("peer", "nowhere")),
+        Send("peer", "host", 1, pf),
+        Walk((At("host", "INGRESS", "in", 1, _NETDEV),), "consumed"),
+        topology=VLAN,
+    ) for pf in (_V4, _V6))
+
 _TAGGED_BRIDGE = with_vlans(BRIDGE_NETFILTER, Vlan("left", _VLAN, "eth0", 10, ("10.0.10.1/24",)),
                               Vlan("right", _VLAN, "eth0", 10, ("10.0.10.2/24",)))
 
@@ -71,7 +81,7 @@ RULES = (
     Rule("path.arp", "ARP crosses OUTPUT where it is sent and INPUT where it is received, request and reply alike.", (_ASKED,),
          needs=("arp",)),
     Rule("path.vlan", "A tagged packet crosses the ingress of the device below, then that of the VLAN, and IP's points on the VLAN.",
-         (_tagged(_V4, egress=False), _tagged(_V6, egress=False), _OTHER_TAG), needs=("vlan",)),
+         (_tagged(_V4, egress=False), _tagged(_V6, egress=False), _OTHER_TAG, *_TAG_LEFT), needs=("vlan",)),
     Rule("path.vlan-egress", "A packet that gets a tag crosses the egress of the VLAN, then that of the device below.",
          (_tagged(_V4, egress=True), _tagged(_V6, egress=True)), needs=("vlan", "netdev_egress")),
     Rule("path.vlan-bridge", "A bridge forwards a tagged packet as any frame; br_netfilter lets it by.", (_BRIDGED,),

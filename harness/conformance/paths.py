@@ -76,9 +76,10 @@ def _forward(pf: Family) -> Script:
 def _loopback(pf: Family, address: str) -> Script:
     return script(
         f"path.loopback, {pf.name}", *_everywhere(pf, SINGLE),
-        Send("host", address, 1, pf),
-        Walk((_at(pf, "host", "OUTPUT", "", "lo"), _at(pf, "host", "POSTROUTING", "", "lo"),
-              _at(pf, "host", "PREROUTING", "lo", ""), _at(pf, "host", "INPUT", "lo", ""))),
+        *(line for cookie, size in ((1, 64), (2, 4000)) for line in (  # lo takes in one piece what others do not
+            Send("host", address, cookie, pf, size=size, source_port=40000 + cookie),
+            Walk((_at(pf, "host", "OUTPUT", "", "lo"), _at(pf, "host", "POSTROUTING", "", "lo"),
+                  _at(pf, "host", "PREROUTING", "lo", ""), _at(pf, "host", "INPUT", "lo", ""))))),
         topology=SINGLE,
     )
 
@@ -89,6 +90,7 @@ def _ttl(pf: Family) -> Script:
         *(Register(f"router-{hook}", "router", pf, hook) for hook in ("PREROUTING", "FORWARD", "POSTROUTING")),
         Send("client", "server", 1, pf, ttl=1),
         Walk((_at(pf, "router", "PREROUTING", "to-client", ""),), "consumed"),
+        Walk((_at(pf, "router", "POSTROUTING", "", "to-client"),), nth=1), Answered(1),
         Send("client", "server", 2, pf, ttl=2, source_port=40001),
         Walk((_at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
               _at(pf, "router", "POSTROUTING", "to-client", "to-server"))),
@@ -104,6 +106,10 @@ def _echo(pf: Family) -> Script:
               _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
               _at(pf, "router", "POSTROUTING", "to-client", "to-server"),
               _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
+        Walk((_at(pf, "server", "OUTPUT", "", "eth0"), _at(pf, "server", "POSTROUTING", "", "eth0"),
+              _at(pf, "router", "PREROUTING", "to-server", ""), _at(pf, "router", "FORWARD", "to-server", "to-client"),
+              _at(pf, "router", "POSTROUTING", "to-server", "to-client"),
+              _at(pf, "client", "PREROUTING", "eth0", ""), _at(pf, "client", "INPUT", "eth0", "")), nth=1),
         topology=ROUTER,
     )
 

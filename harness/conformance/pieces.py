@@ -10,7 +10,7 @@ from harness.model.foreign import Foreign
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.types import Slot, point_key
 from harness.scenario.rulesets import CONNTRACK
-from harness.scenario.steps import Nft, Register, Send, Step
+from harness.scenario.steps import Nft, Register, Send, Step, Unregister
 from harness.scenario.topology import PAIR, ROUTER, ROUTER_GRO, Topology
 
 __all__ = ("RULES",)
@@ -213,6 +213,10 @@ def _listed(pf: Family) -> Script:
         Send("client", "server", 1, pf, size=_SIZE),
         Walk((*(At("server", "PREROUTING", "server-PREROUTING second", 1, pf, "eth0", "", loop=lists),) * 3,
               *(_at(pf, "server", "INPUT", "nf_hook_slow"),) * (3 if pf is _V6 else 1))),
+        Register("guard", "server", _NETDEV, "INGRESS", verdict=Verdict(VerdictKind.DROP), device="eth0", cookie=3),
+        Send("client", "server", 3, pf, size=_SIZE, source_port=40003),
+        Walk((At("server", "INGRESS", "guard", -errno.EPERM, _NETDEV),) * 3, "dropped", errno.EPERM),
+        Unregister("guard"),
         Send("client", "server", 2, pf, source_port=40001),
         Walk((At("server", "PREROUTING", "server-PREROUTING second", 1, pf, loop=lists), _at(pf, "server", "INPUT", "nf_hook_slow"))),
         topology=ROUTER_GRO, foreign=_conntrack_hooks(pf),

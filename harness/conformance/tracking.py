@@ -6,9 +6,9 @@ import errno
 
 from harness.conformance.expect import Answers, At, Finds, Splats, Walk
 from harness.conformance.rule import Rule, script
-from harness.netfilter import Family
+from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.facts import duplicated, port, tracked
-from harness.scenario.steps import CtRead, CtRun, Flow, KernelModule, Nft, Redirect, Register, Send, Tee, Track
+from harness.scenario.steps import Answer, CtRead, CtRun, Flow, KernelModule, Listen, Nft, Redirect, Register, Send, Tee, Track
 from harness.scenario.topology import PAIR, ROUTER, SINGLE
 
 __all__ = ("RULES",)
@@ -18,6 +18,7 @@ _ABSENT = KernelModule("nf_conntrack", loaded=False)
 _CONNTRACK, _CTNETLINK, _NAT = KernelModule("nf_conntrack"), KernelModule("nf_conntrack_netlink"), KernelModule("nf_nat")
 _FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
 _OTHER = Flow("10.0.0.2", 40001, "10.0.0.1", 9)
+_LO = Flow("10.0.0.2", 40002, "10.0.0.2", 9)
 _RELATED_ONLY = "table ip related { chain out { type filter hook output priority 0; ct state related accept; drop; }; }"
 _NO_CALLS = (0, 0, 0, 0)
 
@@ -67,6 +68,26 @@ RULES = (
             CtRun("host", _FLOW.inverted(), track=True), Finds(tracked(_FLOW.inverted(), "RELATED", 3, _NO_CALLS, 1)),
             Splats(),
             topology=PAIR,
+        ),
+        script(
+            "ct.present, in two namespaces", _ABSENT,
+            Track("peer"), Track("host"),
+            Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port),
+            CtRun("peer", _FLOW), Finds(tracked(_FLOW.inverted(), None, 0, _NO_CALLS, 1)),
+            CtRun("host", _FLOW), Finds(tracked(_FLOW.inverted(), None, 0, _NO_CALLS, 1)),
+            Send("peer", "10.0.0.2", 2, source_port=_LO.source_port, port=_LO.port),
+            CtRun("peer", _LO), Finds(tracked(_LO.inverted(), None, 0, _NO_CALLS, 2)),
+            CtRun("host", _LO), Finds(tracked(None, None, 0, _NO_CALLS, 1)),
+            Splats(),
+        ),
+        script(
+            "ct.present, not in the table yet", _ABSENT,
+            Track("host"),
+            Listen("host", 7), Register("queue", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=7)),
+            Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port),
+            CtRun("host", _FLOW), Finds(tracked(None, None, 0, _NO_CALLS, 1)),
+            Answer("host", 7), Answers(0),
+            CtRun("host", _FLOW), Finds(tracked(_FLOW.inverted(), None, 0, _NO_CALLS, 1)),
         ),
     ), needs=("conntrack_module",)),
     Rule("ct.icmp-error", "An ICMP error is related to the packet that it is about, whose connection no table has yet.", (
@@ -129,6 +150,6 @@ RULES = (
         ),
     ), needs=("conntrack_module",)),
     Rule("tee.duplicated", "A copy that nft sends is not copied again where it comes by.", (
-        script("tee.duplicated", Tee("host", "peer"), Finds(duplicated(2)), Splats()),
+        script("tee.duplicated", Tee("host", "peer"), Finds(duplicated(2)), Tee("host", "peer"), Finds(duplicated(2)), Splats()),
     ), needs=("tee",)),
 )

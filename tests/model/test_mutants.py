@@ -27,7 +27,11 @@ RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back
               "IPv4 takes what comes from its own address", "a device that moves is a stranger to its neighbours",
               "a BPF program drops nothing", "an ICMP error quotes all of a datagram",
               "a list has no end", "a process sends all that it has before any comes in",
-              "a shrink without a dummy drops what waits", "for a slot that is gone the last one does"}
+              "a shrink without a dummy drops what waits", "for a slot that is gone the last one does",
+              "br_netfilter is on for all families", "br_netfilter takes what is routed for forwarded",
+              "a bridge's host sends nothing to all", "a device takes what is for others", "a dummy hands back what it gets",
+              "nobody learns of ENOBUFS", "a connection is any namespace's", "a connection is found before it is in the table",
+              "one copy is sent, ever", "families have one point more"}
 
 
 def profile_for(rule: str) -> KernelProfile:

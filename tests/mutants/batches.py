@@ -43,6 +43,8 @@ def without_a_warning(method: str) -> Callable[..., Any]:
 
 
 MUTANTS = dict([
+    core("families have one point more", "ARRAY_SIZE", {pf: size + 1 for pf, size in register.ARRAY_SIZE.items()},
+         "head.bad-hook", "head.bad-hook-arp", "head.bad-hook-bridge"),
     core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem"),
     core("a batch is its first hook", "nf_register_net_hooks", only_the_first, "batch.all", "batch.empty"),
     core("of a batch the first goes", "nf_unregister_net_hooks", unregisters_the_first, "batch.unregister", "batch.all"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import Any
 
 from harness.model import slow
-from harness.model.path import arp, bridge, brnf, device, stack
+from harness.model.path import arp, bridge, brnf, device, entrance, stack
 from harness.model.path.packet import Packet
 from harness.model.path.stack import Okfn, Stack
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
@@ -57,7 +58,55 @@ def accepts(_on: Stack, _packet: Packet, _state: slow.HookState) -> Verdict:
     return Verdict(VerdictKind.ACCEPT)
 
 
-def keeps_the_tag(_on: Stack, _vlan: Vlan, _packet: Packet) -> None:
+def asks_for_no_family(on: Stack, netns: str, port: str) -> Bridge | None:
+    of = bridge.bridge_parent(on, netns, port)
+    return replace(of, netfilter=tuple(Family)) if of and of.netfilter else of
+
+
+def goes_on_whatever_they_say(on: Stack, netns: str, packet: Packet, hook: str, devices: tuple[str, str], *, okfn: Okfn) -> int:
+    RIGHT_THRESH(on, netns, packet, hook, devices, okfn=lambda _packet: 0)
+    return okfn(packet)
+
+
+def br_nf_post_routing(on: Stack, packet: Packet, state: slow.HookState) -> Verdict:
+    if packet.nf_bridge is not None:
+        packet.nf_bridge.physoutdev = state.outdev
+    return brnf.br_nf_post_routing(on, packet, state)
+
+
+def ip_sabotage_in(_on: Stack, _packet: Packet, _state: slow.HookState) -> Verdict:
+    return Verdict(VerdictKind.ACCEPT)
+
+
+def instead(function: Any) -> Any:
+    """br_netfilter's hooks, with another of the same name."""
+    return tuple(function if hook.__name__ == function.__name__ else hook for hook in brnf.HOOKS)
+
+
+def sends_nothing_to_all(on: Stack, of: Bridge, packet: Packet) -> int:
+    to = bridge._br_fdb_find(on, of, packet)
+    if to is not None:
+        bridge._br_forward(on, of.netns, None, to, packet)
+    return 0
+
+
+def takes_what_is_for_others(on: Stack, netns: str, name: str, packet: Packet) -> int:
+    ret = RIGHT_VETH(on, netns, name, packet)
+    packet.pkt_type = "host" if packet.pkt_type == "otherhost" else packet.pkt_type
+    return ret
+
+
+def comes_back_from_a_dummy(on: Stack, netns: str, name: str, packet: Packet) -> int:
+    if on.topology.interface(netns, name) in on.topology.dummies:
+        on.backlog.append((netns, name, packet))
+    return RIGHT_VETH(on, netns, name, packet)
+
+
+def hides_every_enobufs(_packet: Packet, ret: int) -> int:
+    return 0 if ret == -errno.ENOBUFS else max(-ret, 0)
+
+
+def keeps_the_tag(_packet: Packet) -> None:
     return None
 
 
@@ -69,6 +118,8 @@ def past_the_device_below(on: Stack, vlan: Vlan, packet: Packet) -> int:
 def silent_arp(on: Stack, netns: str, name: str, packet: Packet) -> int:
     return arp.arp_xmit_finish(on, netns, name, packet)
 
+
+RIGHT_THRESH, RIGHT_VETH = brnf.br_nf_hook_thresh, device._veth_xmit
 
 MUTANTS = dict([
     named("the bridge's pre-routing is nf_hook_slow", bridge, "nf_hook_bridge_pre", pre_routing(errnos=False), "path.bridge",
@@ -83,6 +134,15 @@ MUTANTS = dict([
     named("br_netfilter sees the port as the device", brnf, "bridge_parent", port_for_bridge, "path.families-together"),
     named("br_netfilter takes tagged packets", brnf, "_ip_family", family_of_tagged, "path.vlan-bridge"),
     named("br_netfilter lets ARP by", brnf, "br_nf_forward_arp", accepts, "path.arp-forward"),
+    named("br_netfilter is on for all families", brnf, "bridge_parent", asks_for_no_family, "path.families-together"),
+    named("br_netfilter goes on whatever the hooks behind it say", brnf, "br_nf_hook_thresh", goes_on_whatever_they_say,
+          "start-index.bridge"),
+    named("br_netfilter takes what is routed for forwarded", brnf, "HOOKS", instead(br_nf_post_routing), "path.bridge-routed"),
+    named("IP's PREROUTING sees twice what a bridge's host routes", brnf, "HOOKS", instead(ip_sabotage_in), "path.bridge-routed"),
+    named("a bridge's host sends nothing to all", device, "_ndo_start_xmit", [sends_nothing_to_all], "path.bridge"),
+    named("a device takes what is for others", device, "_veth_xmit", takes_what_is_for_others, "path.other-host"),
+    named("a dummy hands back what it gets", device, "_veth_xmit", comes_back_from_a_dummy, "netdev.egress-dummy"),
+    named("nobody learns of ENOBUFS", entrance, "_sent_errno", hides_every_enobufs, "netdev.egress-drop"),
     named("an ARP reply does not cross OUTPUT", arp, "arp_send", silent_arp, "path.arp", "path.arp-forward"),
     named("a VLAN keeps the tag", device, "_vlan_do_receive", keeps_the_tag, "path.vlan"),
     named("a VLAN passes by the device below", device, "_vlan_dev_hard_start_xmit", past_the_device_below, "path.vlan-egress"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partialmethod
 
 from harness.model import conntrack, entries, nat, slow
-from harness.model.conntrack import CtHook, CtSkb, Tracking, Zone
+from harness.model.conntrack import Connection, CtHook, CtSkb, Tracking, Zone
 from harness.model.steps import conntrack as steps
 from harness.netfilter import Verdict
 from harness.scenario.steps import Flow
@@ -72,6 +73,17 @@ def copies_copies(_tracking: Tracking, leaves: Callable[[], None]) -> None:
     leaves()
 
 
+def copies_once(tracking: Tracking, leaves: Callable[[], None]) -> None:
+    conntrack.nf_dup_ipv4(tracking, leaves)
+    tracking.nf_skb_duplicated = True
+
+
+def finds(self: Tracking, skb: CtSkb, *, anywhere: bool) -> Connection | None:
+    """A connection of any namespace, or one that no table has."""
+    here = (each for each in self.connections if (each.confirmed if anywhere else each.net == skb.net))
+    return next((each for each in here if skb.flow in (each.original, each.reply)), None)
+
+
 MUTANTS = dict([
     named("attach does nothing", steps, "nf_ct_attach", attaches_nothing, "ct.icmp-error", "ct.present", "ct.hooks"),
     named("attach asks for no connection", steps, "nf_ct_attach", attaches_what_has_no_connection, "ct.hooks"),
@@ -85,5 +97,8 @@ MUTANTS = dict([
     named("NAT's pointer comes with conntrack", Tracking, "pointers", nat_that_stays, "nat.hook"),
     named("NAT runs all its chains", nat, "nf_nat_inet_fn", the_last_decides, "nat.order"),
     ("NAT has the oldest first", Mutant(("nat.order",), ((entries, "nf_hook_entries_grow", oldest_first),))),
+    named("a connection is any namespace's", Tracking, "_find", partialmethod(finds, anywhere=True), "ct.present"),
+    named("a connection is found before it is in the table", Tracking, "_find", partialmethod(finds, anywhere=False), "ct.present"),
+    named("one copy is sent, ever", steps, "nf_dup_ipv4", copies_once, "tee.duplicated"),
     named("copies are copied", steps, "nf_dup_ipv4", copies_copies, "tee.duplicated"),
 ])

@@ -158,7 +158,7 @@ def _netif_receive_skb_core(stack: Stack, netns: str, device: str, packet: Packe
         vlan = stack.topology.vlan_on(netns, device, packet.vlan) if packet.vlan is not None else None
         if vlan is None:
             break
-        _vlan_do_receive(stack, vlan, packet)
+        _vlan_do_receive(packet)
         device = vlan.device
     if stack.topology.bridge_of(netns, device):
         _rx_handler[0](stack, netns, device, packet)
@@ -171,11 +171,9 @@ def _netif_receive_skb_core(stack: Stack, netns: str, device: str, packet: Packe
     return device
 
 
-def _vlan_do_receive(stack: Stack, vlan: Vlan, packet: Packet) -> None:
-    """``vlan_do_receive``: the tag is gone; what was for another host below may be for the VLAN device."""
+def _vlan_do_receive(packet: Packet) -> None:
+    """``vlan_do_receive``: the tag is gone. The VLAN has the hardware address of the device below: whom the packet is for stays so."""
     packet.vlan = None
-    if packet.pkt_type == "otherhost" and packet.mac == mac_of(stack.topology, vlan.netns, vlan.device):
-        packet.pkt_type = "host"
 
 
 open_softirq(net_rx_action)

@@ -112,16 +112,18 @@ def lost_devices(before: Topology, step: object) -> tuple[tuple[str, str], ...]:
 
 
 def _without(topology: Topology, devices: list[tuple[str, str]]) -> Topology:
-    """Their links, and the routes that led over them, are gone too."""
+    """Their links, with the other ends, and the routes that led over them, are gone too."""
     links = tuple(link for link in topology.links
                   if (link.a.netns, link.a.device) not in devices and (link.b.netns, link.b.device) not in devices)
     dummies = tuple(end for end in topology.dummies if (end.netns, end.device) not in devices)
-    left = replace(topology, links=links, dummies=dummies, bridges=tuple(
-        replace(bridge, ports=tuple(port for port in bridge.ports if (bridge.netns, port) not in devices))
-        for bridge in topology.bridges if (bridge.netns, bridge.device) not in devices))
+    bridges = tuple(bridge for bridge in topology.bridges if (bridge.netns, bridge.device) not in devices)
+    left = replace(topology, links=links, dummies=dummies, bridges=bridges)
     vlans = tuple(vlan for vlan in topology.vlans
                   if (vlan.netns, vlan.device) not in devices and vlan.link in left.devices(vlan.netns))
-    return _with_live_routes(replace(left, vlans=vlans))
+    left = replace(left, vlans=vlans)
+    bridges = tuple(replace(bridge, ports=tuple(port for port in bridge.ports if port in left.devices(bridge.netns)))
+                    for bridge in bridges)
+    return _with_live_routes(replace(left, bridges=bridges))
 
 
 def _moved(topology: Topology, step: MoveDevice) -> Topology:
