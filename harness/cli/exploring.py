@@ -89,8 +89,8 @@ def _finding(console: Console, hunt: Hunt, finding: Finding) -> None:
     console.print(f"\n[{_STYLES[hunt.state]}]{hunt.state}[/] on {hunt.target.kernel.release}{shrunk}", highlight=False)
     for line in scenario_lines(finding):
         console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
-    if finding.bundle:
-        console.print(f"  nfharness replay {finding.bundle}", highlight=False, soft_wrap=True)
+    bundle = f"nfharness replay {finding.bundle}" if finding.bundle else hunt.reasons[-1]
+    console.print(f"  {escape(bundle)}", highlight=False, soft_wrap=True)
 
 
 def scenario_lines(finding: Finding) -> list[str]:

@@ -87,7 +87,7 @@ class Hunt:
     :param guests: side by side
     :ivar doing: for a reader
     :ivar scenarios: that came to an end; :ivar steps: theirs; :ivar packets: those of the steps that send one
-    :ivar inconclusive: scenarios of which nothing could be concluded; :ivar reasons: why, the last few
+    :ivar inconclusive: scenarios of which nothing could be concluded; :ivar reasons: why, the last few, and why there is no bundle
     """
 
     target: Target
@@ -266,5 +266,5 @@ class Hunt:
         try:
             return save("explore", found, self.target.identity(), console_tail, seed=self.plan.seed)
         except HostError as error:
-            self._doubt(error.message)
+            self.reasons.append(error.message)
             return None
