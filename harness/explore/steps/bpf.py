@@ -15,14 +15,16 @@ __all__ = ("MAKERS",)
 
 _families = st.sampled_from([Family.IPV4, Family.IPV4, Family.IPV6])
 _hooks = st.sampled_from(list(HOOK_POINTS[Family.IPV4]))
+#: Most of them those that other hooks have, too.
+_priorities = st.one_of(*[st.sampled_from([0, 1, -1, -300])] * 3,
+                        priorities.map(lambda each: min(max(each, PRIORITY_MIN + 1), PRIORITY_MAX - 1)))
 _verdicts = st.sampled_from([ACCEPT, ACCEPT, Verdict(VerdictKind.DROP)])
 
 
 def _link(draw: st.DrawFn, scope: Scope) -> BpfLink:
     """Often at a priority that is taken."""
-    netns, priority = draw(st.sampled_from(scope.topology.namespaces)), draw(priorities)
-    return BpfLink(new_name(scope, "l"), netns, draw(_families), draw(_hooks), min(max(priority, PRIORITY_MIN + 1), PRIORITY_MAX - 1),
-                   draw(_verdicts))
+    netns = draw(st.sampled_from(scope.topology.namespaces))
+    return BpfLink(new_name(scope, "l"), netns, draw(_families), draw(_hooks), draw(_priorities), draw(_verdicts))
 
 
 def _unlink(draw: st.DrawFn, scope: Scope) -> BpfUnlink | None:
