@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 
-from harness.conformance.expect import Answered, At, Expectation, Walk
+from harness.conformance.expect import Answered, Answers, At, Expectation, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
 from harness.scenario.steps import MoveDevice, Register, Send, Step
@@ -124,6 +125,7 @@ def _no_route(pf: Family, topology: Topology) -> Script:
         f"path.no-route, {pf.name}, {'forwarding' if topology.forwarding else 'not forwarding'}", *_everywhere(pf, PAIR),
         Send("peer", "10.0.9.1" if pf is _V4 else "fd00:9::1", 1, pf),
         walk, *([error, Answered(1)] if pf is _V6 or topology.forwarding else [Answered(0)]),
+        Send("host", "far", 2, pf), Answers(errno.ENETUNREACH),  # and crosses nothing
         topology=topology,
     )
 
@@ -178,7 +180,8 @@ RULES = (
             topology=_NO_FORWARD,
         ),
     )),
-    Rule("path.no-route", "A packet that no route leads on has crossed PREROUTING; the error that says so is a packet of the host's own.",
+    Rule("path.no-route", "A packet that no route leads on has crossed PREROUTING; the error that says so is a packet of the host's own. "
+         "One of the host's own crosses nothing: sendto() says ENETUNREACH.",
          tuple(_no_route(pf, topology) for topology in (_NO_ROUTE, replace(_NO_ROUTE, forwarding=("host",))) for pf in (_V4, _V6))),
     Rule("path.ttl", "A packet whose ttl runs out at a router has crossed PREROUTING, not FORWARD.", tuple(_ttl(pf) for pf in (_V4, _V6))),
     Rule("path.moved", "A packet to a neighbour whose device has moved to another namespace comes in there.",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
 from harness.model import path, slow
-from harness.model.path import ip, stack
+from harness.model.path import entrance, ip, stack
 from harness.model.path.neighbour import Neighbours
 from harness.scenario.routing import lookup
 from tests.mutants.mutant import Mutant
@@ -44,10 +45,16 @@ def forgets_who_moves(self: Neighbours, netns: str, device: str, _now: object = 
     right_ifdown(self, netns, device)
 
 
+def hides_that_there_is_no_route(on: stack.Stack, netns: str, packet: path.Packet) -> int:
+    ret = ip.ip_send(on, netns, packet)
+    return 0 if ret == -errno.ENETUNREACH else ret
+
+
 right_ifdown = Neighbours.ifdown
 
 MUTANTS = {
     "IPv6 says that there is no route where it forwards": Mutant(("path.no-route",), ((ip, "ip_rcv_finish", as_ipv4_has_it),)),
+    "sendto() does not say that there is no route": Mutant(("path.no-route",), ((entrance, "ip_send", hides_that_there_is_no_route),)),
     "a device that moves is a stranger to its neighbours": Mutant(("path.moved",), ((Neighbours, "ifdown", forgets_who_moves),)),
     "IPv4 takes what comes from its own address": Mutant(("path.martian",), ((ip, "_is_martian", lambda *_: False),)),
     "devices have no points": Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
