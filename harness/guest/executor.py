@@ -20,7 +20,7 @@ from harness.guest.ground import Grounds, without_idle_addresses
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.prepare import tracer
 from harness.guest.run import Run
-from harness.guest.softirq import softirqs_first
+from harness.guest.softirq import preemptible, softirqs_first
 from harness.guest.steps import HANDLERS, touched, undone
 from harness.outcome import codec
 from harness.outcome.types import BEFORE, Outcome, StepOutcome
@@ -79,6 +79,8 @@ class Executor:
         :raises UserError: nft does not take a ruleset
         """
         scenario = without_idle_addresses(scenario)
+        if any(link.gro for link in scenario.topology.links):
+            self._stack.enter_context(preemptible())  # once is for all that follow
         with ExitStack() as stack:
             if any(isinstance(step, KernelModule) for step in scenario.steps):
                 stack.enter_context(conntrack.kept())

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ("softirqs_first",)
+__all__ = ("preemptible", "softirqs_first")
 
 #: Threads that run network softirqs when there are too many for those that raised them: ``ksoftirqd/0``, and RT's ``backlog_napi/0``.
 _THREADS = ("ksoftirqd/", "backlog_napi/")
+
+
+#: How the kernel lets itself be preempted, the mode in force in brackets; it is there with CONFIG_PREEMPT_DYNAMIC.
+_PREEMPT = Path("/sys/kernel/debug/sched/preempt")
 
 
 @contextmanager
@@ -29,6 +34,24 @@ def softirqs_first() -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, processors)
+
+
+@contextmanager
+def preemptible() -> Iterator[None]:
+    """Let those threads run in the middle of a system call, where the kernel can be told to; half a second under emulation.
+
+    So a fragment has come to its end when the next one is sent, even if ksoftirqd was woken for it: as long as that runs, softirqs wait
+    for it (``ksoftirqd_running``, up to 6.4: d15121be7485 "Revert "softirq: Let ksoftirqd do its job""), and a list would grow.
+    """
+    before = re.search(r"\((\w+)\)", _PREEMPT.read_text()) if _PREEMPT.exists() else None
+    if before is None or before[1] == "full":
+        yield
+        return
+    _PREEMPT.write_text("full")
+    try:
+        yield
+    finally:
+        _PREEMPT.write_text(before[1])
 
 
 def _softirq_threads(processor: int) -> Iterator[int]:
