@@ -31,7 +31,7 @@ from harness.vm.paths import run_dir
 
 __all__ = ("Bundle", "load", "save")
 
-_VERSION = 2
+_VERSION = 3
 _MEND = "name a file that check, explore or minimise wrote, or a scenario"
 
 

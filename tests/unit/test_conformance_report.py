@@ -144,7 +144,7 @@ def test_a_scenario_is_as_much_of_a_bundle(tmp_path: Path) -> None:
     assert load(tmp_path / "mine.json") == Bundle(scenario.name, scenario, {})
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 1}', '{"bundle": 2}', '{"steps": []}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 2}', '{"bundle": 3}', '{"steps": []}', "[" * 100_000])
 def test_what_is_no_bundle_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "no-bundle.json"
     file.write_text(text)
@@ -175,8 +175,8 @@ def test_a_bundle_that_was_cut_short_is_refused(bundle: Path) -> None:
 
 
 def test_a_bundle_of_another_version_says_whose_it_is(tmp_path: Path) -> None:
-    (tmp_path / "newer.json").write_text('{"bundle": 3}')
-    with pytest.raises(UserError, match="a bundle of version 3, and this nfharness reads version 2") as told:
+    (tmp_path / "newer.json").write_text('{"bundle": 4}')
+    with pytest.raises(UserError, match="a bundle of version 4, and this nfharness reads version 3") as told:
         load(tmp_path / "newer.json")
     assert told.value.mend == "use the nfharness that wrote it"
 
