@@ -83,7 +83,7 @@ def test_a_planted_difference_is_found_shrunk_and_kept(oldest_first: None, nfhar
 
 
 @pytest.mark.parametrize("planted", [
-    ("a BPF link shares priorities", "direct", BpfLink), ("a list is called hook by hook elsewhere", "packets", Send),
+    ("a BPF link shares priorities", "all", BpfLink), ("a list is called hook by hook elsewhere", "packets", Send),
 ], ids=["links", "lists"])
 def test_what_differs_in_links_and_in_lists_is_found(ready: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                      planted: tuple[str, str, type]) -> None:

@@ -96,7 +96,7 @@ def test_without_packets_there_are_none() -> None:
     ("equal priorities oldest first", "direct", {"Register", "RegisterMany", "RegisterBatch", "RegisterAgain"}),
     ("removes nothing", "direct", {"Register", "RegisterMany", "Unregister"}),
     ("DROP accepts", "packets", {"Register", "BpfLink", "Send"}),
-    ("a BPF link shares priorities", "direct", {"Register", "RegisterMany", "RegisterBatch", "BpfLink"}),
+    ("a BPF link shares priorities", "all", {"Register", "RegisterMany", "RegisterBatch", "BpfLink"}),
     ("a BPF program drops nothing", "packets", {"BpfLink", "Send"}),
     ("a list is called hook by hook elsewhere", "packets", {"Register", "RegisterMany", "RegisterBatch", "BpfLink", "Send"}),
 ])
