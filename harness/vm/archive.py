@@ -173,7 +173,8 @@ def mend(error: HostError, source: str = "") -> str:
     if "certificate" in error.message:
         return f"apt-get install ca-certificates; {error.mend}"
     host = urlparse(source or mirror()[0]).hostname
-    return f"check the network to {host}, or set NFHARNESS_MIRROR to another Debian mirror; {error.mend}"
+    other = "a Debian mirror that speaks https" if source else "another Debian mirror"
+    return f"check the network to {host}, or set NFHARNESS_MIRROR to {other}; {error.mend}"
 
 
 def _apt_cache(*arguments: str) -> bytes:

@@ -17,15 +17,13 @@ from harness.vm import archive, process
 
 __all__ = ("address", "download")
 
-_ELSEWHERE = "https://deb.debian.org/debian"
 _SOURCE = "pool/main/l/linux"
 _HELPER = "/usr/lib/apt/apt-helper"
 
 
 def address() -> str:
-    """Where the pool's packages of the kernel are: on the mirror if that is asked over TLS, else on Debian's own servers."""
-    main = archive.mirror()[0]
-    return f"{main if main.startswith('https://') else _ELSEWHERE}/{_SOURCE}"
+    """Where the pool's packages of the kernel are: on the mirror, asked over TLS whatever its own address says."""
+    return f"https://{archive.mirror()[0].partition('://')[2]}/{_SOURCE}"
 
 
 def download(names: Iterable[str], version: str, prefixes: tuple[str, ...], directory: Path, log: Path) -> list[Path]:
