@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from ipaddress import ip_interface
 from typing import TypeVar
 
 from harness.errors import GuestError
@@ -20,6 +19,7 @@ from harness.guest.senders import Senders
 from harness.guest.topology import Network, built
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family
+from harness.scenario.addresses import ip_interface
 from harness.scenario.steps import AddLink, Arp, Churn, Scenario, Send, Tee
 from harness.scenario.topology import Bridge, End, Topology, Vlan
 
@@ -71,10 +71,10 @@ class Grounds:
         :param keep: whether :meth:`Ground.clear` is all that it needs to be so again
         :raises GuestError: it does not come up; or it was used before, and something is left there
         """
-        # br_netfilter puts its hooks into every namespace with a bridge when it is loaded, and takes them out when it goes.
-        keep = keep and not topology.bridges
         ground = self._kept.pop(topology, None)
         if ground is None:
+            if topology.bridges:
+                self._give_up_bridges()
             ground = _build(topology)
         else:
             with _closed_on_error(ground):
@@ -89,6 +89,11 @@ class Grounds:
         self._kept[topology] = ground
         if len(self._kept) > _KEPT:
             self._kept.pop(next(iter(self._kept))).stack.close()
+
+    def _give_up_bridges(self) -> None:
+        """br_netfilter puts its hooks into every namespace with a bridge when it is loaded, and takes them out when it goes."""
+        for topology in [topology for topology in self._kept if topology.bridges]:
+            self._kept.pop(topology).stack.close()
 
 
 @contextmanager

@@ -18,7 +18,6 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from harness.errors import GuestError
 from harness.guest import netns
 from harness.guest.netns import Namespace
 from harness.netfilter import Family
+from harness.scenario.addresses import ip_interface
 from harness.scenario.topology import Bridge, End, Interface, Topology, Vlan
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ def _build(network: Network) -> None:
             if topology.has_gro(end.netns, end.device):
                 with namespaces[end.netns].inside():
                     set_gro(end.device)
-        for one in topology.interfaces():
+        # A bridge that is up before its ports has its carrier with the first of them; after them it has to wait for linkwatch's next
+        # second (linkwatch_urgent_event: its qdiscs do not change).
+        for one in sorted(topology.interfaces(), key=lambda one: not isinstance(one, Bridge)):
             set_up(routes[one.netns], ifindexes[one.netns, one.device], one, _neighbours(topology, one))
         for route in topology.routes:
             family = socket.AF_INET6 if ":" in route.via else socket.AF_INET

@@ -12,11 +12,11 @@ import struct
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from harness.guest.netns import Namespace
+from harness.scenario.addresses import ip_address
 from harness.scenario.steps import COOKIE_BYTES
 from harness.trace.summary import COOKIE_MAGIC as MAGIC
 from harness.trace.summary import cookie_of as _cookie_at_end

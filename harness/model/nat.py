@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from harness.model.entries import Entries, Head, HookOps, Warnings, nf_hook_entries_insert_raw, plenty
 from harness.model.slow import Context, HookState, Skb
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.scenario.routing import Address, first_address
+from harness.scenario.addresses import Address
+from harness.scenario.routing import first_address
 from harness.scenario.steps import Flow, Redirect
 from harness.scenario.topology import Topology
 

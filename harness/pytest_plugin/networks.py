@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from ipaddress import ip_interface
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -17,6 +16,7 @@ from harness.guest.module import HookModule
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network as Built
 from harness.guest.topology import built
+from harness.scenario.addresses import ip_interface
 from harness.scenario.topology import End, Link, Topology
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ class Value:
     def string(self) -> str:
         if not isinstance(self.value, str):
             self._wrong_type("a string")
-        if any("\ud800" <= character <= "\udfff" for character in self.value):
+        if not self.value.isascii() and any("\ud800" <= character <= "\udfff" for character in self.value):
             self.fail("has half of a surrogate pair, which is no character", "write the character itself")
         return self.value
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
 from harness.netfilter import Family
+from harness.scenario.addresses import Address, ip_address, ip_interface, ip_network
 from harness.scenario.topology import LOOPBACK, Topology
 
-__all__ = ("Address", "Hop", "family_of", "first_address", "lookup", "owner", "owns", "source_address")
-
-Address = IPv4Address | IPv6Address
+__all__ = ("Hop", "family_of", "first_address", "lookup", "owner", "owns", "source_address")
 
 _LOOPBACK = {Family.IPV4: "127.0.0.1/8", Family.IPV6: "::1/128"}
 
@@ -33,7 +31,8 @@ class Hop:
 
 def family_of(address: str | Address) -> Family:
     """IPV4 or IPV6. :raises ValueError: not an address"""
-    return Family.IPV4 if ip_address(address).version == 4 else Family.IPV6
+    version = (ip_address(address) if isinstance(address, str) else address).version
+    return Family.IPV4 if version == 4 else Family.IPV6
 
 
 def _addresses(topology: Topology, netns: str) -> list[tuple[str, str]]:

@@ -8,7 +8,8 @@ from harness.model.path.device import dev_add_pack, dev_queue_xmit
 from harness.model.path.packet import BROADCAST, Kind, Mac, Packet, Walk, mac_of
 from harness.model.path.stack import Stack
 from harness.netfilter import Family
-from harness.scenario.routing import Address, owns
+from harness.scenario.addresses import Address
+from harness.scenario.routing import owns
 
 __all__ = ("arp_packet", "arp_send")
 

@@ -14,7 +14,7 @@ from harness.model.path.packet import BROADCAST, Packet
 from harness.model.path.stack import Stack
 from harness.model.slow import Context, HookState
 from harness.netfilter import Family, Verdict, hook_number
-from harness.scenario.routing import Address
+from harness.scenario.addresses import Address
 
 __all__ = ("arp_solicit", "known_hooks", "register_br_netfilter", "send_frame", "sendto", "settle")
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
 
 from harness.model.path.packet import NOBODY, Mac, mac_of
-from harness.scenario.routing import Address
+from harness.scenario.addresses import Address, ip_interface
 from harness.scenario.topology import Topology
 
 __all__ = ("Neighbours",)

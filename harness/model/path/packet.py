@@ -8,7 +8,7 @@ from typing import Literal
 from harness.model.slow import Skb, SkbState
 from harness.netfilter import Family
 from harness.outcome.types import CARRIES_ON, Fate, FateKind, PacketOutcome, Traversal, by_namespace
-from harness.scenario.routing import Address
+from harness.scenario.addresses import Address
 from harness.scenario.topology import Topology, Vlan
 
 __all__ = ("BROADCAST", "NOBODY", "Ethertype", "Kind", "Mac", "NfBridge", "Packet", "PacketType", "Piece", "Walk", "mac_of")

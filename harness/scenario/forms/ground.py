@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
 from typing import Any
 
+from harness.scenario.addresses import Address, ip_interface
 from harness.scenario.forms.form import Form, Scope
 from harness.scenario.forms.hooks import fail_json, fail_of
 from harness.scenario.forms.topologies import check_end, check_netns_name, end, end_json
 from harness.scenario.reader import Value, fail, quote
-from harness.scenario.routing import Address, owner
+from harness.scenario.routing import owner
 from harness.scenario.steps import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.ground import after, lost_devices
 from harness.scenario.topology import LOOPBACK, End

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_interface
 from typing import Any
 
 from harness.netfilter import Family
+from harness.scenario.addresses import ip_address, ip_interface
 from harness.scenario.forms.form import Form, Scope
 from harness.scenario.forms.hooks import COOKIE_MAX
 from harness.scenario.reader import Value, fail, quote, suggest

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from harness.netfilter import Family
+from harness.scenario.addresses import ip_address, ip_interface, ip_network
 from harness.scenario.forms.layers import BRIDGED, check_layers
 from harness.scenario.reader import Value, fail, quote, suggest
 from harness.scenario.topology import LOOPBACK, TOPOLOGIES, Bridge, End, Interface, Link, Route, Topology, Vlan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from ipaddress import ip_address, ip_interface
 
+from harness.scenario.addresses import ip_address, ip_interface
 from harness.scenario.topology import End, Link, Topology
 
 __all__ = ("AddDevice", "AddLink", "AddNetns", "DeleteDevice", "DeleteNetns", "Keys", "MoveDevice", "after", "grounds", "lost_devices")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Literal
 
 from harness.netfilter import Family
-from harness.scenario.routing import Address, first_address, owner, source_address
+from harness.scenario.addresses import Address, ip_address
+from harness.scenario.routing import first_address, owner, source_address
 from harness.scenario.topology import Topology
 
 __all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "last_piece", "packet_summary")
