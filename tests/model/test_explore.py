@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -86,6 +88,13 @@ def test_the_same_plan_draws_the_same_scenarios_which_make_sense(mix: str) -> No
     assert any(len(scenario.steps) > 10 for scenario in drawn)
     for scenario in drawn:
         check(scenario)
+
+
+def test_what_a_seed_draws_does_not_depend_on_the_modules_that_are_loaded() -> None:
+    draw = "import hashlib; from harness.explore.engine import Plan; print(hashlib.sha256(repr(Plan(7).batch(0)).encode()).hexdigest())"
+    few, more = (subprocess.run([sys.executable, "-c", f"{first}{draw}"], capture_output=True, text=True, check=True).stdout
+                 for first in ("", "import harness.cli.check, harness.explore.bench; "))
+    assert few == more
 
 
 def test_without_packets_there_are_none() -> None:

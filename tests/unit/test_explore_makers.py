@@ -257,7 +257,7 @@ def test_no_allocation_fails_where_the_kernel_cannot_make_it(faults: bool) -> No
 
 def test_nothing_of_ipv6_waits_where_devices_come_up() -> None:
     """Their multicast listener reports would, too."""
-    upset = [scenario for number in range(4) for scenario in Plan(1).batch(number)
+    upset = [scenario for number in range(8) for scenario in Plan(1).batch(number)
              if any(isinstance(step, AddLink | MoveDevice) for step in scenario.steps)]
     assert any(step.verdict.kind is VerdictKind.QUEUE for scenario in upset for step in scenario.steps if isinstance(step, Register))
     assert not [step for scenario in upset for step in scenario.steps if queues_ipv6(step)]
