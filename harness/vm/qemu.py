@@ -47,7 +47,8 @@ TCG = Accelerator("tcg", "tcg,thread=single,tb-size=256")
 KVM = Accelerator("kvm", "kvm")
 #: Without cmpxchg16b: QEMU 7.2 leaves rubbish in the flags after it, depending on the instructions before, and the next interrupt is a
 #: double fault; seen in kmem_cache_alloc of Debian's 6.12.95+deb12. Kernels have another way then (this_cpu_cmpxchg16b_emu).
-_EMULATED = "max,-cx16"
+#: Without erms: kernels that have it clear pages byte by byte (``rep stosb``), which emulated takes twice the time of a whole page fault.
+_EMULATED = "max,-cx16,-erms"
 
 
 @dataclass(frozen=True, slots=True)
