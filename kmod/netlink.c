@@ -146,6 +146,7 @@ static int nfh_hook_get_dump(struct sk_buff *msg, struct netlink_callback *cb)
 	long skip = cb->args[0], index = 0;
 	struct nfh_hook *hook;
 	void *hdr;
+	bool full;
 
 	if (genlmsg_len(nlmsg_data(cb->nlh))) {
 		NL_SET_ERR_MSG(cb->extack, "a dump lists every hook and takes no attributes");
@@ -169,8 +170,9 @@ static int nfh_hook_get_dump(struct sk_buff *msg, struct netlink_callback *cb)
 		genlmsg_end(msg, hdr);
 		cb->args[0] = index;
 	}
+	full = !list_entry_is_head(hook, &nn->hooks, node);
 	mutex_unlock(&nn->lock);
-	return msg->len;
+	return full ? msg->len : 0;
 }
 
 static const struct genl_ops nfh_genl_ops[] = {

@@ -286,7 +286,8 @@ int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb)
 		}
 		genlmsg_end(msg, hdr);
 	}
-	return msg->len;
+	/* With 0 the end comes in the same message, and takes no further system call. */
+	return slots->next < slots->count ? msg->len : 0;
 }
 
 int nfh_slots_done(struct netlink_callback *cb)

@@ -11,13 +11,13 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
 
 __all__ = ("DumpInterrupted", "GenericNetlink", "Netlink", "NetlinkRefused", "attribute", "attributes")
 
 _NETLINK_GENERIC, _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 16, 270, 10, 11
+_TIMEVAL = struct.Struct("@ll")
 _REQUEST, _ACK, _DUMP = 0x01, 0x04, 0x300
 _DUMP_INTR, _CAPPED, _ACK_TLVS = 0x10, 0x100, 0x200
 _ERROR, _DONE = 2, 3
@@ -26,7 +26,8 @@ _GENL_ID_CTRL, _CTRL_GETFAMILY, _CTRL_FAMILY_ID, _CTRL_FAMILY_NAME = 16, 3, 1, 2
 _TYPE_MASK = 0x3FFF
 
 _HEADER, _GENL, _ATTRIBUTE, _INT = struct.Struct("=IHHII"), struct.Struct("=BBH"), struct.Struct("=HH"), struct.Struct("=i")
-_RECEIVE = 1 << 18
+#: Bytes of a message at most. For each dump the kernel makes a buffer of as many as it was last asked for, and clears it.
+_RECEIVE = 15 << 10
 #: Requests in one send: their acks must fit the socket's receive buffer.
 _BATCH = 64
 
@@ -58,8 +59,7 @@ class _Message(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     sequence: int
     data: bytes
 
@@ -90,10 +90,12 @@ class Netlink:
 
     def __init__(self, protocol: int, *, timeout: float = 30.0) -> None:
         self._sequence = 0
+        self._buffer = bytearray(_RECEIVE)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.bind((0, 0))
-            self._socket.settimeout(timeout)
+            # The kernel's own timeout: with Python's, each call is preceded by a poll().
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(int(timeout), int(timeout % 1 * 1e6)))
             for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
         except BaseException:
@@ -142,7 +144,13 @@ class Netlink:
                 return replies
 
     def _receive(self) -> Iterator[_Message]:
-        data, at = self._socket.recv(_RECEIVE), 0
+        try:
+            length = self._socket.recv_into(self._buffer, 0, socket.MSG_TRUNC)
+        except BlockingIOError:
+            raise TimeoutError(errno.ETIMEDOUT, "the kernel does not answer") from None
+        if length > _RECEIVE:
+            raise OSError(errno.EMSGSIZE, f"a netlink message of {length} bytes")
+        data, at = bytes(self._buffer[:length]), 0
         while at + _HEADER.size <= len(data):
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
             yield _Message(kind, flags, sequence, data[at + _HEADER.size:at + length])
