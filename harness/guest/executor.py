@@ -137,8 +137,9 @@ def _step(run: Run, index: int, step: Step) -> StepOutcome:
     disputes = tuple(run.journal.before(points) if run.journal.lists else run.journal.unchanged(run.arrays_of(points)))
     with no_memory(run, step):
         outcome = HANDLERS[type(step)](run, index, step)
-    return replace(outcome, splats=run.splats(), queues=run.queues(),
-                   disputes=(*disputes, *run.journal.after(outcome.slots)))
+    splats, queues = run.splats(), run.queues()
+    disputes = (*disputes, *run.journal.after(outcome.slots))
+    return replace(outcome, splats=splats, queues=queues, disputes=disputes) if splats or queues or disputes else outcome
 
 
 def _looked_over(run: Run, steps: tuple[StepOutcome, ...]) -> tuple[StepOutcome, ...]:

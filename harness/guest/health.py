@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -87,6 +88,8 @@ class KernelLog:
     def __init__(self) -> None:
         self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.lseek(self._fd, 0, os.SEEK_END)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
         self.lost = False
 
     def __enter__(self) -> KernelLog:
@@ -98,7 +101,7 @@ class KernelLog:
     def lines(self) -> list[LogLine]:
         """Those since the last call."""
         found: list[LogLine] = []
-        while True:
+        while found or self._poll.poll(0):  # which says sooner that there is nothing than an error does
             try:
                 record = os.read(self._fd, 8192).decode(errors="replace")
             except BlockingIOError:
@@ -108,6 +111,7 @@ class KernelLog:
                 continue
             head, _, text = record.partition(";")
             found.append(LogLine(int(head.split(",")[1]), text.partition("\n")[0]))
+        return found
 
     def splats(self) -> list[Splat]:
         """Those since the last call. Whoever warned has written all of it before it went on."""

@@ -65,6 +65,8 @@ class Run:
     :param said: the kernel's log around its warnings
     :param journal: what was registered, and other readings of it
     :ivar grounds: what each step finds
+    :ivar redirects: whether ports of packets are changed on their way
+    :ivar ends: source, namespace and address of packets, by topology (its ``id()``), sender, destination and family
     :ivar sightings: of namespaces, see :func:`harness.trace.sightings.told_apart`
     :ivar keys: static keys before the first step
     """
@@ -90,6 +92,8 @@ class Run:
     keys: Counter[tuple[Family, int]] = field(default_factory=Counter)
     journal: Journal = field(init=False)
     grounds: tuple[Topology, ...] = field(init=False)
+    redirects: bool = field(init=False)
+    ends: dict[tuple[int, str, str, Family], tuple[str, str, str]] = field(default_factory=dict)
     sightings: list[tuple[int, int, str]] = field(init=False)
     _unused: Iterator[int] = field(init=False)
 
@@ -98,6 +102,7 @@ class Run:
         taken = {step.cookie for step in self.scenario.steps if isinstance(step, Send)}
         self.journal = Journal(self.ground.lists, left=dict(self.ground.before))
         self.grounds = grounds(self.scenario.topology, self.scenario.steps)
+        self.redirects = any(isinstance(step, Redirect) for step in self.scenario.steps)
         self.sightings = [(0, namespace.inum, name) for name, namespace in self.network.namespaces.items()]
         self._unused = (number for number in range(2**64 - 1, 0, -1) if number not in taken)
 

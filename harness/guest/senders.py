@@ -13,7 +13,7 @@ from functools import lru_cache
 from harness.guest.netns import Namespace
 from harness.guest.traffic import COOKIE_BYTES, payload, udp_packet
 
-__all__ = ("Senders", "datagram", "echo_request")
+__all__ = ("Senders", "datagram", "echo_request", "ethernet")
 
 _ICMP_FILTER, _ICMPV6_FILTER, _SOL_RAW = 1, 1, 255
 _UDP_CHECKSUM, _ICMP_CHECKSUM = 6, 2
@@ -52,6 +52,11 @@ class Senders:
             sender.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
         return _sendto(sender, request, to)
 
+    def send_frame(self, netns: Namespace, device: str, frame: bytes) -> int:
+        """A frame out of a device. :returns: as :meth:`send_ip`"""
+        # Kept like the others: to close a packet socket takes a grace period.
+        return _sendto(self._socket(netns, socket.AF_PACKET, 0), frame, device)
+
     def _socket(self, netns: Namespace, family: socket.AddressFamily, protocol: int) -> socket.socket:
         key = netns.name, int(family), protocol
         if key not in self._sockets:
@@ -84,6 +89,15 @@ def datagram(source: str, to: str, ports: tuple[int, int], *, size: int, cookie:
     """
     packet, transport = _datagram(source, to, ports, size, ttl)
     return _stamped(packet, payload(size, cookie), transport, _UDP_CHECKSUM)
+
+
+@lru_cache(maxsize=64)
+def ethernet(source: str, to: str, kind: int, vlan: int | None) -> bytes:
+    """The header of a frame. :param source: hardware address, as is *to*; :param kind: EtherType; :param vlan: a tag's"""
+    from scapy.layers.l2 import Dot1Q, Ether  # noqa: PLC0415 - seconds in an emulated guest
+
+    tagged = Ether(src=source, dst=to) / Dot1Q(vlan=vlan, type=kind) if vlan is not None else Ether(src=source, dst=to, type=kind)
+    return bytes(tagged)
 
 
 def echo_request(pf: socket.AddressFamily, size: int, cookie: int) -> bytes:

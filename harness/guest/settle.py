@@ -13,7 +13,7 @@ from harness.trace.events import End, Entry, Exit
 __all__ = ("Watch",)
 
 _SECONDS = 3.0
-_UNSEEN_SECONDS, _POLL_SECONDS = 0.02, 0.005
+_UNSEEN_SECONDS, _POLL_SECONDS = 0.005, 0.005
 
 
 class Watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from harness.netfilter import Family, Verdict, hook_name
@@ -227,6 +228,7 @@ def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple
     return tuple(sorted(found, key=lambda one: order.index(netns(one))))
 
 
+@lru_cache(maxsize=1024)
 def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> str:
     """``netns/FAMILY/HOOK[/device]``: the key of a hook point's array."""
     return "/".join((netns, pf.name, hook_name(pf, hook), *((device,) if device else ())))

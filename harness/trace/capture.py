@@ -64,7 +64,7 @@ class Capture:
             stack.enter_context(_setting(*_OPTIMISE))
             for table in ("frames", "skbs"):
                 tracer.bpf[table].clear()
-            before = self._count()
+            before, _ = self._books()
             self._unpaired = before[Counter.TRAVERSALS] - before[Counter.EXITS]
             self._rings = Rings(tracer.ring_descriptors(), tracer.ring_bytes)
             stack.callback(self._rings.close)
@@ -90,16 +90,16 @@ class Capture:
         self._rings.take()
         self._taken, self._events = [], []
         for _ in _glances():
-            self._before, self._ran, self._profile = self._count(), self._runs(), self._tracer.kprobes.profile()
+            (self._before, self._ran), self._profile = self._books(), self._tracer.kprobes.profile()
             paired = self._before[Counter.TRAVERSALS] - self._before[Counter.EXITS] == self._unpaired
-            if paired and self._count() == self._before and self._runs() == self._ran:
+            if paired and self._books() == (self._before, self._ran):
                 return
 
     def end(self) -> None:
         """Take what the kernel has, and balance the books. What others have under way gets a moment to come to its end."""
         for _ in _glances():
             self.drain()
-            after, ran, profile = self._count(), self._runs(), self._tracer.kprobes.profile()
+            (after, ran), profile = self._books(), self._tracer.kprobes.profile()
             self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
             self.doubts = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
                                  {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
@@ -171,13 +171,11 @@ class Capture:
     def _control(self, what: Control, value: int) -> None:
         self._tracer.bpf["control"][ctypes.c_int(what)] = ctypes.c_ulonglong(value)
 
-    def _count(self) -> dict[Counter, int]:
-        table = self._tracer.bpf["counters"]
-        return {counter: sum(table[ctypes.c_int(counter)]) for counter in Counter}
-
-    def _runs(self) -> dict[str, int]:
-        table = self._tracer.bpf["ran"]
-        return {name: sum(table[ctypes.c_int(number)]) for number, name in enumerate(self._tracer.counted)}
+    def _books(self) -> tuple[dict[Counter, int], dict[str, int]]:
+        """Of all processors together: the counters, and how often each probe's program ran."""
+        books = self._tracer.bpf["books"][ctypes.c_int(0)]
+        return ({counter: sum(own.counters[counter] for own in books) for counter in Counter},
+                {name: sum(own.ran[number] for own in books) for number, name in enumerate(self._tracer.counted)})
 
 
 def doubts(counters: Mapping[Counter, int], ran: Mapping[str, int], profile: Mapping[str, Profile]) -> tuple[str, ...]:

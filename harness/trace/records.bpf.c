@@ -63,11 +63,15 @@ struct frame {
 	u32 unseen;	/* it was under way before the capture: nothing of it is reported */
 };
 
+/* Ran: how often each probe's program did, which must be as often as the probe was hit. */
+struct books {
+	u64 counters[COUNTERS], ran[PROBES];
+};
+
 RINGS
 BPF_TABLE("hash", u64, struct frame, frames, 4096);
 BPF_TABLE("hash", u64, u8, skbs, 16384);
-BPF_PERCPU_ARRAY(counters, u64, COUNTERS);
-BPF_PERCPU_ARRAY(ran, u64, PROBES);
+BPF_PERCPU_ARRAY(books, struct books, 1);
 BPF_ARRAY(control, u64, 2);
 
 /* control[PHASE] */
@@ -77,19 +81,20 @@ BPF_ARRAY(control, u64, 2);
 
 static __always_inline void count(int what)
 {
-	u64 *value = counters.lookup(&what);
+	int only = 0;
+	struct books *own = books.lookup(&only);
 
-	if (value)
-		*value += 1;
+	if (own)
+		own->counters[what]++;
 }
 
-/* How often each probe's program ran, which must be as often as the probe was hit. */
 static __always_inline void runs(int probe)
 {
-	u64 *value = ran.lookup(&probe);
+	int only = 0;
+	struct books *own = books.lookup(&only);
 
-	if (value)
-		*value += 1;
+	if (own)
+		own->ran[probe]++;
 }
 
 static __always_inline u64 setting(int what)
@@ -101,11 +106,11 @@ static __always_inline u64 setting(int what)
 
 static __always_inline u64 number(void)
 {
-	int what = N_TRAVERSALS;
-	u64 *value = counters.lookup(&what);
+	int only = 0;
+	struct books *own = books.lookup(&only);
 
 	/* Per CPU, and BPF programs of this kind do not nest on one: nothing can come between. */
-	return value ? ++*value << 12 | bpf_get_smp_processor_id() : 0;
+	return own ? ++own->counters[N_TRAVERSALS] << 12 | bpf_get_smp_processor_id() : 0;
 }
 
 RESERVES

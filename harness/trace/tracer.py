@@ -63,7 +63,7 @@ class Tracer:
 
     :ivar bpf: ``bcc.BPF``; :ivar lib: ``libbcc``
     :ivar programs: kprobe event → file descriptor of its program, in the order of arming; :ivar raw: raw tracepoint → likewise
-    :ivar counted: kprobe events whose programs count how often they ran, by their index in the table ``ran``
+    :ivar counted: kprobe events whose programs count how often they ran, by their index in ``ran`` of the books
     :ivar others: the loops besides nf_hook_slow that were found, by name; :ivar blind: of those that were not, why their calls are not seen
     :ivar lock: a file that a capture locks
     """

@@ -50,12 +50,11 @@ def watched(monkeypatch: pytest.MonkeyPatch, *counts: tuple[int, int]) -> Captur
     """A capture whose programs have counted so many traversals entered and left, at each look."""
     looks = iter(counts)
 
-    def count(_: Capture) -> dict[Counter, int]:
+    def books(_: Capture) -> tuple[dict[Counter, int], dict[str, int]]:
         entered, left = next(looks)
-        return dict.fromkeys(Counter, 0) | {Counter.TRAVERSALS: entered, Counter.EXITS: left}
+        return dict.fromkeys(Counter, 0) | {Counter.TRAVERSALS: entered, Counter.EXITS: left}, {}
 
-    monkeypatch.setattr(Capture, "_count", count)
-    monkeypatch.setattr(Capture, "_runs", lambda _: {})
+    monkeypatch.setattr(Capture, "_books", books)
     monkeypatch.setattr(Capture, "drain", lambda _: False)
     tracer = Tracer()
     tracer.bpf, tracer.kprobes = object(), SimpleNamespace(profile=dict)  # type: ignore[assignment]

@@ -8,9 +8,10 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 
-from harness.guest import traffic
 from harness.guest.run import Run
+from harness.guest.senders import ethernet
 from harness.guest.steps.handler import Handler
+from harness.guest.traffic import payload
 from harness.outcome.types import StepOutcome
 from harness.scenario.steps import BROADCAST, UNKNOWN, Arp, Frame, asking_device
 
@@ -43,17 +44,14 @@ def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
 
 
 def _frame(run: Run, index: int, step: Frame) -> StepOutcome:
-    from scapy.layers.l2 import Dot1Q, Ether  # noqa: PLC0415 - seconds in an emulated guest
-
     if step.to in (BROADCAST, UNKNOWN):
         to = "ff:ff:ff:ff:ff:ff" if step.to == BROADCAST else _NOBODY
     else:
         netns, _, device = step.to.partition("/")
         to = _hardware_address(run, netns, device)
-    header = Ether(src=_hardware_address(run, step.source, step.device), dst=to, type=_EXPERIMENTAL)
-    if step.vlan is not None:
-        header = Ether(src=header.src, dst=to) / Dot1Q(vlan=step.vlan, type=_EXPERIMENTAL)
-    errno = traffic.send_frame(run.network.namespaces[step.source], step.device, header / traffic.payload(step.size, step.cookie))
+    header = ethernet(_hardware_address(run, step.source, step.device), to, _EXPERIMENTAL, step.vlan)
+    frame = header + payload(step.size, step.cookie)
+    errno = run.ground.senders.send_frame(run.network.namespaces[step.source], step.device, frame)
     run.watch.settle(step.cookie)
     return StepOutcome(index, errno)
 

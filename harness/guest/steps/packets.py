@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import lru_cache
 
 from harness.guest import senders, traffic
 from harness.guest.netns import Namespace
@@ -14,7 +12,7 @@ from harness.guest.steps.handler import Handler
 from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps import WHOLE_MAX, Redirect, Send, destination
+from harness.scenario.steps import WHOLE_MAX, Send, destination
 from harness.scenario.topology import Topology
 
 __all__ = ("HANDLERS",)
@@ -22,7 +20,7 @@ __all__ = ("HANDLERS",)
 
 def _send(run: Run, index: int, step: Send) -> StepOutcome:
     netns = run.network.namespaces[step.source]
-    source, holder, to = _ends(run.grounds[index], replace(step, cookie=0))
+    source, holder, to = _ends(run, run.grounds[index], step)
     if step.fragment or step.segment or step.size > WHOLE_MAX:
         errno = _send_large(netns, step, source, to)
     elif step.kind == "udp":
@@ -34,9 +32,9 @@ def _send(run: Run, index: int, step: Send) -> StepOutcome:
     kind, parts = "udp" if step.kind == "udp" else "echo request", -(-step.size // (step.segment or step.size))
     run.sent[step.cookie] = Sent(errno, netns.name, run.network.namespaces[holder].name, kind, parts)
     run.watch.settle(step.cookie)
-    redirects = any(isinstance(each, Redirect) for each in run.scenario.steps)
-    arrived = next((arrival.port for arrival in run.sinks.wait((), 0) if arrival.cookie == step.cookie), None) if redirects else None
-    return StepOutcome(index, errno, facts=port(arrived) if redirects else ())
+    if not run.redirects:
+        return StepOutcome(index, errno)
+    return StepOutcome(index, errno, facts=port(next((each.port for each in run.sinks.wait((), 0) if each.cookie == step.cookie), None)))
 
 
 def _send_large(netns: Namespace, step: Send, source: str, to: str) -> int:
@@ -48,11 +46,13 @@ def _send_large(netns: Namespace, step: Send, source: str, to: str) -> int:
     return next(filter(None, [traffic.send_ip(netns, piece) for piece in traffic.fragments(packet, step.fragment)]), 0)
 
 
-@lru_cache(maxsize=256)
-def _ends(topology: Topology, step: Send) -> tuple[str, str, str]:
+def _ends(run: Run, topology: Topology, step: Send) -> tuple[str, str, str]:
     """A packet's source, and the namespace and address that it goes to. Working them out takes longer than sending it."""
-    holder, to = destination(topology, step)
-    return str(source_address(topology, step.source, to) or to), holder, str(to)
+    key = id(topology), step.source, step.to, step.pf
+    if key not in run.ends:
+        holder, to = destination(topology, step)
+        run.ends[key] = str(source_address(topology, step.source, to) or to), holder, str(to)
+    return run.ends[key]
 
 
 HANDLERS: Mapping[type, Handler] = {Send: _send}
