@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from harness.conformance import RULES
 from harness.guest import prepare, traffic
-from harness.guest.executor import execute
+from harness.guest.executor import Executor, execute
 from harness.guest.module import Hook, HookModule
+from harness.guest.netns import DIRECTORY
 from harness.guest.softirq import softirqs_first
 from harness.guest.topology import Network, built, mac_of
 from harness.model import predict, seen
@@ -20,7 +22,7 @@ from harness.outcome import KernelProfile, Outcome, compare
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario import BUILTIN
 from harness.scenario.layers import LAYERS
-from harness.scenario.steps import Arp, DeleteDevice, MoveDevice, Scenario, Send, Step
+from harness.scenario.steps import Arp, DeleteDevice, MoveDevice, Register, Scenario, Send, Step
 from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, ROUTER, ROUTER_GRO, VLAN
 from harness.trace.capture import Capture
 from harness.trace.events import Entry
@@ -64,6 +66,22 @@ def test_br_netfilter_is_there_for_the_topology_that_wants_it_and_no_longer() ->
         assert not BR_NETFILTER.exists()
     with built(BRIDGE_NETFILTER):
         assert BR_NETFILTER.exists()
+    assert not BR_NETFILTER.exists()
+
+
+def test_a_bridge_is_kept_for_the_next_scenario_but_not_where_another_one_is_needed(profile: KernelProfile) -> None:
+    if not profile.br_netfilter:
+        pytest.skip("br_netfilter: this kernel has none")
+    topologies, grounds = [BRIDGE, BRIDGE, BRIDGE_NETFILTER, BRIDGE_NETFILTER, BRIDGE], []
+    with Executor() as executor:
+        for topology in topologies:
+            scenario = Scenario("kept", "", topology, (Register("h", "bridge", Family.BRIDGE, "FORWARD"), Send("left", "right", 1)))
+            observed = executor.execute(scenario)
+            comparison = compare(predict(scenario, profile, seen(observed)), observed)
+            assert (comparison.verdict, comparison.differences, comparison.reasons) == ("conformant", (), ())
+            assert BR_NETFILTER.exists() is (topology is BRIDGE_NETFILTER)
+            grounds.append({path.name for path in DIRECTORY.iterdir()})
+    assert [now == before for before, now in pairwise(grounds)] == [now is before for before, now in pairwise(topologies)]
     assert not BR_NETFILTER.exists()
 
 
