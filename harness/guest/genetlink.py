@@ -207,7 +207,11 @@ class GenericNetlink(Netlink):
         :raises NetlinkRefused: it failed
         :raises DumpInterrupted: it is not consistent
         """
-        return [attributes(reply[_GENL.size:]) for reply in self.dump_bodies(self._family, _GENL.pack(command, self._version, 0) + body)]
+        return [attributes(reply) for reply in self.dump_replies(command, body)]
+
+    def dump_replies(self, command: int, body: bytes = b"") -> list[bytes]:
+        """As :meth:`dump`, the attributes of each message as they came."""
+        return [reply[_GENL.size:] for reply in self.dump_bodies(self._family, _GENL.pack(command, self._version, 0) + body)]
 
     def _command(self, command: int, body: bytes, flags: int) -> _Request:
         return self._prepare(self._family, _GENL.pack(command, self._version, 0) + body, flags)

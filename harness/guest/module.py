@@ -8,11 +8,12 @@ import struct
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestError
-from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute
+from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute, attributes
 from harness.guest.netns import Namespace
 from harness.guest.uapi import Attribute, Command, Tamper, pack, unpack
 from harness.netfilter import Family, Verdict, VerdictKind
@@ -250,14 +251,15 @@ class HookModule:
     def all_slots(self) -> dict[Place, list[LiveSlot]]:
         """Every array of the namespace that has slots, private ones too, read at once."""
         found: dict[Place, list[LiveSlot]] = {}
-        for reply in self._netlink.dump(Command.SLOT_GET):
-            found.setdefault(_place(reply), []).append(_slot(reply))
+        for body in self._netlink.dump_replies(Command.SLOT_GET):
+            place, slot = _placed(body)
+            found.setdefault(place, []).append(slot)
         return found
 
     def dump_slots(self, which: bytes) -> list[LiveSlot]:
         """:param which: attributes that name an array. :raises HookRefused: there is none"""
         try:
-            return [_slot(reply) for reply in self._netlink.dump(Command.SLOT_GET, which)]
+            return [_placed(body)[1] for body in self._netlink.dump_replies(Command.SLOT_GET, which)]
         except NetlinkRefused as refusal:
             raise HookRefused(refusal) from refusal
 
@@ -324,8 +326,11 @@ def _place(reply: Mapping[int, bytes]) -> Place:
     return Family(unpack(reply, Attribute.PF)), unpack(reply, Attribute.HOOKNUM), _optional(reply, Attribute.IFINDEX) or 0
 
 
-def _slot(reply: Mapping[int, bytes]) -> LiveSlot:
-    return LiveSlot(
+@lru_cache(maxsize=4096)
+def _placed(body: bytes) -> tuple[Place, LiveSlot]:
+    """A slot and its array; the same few are read after every step."""
+    reply = attributes(body)
+    return _place(reply), LiveSlot(
         index=unpack(reply, Attribute.SLOT_INDEX),
         function=_text(reply, Attribute.SLOT_FUNCTION),
         module=_text(reply, Attribute.SLOT_MODULE) if Attribute.SLOT_MODULE in reply else None,

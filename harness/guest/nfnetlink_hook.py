@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from harness.guest.genetlink import Netlink, NetlinkRefused, attribute, attributes
@@ -59,6 +60,7 @@ class HookList:
         return tuple(self._netlink.dump_bodies(_NFNL_SUBSYS_HOOK << 8 | _NFNL_MSG_HOOK_GET, request))
 
 
+@lru_cache(maxsize=4096)
 def decoded(body: bytes) -> ListedHook:
     """A message of :meth:`HookList.read`."""
     found = attributes(body[_HEADER.size:])
