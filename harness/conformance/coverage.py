@@ -200,13 +200,13 @@ SEED = (
         Branch((563, 563), "a packet without one: nobody is", _rules("ct.hooks ct.absent ct.present")),
     )),
     Function("nf_conntrack_destroy", (573, 582), (
-        Branch((577, 581), "the hook's destroy is called", _rules("ct.hooks ct.present ct.icmp-error")),
+        Branch((577, 581), "the hook's destroy is called", _rules("ct.hooks ct.present ct.icmp-error ct.goes")),
         Branch((579, 579), "a connection without a hook: a bug, ▲ a warning",
                uncovered=_NO_CALLER + ": nf_conntrack goes when the last of its connections has"),
     )),
     Function("nf_ct_get_tuple_skb", (585, 597), (
-        Branch((593, 594), "with nf_conntrack: its answer", _rules("ct.hooks ct.present")),
-        Branch((593, 593), "without: false", _rules("ct.absent")),
+        Branch((593, 594), "with nf_conntrack: its answer", _rules("ct.hooks ct.present nat.tuple")),
+        Branch((593, 593), "without: false", _rules("ct.absent ct.goes")),
     )),
     Function("nf_ct_zone_dflt", (601, 604), (
         Branch((601, 604), "zone 0, default direction", _rules("ct.zone-default ct.present")),
@@ -221,7 +221,9 @@ SEED = (
     )),
     Function("netfilter_net_exit", (645, 648), (
         Branch((647, 647), "the proc entry goes with its namespace",
-               _rules("pernet.proc pernet.exit pernet.exit-dummies pernet.exit-queued")),
+               _rules("pernet.proc pernet.exit pernet.exit-twice pernet.exit-dummies pernet.exit-queued")),
+        Branch((645, 648), "hooks that their owner has left: core does not look for any",
+               uncovered="the module takes all of its own away: ops that it freed would stay in an array that is never freed"),
     )),
     Function("netfilter_init", (655, 672), (
         Branch((659, 667), "the namespaces' operations are registered", _rules("netns.isolated")),

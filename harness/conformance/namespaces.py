@@ -18,6 +18,7 @@ from harness.scenario.steps import (
     MoveDevice,
     RawInsert,
     Register,
+    RegisterAgain,
     RegisterMany,
     Send,
     Unregister,
@@ -33,9 +34,9 @@ _LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", 
 _GONE = Finds.of(netns="gone", proc="gone")
 
 
-def _keys(**counts: int) -> Finds:
-    """:param counts: ``IPV4_INPUT=1``"""
-    return Finds(tuple(sorted((name.replace("_", " "), count) for name, count in counts.items())))
+def _keys(*, more: bool = False, **counts: int) -> Finds:
+    """:param counts: ``IPV4_INPUT=1``; :param more: there are others: a security module's"""
+    return Finds(tuple(sorted((name.replace("_", " "), count) for name, count in counts.items())), more)
 
 
 NAMESPACES = (
@@ -130,6 +131,27 @@ NAMESPACES = (
             AddNetns("later"),
             Dump(*_LATER_IN),
             Array(*_LATER_IN, ""),
+        ),
+    )),
+    Rule("pernet.exit-twice", "A namespace dies with the same ops registered twice: both go, and nothing counts them any more.", (
+        script(
+            "pernet.exit-twice",
+            AddNetns("later"),
+            Register("twice", *_LATER_IN),
+            Register("between", *_LATER_IN),
+            RegisterAgain("twice"),
+            Array(*_LATER_IN, "twice between twice"),
+            Register("both", "later", _INET, "OUTPUT"),
+            RegisterAgain("both"),
+            Register("ingress", "later", _NETDEV, "INGRESS", device="lo"),
+            RegisterAgain("ingress"),
+            Keys(),
+            _keys(IPV4_INPUT=3, IPV4_OUTPUT=2, IPV6_OUTPUT=2, NETDEV_INGRESS=2, more=True),
+            DeleteNetns("later"),
+            _GONE,
+            Splats(),
+            Keys(),
+            Finds(()),
         ),
     )),
     Rule("pernet.exit-dummies", "A namespace dies with dummies in its arrays: it is freed all the same.", (

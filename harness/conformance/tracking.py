@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 from harness.conformance.expect import Answers, At, Finds, Splats, Walk
 from harness.conformance.rule import Rule, script
@@ -19,6 +20,7 @@ _CONNTRACK, _CTNETLINK, _NAT = KernelModule("nf_conntrack"), KernelModule("nf_co
 _FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
 _OTHER = Flow("10.0.0.2", 40001, "10.0.0.1", 9)
 _LO = Flow("10.0.0.2", 40002, "10.0.0.2", 9)
+_WENT = Flow("10.0.0.2", 40000, "10.0.0.1", 20)
 _RELATED_ONLY = "table ip related { chain out { type filter hook output priority 0; ct state related accept; drop; }; }"
 _NO_CALLS = (0, 0, 0, 0)
 
@@ -90,6 +92,21 @@ RULES = (
             CtRun("host", _FLOW), Finds(tracked(_FLOW.inverted(), None, 0, _NO_CALLS, 1)),
         ),
     ), needs=("conntrack_module",)),
+    Rule("ct.goes", "nf_conntrack goes with connections in its table: they go first, and core's pointers after them.", (
+        script(
+            "ct.goes", _ABSENT,
+            Track("host"),
+            Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port),
+            CtRun("host", _FLOW), Finds(tracked(_FLOW.inverted(), None, 0, _NO_CALLS, 1)),
+            _ABSENT, Splats(),
+            CtRead(), _NONE,
+            CtRun("host", _FLOW), Finds(tracked(None, None, 0, _NO_CALLS, 0)),
+            CtRun("host", _FLOW, own=("connection", "hooks")), Finds(tracked(_FLOW, "NEW", 2, (1, 1, 0, 1), 0)),
+            _CONNTRACK,
+            CtRun("host", _FLOW), Finds(tracked(None, None, 0, _NO_CALLS, 0)),
+            Splats(),
+        ),
+    ), needs=("conntrack_module",)),
     Rule("ct.icmp-error", "An ICMP error is related to the packet that it is about, whose connection no table has yet.", (
         script(
             "ct.icmp-error", _ABSENT,
@@ -147,6 +164,24 @@ RULES = (
             Send("peer", "host", 6, source_port=40005, port=8), Finds(port(24)),
             Send("peer", "host", 7, source_port=40001), Finds(port(20)),
             Send("peer", "host", 8, source_port=40006, port=7), Finds(port(7)),
+        ),
+    ), needs=("conntrack_module",)),
+    Rule("nat.tuple", "A redirected connection is found by what was asked for and by its answer from where it went, by nothing else.", (
+        script(
+            "nat.tuple", _ABSENT,
+            Track("host"),
+            Redirect("host", _WENT.port, port=_FLOW.port),
+            CtRead(), _pointers(nf_ct_hook=True, nfnl_ct_hook=False, nf_nat_hook=True),
+            Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port), Finds(port(_WENT.port)),
+            CtRun("host", _FLOW), Finds(tracked(_WENT.inverted(), None, 0, _NO_CALLS, 1)),
+            CtRun("host", _WENT.inverted()), Finds(tracked(_FLOW, None, 0, _NO_CALLS, 1)),
+            CtRun("host", _WENT), Finds(tracked(None, None, 0, _NO_CALLS, 1)),
+            CtRun("host", _FLOW.inverted()), Finds(tracked(None, None, 0, _NO_CALLS, 1)),
+            CtRun("host", _FLOW, track=True), Finds(tracked(_FLOW, "RELATED_REPLY", 3, _NO_CALLS, 1)),
+            CtRun("host", _WENT.inverted(), track=True), Finds(tracked(_WENT.inverted(), "RELATED", 3, _NO_CALLS, 1)),
+            Send("peer", "host", 2, source_port=_OTHER.source_port, port=7), Finds(port(7)),
+            CtRun("host", replace(_OTHER, port=7)), Finds(tracked(replace(_OTHER, port=7).inverted(), None, 0, _NO_CALLS, 2)),
+            Splats(),
         ),
     ), needs=("conntrack_module",)),
     Rule("tee.duplicated", "A copy that nft sends is not copied again where it comes by.", (

@@ -31,7 +31,9 @@ RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back
               "br_netfilter is on for all families", "br_netfilter takes what is routed for forwarded",
               "a bridge's host sends nothing to all", "a device takes what is for others", "a dummy hands back what it gets",
               "nobody learns of ENOBUFS", "a connection is any namespace's", "a connection is found before it is in the table",
-              "one copy is sent, ever", "families have one point more"}
+              "one copy is sent, ever", "connections stay when nf_conntrack goes", "ops that are there twice go once",
+              "a redirection leaves the answer's tuple", "a redirected connection was asked for where it went",
+              "families have one point more"}
 
 
 def profile_for(rule: str) -> KernelProfile:

@@ -14,7 +14,7 @@ from tests.mutants.mutant import Mutant, named
 
 __all__ = ("MUTANTS",)
 
-right_init, right_unregister = register.Core.netfilter_net_init, register.Core._unregister
+right_init, right_unregister, right_take_away = register.Core.netfilter_net_init, register.Core._unregister, ground._unregister
 
 
 def keeps_proc(_self: register.Core, _net: register.Net) -> None:
@@ -39,6 +39,11 @@ def forgets_the_hooks(run: Run, labels: Collection[str]) -> None:
         del run.live[label]
 
 
+def forgets_the_second_time(run: Run, labels: Collection[str]) -> None:
+    run.again.clear()
+    right_take_away(run, labels)
+
+
 def counts_on(self: register.Core, net: register.Net, pf: Family, reg: HookOps) -> None:
     needed = self.nf_hooks_needed.copy()
     right_unregister(self, net, pf, reg)
@@ -54,6 +59,7 @@ MUTANTS: dict[str, Mutant] = dict([
     core("a new namespace has another one's heads", "netfilter_net_init", with_the_heads_of_another, "pernet.empty", "pernet.isolated"),
     core("a namespace needs no directory of procfs's", "netfilter_net_init", needs_no_directory, "pernet.enomem"),
     named("hooks stay when their device goes", ground, "_unregister", forgets_the_hooks, "device.dies", "device.moves", "pernet.exit"),
+    named("ops that are there twice go once", ground, "_unregister", forgets_the_second_time, "pernet.exit-twice"),
     core("static keys stay up", "_unregister", counts_on, "key.counts", "key.failed-shrink", "key.ingress"),
     core("INET ingress has a key of its own", "_static_key", key_of_its_own, "key.ingress"),
 ])

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partialmethod
+from typing import Any
 
 from harness.model import conntrack, entries, nat, slow
 from harness.model.conntrack import Connection, CtHook, CtSkb, Tracking, Zone
 from harness.model.steps import conntrack as steps
 from harness.netfilter import Verdict
+from harness.scenario.addresses import Address
 from harness.scenario.steps import Flow
 from tests.mutants.mutant import ACCEPT, Mutant, named, oldest_first
 
 __all__ = ("MUTANTS",)
+
+right_unload, right_redirected = Tracking.unload, nat.Nat.redirected
 
 
 def attaches_nothing(_tracking: Tracking, _new: CtSkb, _skb: CtSkb) -> None:
@@ -84,6 +88,28 @@ def finds(self: Tracking, skb: CtSkb, *, anywhere: bool) -> Connection | None:
     return next((each for each in here if skb.flow in (each.original, each.reply)), None)
 
 
+def leaves_its_connections(self: Tracking, name: str) -> None:
+    connections = list(self.connections)
+    right_unload(self, name)
+    self.connections += [each for each in connections if each not in self.connections]
+
+
+def answers_from_where_it_was_asked(self: nat.Nat, *where: Any) -> Address:
+    nfct = where[-2].ct.nfct
+    reply = nfct.reply if nfct is not None else None
+    redirected = right_redirected(self, *where)
+    if nfct is not None:
+        nfct.reply = reply
+    return redirected
+
+
+def was_asked_for_where_it_went(self: nat.Nat, *where: Any) -> Address:
+    redirected, nfct = right_redirected(self, *where), where[-2].ct.nfct
+    if nfct is not None:
+        nfct.original = nfct.reply.inverted()
+    return redirected
+
+
 MUTANTS = dict([
     named("attach does nothing", steps, "nf_ct_attach", attaches_nothing, "ct.icmp-error", "ct.present", "ct.hooks"),
     named("attach asks for no connection", steps, "nf_ct_attach", attaches_what_has_no_connection, "ct.hooks"),
@@ -93,12 +119,15 @@ MUTANTS = dict([
     named("no tuple is found", steps, "nf_ct_get_tuple_skb", finds_no_tuple, "ct.present", "ct.hooks"),
     named("a tuple needs no connection", steps, "nf_ct_get_tuple_skb", finds_the_packet_s_own_tuple, "ct.present", "ct.absent"),
     named("the default zone is 1", steps, "NF_CT_ZONE_DFLT", Zone(1, 0, 3), "ct.zone-default"),
-    named("nf_ct_hook stays", Tracking, "hook", property(hook_that_stays), "ct.absent", "nat.hook"),
+    named("nf_ct_hook stays", Tracking, "hook", property(hook_that_stays), "ct.absent", "nat.hook", "ct.goes"),
     named("NAT's pointer comes with conntrack", Tracking, "pointers", nat_that_stays, "nat.hook"),
     named("NAT runs all its chains", nat, "nf_nat_inet_fn", the_last_decides, "nat.order"),
     ("NAT has the oldest first", Mutant(("nat.order",), ((entries, "nf_hook_entries_grow", oldest_first),))),
     named("a connection is any namespace's", Tracking, "_find", partialmethod(finds, anywhere=True), "ct.present"),
     named("a connection is found before it is in the table", Tracking, "_find", partialmethod(finds, anywhere=False), "ct.present"),
+    named("connections stay when nf_conntrack goes", Tracking, "unload", leaves_its_connections, "ct.goes"),
+    named("a redirection leaves the answer's tuple", nat.Nat, "redirected", answers_from_where_it_was_asked, "nat.tuple"),
+    named("a redirected connection was asked for where it went", nat.Nat, "redirected", was_asked_for_where_it_went, "nat.tuple"),
     named("one copy is sent, ever", steps, "nf_dup_ipv4", copies_once, "tee.duplicated"),
     named("copies are copied", steps, "nf_dup_ipv4", copies_copies, "tee.duplicated"),
 ])

@@ -9,17 +9,18 @@ from collections.abc import Mapping
 
 from harness.errors import GuestError
 from harness.guest import conntrack, ct, traffic
+from harness.guest.arrays import changed
 from harness.guest.module import HookRefused
 from harness.guest.netns import Namespace
 from harness.guest.prepare import tracer
 from harness.guest.run import Run
 from harness.guest.steps.handler import Handler
-from harness.guest.steps.hooks import load_ruleset
+from harness.guest.steps.hooks import load_ruleset, nft
 from harness.netfilter import Family
 from harness.outcome.facts import duplicated, pointers_and_zone, tracked
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import first_address
-from harness.scenario.steps import CtRead, CtRun, KernelModule, Tee, Track
+from harness.scenario.steps import CtRead, CtRun, KernelModule, Nft, Redirect, Tee, Track
 
 __all__ = ("HANDLERS",)
 
@@ -29,13 +30,19 @@ _OWN = {"connection": ct.Own.CONNECTION, "hooks": ct.Own.HOOKS}
 _PORT, _NFT_SECONDS = 9, 60
 
 
-def _kernel_module(_run: Run, index: int, step: KernelModule) -> StepOutcome:
+def _kernel_module(run: Run, index: int, step: KernelModule) -> StepOutcome:
     """:raises GuestError: the kernel has no such module, or something keeps using it"""
     if step.loaded:
         conntrack.load(step.name)
-    elif conntrack.unload(step.name):
+        return StepOutcome(index)
+    ruled = {did.netns for did in run.scenario.steps[:index] if isinstance(did, Nft | Track | Redirect)} & run.network.namespaces.keys()
+    before = [run.all_arrays(netns) for netns in sorted(ruled)]
+    for netns in ruled:
+        nft(run, netns, "flush ruleset")
+    if conntrack.unload(step.name):
         tracer().symbols.refresh()  # another module may come to stand where one was
-    return StepOutcome(index)
+    after = [run.all_arrays(netns) for netns in sorted(ruled)]
+    return StepOutcome(index, 0, tuple(array for pair in zip(before, after, strict=True) for array in changed(*pair)))
 
 
 def _track(run: Run, index: int, step: Track) -> StepOutcome:

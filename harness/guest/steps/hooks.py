@@ -16,7 +16,7 @@ from harness.outcome.types import StepOutcome
 from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Unregister
 from harness.trace.walk import Count
 
-__all__ = ("HANDLERS", "load_ruleset")
+__all__ = ("HANDLERS", "load_ruleset", "nft")
 
 _NFT_SECONDS = 60
 
@@ -69,13 +69,18 @@ def _nft(run: Run, index: int, step: Nft) -> StepOutcome:
 def load_ruleset(run: Run, netns: str, ruleset: str) -> Arrays:
     """``nft -f``. :returns: the arrays that it changed; :raises UserError: nft does not take it"""
     before = run.all_arrays(netns)
+    nft(run, netns, ruleset)
+    return changed(before, run.all_arrays(netns))
+
+
+def nft(run: Run, netns: str, ruleset: str) -> None:
+    """``nft -f``. What a ruleset leaves goes some time later. :raises UserError: nft does not take it"""
     with run.network.namespaces[netns].inside():
         command = ["nft", "-f", "-"]
         loaded = subprocess.run(command, input=ruleset, capture_output=True, text=True, timeout=_NFT_SECONDS, check=False)
     if loaded.returncode:
         said = loaded.stderr.strip().splitlines() or [f"exit status {loaded.returncode}"]
         raise UserError(f"nft does not take the ruleset for {netns}: {said[0]}", mend="correct the nft step's ruleset")
-    return changed(before, run.all_arrays(netns))
 
 
 HANDLERS: Mapping[type, Handler] = {

@@ -25,6 +25,7 @@ from harness.netfilter import PRIORITY_MAX, Family, hook_number
 from harness.outcome.facts import duplicated, pointers_and_zone, tracked
 from harness.outcome.types import StepOutcome
 from harness.scenario.steps import CtRead, CtRun, Flow, KernelModule, Register, Tee, Track
+from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.topology import LOOPBACK
 
 __all__ = ("HANDLERS",)
@@ -39,11 +40,18 @@ _TEE_MOST = 16
 
 
 def _kernel_module(run: Run, index: int, step: KernelModule) -> StepOutcome:
+    """The hooks that were seen to go, of rulesets and what those needed; nf_conntrack's go with it, whatever was seen."""
     if step.loaded:
         run.tracking.load(step.name)
-    else:
-        run.tracking.unload(step.name)
-    return StepOutcome(index)
+        return StepOutcome(index)
+    run.tracking.unload(step.name)
+    outcome = run.adopt(index)
+    for net in run.nets.values():
+        gone = [ops for heads in net.hooks.values() for head in heads for ops in head.entries or ()
+                if ops.module in KERNEL_MODULES and ops.module not in run.tracking.modules]
+        for ops in gone:
+            run.core.nf_unregister_net_hook(net, ops)
+    return outcome
 
 
 def _track(run: Run, index: int, step: Track) -> StepOutcome:

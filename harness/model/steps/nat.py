@@ -14,6 +14,7 @@ __all__ = ("HANDLERS",)
 
 def _redirect(run: Run, index: int, step: Redirect) -> StepOutcome:
     """NAT's own hooks, and conntrack's, come as they were seen to."""
+    run.tracking.load("nf_nat")
     run.nat.register(step, run.core.warnings)
     return run.adopt(index)
 

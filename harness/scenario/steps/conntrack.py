@@ -31,7 +31,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class KernelModule:
-    """Load a kernel module with what it needs, or unload it with all that need it; a ruleset that uses it must be gone.
+    """Load a kernel module with what it needs, or unload it with all that need it, the scenario's rulesets first.
 
     When the scenario is over, those that were loaded before it are again.
     """
