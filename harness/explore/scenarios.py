@@ -73,7 +73,8 @@ def scenarios(draw: st.DrawFn, mix: str, profile: KernelProfile) -> Scenario:
     :param mix: one of :data:`MIXES`; :param profile: of the kernel that it is for
     """
     sort = draw(MIXES[mix])
-    ground = draw(topologies([] if sort.upset else layered(profile)) if sort.packets else small)
+    lists = profile.veth_gro and not sort.upset
+    ground = draw(topologies([] if sort.upset else layered(profile), gro=lists) if sort.packets else small)
     faults = sort.upset and profile.failing_allocations
     scope = Scope(ground)
     # Several short lists: of a long one Hypothesis draws few elements as well.

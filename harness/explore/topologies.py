@@ -27,11 +27,15 @@ def layered(profile: KernelProfile) -> list[Topology]:
 
 
 @st.composite
-def topologies(draw: st.DrawFn, others: list[Topology]) -> Topology:
-    """Mostly one of those that have a name. :param others: to be drawn as well, those with a bridge, which are built anew too, rarely"""
+def topologies(draw: st.DrawFn, others: list[Topology], *, gro: bool) -> Topology:
+    """Mostly one of those that have a name.
+
+    :param others: to be drawn as well, those with a bridge, which are built anew too, rarely
+    :param gro: whether links of rows and stars may receive in lists
+    """
     if draw(st.integers(0, _RARELY)) < _RARELY:
         return draw(st.sampled_from([*[PAIR, ROUTER, SINGLE] * 3, *(one for one in others if not one.bridges)]))
-    anew: list[st.SearchStrategy[Topology]] = [_rows, _stars, *(st.just(one) for one in others if one.bridges)]
+    anew: list[st.SearchStrategy[Topology]] = [*_AT_RANDOM[gro], *(st.just(one) for one in others if one.bridges)]
     return draw(st.one_of(anew))
 
 
@@ -39,13 +43,16 @@ small = st.sampled_from([SINGLE, PAIR])
 """For what no packet is needed for."""
 
 
-def _link(number: int, near: str, far: str, versions: tuple[str, ...]) -> Link:
-    """*far*'s device is called after its neighbour, and the other way round."""
+@st.composite
+def _link(draw: st.DrawFn, number: int, near: str, far: str, *, gro: bool) -> Link:
+    """*far*'s device is called after its neighbour, and the other way round. :param gro: whether it may receive in lists"""
+    versions = draw(_VERSIONS)
+
     def addresses(host: int) -> tuple[str, ...]:
         written = {"4": f"10.{number}.0.{host}/24", "6": f"fd00:{number}::{host}/64"}
         return tuple(written[version] for version in versions)
 
-    return Link(End(near, f"to-{far}", addresses(1)), End(far, f"to-{near}", addresses(2)))
+    return Link(End(near, f"to-{far}", addresses(1)), End(far, f"to-{near}", addresses(2)), gro=gro and draw(st.booleans()))
 
 
 def _default_routes(netns: str, end: End) -> list[Route]:
@@ -54,10 +61,10 @@ def _default_routes(netns: str, end: End) -> list[Route]:
 
 
 @st.composite
-def _row(draw: st.DrawFn) -> Topology:
+def _row(draw: st.DrawFn, *, gro: bool) -> Topology:
     """``n1`` to ``nN``, a link between each and the next; all of them know the way to one side."""
     names = [f"n{number}" for number in range(1, draw(st.integers(2, 4)) + 1)]
-    links = [_link(number, near, far, draw(_VERSIONS)) for number, (near, far) in enumerate(itertools.pairwise(names), 1)]
+    links = [draw(_link(number, near, far, gro=gro)) for number, (near, far) in enumerate(itertools.pairwise(names), 1)]
     routes: list[Route] = []
     if draw(st.booleans()):
         routes += [route for link in links for route in _default_routes(link.a.netns, link.b)]
@@ -68,12 +75,12 @@ def _row(draw: st.DrawFn) -> Topology:
 
 
 @st.composite
-def _star(draw: st.DrawFn) -> Topology:
+def _star(draw: st.DrawFn, *, gro: bool) -> Topology:
     """``hub`` in the middle, which may forward; each leaf may know the way through it."""
     leaves = [f"leaf{number}" for number in range(1, draw(st.integers(1, 3)) + 1)]
-    links = [_link(number, "hub", leaf, draw(_VERSIONS)) for number, leaf in enumerate(leaves, 1)]
+    links = [draw(_link(number, "hub", leaf, gro=gro)) for number, leaf in enumerate(leaves, 1)]
     routes = [route for link in links if draw(st.booleans()) for route in _default_routes(link.b.netns, link.a)]
     return Topology("star", ("hub", *leaves), tuple(links), tuple(routes), ("hub",) if draw(st.booleans()) else ())
 
 
-_rows, _stars = _row(), _star()
+_AT_RANDOM = {gro: (_row(gro=gro), _star(gro=gro)) for gro in (False, True)}

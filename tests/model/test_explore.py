@@ -63,7 +63,7 @@ def found(plan: Plan, kernel: Kernel, batches: int) -> tuple[int, Judgement]:
     raise AssertionError(f"nothing found in {batches} batches")
 
 
-def shrunk(plan: Plan, kernel: Kernel, batches: int = 8) -> Judgement:
+def shrunk(plan: Plan, kernel: Kernel, batches: int = 32) -> Judgement:
     number, judgement = found(plan, kernel, batches)
 
     async def ask(scenario: Scenario) -> Judgement:

@@ -272,9 +272,11 @@ def test_devices_stand_on_others_and_receive_in_lists_where_the_kernel_lets_them
     grounds: set[Topology] = set()
 
     @settings(max_examples=400, database=None, derandomize=True, deadline=None)
-    @given(drawn_topologies(layered(there)))
+    @given(drawn_topologies(layered(there), gro=there.veth_gro))
     def draw(topology: Topology) -> None:
         grounds.add(topology)
 
     draw()
     assert [topology for topology in (BRIDGE, BRIDGE_NETFILTER, VLAN, ROUTER_GRO) if topology in grounds] == topologies
+    at_random = {link.gro for topology in grounds if topology.name in ("row", "star") for link in topology.links}
+    assert at_random == ({False, True} if there.veth_gro else {False})
