@@ -1,6 +1,7 @@
 """Sockets that a scenario's packets are sent from, and the packets' bytes: made once, used for many.
 
-scapy makes a packet in ten milliseconds in an emulated guest; two packets that differ in their cookies only differ in ten bytes.
+scapy makes a packet in ten milliseconds in an emulated guest; two packets that differ in their cookies only differ in ten bytes,
+those that differ in their TTLs in one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ __all__ = ("Senders", "datagram", "echo_request", "ethernet")
 
 _ICMP_FILTER, _ICMPV6_FILTER, _SOL_RAW = 1, 1, 255
 _UDP_CHECKSUM, _ICMP_CHECKSUM = 6, 2
+_TTL, _HOP_LIMIT = 8, 7
 
 
 class Senders:
@@ -83,12 +85,13 @@ def _raw_socket(family: socket.AddressFamily, protocol: int) -> socket.socket:
 
 
 def datagram(source: str, to: str, ports: tuple[int, int], *, size: int, cookie: int, ttl: int) -> bytes:
-    """A UDP datagram with its IP header.
+    """A UDP datagram with its IP header, whose checksum the kernel fills in (``raw_send_hdrinc``).
 
     :param ports: source and destination; :param size: bytes of payload, of which the last carry the cookie
     """
-    packet, transport = _datagram(source, to, ports, size, ttl)
-    return _stamped(packet, payload(size, cookie), transport, _UDP_CHECKSUM)
+    packet, transport = _datagram(source, to, ports, size)
+    at = _HOP_LIMIT if _family(to) is socket.AF_INET6 else _TTL
+    return _stamped(packet[:at] + bytes([ttl]) + packet[at + 1:], payload(size, cookie), transport, _UDP_CHECKSUM)
 
 
 @lru_cache(maxsize=64)
@@ -107,10 +110,13 @@ def echo_request(pf: socket.AddressFamily, size: int, cookie: int) -> bytes:
 
 
 @lru_cache(maxsize=512)
-def _datagram(source: str, to: str, ports: tuple[int, int], size: int, ttl: int) -> tuple[bytes, int]:
+def _datagram(source: str, to: str, ports: tuple[int, int], size: int) -> tuple[bytes, int]:
     """:returns: also where its UDP header begins"""
-    packet = bytes(udp_packet(source, to, *ports, payload(size, 0), ttl=ttl))
-    return packet, len(packet) - size - 8
+    packet = udp_packet(source, to, *ports, payload(size, 0))
+    if packet.version == 4:
+        packet.chksum = 0
+    whole = bytes(packet)
+    return whole, len(whole) - size - 8
 
 
 @lru_cache(maxsize=64)

@@ -20,7 +20,10 @@ sizes = st.integers(16, 64)
 @given(sizes, cookies, st.integers(1, 255))
 def test_a_datagram(source: str, to: str, size: int, cookie: int, ttl: int) -> None:
     stamped = datagram(source, to, (40000, 9), size=size, cookie=cookie, ttl=ttl)
-    assert stamped == bytes(udp_packet(source, to, 40000, 9, payload(size, cookie), ttl=ttl))
+    packet = udp_packet(source, to, 40000, 9, payload(size, cookie), ttl=ttl)
+    if packet.version == 4:
+        packet.chksum = 0  # the kernel's to fill in
+    assert stamped == bytes(packet)
 
 
 @given(sizes, cookies)

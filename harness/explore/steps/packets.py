@@ -17,7 +17,7 @@ __all__ = ("MAKERS",)
 
 _kinds: st.SearchStrategy[PacketKind] = st.sampled_from(["udp", "echo"])
 #: Any other one seldom: scapy makes a packet of another size in ten milliseconds in an emulated guest.
-_sizes = st.one_of(*[st.sampled_from([*[32] * 5, COOKIE_BYTES, 17, 500, 549, WHOLE_MAX])] * 7, st.integers(COOKIE_BYTES, WHOLE_MAX))
+_sizes = st.one_of(*[st.sampled_from([*[32] * 5, COOKIE_BYTES, 17, 500, 549, WHOLE_MAX])] * 15, st.integers(COOKIE_BYTES, WHOLE_MAX))
 _ttls = st.sampled_from([64, 64, 64, 1, 2, 3, 255])
 #: Of what is cut: every piece ends with the cookie.
 _cuts = st.integers(8, WHOLE_MAX // 8).map(lambda eights: 8 * eights)
