@@ -111,13 +111,16 @@ def await_gone(module: HookModule, inum: int, seconds: float) -> bool:
 
 
 def await_quiet(module: HookModule, seconds: float) -> bool:
-    """Wait until every namespace that nothing uses has been cleaned up; whether that was in time."""
+    """Wait until every namespace that was deleted, and any other that nothing uses, has been cleaned up; whether that was in time."""
     deadline = time.monotonic() + seconds
-    while module.namespaces()[1]:
+    while True:
+        live, dying = module.namespaces()
+        if not dying and not live & netns.deleted:
+            netns.deleted.clear()
+            return True
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
-    return True
 
 
 def proc_inode(namespace: Namespace | None) -> int | None:

@@ -13,12 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ("DIRECTORY", "Namespace", "create", "current_inum")
+__all__ = ("DIRECTORY", "Namespace", "create", "current_inum", "deleted")
 
 DIRECTORY = Path("/run/netns")
 
 _CLONE_NEWNET, _MS_BIND, _MNT_DETACH = 0x40000000, 0x1000, 2
 _OWN = "/proc/thread-self/ns/net"
+
+#: ``net->ns.inum`` of namespaces that were deleted here, until they are known to be gone: a socket that was closed may hold its own for a
+#: grace period more (``SOCK_RCU_FREE``).
+deleted: set[int] = set()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -68,6 +72,7 @@ class Namespace:
         with contextlib.suppress(OSError):
             _call("umount2", os.fsencode(self.path), _MNT_DETACH)
         self.path.unlink(missing_ok=True)
+        deleted.add(self.inum)
 
 
 @contextlib.contextmanager
@@ -98,7 +103,9 @@ def create(name: str) -> Namespace:
     except BaseException:
         path.unlink()
         raise
-    return Namespace.find(name)
+    namespace = Namespace.find(name)
+    deleted.discard(namespace.inum)
+    return namespace
 
 
 def current_inum() -> int:

@@ -55,6 +55,18 @@ def test_a_namespace_is_used_as_long_as_a_socket_is_in_it(module: HookModule) ->
     assert await_gone(module, namespace.inum, SECONDS)
 
 
+def test_a_namespace_is_waited_for_that_a_socket_holds_for_a_grace_period_more(module: HookModule) -> None:
+    for number in range(8):
+        namespace = netns.create(f"held-{number}-{os.getpid()}")
+        with namespace.inside():
+            held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            held.bind(("", 9))
+        namespace.delete()
+        held.close()
+        assert await_quiet(module, SECONDS)
+        assert namespace.inum not in set().union(*module.namespaces())
+
+
 def test_a_namespace_that_is_gone_has_taken_its_hooks_and_their_static_keys_along(module: HookModule, later: netns.Namespace) -> None:
     assert await_quiet(module, SECONDS)  # a namespace of the test before may still have hooks
     before = module.keys()
