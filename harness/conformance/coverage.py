@@ -168,7 +168,7 @@ SEED = (
                       "path.no-forward path.no-route path.ttl path.echo path.moved path.martian path.netdev path.netdev-egress "
                       "netdev.ingress netdev.egress state.fields path.arp path.arp-forward path.vlan path.vlan-egress "
                       "path.vlan-bridge path.bridge path.bridge-verdicts path.bridge-routed path.other-host "
-                      "path.families-together netdev.egress-dummy path.fragments "
+                      "path.families-together netdev.egress-dummy path.fragments path.fragments-full "
                       "path.fragments-error path.fragments-egress path.fragments-refused path.fragments-cut-short path.gso "
                       "path.gso-apart list list.batch")),
         Branch((511, 511), "s > 0", _rules("start-index start-index.bridge")),

@@ -41,6 +41,16 @@ def _by_the_kernel(pf: Family) -> Script:
     )
 
 
+def _exactly(pf: Family) -> Script:
+    """About the largest payload that a device takes in one piece, and that which fills two fragments."""
+    sent = [(1472, 1), (1488, 2), (2952, 2), (2968, 3)] if pf is _V4 else [(1440, 1), (1456, 2), (2888, 2), (2904, 3)]
+    return script(
+        f"path.fragments-full, {pf.name}", Register("pre", "host", pf, "PREROUTING"),
+        *(line for cookie, (size, fragments) in enumerate(sent, 1)
+          for line in (Send("peer", "host", cookie, pf, size=size), Walk((At("host", "PREROUTING", "pre", 1, pf),) * fragments))),
+    )
+
+
 def _egress(pf: Family) -> Script:
     return script(
         f"path.fragments-egress, {pf.name}", Register("out", "peer", pf, "POSTROUTING"),
@@ -249,6 +259,8 @@ RULES = (
     Rule("path.fragments", "A datagram too large for its device crosses OUTPUT and POSTROUTING whole, its fragments everything behind; "
          "INPUT sees the whole of IPv4 and the fragments of IPv6; behind conntrack's hook there is one packet.",
          tuple(make(pf) for make in (_by_the_kernel, _by_the_sender, _with_conntrack) for pf in (_V4, _V6))),
+    Rule("path.fragments-full", "A datagram that fills its device goes whole, one that fills its fragments has no empty one behind; what "
+         "is more takes a fragment more.", tuple(_exactly(pf) for pf in (_V4, _V6))),
     Rule("path.fragments-error", "Of a datagram's fragments whose ttl runs out ICMP answers the first, ICMPv6 each.",
          tuple(_errors(pf) for pf in (_V4, _V6))),
     Rule("path.fragments-egress", "Egress sees the fragments.", tuple(_egress(pf) for pf in (_V4, _V6)), needs=("netdev_egress",)),

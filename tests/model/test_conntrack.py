@@ -7,10 +7,11 @@ import errno
 import pytest
 
 from harness.model import predict
+from harness.netfilter import Family
 from harness.outcome import KernelProfile, Outcome
 from harness.outcome.facts import tracked
 from harness.scenario import Scenario, Send, Step
-from harness.scenario.steps import CtRead, CtRun, Flow, KernelModule, Redirect, Tee, Track
+from harness.scenario.steps import CtRead, CtRun, Dump, Flow, KernelModule, Redirect, Tee, Track
 from harness.scenario.topology import PAIR
 
 FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
@@ -46,6 +47,12 @@ def test_core_s_pointers_lead_to_what_is_loaded(script: tuple[Step, ...], leadin
 
 def test_older_kernels_have_a_pointer_for_attach_alone() -> None:
     assert pointers(KernelModule("nf_conntrack"), profile=KernelProfile(ip_ct_attach=True)) == {"nf_ct_hook", "ip_ct_attach"}
+
+
+@pytest.mark.parametrize(("name", "hooks"), [("nf_conntrack", 0), ("nf_nat", 1)])
+def test_conntrack_s_hooks_go_with_it_and_with_nothing_else(name: str, hooks: int) -> None:
+    outcome = run(Track("host"), KernelModule("nf_nat"), KernelModule(name, loaded=False), Dump("host", Family.IPV4, "INPUT"))
+    assert [len(slots) for _, slots in outcome.steps[-1].slots] == [hooks]
 
 
 @pytest.mark.parametrize(("own", "found", "info", "uses", "calls"), [

@@ -19,6 +19,7 @@ FOREIGN = Foreign({0: ((point_key("router", Family.IPV4, 2), (Slot(0, "nft_do_ch
 #: no kernel is.
 RULES_ONLY = {"the limit is 1023", "there is no limit", "INET is not rolled back", "INET tries IPV6 all the same", "namespaces share heads",
               "devices share heads", "STOLEN forgets its errno", "dummies count", "conntrack does not wait for fragments",
+              "full fragments have an empty one behind",
               "a device keeps what it should take apart", "the oldest packet gets every answer", "a listener may say anything",
               "a queue without room counts as none", "a reinjected packet that is stolen is freed", "a removal drops what waits anywhere",
               "a shrink that fails drops what waits", "a namespace needs no directory of procfs's",

@@ -23,7 +23,13 @@ def never_waits(_on: Stack, _netns: str, _user: str, _packet: Packet) -> bool:
     return True
 
 
-right_defrag = fragment.ip_defrag
+def an_empty_one_last(packet: Packet, room: int) -> list[Packet]:
+    full = right_pieces(packet, room)
+    last = full[-1].piece
+    return [*full, replace(full[-1], piece=replace(last, size=0))] if last is not None and last.size == room else full
+
+
+right_pieces, right_defrag = fragment.pieces, fragment.ip_defrag
 
 
 def conntrack_never_waits(on: Stack, netns: str, user: str, packet: Packet) -> bool:
@@ -97,6 +103,7 @@ def sends_all_first(on: Stack, netns: str, packet: Packet) -> None:
 
 MUTANTS = dict([
     named("nothing is cut up", fragment, "ip_fragment", whole, "path.fragments", "path.fragments-egress", "list"),
+    named("full fragments have an empty one behind", fragment, "pieces", an_empty_one_last, "path.fragments-full"),
     named("fragments are not put together", fragment, "ip_defrag", never_waits, "path.fragments"),
     named("conntrack does not wait for fragments", fragment, "ip_defrag", conntrack_never_waits, "path.fragments"),
     named("IPv6 is put together before INPUT", ip, "ip_local_deliver", defrag_before_input, "path.fragments"),
