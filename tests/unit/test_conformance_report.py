@@ -80,12 +80,26 @@ def test_junit_has_a_suite_for_each_kernel_and_a_child_for_each_state() -> None:
     counts = {key: first.get(key) for key in ("name", "tests", "failures", "errors", "skipped")}
     assert counts == {"name": "6.12", "tests": "5", "failures": "1", "errors": "2", "skipped": "1"}
     cases = {case.get("name"): case for case in first.findall("testcase")}
-    children = {name: [(child.tag, child.get("type")) for child in case if child.tag != "properties"] for name, case in cases.items()}
+    children = {name: [(child.tag, child.get("type")) for child in case if child.tag != "system-out"] for name, case in cases.items()}
     assert children == {"a": [], "b": [("failure", "different")], "c": [("skipped", None)], "d": [("error", "inconclusive")],
                         "e": [("error", "lost")]}
-    properties = {one.get("name"): one.get("value") for one in cases["b"].iter("property")}
-    assert properties == {"seed_lines": "1-2, 5", "state": "different", "bundle": "/b.json"}
+    assert cases["b"].findtext("system-out") == "state: different\nseed lines: 1-2, 5\nbundle: /b.json\n"
     assert second.get("name") == "7.3"
+
+
+def test_junit_has_nothing_that_the_schema_of_jenkins_does_not_know() -> None:
+    counts = {"name", "tests", "failures", "errors", "time"}
+    finding: tuple[set[str], set[str]] = (set(), {"type", "message"})
+    #: Element → the elements that may be in it, and its attributes, of junit-10.xsd those that are used.
+    grammar: dict[str, tuple[set[str], set[str]]] = {
+        "testsuites": ({"testsuite"}, counts), "testsuite": ({"testcase"}, counts | {"skipped"}),
+        "testcase": ({"failure", "error", "skipped", "system-out"}, {"name", "classname", "time"}),
+        "failure": finding, "error": finding, "skipped": finding, "system-out": (set(), set()),
+    }
+    for element in ElementTree.fromstring(junit(RESULTS)).iter():  # noqa: S314 - our own
+        children, attributes = grammar[element.tag]
+        assert {child.tag for child in element} <= children
+        assert set(element.keys()) <= attributes
 
 
 def test_junit_survives_what_xml_cannot_hold() -> None:
