@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from harness.errors import GuestError, NfharnessError
@@ -18,6 +18,7 @@ from harness.guest.fates import judged
 from harness.guest.faults import no_memory
 from harness.guest.ground import Grounds, without_idle_addresses
 from harness.guest.health import KernelLog, warn_again
+from harness.guest.module import HookRefused
 from harness.guest.prepare import tracer
 from harness.guest.run import Run
 from harness.guest.softirq import preemptible, softirqs_first
@@ -129,7 +130,8 @@ def _read_keys(run: Run) -> None:
     module = next(iter(run.modules.values()))
     if not await_quiet(module, _QUIET_SECONDS):
         raise GuestError(f"namespaces are being cleaned up for more than {_QUIET_SECONDS:.0f} s", mend="look at the kernel's log: dmesg")
-    run.keys.update(module.keys())
+    with suppress(HookRefused):  # which the step says
+        run.keys.update(module.keys())
 
 
 def _step(run: Run, index: int, step: Step) -> StepOutcome:

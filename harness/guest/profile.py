@@ -52,6 +52,7 @@ def probe() -> KernelProfile:
             reinject_warns=_reinject_warns(module, namespace),
             hook_list=_hook_list(namespace),
             bpf_link=_bpf_link(namespace),
+            static_keys=_static_keys(module),
             br_netfilter=_has_br_netfilter(),
             **_devices(namespace),
             veth_udp_gso=_veth_udp_gso(),
@@ -100,6 +101,14 @@ def _stolen_errno(module: HookModule, namespace: netns.Namespace) -> bool:
     finally:
         module.del_hook(1)
     return sent == _PROBE_ERRNO
+
+
+def _static_keys(module: HookModule) -> bool:
+    try:
+        module.keys()
+    except HookRefused:
+        return False
+    return True
 
 
 def _failing_allocations(module: HookModule) -> bool:

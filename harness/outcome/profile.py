@@ -67,6 +67,9 @@ class KernelProfile:
     bpf_link: bool = _probed(
         True, "BPF programs can be hooks (6.4, CONFIG_NETFILTER_BPF_LINK)", "one is linked to INPUT"
     )
+    static_keys: bool = _probed(
+        True, "nf_hooks_needed counts the hooks at each point (CONFIG_JUMP_LABEL)", "nfharness.ko is asked for it"
+    )
     bridge: bool = _probed(True, "bridge devices can be made", "one is made")
     vlan: bool = _probed(True, "VLAN devices can be made", "one is made on a veth device")
     br_netfilter: bool = _probed(

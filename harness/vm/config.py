@@ -30,6 +30,8 @@ WISHED = {
     "BRIDGE": "packets that cross a bridge",
     "BRIDGE_NETFILTER": "packets that cross a bridge and IP's points",
     "NETFILTER_NETLINK_HOOK": "what nfnetlink_hook lists",
+    "NETFILTER_BPF_LINK": "BPF programs as hooks",
+    "JUMP_LABEL": "the static keys of hook points",
     "NF_NAT": "NAT's hook",
     "NFT_NAT": "NAT's hook",
     "NETFILTER_XT_TARGET_TEE": "duplicated packets",

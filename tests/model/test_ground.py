@@ -48,6 +48,11 @@ def test_a_security_module_s_hooks_come_with_a_namespace_and_go_with_it() -> Non
     assert (dict(outcome.steps[1].facts), facts(outcome)) == ({"IPV4 POSTROUTING": 1}, {})
 
 
+def test_a_kernel_without_jump_labels_counts_nothing_and_says_so() -> None:
+    outcome = predict(Scenario("s", "", PAIR, (Register("a", *IN), Keys())), KernelProfile(static_keys=False))
+    assert (outcome.steps[-1].errno, outcome.steps[-1].facts) == (errno.EOPNOTSUPP, ())
+
+
 def test_a_hook_that_is_registered_twice_on_a_device_goes_twice() -> None:
     outcome = did(AddDevice("host", "d"), Register("twice", "host", NETDEV, "INGRESS", device="d"), RegisterAgain("twice"),
                   DeleteDevice("host", "d"), Keys())

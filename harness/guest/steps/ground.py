@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from harness.guest import changes
 from harness.guest.arrays import Arrays
+from harness.guest.module import HookRefused
 from harness.guest.run import Run
 from harness.guest.steps.handler import Handler
 from harness.netfilter import Family, hook_name
@@ -88,7 +89,10 @@ def _counted(run: Run, lost: Collection[tuple[str, str]], netns: str | None = No
 
 
 def _keys(run: Run, index: int, _step: Keys) -> StepOutcome:
-    found = next(iter(run.modules.values())).keys()
+    try:
+        found = next(iter(run.modules.values())).keys()
+    except HookRefused as refusal:
+        return StepOutcome(index, refusal.errno or 0)
     changes = {(pf, number): count - run.keys[pf, number] for (pf, number), count in found.items()}
     return StepOutcome(index, facts=tuple(sorted((f"{pf.name} {hook_name(pf, number)}", change)
                                                  for (pf, number), change in changes.items() if change)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
@@ -98,6 +99,8 @@ def _unregister_foreign(run: Run, net: Net, points: Collection[tuple[Family, int
 
 
 def _keys(run: Run, index: int, _step: Keys) -> StepOutcome:
+    if not run.core.profile.static_keys:
+        return StepOutcome(index, errno.EOPNOTSUPP)
     changes = {point: count - run.keys[point] for point, count in run.core.nf_hooks_needed.items()}
     return StepOutcome(index, facts=tuple(sorted((f"{pf.name} {hook_name(pf, number)}", change)
                                                  for (pf, number), change in changes.items() if change)))
