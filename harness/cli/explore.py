@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import json_option, kernels_option, targets
+from harness.cli.options import Seconds, json_option, kernels_option, targets
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SECONDS = 60.0
 
 @click.command("explore")
 @kernels_option("Kernel to explore")
-@click.option("--time", "seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+@click.option("--time", "seconds", type=Seconds(), metavar="S",
               help=f"Begin no scenario after S seconds, on each kernel.  [default: {_SECONDS:.0f}, or no limit with --steps]")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Begin no scenario after N steps, on each kernel.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**64 - 1), metavar="N",

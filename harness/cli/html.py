@@ -18,7 +18,7 @@ from harness.conformance.bundle import load
 from harness.conformance.coverage import functions_of
 from harness.conformance.judge import STATES, State, judge
 from harness.conformance.matrix import Result, Target
-from harness.conformance.report import lines_of
+from harness.conformance.report import lines_of, printable
 from harness.conformance.rule import Rule
 from harness.errors import UserError
 from harness.trace.render import render_run
@@ -63,7 +63,7 @@ def page(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Res
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     counts = Counter(result.state for result in results)
-    return environment.get_template("check.html").render(
+    return printable(environment.get_template("check.html").render(
         version=harness.__version__,
         made=time.strftime("%Y-%m-%d %H:%M:%S %z"),
         seconds=seconds,
@@ -78,7 +78,7 @@ def page(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Res
         per_kernel={target.kernel.label: Counter(one.state for one in results if one.kernel == target.kernel.label) for target in targets},
         states=STATES,
         meanings=_MEANINGS,
-    )
+    ))
 
 
 def _lines(rule: Rule, found: Mapping[tuple[str, str], Result]) -> str:

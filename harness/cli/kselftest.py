@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.options import kernel_option
+from harness.cli.options import Seconds, kernel_option
 from harness.cli.test import run_pytest
 from harness.errors import UserError
 from harness.vm.progress import Progress
@@ -45,7 +45,7 @@ _NEVER_S = 1e9
 @click.command("kselftest", context_settings={"ignore_unknown_options": True})
 @kernel_option
 @click.option("--list", "listing", is_flag=True, help="Name the collection's tests and run none.")
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--deadline", type=Seconds(), metavar="SECONDS",
               help="When a test has failed if it has not ended, on a host with KVM; more where guests are slower. "
                    "[default: the collection's own, of its file 'settings']")
 @click.argument("name", metavar="COLLECTION")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -19,8 +20,21 @@ if TYPE_CHECKING:
     from harness.conformance.matrix import Target
     from harness.vm.session import Backend
 
-__all__ = ("backend_option", "bundle_argument", "complete_kernel", "json_option", "kernel_option", "kernels_option", "targets",
+__all__ = ("Seconds", "backend_option", "bundle_argument", "complete_kernel", "json_option", "kernel_option", "kernels_option", "targets",
            "wide_console")
+
+
+class Seconds(click.FloatRange):
+    """More than none, and not without end: an option's time."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
 
 
 class _Output(Console):

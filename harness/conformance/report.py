@@ -23,7 +23,7 @@ from harness.conformance.judge import State
 from harness.conformance.matrix import Result, Target
 from harness.errors import ExitCode
 
-__all__ = ("as_json", "exit_code", "junit", "ktap", "lines_of")
+__all__ = ("as_json", "exit_code", "junit", "ktap", "lines_of", "printable")
 
 _NO_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -98,6 +98,11 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
+def printable(text: str) -> str:
+    """What XML and HTML can hold of a text."""
+    return _NO_XML.sub("�", text)
+
+
 def junit(results: Sequence[Result]) -> bytes:
     """JUnit XML as Jenkins' schema has it (junit-10.xsd), a suite for each kernel. What it has no place for is in ``system-out``."""
     counts = _counts(results)
@@ -123,10 +128,10 @@ def _junit_case(suite: ElementTree.Element, result: Result) -> None:
     case = ElementTree.SubElement(suite, "testcase", name=result.rule, classname=result.kernel, time=f"{result.seconds:.3f}")
     kinds: dict[State, str] = {"different": "failure", "not_applicable": "skipped", "inconclusive": "error", "lost": "error"}
     if result.state in kinds:
-        attributes = {"message": _NO_XML.sub("�", result.reason)}
+        attributes = {"message": printable(result.reason)}
         if result.state != "not_applicable":
             attributes["type"] = result.state
         child = ElementTree.SubElement(case, kinds[result.state], attributes)
-        child.text = _NO_XML.sub("�", "\n".join(result.details)) or None
+        child.text = printable("\n".join(result.details)) or None
     facts = {"state": result.state, "seed lines": lines_of(result.seed_lines), "bundle": str(result.bundle or "none")}
     ElementTree.SubElement(case, "system-out").text = "".join(f"{name}: {fact}\n" for name, fact in facts.items())

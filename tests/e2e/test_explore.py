@@ -142,7 +142,9 @@ def test_an_interruption_reports_what_was_found_so_far(nfharness: CommandLine, e
     eventually(lambda: not nfharness.processes(), "no process is left", 30)
 
 
-@pytest.mark.parametrize("arguments", [("--time", "0"), ("--steps", "0"), ("--seed", "-1"), ("--only", "nothing")])
+@pytest.mark.parametrize("arguments", [
+    ("--time", "0"), ("--time", "nan"), ("--time", "inf"), ("--steps", "0"), ("--seed", "-1"), ("--only", "nothing"),
+])
 def test_what_makes_no_sense_is_refused(nfharness: CommandLine, arguments: tuple[str, ...]) -> None:
     done = nfharness("explore", *arguments)
     assert (done.status, done.out) == (2, b"")

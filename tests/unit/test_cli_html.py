@@ -106,3 +106,9 @@ def test_a_difference_has_its_bundle_and_its_walks(targets: list[Target], tmp_pa
 def test_it_needs_nothing_but_itself(targets: list[Target]) -> None:
     text = page(targets, _RULES, results(targets, Result("order.stable", "6.12.1-cloud-amd64", "lost", ((1, 2),), "x")), 1)
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<link|src=", text)
+
+
+def test_what_a_console_says_is_written_as_far_as_a_page_can_hold_it(targets: list[Target]) -> None:
+    text = page(targets, _RULES, results(targets, Result("order.stable", "6.12.1-cloud-amd64", "lost", ((1, 2),), "a\x00b\x1b[1m")), 1)
+    assert "a\ufffdb\ufffd[1m" in text
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", text)
