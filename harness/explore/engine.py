@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import Flaky
-from hypothesis.internal.conjecture.providers import HypothesisProvider
-from hypothesis.internal.constants_ast import Constants
+from hypothesis.internal.conjecture import providers
 
 from harness.explore.scenarios import scenarios
 from harness.outcome.profile import KernelProfile
@@ -27,8 +26,8 @@ __all__ = ("BATCH", "Different", "Oracle", "Plan", "examples", "found_before", "
 
 BATCH = 40
 
-# Hypothesis would also draw the constants of our modules, of those that are loaded by then: a seed would not tell what is drawn.
-HypothesisProvider._local_constants = Constants()  # type: ignore[assignment]
+# Hypothesis would also draw constants of our modules, of those that are loaded by then: a seed would not tell what is drawn.
+providers._get_local_constants = lambda: providers._local_constants
 
 
 class Different(AssertionError):
