@@ -20,6 +20,7 @@ from harness.conformance import (
     private,
     queue,
     registration,
+    rulesets,
     tracking,
     unregistration,
     verdicts,
@@ -32,7 +33,7 @@ from harness.scenario.reader import quote, suggest
 __all__ = ("RULES", "Rule", "chosen")
 
 _CONCERNS = (registration, bpf, unregistration, memory, verdicts, queue, waiting, meanwhile, devices, paths, links, pieces, bridges,
-             private, batches, namespaces, churn, tracking)
+             private, batches, namespaces, rulesets, churn, tracking)
 
 #: Every rule by its id, in the order of the seed.
 RULES = {rule.id: rule for concern in _CONCERNS for rule in concern.RULES}

@@ -130,7 +130,7 @@ SEED = (
         Branch((399, 402), "the point is empty: a warning", _rules("unregister.empty-head")),
         Branch((404, 404), "the hook goes", _rules("unregister.shrinks unregister.last unregister.elsewhere")),
         Branch((406, 407), "ingress is counted down",
-               _rules("netdev.ingress inet.ingress key.counts key.ingress device.dies device.moves")),
+               _rules("netdev.ingress inet.ingress key.counts key.ingress device.dies device.dies-ruleset device.moves")),
         Branch((410, 410), "the point's static key goes down", _rules("key.off key.counts key.failed-shrink unregister.last")),
         Branch((413, 413), "hook not found: a warning", _rules("unregister.missing")),
         Branch((418, 419), "the array stays",
@@ -182,7 +182,7 @@ SEED = (
         Branch((524, 525), "nobody listens and bypass: the next one", _rules("queue.bypass")),
         Branch((526, 526), "freed for want of a listener", _rules("queue.no-handler queue.full")),
         Branch((526, 526), "queued: nf_reinject goes on from there",
-               _rules("queue.reinject-accept queue.reinject-bridge queue.reinject-drop queue.reinject-repeat "
+               _rules("queue.reinject-accept queue.reinject-answer queue.reinject-bridge queue.reinject-drop queue.reinject-repeat "
                       "queue.reinject-queue queue.reinject-stop "
                       "queue.reinject-stolen queue.reinject-high-bits queue.reinject-unknown queue.hook-registered-meanwhile "
                       "queue.listener-dies queue.waits")),
@@ -221,7 +221,7 @@ SEED = (
     )),
     Function("netfilter_net_exit", (645, 648), (
         Branch((647, 647), "the proc entry goes with its namespace",
-               _rules("pernet.proc pernet.exit pernet.exit-twice pernet.exit-dummies pernet.exit-queued")),
+               _rules("pernet.proc pernet.exit pernet.exit-twice pernet.exit-dummies pernet.exit-queued pernet.exit-ruleset")),
         Branch((645, 648), "hooks that their owner has left: core does not look for any",
                uncovered="the module takes all of its own away: ops that it freed would stay in an array that is never freed"),
     )),

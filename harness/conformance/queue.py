@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 
-from harness.conformance.expect import Answers, At, Expectation, Queue, Walk
+from harness.conformance.expect import Answered, Answers, At, Expectation, Queue, Walk
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import NF_REINJECT
@@ -103,6 +103,26 @@ def _bridge() -> Script:
     return script("queue.reinject-bridge", *lines, topology=BRIDGE)
 
 
+def _answered_by_the_stack(pf: Family) -> Script:
+    """An echo request that waited at INPUT, and a packet that waited at PREROUTING, whose ttl runs out behind it."""
+    return script(
+        f"queue.reinject-answer, {pf.name}",
+        Listen("router", 7), Listen("server", 7),
+        Register("in", "server", pf, "INPUT", 0, queue_to(7)), Register("out", "server", pf, "OUTPUT"),
+        Register("client", "client", pf, "INPUT"),
+        Send("client", "server", 1, pf, kind="echo"),
+        Walk((At("server", "INPUT", "in", 0, pf), At("server", "INPUT", "", 1, pf, loop=NF_REINJECT))),
+        Walk((At("server", "OUTPUT", "out", 1, pf), At("client", "INPUT", "client", 1, pf)), nth=1),
+        Answer("server", 7, cookie=1), Answers(0),
+        Register("pre", "router", pf, "PREROUTING", 0, queue_to(7)), Register("post", "router", pf, "POSTROUTING"),
+        Send("client", "server", 2, pf, ttl=1),
+        Walk((At("router", "PREROUTING", "pre", 0, pf), At("router", "PREROUTING", "", 1, pf, loop=NF_REINJECT)), "consumed"),
+        Walk((At("router", "POSTROUTING", "post", 1, pf), At("client", "INPUT", "client", 1, pf)), nth=1), Answered(1),
+        Answer("router", 7, cookie=2), Answers(0),
+        topology=ROUTER,
+    )
+
+
 ANSWERS = (
     Rule("queue.reinject-accept", "A packet that its listener accepts goes on with the next hook; each later hook runs once, then okfn.", (
         _answered("queue.reinject-accept", VerdictKind.ACCEPT, resumed("b c"), more=(Queue("host", 7, 0, 1),)),
@@ -111,6 +131,8 @@ ANSWERS = (
     )),
     Rule("queue.reinject-bridge", "A packet that waits at a bridge's point goes on there, also at PREROUTING, whose loop is another one.",
          (_bridge(),), needs=("bridge",)),
+    Rule("queue.reinject-answer", "The stack answers a packet that had waited as any: an echo reply, an ICMP error, which cross hooks.",
+         tuple(_answered_by_the_stack(pf) for pf in (_V4, _V6))),
     Rule("queue.reinject-drop", "A packet that its listener drops, or a hook behind, is freed; no errno is left to tell.", (
         _answered("queue.reinject-drop", VerdictKind.DROP, resumed("", 0), fate="dropped"),
         _answered("queue.reinject-drop, with an errno", Verdict(VerdictKind.DROP, errno.EACCES).encode(), resumed("", 0), fate="dropped"),

@@ -44,6 +44,10 @@ def forgets_the_second_time(run: Run, labels: Collection[str]) -> None:
     right_take_away(run, labels)
 
 
+def leaves_those_of_others(_run: Run, _net: register.Net, _points: object, _device: object) -> None:
+    return None
+
+
 def counts_on(self: register.Core, net: register.Net, pf: Family, reg: HookOps) -> None:
     needed = self.nf_hooks_needed.copy()
     right_unregister(self, net, pf, reg)
@@ -60,6 +64,8 @@ MUTANTS: dict[str, Mutant] = dict([
     core("a namespace needs no directory of procfs's", "netfilter_net_init", needs_no_directory, "pernet.enomem"),
     named("hooks stay when their device goes", ground, "_unregister", forgets_the_hooks, "device.dies", "device.moves", "pernet.exit"),
     named("ops that are there twice go once", ground, "_unregister", forgets_the_second_time, "pernet.exit-twice"),
+    named("a ruleset's hooks outlive their device", ground, "_unregister_foreign", leaves_those_of_others, "device.dies-ruleset"),
+    named("a ruleset's hooks outlive their namespace", ground, "_unregister_foreign", leaves_those_of_others, "pernet.exit-ruleset"),
     core("static keys stay up", "_unregister", counts_on, "key.counts", "key.failed-shrink", "key.ingress"),
     core("INET ingress has a key of its own", "_static_key", key_of_its_own, "key.ingress"),
 ])

@@ -14,6 +14,7 @@ from harness.model.path import stack
 from harness.model.queue import QueueEntry, QueueHandler
 from harness.model.register import Core, Net
 from harness.model.slow import Context
+from harness.model.steps import queue as queue_steps
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from harness.scenario.steps import Listen
@@ -189,6 +190,7 @@ MUTANTS = dict([
     named("nf_reinject walks the array of old", stack.Stack, "reinject", over_the_old_array, "queue.hook-registered-meanwhile"),
     named("a packet that waits is freed", slow, "nf_queue", frees_what_it_queues, "queue.waits"),
     named("bypass asks nobody", slow, "nf_queue", bypass_asks_nobody, "queue.bypass-listener"),
+    named("nothing answers what had waited", queue_steps, "settle", lambda _stack: [], "queue.reinject-answer"),
     listener("the queue's number is ignored", "outfn", any_queue, "queue.number"),
     listener("a queue without room counts as none", "outfn", full_is_nobody, "queue.full"),
     listener("a queue that fails open drops", "outfn", fails_closed, "queue.fail-open"),
