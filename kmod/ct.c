@@ -23,7 +23,8 @@ const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_OWN + 1] = {
 	[NFHARNESS_A_DPORT] = { .type = NLA_U16 },
 	[NFHARNESS_A_CT_TRACK] = { .type = NLA_FLAG },
 	[NFHARNESS_A_CT_OWN] =
-		NLA_POLICY_MAX(NLA_U32, NFHARNESS_CT_OWN_CONNECTION | NFHARNESS_CT_OWN_HOOKS),
+		NLA_POLICY_MAX(NLA_U32, NFHARNESS_CT_OWN_CONNECTION | NFHARNESS_CT_OWN_HOOKS |
+						NFHARNESS_CT_OWN_ORPHAN),
 };
 
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)
@@ -189,7 +190,9 @@ static void nfh_ct_ask(struct nfh_ct_run *run)
 	run->calls[1] = nfh_ct.attaches;
 }
 
-/* Without a hook to destroy it nobody may put the module's connection. */
+/* Without a hook to destroy it nobody may put the module's connection, unless
+ * that is what is asked for; nobody else's hook may ever get it.
+ */
 static void nfh_ct_forget_own(struct sk_buff *skb)
 {
 	if (skb_nfct(skb) == &nfh_ct.nfct)
@@ -198,7 +201,8 @@ static void nfh_ct_forget_own(struct sk_buff *skb)
 
 static void nfh_ct_end(struct nfh_ct_run *run)
 {
-	if (!(run->own & NFHARNESS_CT_OWN_HOOKS)) {
+	if (!(run->own & NFHARNESS_CT_OWN_HOOKS) &&
+	    (!(run->own & NFHARNESS_CT_OWN_ORPHAN) || rcu_access_pointer(nf_ct_hook))) {
 		nfh_ct_forget_own(run->new);
 		nfh_ct_forget_own(run->skb);
 	}
@@ -301,6 +305,12 @@ static int nfh_ct_parse(struct nlattr **tb, struct nfh_ct_run *run, struct netli
 		run->cookie = nla_get_u64(tb[NFHARNESS_A_COOKIE]);
 	if (tb[NFHARNESS_A_CT_OWN])
 		run->own = nla_get_u32(tb[NFHARNESS_A_CT_OWN]);
+	if (run->own & NFHARNESS_CT_OWN_ORPHAN &&
+	    run->own != (NFHARNESS_CT_OWN_ORPHAN | NFHARNESS_CT_OWN_CONNECTION)) {
+		NL_SET_ERR_MSG(extack,
+			       "an orphan is the module's connection, without the module's hooks");
+		return -EINVAL;
+	}
 	return 0;
 }
 

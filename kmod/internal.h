@@ -214,10 +214,12 @@ int nfh_verdict_put(struct sk_buff *msg, const struct nfh_hook *hook);
 struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number);
 int nfh_raw_insert_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_raw_delete_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_raw_alter_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_raw_run_doit(struct sk_buff *skb, struct genl_info *info);
 void nfh_array_flush(struct nfh_net *nn);
 extern const struct nla_policy nfh_raw_insert_policy[NFHARNESS_A_RAW_VERDICT + 1];
 extern const struct nla_policy nfh_raw_delete_policy[NFHARNESS_A_ARRAY + 1];
+extern const struct nla_policy nfh_raw_alter_policy[NFHARNESS_A_PRIORITY + 1];
 extern const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1];
 
 int nfh_hook_again_doit(struct sk_buff *skb, struct genl_info *info);

@@ -304,6 +304,13 @@ static const struct genl_ops nfh_genl_ops[] = {
 		.maxattr = ARRAY_SIZE(nfh_fail_policy) - 1,
 		.doit = nfh_fail_netns_doit,
 	},
+	{
+		.cmd = NFHARNESS_CMD_RAW_ALTER,
+		.flags = GENL_ADMIN_PERM,
+		.policy = nfh_raw_alter_policy,
+		.maxattr = ARRAY_SIZE(nfh_raw_alter_policy) - 1,
+		.doit = nfh_raw_alter_doit,
+	},
 };
 
 struct genl_family nfh_family __ro_after_init = {

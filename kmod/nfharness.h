@@ -4,7 +4,7 @@
  *
  * Every command acts on the network namespace of the socket it is sent from
  * and needs CAP_NET_ADMIN in the user namespace that owns it; FAIL_NEXT,
- * FAIL_NETNS, CT_RUN, NETNS_GET, KEYS_GET and TAMPER in the initial one.
+ * FAIL_NETNS, CT_RUN, NETNS_GET, KEYS_GET, TAMPER and RAW_ALTER in the initial one.
  */
 #ifndef _UAPI_NFHARNESS_H
 #define _UAPI_NFHARNESS_H
@@ -74,6 +74,8 @@
  * @NFHARNESS_CMD_FAIL_NETNS: namespaces that the sending task makes from now on
  *	find no memory in netfilter_net_init(), until it says FAIL 0 or another task
  *	asks for the same. -EOPNOTSUPP where no kprobe can be put there.
+ * @NFHARNESS_CMD_RAW_ALTER: the hook ID of a private array has another PRIORITY
+ *	from now on, of which core is not told: its ops are the caller's
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -95,6 +97,7 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_KEYS_GET,
 	NFHARNESS_CMD_TAMPER,
 	NFHARNESS_CMD_FAIL_NETNS,
+	NFHARNESS_CMD_RAW_ALTER,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,
@@ -243,10 +246,14 @@ enum nfharness_attr {
  *
  * @NFHARNESS_CT_OWN_CONNECTION: the first datagram has a connection of the module's
  * @NFHARNESS_CT_OWN_HOOKS: core's pointers lead to hooks of the module's meanwhile
+ * @NFHARNESS_CT_OWN_ORPHAN: the last reference to the module's connection is put
+ *	while no hook is there to destroy it. Core warns; it must not be asked for
+ *	where core has a BUG() there.
  */
 enum nfharness_ct_own {
 	NFHARNESS_CT_OWN_CONNECTION = 1,
 	NFHARNESS_CT_OWN_HOOKS = 2,
+	NFHARNESS_CT_OWN_ORPHAN = 4,
 };
 
 #endif /* _UAPI_NFHARNESS_H */

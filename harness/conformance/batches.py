@@ -169,4 +169,21 @@ RULES = (
             Array(*_IN, "own"),
         ),
     )),
+    Rule("unregister.no-device", "Unregistering at a device's point without a device warns, and nothing else.", (
+        script(
+            "unregister.no-device",
+            Register("own", "host", Family.NETDEV, "INGRESS", device="eth0"),
+            UnregisterAbsent("host", Family.NETDEV, "INGRESS"),
+            Splats((_WARNING,)),
+            UnregisterAbsent("host", Family.NETDEV, "HOOK2", "eth0"),
+            Splats((_WARNING,)),
+            Dump("host", Family.NETDEV, "INGRESS", "eth0"),
+            Array("host", Family.NETDEV, "INGRESS", "own", "eth0"),
+        ),
+        script(
+            "unregister.no-device, INET",
+            UnregisterAbsent("host", Family.INET, "INGRESS"),
+            Splats((_WARNING,)),
+        ),
+    )),
 )

@@ -80,7 +80,7 @@ SEED = (
     Function("hooks_validate", (164, 183), (
         Branch((173, 180), "an array in order does not warn", _rules("validate.order raw.insert raw.delete")),
         Branch((174, 175), "dummies are skipped", uncovered=_NO_CALLER + ": grow and shrink leave none in the array that they make"),
-        Branch((177, 177), "an array out of order warns", uncovered=_NO_CALLER + ": every array comes from grow or shrink"),
+        Branch((177, 177), "an array out of order warns", _rules("validate.altered")),
     )),
     Function("nf_hook_entries_insert_raw", (185, 203), (
         Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit raw.enomem nat.order")),
@@ -108,7 +108,7 @@ SEED = (
         Branch((299, 301), "an unknown family: a warning and NULL", _rules("head.bad-family")),
         Branch((305, 308), "a device's ingress, ▲ egress, ▲ INET ingress",
                _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress")),
-        Branch((310, 311), "no such device in the namespace: a warning and NULL", uncovered=_NO_CALLER + ": l.325 was asked first"),
+        Branch((310, 311), "no such device in the namespace: a warning and NULL", _rules("unregister.no-device")),
     )),
     Function("__nf_register_net_hook", (314, 357), (
         Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", uncovered="all of Debian's kernels have ingress"),
@@ -126,7 +126,7 @@ SEED = (
         Branch((383, 383), "the ops are not there", _rules("unregister.missing")),
     )),
     Function("__nf_unregister_net_hook", (386, 423), (
-        Branch((393, 394), "no such point: a warning", _rules("unregister.no-point")),
+        Branch((393, 394), "no such point: a warning", _rules("unregister.no-point unregister.no-device")),
         Branch((399, 402), "the point is empty: a warning", _rules("unregister.empty-head")),
         Branch((404, 404), "the hook goes", _rules("unregister.shrinks unregister.last unregister.elsewhere")),
         Branch((406, 407), "ingress is counted down",
@@ -201,8 +201,7 @@ SEED = (
     )),
     Function("nf_conntrack_destroy", (573, 582), (
         Branch((577, 581), "the hook's destroy is called", _rules("ct.hooks ct.present ct.icmp-error ct.goes")),
-        Branch((579, 579), "a connection without a hook: a bug, ▲ a warning",
-               uncovered=_NO_CALLER + ": nf_conntrack goes when the last of its connections has"),
+        Branch((579, 579), "a connection without a hook: a bug, ▲ a warning", _rules("ct.orphan")),
     )),
     Function("nf_ct_get_tuple_skb", (585, 597), (
         Branch((593, 594), "with nf_conntrack: its answer", _rules("ct.hooks ct.present nat.tuple")),

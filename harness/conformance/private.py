@@ -10,7 +10,7 @@ import errno
 from harness.conformance.expect import Answers, PrivateArray, Ran, Splats
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Verdict, VerdictKind
-from harness.scenario.steps import RawDelete, RawInsert, RawRun
+from harness.scenario.steps import RawAlter, RawDelete, RawInsert, RawRun
 from harness.scenario.topology import SINGLE
 
 __all__ = ("RULES",)
@@ -51,6 +51,37 @@ ARRAYS = (
             topology=SINGLE,
         ),
     )),
+    Rule("validate.altered", "Hooks whose owner has changed their priorities stay where they are; each array made of them warns of each "
+         "that is out of order.", (
+        script(
+            "validate.altered",
+            *(RawInsert(name, *_A, priority) for priority, name in enumerate("abc")),
+            RawAlter("a", 5),
+            Splats(),
+            PrivateArray(*_A, "a b c"),
+            RawRun(*_A),
+            Ran("a b c", 1),
+            RawInsert("d", *_A, 3),
+            PrivateArray(*_A, "d a b c"),
+            Splats((_WARNING,) * 2),
+            RawInsert("e", *_A, 6),
+            PrivateArray(*_A, "d a b c e"),
+            Splats((_WARNING,) * 2),
+            RawAlter("b", PRIORITY_MAX),
+            RawDelete("d"),
+            PrivateArray(*_A, "a b c e"),
+            Splats((_WARNING,) * 2),
+            RawAlter("b", 5),
+            RawAlter("c", 5),
+            Splats(),
+            RawInsert("f", *_A, 5),
+            PrivateArray(*_A, "f a b c e"),
+            Splats(),
+            RawRun(*_A),
+            Ran("f a b c e", 1),
+            topology=SINGLE,
+        ),
+    ), needs=("hooks_validated",)),
     Rule("raw.limit", "A private array takes 1024 hooks; one more gets -E2BIG and changes nothing; after a removal one fits.", (
         script(
             "raw.limit",

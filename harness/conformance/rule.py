@@ -30,6 +30,8 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "netdev_egress_absent": lambda profile: not profile.netdev_egress,
     "reinject_silent": lambda profile: not profile.reinject_warns,
     "reinject_warns": lambda profile: profile.reinject_warns == "net/netfilter/nf_queue.c",
+    "hooks_validated": lambda profile: profile.hooks_validated,
+    "orphans_warn": lambda profile: profile.orphans_warn,
     "static_keys": lambda profile: profile.static_keys,
     "stolen_errno": lambda profile: profile.stolen_errno,
     "unknown_verdict_warns": lambda profile: profile.unknown_verdict_warns,

@@ -23,6 +23,7 @@ _LO = Flow("10.0.0.2", 40002, "10.0.0.2", 9)
 _WENT = Flow("10.0.0.2", 40000, "10.0.0.1", 20)
 _RELATED_ONLY = "table ip related { chain out { type filter hook output priority 0; ct state related accept; drop; }; }"
 _NO_CALLS = (0, 0, 0, 0)
+_CORE = "net/netfilter/core.c"
 
 
 def _pointers(**leads: bool) -> Finds:
@@ -55,6 +56,17 @@ RULES = (
             topology=SINGLE,
         ),
     ), needs=("conntrack_module",)),
+    Rule("ct.orphan", "A connection that nobody is there to destroy: core warns, and leaves it.", (
+        script(
+            "ct.orphan", _ABSENT,
+            CtRun("host", _FLOW, own=("connection",)), Splats(),
+            CtRun("host", _FLOW, own=("connection", "orphan")), Finds(tracked(None, None, 1, _NO_CALLS, 0)), Splats((_CORE,)),
+            CtRun("host", _FLOW, own=("connection", "hooks")), Finds(tracked(_FLOW, "NEW", 2, (1, 1, 0, 1), 0)), Splats(),
+            _CONNTRACK,
+            CtRun("host", _FLOW, own=("connection", "orphan")), Answers(errno.EBUSY), Splats(),
+            topology=SINGLE,
+        ),
+    ), needs=("conntrack_module", "orphans_warn")),
     Rule("ct.present", "With nf_conntrack a packet's tuple is its connection's, and what it triggers gets that connection, related.", (
         script(
             "ct.present", _ABSENT,

@@ -13,11 +13,12 @@ from pathlib import Path
 from harness.errors import GuestError
 from harness.guest.netns import Namespace
 from harness.trace.btf import Btf, Field
+from harness.trace.bugs import only_warns
 from harness.trace.probes import read_kernel
 from harness.trace.symbols import Symbols
 
-__all__ = ("POINTERS", "Zone", "count", "dependants", "is_available", "is_module", "kept", "load", "loaded", "pointers", "unload",
-           "zone_default")
+__all__ = ("POINTERS", "Zone", "count", "dependants", "is_available", "is_module", "kept", "load", "loaded", "orphans_warn", "pointers",
+           "unload", "zone_default")
 
 #: Core's pointers, of which a kernel may lack some: attach moved from a pointer of its own into ``struct nf_ct_hook`` (5.17).
 POINTERS = ("nf_ct_hook", "ip_ct_attach", "nfnl_ct_hook", "nf_nat_hook")
@@ -53,6 +54,11 @@ def _zone_layout() -> tuple[Field, ...]:
     """Members of ``struct nf_conntrack_zone``, in the order of :class:`Zone`'s."""
     btf = Btf.of_running_kernel()
     return tuple(btf.field("nf_conntrack_zone", name) for name in ("id", "flags", "dir"))
+
+
+def orphans_warn(symbols: Symbols) -> bool:
+    """Whether ``nf_conntrack_destroy`` warns of a connection that no hook destroys, rather than stop the kernel."""
+    return only_warns(symbols, Btf.of_running_kernel(), "nf_conntrack_destroy")
 
 
 def count(netns: Namespace) -> int:

@@ -21,6 +21,7 @@ class Own(IntFlag):
     NOTHING = 0
     CONNECTION = 1
     HOOKS = 2
+    ORPHAN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ def run(module: HookModule, flow: Flow, *, track: bool = False, own: Own = Own.N
     """Ask core for the tuple of a datagram, attach a second one to it, end the second and then the first.
 
     :param track: let the namespace's hooks at IPv4 PREROUTING see the first one before
-    :param own: while nf_conntrack is not loaded
+    :param own: while nf_conntrack is not loaded; with ``ORPHAN`` core must not have a ``BUG()`` where it misses the hook
     :raises HookRefused: EBUSY: nf_conntrack is loaded; ECANCELED: a hook at PREROUTING let the datagram not pass; EOPNOTSUPP: a kernel
-        without connection tracking
+        without connection tracking; EINVAL: an orphan that is not the module's, or with a hook
     """
     body = _encode(flow) + pack(Attribute.CT_OWN, own) + pack(Attribute.COOKIE, cookie)
     (reply,) = module.request(Command.CT_RUN, body + (attribute(Attribute.CT_TRACK, b"") if track else b""))

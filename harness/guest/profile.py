@@ -53,6 +53,8 @@ def probe() -> KernelProfile:
             hook_list=_hook_list(namespace),
             bpf_link=_bpf_link(namespace),
             static_keys=_static_keys(module),
+            hooks_validated=_hooks_validated(module),
+            orphans_warn=conntrack.orphans_warn(symbols),
             br_netfilter=_has_br_netfilter(),
             **_devices(namespace),
             veth_udp_gso=_veth_udp_gso(),
@@ -109,6 +111,20 @@ def _static_keys(module: HookModule) -> bool:
     except HookRefused:
         return False
     return True
+
+
+def _hooks_validated(module: HookModule) -> bool:
+    """Whether the kernel looks at an array's order when it has made one."""
+    for number in (1, 2):
+        raw.insert(module, raw.RawHook(number, 1, 0, VerdictKind.ACCEPT))
+    raw.alter(module, 2, 1)  # the newest comes first
+    warn_again()
+    with KernelLog() as log:
+        raw.insert(module, raw.RawHook(3, 1, 2, VerdictKind.ACCEPT))
+        warned = bool(log.splats())
+    for number in (2, 1, 3):
+        raw.delete(module, number)
+    return warned
 
 
 def _failing_allocations(module: HookModule) -> bool:

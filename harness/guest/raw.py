@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from harness.guest.module import HookModule, HookRefused, LiveSlot
 from harness.guest.uapi import Attribute, Command, pack, unpack
 
-__all__ = ("RawHook", "RawResult", "delete", "insert", "insert_many", "run", "slots")
+__all__ = ("RawHook", "RawResult", "alter", "delete", "insert", "insert_many", "run", "slots")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,11 @@ def delete(module: HookModule, hook_id: int, array: int | None = None) -> None:
     :raises HookRefused: ENOENT: no such hook, or nothing in the array
     """
     module.request(Command.RAW_DELETE, pack(Attribute.ID, hook_id) + (b"" if array is None else pack(Attribute.ARRAY, array)))
+
+
+def alter(module: HookModule, hook_id: int, priority: int) -> None:
+    """Give the ops of a hook another priority, of which core is not told. :raises HookRefused: ENOENT: no such hook"""
+    module.request(Command.RAW_ALTER, pack(Attribute.ID, hook_id) + pack(Attribute.PRIORITY, priority))
 
 
 def slots(module: HookModule, array: int) -> list[LiveSlot]:

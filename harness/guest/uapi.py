@@ -33,6 +33,7 @@ class Command(IntEnum):
     KEYS_GET = 16
     TAMPER = 17
     FAIL_NETNS = 18
+    RAW_ALTER = 19
 
 
 class Attribute(IntEnum):

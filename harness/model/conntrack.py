@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from harness.model.entries import Warnings
 from harness.outcome.profile import KernelProfile
 from harness.scenario.steps import Flow
 from harness.scenario.steps.conntrack import KERNEL_MODULES
@@ -75,6 +76,7 @@ class Tracking:
     """
 
     profile: KernelProfile
+    warnings: Warnings = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
     nf_ct_hook: CtHook | None = None
     connections: list[Connection] = field(default_factory=list)
@@ -167,8 +169,10 @@ def nf_ct_attach(tracking: Tracking, new: CtSkb, skb: CtSkb) -> None:
 
 
 def nf_conntrack_destroy(tracking: Tracking, nfct: Connection) -> None:
-    """``nf_conntrack_destroy``, l.573-582: whoever has a connection has the hook."""
-    assert tracking.hook is not None  # noqa: S101 - BUG_ON(ct_hook == NULL)
+    """``nf_conntrack_destroy``, l.573-582: whoever has a connection has the hook; ▲ otherwise a warning, and nothing is destroyed."""
+    if tracking.hook is None:
+        tracking.warnings.append("nf_conntrack_destroy")
+        return
     tracking.hook.destroy(nfct)
 
 

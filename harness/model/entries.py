@@ -39,9 +39,9 @@ def accept_all(_ops: HookOps, _context: Context) -> Verdict:
     return Verdict(VerdictKind.ACCEPT)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class HookOps:
-    """``struct nf_hook_ops``. Compared by identity, as core.c compares pointers.
+    """``struct nf_hook_ops``. Compared by identity, as core.c compares pointers; its owner's, who may change it.
 
     :param function: symbol of ``hook``, and the module that it is in: what a dump shows
     :param device: ``dev``, for points that belong to one
@@ -108,7 +108,7 @@ def nf_hook_entries_grow(old: Entries | None, reg: HookOps, alloc: Allocator = p
 
 
 def hooks_validate(hooks: Entries, warnings: Warnings) -> None:
-    """``hooks_validate``, l.164-183: ascending priorities, dummies aside."""
+    """``hooks_validate``, l.164-183: ascending priorities, dummies aside; their owner may have changed them."""
     prio = PRIORITY_MIN
     for ops in hooks:
         if ops is DUMMY_OPS:

@@ -18,6 +18,9 @@ from harness.scenario.steps import Scenario, Step
 __all__ = ("predict",)
 
 _MESSAGE = "hook not found"
+_VALIDATE = "hooks_validate"
+_EACH_TIME = {_VALIDATE}
+"""``WARN_ON``."""
 
 
 def predict(scenario: Scenario, profile: KernelProfile | None = None, foreign: Foreign | None = None) -> Outcome:
@@ -26,7 +29,8 @@ def predict(scenario: Scenario, profile: KernelProfile | None = None, foreign: F
     :param foreign: what was seen of hooks that are not the scenario's own (:func:`harness.model.foreign.seen`); none by default
     """
     profile = profile or KernelProfile()
-    run = Run(scenario, Core(profile), Oracle(foreign or Foreign(), Tracking(profile)))
+    core = Core(profile)
+    run = Run(scenario, core, Oracle(foreign or Foreign(), Tracking(profile, core.warnings)))
     before = tuple(run.before())
     steps = (*before, *(_step(run, index, step) for index, step in enumerate(scenario.steps)))
     return Outcome(steps, tuple(packet.walk.outcome(packet.cookie) for packet in run.packets), doubts=tuple(run.stack.doubts))
@@ -43,8 +47,14 @@ def _step(run: Run, index: int, step: Step) -> StepOutcome:
 def _splats(warnings: Iterable[str], profile: KernelProfile) -> tuple[str, ...]:
     """Warnings as a kernel's log has them: their message; one without a message by its source file only (functions are inlined).
 
-    Each ``WARN_ONCE`` warns once in a step.
+    Each ``WARN_ONCE`` warns once in a step; a kernel without ``CONFIG_DEBUG_MISC`` does not look at priorities.
     """
-    once = {_MESSAGE if warning.startswith(_MESSAGE) else warning: warning for warning in reversed(tuple(warnings))}
     files = {"nf_reinject": profile.reinject_warns}
-    return tuple(warning if place == _MESSAGE else files.get(place, "net/netfilter/core.c") for place, warning in reversed(once.items()))
+    places = set() if profile.hooks_validated else {_VALIDATE}
+    found = []
+    for warning in warnings:
+        place = _MESSAGE if warning.startswith(_MESSAGE) else warning
+        if place not in places:
+            places |= {place} - _EACH_TIME
+            found.append(warning if place == _MESSAGE else files.get(place, "net/netfilter/core.c"))
+    return tuple(found)

@@ -70,6 +70,16 @@ class KernelProfile:
     static_keys: bool = _probed(
         True, "nf_hooks_needed counts the hooks at each point (CONFIG_JUMP_LABEL)", "nfharness.ko is asked for it"
     )
+    hooks_validated: bool = _probed(
+        True,
+        "an array whose priorities do not ascend is warned of when it is made (CONFIG_DEBUG_MISC)",
+        "a hook is put into a private array of which one is out of order: whether the kernel's log has a warning",
+    )
+    orphans_warn: bool = _probed(
+        True,
+        "nf_conntrack_destroy warns where no hook is there to destroy a connection; before, it was a BUG()",
+        "what the kernel's bug table says of it: it is not tried",
+    )
     bridge: bool = _probed(True, "bridge devices can be made", "one is made")
     vlan: bool = _probed(True, "VLAN devices can be made", "one is made on a veth device")
     br_netfilter: bool = _probed(

@@ -143,9 +143,10 @@ class Btf:
             raise GuestError(f"this kernel's BTF has no struct {name}", mend=_MEND)
         return type_id
 
-    def has(self, struct_name: str) -> bool:
-        """Whether the kernel has a ``struct NAME``."""
-        return self._named(struct_name, frozenset({_STRUCT})) is not None
+    def has(self, struct_name: str, member: str | None = None) -> bool:
+        """Whether the kernel has a ``struct NAME``, with that member if one is named."""
+        type_id = self._named(struct_name, frozenset({_STRUCT}))
+        return type_id is not None and (member is None or self._find(type_id, member) is not None)
 
     def size(self, struct_name: str) -> int:
         """``sizeof(struct NAME)``. :raises GuestError: no such structure"""

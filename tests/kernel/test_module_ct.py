@@ -13,7 +13,10 @@ from harness.guest.ct import CtResult, Own
 from harness.guest.module import HookModule, HookRefused
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network
+from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario.steps import Flow
+from harness.trace.btf import Btf
+from harness.trace.bugs import only_warns
 from harness.trace.symbols import Symbols
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
@@ -62,6 +65,27 @@ def test_hooks_are_asked_for_the_tuple_but_attach_only_a_packet_with_a_connectio
 def test_a_connection_is_attached_by_the_hook_and_destroyed_once_with_the_last_packet(absent: None, module: HookModule) -> None:
     assert ct.run(module, FLOW, own=Own.CONNECTION | Own.HOOKS) == CtResult(True, FLOW, True, NEW, 2, (1, 1, 0, 1))
     assert conntrack.pointers(Symbols())["nf_ct_hook"] is False
+
+
+@pytest.mark.may_warn("net/netfilter/core.c")
+def test_a_connection_that_nobody_destroys_is_left(absent: None, module: HookModule, kernel: RunningKernel) -> None:
+    kernel.require(probe="orphans_warn")
+    assert ct.run(module, FLOW, own=Own.CONNECTION | Own.ORPHAN) == CtResult(True, None, False, None, 1, (0, 0, 0, 0))
+    assert ct.run(module, FLOW, own=Own.CONNECTION | Own.HOOKS) == CtResult(True, FLOW, True, NEW, 2, (1, 1, 0, 1))
+
+
+@pytest.mark.parametrize("own", [Own.ORPHAN, Own.ORPHAN | Own.HOOKS, Own.ORPHAN | Own.HOOKS | Own.CONNECTION], ids=str)
+def test_an_orphan_is_the_module_s_own_and_has_no_hook(absent: None, module: HookModule, own: Own) -> None:
+    with pytest.raises(HookRefused, match="an orphan is the module's connection") as refused:
+        ct.run(module, FLOW, own=own)
+    assert refused.value.errno == errno.EINVAL
+
+
+def test_the_bug_table_tells_a_warning_from_a_bug(kernel: RunningKernel) -> None:
+    symbols, btf = Symbols(), Btf.of_running_kernel()
+    assert only_warns(symbols, btf, "nf_hook_slow") == kernel.profile.unknown_verdict_warns
+    assert not only_warns(symbols, btf, "nf_hook_entries_insert_raw"), "BUG_ON(p == new_hooks)"
+    assert not only_warns(symbols, btf, "no_such_function")
 
 
 # With nf_conntrack

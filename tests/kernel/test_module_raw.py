@@ -16,7 +16,7 @@ from harness.guest import netns, raw
 from harness.guest.module import HookModule, HookRefused, load, unload
 from harness.guest.netns import Namespace
 from harness.guest.raw import RawHook, RawResult
-from harness.guest.uapi import Attribute
+from harness.guest.uapi import Attribute, Command, pack
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind
 
 pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/(core|nf_queue).c|hook not found")]
@@ -59,6 +59,17 @@ def test_hooks_are_in_order_of_priority_and_equal_ones_newest_first(module: Hook
         (index, number, priority, "nfharness_hook")
         for index, (number, priority) in enumerate([(5, PRIORITY_MIN), (1, 0), (3, 5), (2, 5), (4, PRIORITY_MAX)])]
     assert module.hooks() == []
+
+
+def test_altered_priorities_show_and_move_nobody(module: HookModule) -> None:
+    insert(module, ACCEPT, ACCEPT)
+    raw.alter(module, 1, PRIORITY_MAX)
+    assert [(slot.hook_id, slot.priority) for slot in raw.slots(module, 0)] == [(1, PRIORITY_MAX), (2, 2)]
+    with pytest.raises(HookRefused, match="no private array of the namespace has a hook with this ID") as refused:
+        raw.alter(module, 3, 0)
+    assert refused.value.errno == errno.ENOENT
+    with pytest.raises(HookRefused, match="attribute PRIORITY is missing"):
+        module.request(Command.RAW_ALTER, pack(Attribute.ID, 1))
 
 
 def test_deleting_keeps_the_order_of_the_others_and_the_last_one_ends_the_array(module: HookModule) -> None:

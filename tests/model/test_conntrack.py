@@ -105,3 +105,10 @@ def test_what_no_chain_redirects_keeps_its_port_and_what_comes_by_lo_too() -> No
 
 def test_a_copy_is_not_copied() -> None:
     assert facts(Tee("host", "peer")) == (("datagrams", 2),)
+
+
+def test_an_orphan_is_not_put_where_the_kernel_would_stop() -> None:
+    orphan = CtRun("host", FLOW, own=("connection", "orphan"))
+    assert run(orphan).steps[-1].splats == ("net/netfilter/core.c",)
+    refused = run(orphan, profile=KernelProfile(orphans_warn=False)).steps[-1]
+    assert (refused.errno, refused.splats) == (errno.EOPNOTSUPP, ())

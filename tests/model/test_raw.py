@@ -80,6 +80,18 @@ def test_each_warning_comes_once_in_a_step() -> None:
     assert run(there, both).steps[1].splats == (f"hook not found, pf {Family.IPV4:d} num 1", CORE)
 
 
+def test_disorder_warns_in_every_place_unless_the_kernel_does_not_look() -> None:
+    disorder: list[Step] = [RawInsert(name, "host", "x", priority) for priority, name in enumerate("abc")]
+    disorder += [steps.RawAlter("a", 5), RawInsert("d", "host", "x", 6)]
+    assert run(*disorder).steps[-1].splats == (CORE, CORE)
+    assert run(*disorder, profile=KernelProfile(hooks_validated=False)).steps[-1].splats == ()
+
+
+def test_a_hook_that_was_refused_cannot_be_altered() -> None:
+    answers = run(RawInsert("a", "host", "x", fail=(0,)), steps.RawAlter("a", 5)).steps
+    assert [answer.errno for answer in answers] == [errno.ENOMEM, errno.ENOENT]
+
+
 def test_a_batch_that_fails_leaves_nothing() -> None:
     there = steps.Register("there", "host", Family.IPV4, "INPUT", 1)
     batch = steps.RegisterBatch("host", (replace(there, id="a", priority=0), replace(there, id="b", hook="HOOK7")))

@@ -52,5 +52,5 @@ MUTANTS = dict([
     core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing"),
     core("unregistering does not warn", "_unregister", without_a_warning("_unregister"), "unregister.empty-head", "unregister.missing"),
     core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook",
-         "head.bad-family", "unregister.no-point"),
+         "head.bad-family", "unregister.no-point", "unregister.no-device"),
 ])

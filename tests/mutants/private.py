@@ -16,6 +16,8 @@ from tests.mutants.mutant import ACCEPT, Mutant, deletes_the_first, keep_dummies
 
 __all__ = ("MUTANTS",)
 
+right_grow, right_validate = entries.nf_hook_entries_grow, entries.hooks_validate
+
 
 def ignores_the_start(context: slow.Context, e: Entries, _s: int = 0, *, profile: KernelProfile) -> int:
     return slow.nf_hook_slow(context, e, 0, profile=profile)
@@ -36,12 +38,26 @@ def hook_of_the_whole_word(label: str, step: RawInsert) -> HookOps:
     return HookOps(lambda _ops, _context: verdict, OURS, OUR_MODULE, Family.IPV4, 1, step.priority, label=label)
 
 
+def in_order_again(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
+    new = right_grow(old, reg, alloc)
+    return new if isinstance(new, int) else sorted(new, key=lambda ops: ops.priority)
+
+
+def warns_once(hooks: Entries, warnings: entries.Warnings) -> None:
+    said: entries.Warnings = []
+    right_validate(hooks, said)
+    warnings += said[:1]
+
+
 def private(name: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
     return named(name, steps, "nf_hook_slow", replacement, *rules)
 
 
 MUTANTS = dict([
     ("private arrays have the oldest first", Mutant(("raw.insert",), ((entries, "nf_hook_entries_grow", oldest_first),))),
+    ("private arrays are put in order again", Mutant(("validate.altered",), ((entries, "nf_hook_entries_grow", in_order_again),))),
+    ("disorder does not warn", Mutant(("validate.altered",), ((entries, "hooks_validate", lambda _hooks, _warnings: None),))),
+    ("disorder warns once", Mutant(("validate.altered",), ((entries, "hooks_validate", warns_once),))),
     ("private arrays keep dummies", Mutant(("raw.delete",), ((entries, "nf_hook_entries_try_shrink", keep_dummies),))),
     ("delete takes the first", Mutant(("raw.missing",), ((entries, "nf_remove_net_hook", deletes_the_first),))),
     ("the whole word decides", Mutant(("accept.high-bits",), ((steps, "_hook_ops", hook_of_the_whole_word),))),

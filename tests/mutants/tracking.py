@@ -35,6 +35,11 @@ def attaches_without_a_hook(tracking: Tracking, new: CtSkb, skb: CtSkb) -> None:
     conntrack.nf_ct_attach(tracking, new, skb)
 
 
+def keeps_silent_of_an_orphan(tracking: Tracking, nfct: Connection) -> None:
+    if tracking.hook is not None:
+        tracking.hook.destroy(nfct)
+
+
 def destroys_nothing(tracking: Tracking, skb: CtSkb) -> None:
     nfct, skb.nfct = skb.nfct, None
     if nfct is not None:
@@ -111,6 +116,7 @@ def was_asked_for_where_it_went(self: nat.Nat, *where: Any) -> Address:
 
 
 MUTANTS = dict([
+    named("nobody warns of an orphan", conntrack, "nf_conntrack_destroy", keeps_silent_of_an_orphan, "ct.orphan"),
     named("attach does nothing", steps, "nf_ct_attach", attaches_nothing, "ct.icmp-error", "ct.present", "ct.hooks"),
     named("attach asks for no connection", steps, "nf_ct_attach", attaches_what_has_no_connection, "ct.hooks"),
     named("attach needs no hook", steps, "nf_ct_attach", attaches_without_a_hook, "ct.absent"),

@@ -125,6 +125,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.15.name", "nf_contrack", "steps[15].name: unknown value", 'did you mean "nf_conntrack"?'),
     ("steps.15.loaded", True, "steps[15]: no step before says whether nf_conntrack is loaded", '"loaded": false'),
     ("steps.16.own", ["hooks", "hooks"], "steps[16].own: says the same twice", "remove"),
+    ("steps.16.own", ["orphan"], "steps[16].own: an orphan is the module's connection", '["connection", "orphan"]'),
     ("steps.16.track", True, "steps[16].own: track is about nf_conntrack's own connections", "remove"),
     ("steps.16.source", "fd00::1", 'steps[16].source: "fd00::1" is no IPv4 address', "10.0.0.2"),
     ("steps.17.to", "b", 'steps[17].to: "b" is not at the other end of a link of b', "neighbours: a"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import subprocess
@@ -26,7 +27,7 @@ __all__ = ("HANDLERS",)
 
 _INFO = {0: "ESTABLISHED", 1: "RELATED", 2: "NEW", 3: "ESTABLISHED_REPLY", 4: "RELATED_REPLY"}
 """``enum ip_conntrack_info``."""
-_OWN = {"connection": ct.Own.CONNECTION, "hooks": ct.Own.HOOKS}
+_OWN = {"connection": ct.Own.CONNECTION, "hooks": ct.Own.HOOKS, "orphan": ct.Own.ORPHAN}
 _PORT, _NFT_SECONDS = 9, 60
 
 
@@ -58,6 +59,8 @@ def _ct_read(_run: Run, index: int, _step: CtRead) -> StepOutcome:
 
 
 def _ct_run(run: Run, index: int, step: CtRun) -> StepOutcome:
+    if "orphan" in step.own and not conntrack.orphans_warn(tracer().symbols):
+        return StepOutcome(index, errno.EOPNOTSUPP)
     own = ct.Own.NOTHING
     for each in step.own:
         own |= _OWN[each]

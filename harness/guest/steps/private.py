@@ -11,7 +11,7 @@ from harness.guest.run import Run
 from harness.guest.steps.handler import Handler
 from harness.outcome.types import RawRun as RawRunOutcome
 from harness.outcome.types import StepOutcome, raw_key
-from harness.scenario.steps import RawDelete, RawInsert, RawRun
+from harness.scenario.steps import RawAlter, RawDelete, RawInsert, RawRun
 
 __all__ = ("HANDLERS",)
 
@@ -33,6 +33,15 @@ def _raw_delete(run: Run, index: int, step: RawDelete) -> StepOutcome:
     except HookRefused as refusal:
         err = refusal.errno or 0
     return StepOutcome(index, err, _array(run, hook.netns, step.array or hook.array))
+
+
+def _raw_alter(run: Run, index: int, step: RawAlter) -> StepOutcome:
+    hook, err = run.private[step.id], 0
+    try:
+        raw.alter(run.modules[hook.netns], run.ids[step.id], step.priority)
+    except HookRefused as refusal:
+        err = refusal.errno or 0
+    return StepOutcome(index, err, _array(run, hook.netns, hook.array))
 
 
 def _raw_run(run: Run, index: int, step: RawRun) -> StepOutcome:
@@ -57,4 +66,4 @@ def _array(run: Run, netns: str, array: str) -> Arrays:
     return ((raw_key(netns, array), tuple(slot_of(slot, labels) for slot in live)),)
 
 
-HANDLERS: Mapping[type, Handler] = {RawInsert: _raw_insert, RawDelete: _raw_delete, RawRun: _raw_run}
+HANDLERS: Mapping[type, Handler] = {RawInsert: _raw_insert, RawDelete: _raw_delete, RawAlter: _raw_alter, RawRun: _raw_run}

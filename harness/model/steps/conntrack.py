@@ -73,6 +73,8 @@ def _ct_read(run: Run, index: int, _step: CtRead) -> StepOutcome:
 
 def _ct_run(run: Run, index: int, step: CtRun) -> StepOutcome:
     tracking, calls = run.tracking, Counter[str]()
+    if "orphan" in step.own and not run.core.profile.orphans_warn:
+        return StepOutcome(index, errno.EOPNOTSUPP)
     if step.own and tracking.hook is not None:
         return StepOutcome(index, errno.EBUSY)
     skb, new = CtSkb(step.netns, step.flow), CtSkb(step.netns, step.flow)
@@ -85,7 +87,7 @@ def _ct_run(run: Run, index: int, step: CtRun) -> StepOutcome:
     found = nf_ct_get_tuple_skb(tracking, skb)
     nf_ct_attach(tracking, new, skb)
     info, uses = new.info if new.nfct is not None else None, skb.nfct.use if skb.nfct else 0
-    if tracking.hook is None:
+    if tracking.hook is None and "orphan" not in step.own:
         skb.nfct = new.nfct = None  # nobody may destroy it
     nf_conntrack_put(tracking, new)
     early = calls["destroy"]

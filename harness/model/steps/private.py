@@ -12,7 +12,7 @@ from harness.model.steps.handler import Handler
 from harness.netfilter import Family, Verdict, hook_number
 from harness.outcome.types import OUR_MODULE, OURS, StepOutcome, raw_key
 from harness.outcome.types import RawRun as RawRunOutcome
-from harness.scenario.steps import RawDelete, RawInsert, RawRun
+from harness.scenario.steps import RawAlter, RawDelete, RawInsert, RawRun
 
 __all__ = ("HANDLERS",)
 
@@ -61,6 +61,15 @@ def _delete(run: Run, key: Key, label: str) -> int:
     return 0
 
 
+def _raw_alter(run: Run, index: int, step: RawAlter) -> StepOutcome:
+    key = run.inserted[step.id]
+    if step.id not in run.private:
+        return StepOutcome(index, errno.ENOENT, _array(run, key))
+    _, ops = run.private[step.id]
+    ops.priority = step.priority
+    return StepOutcome(index, 0, _array(run, key))
+
+
 def _raw_run(run: Run, index: int, step: RawRun) -> StepOutcome:
     key = step.netns, step.array
     entries = _head(run, key).entries
@@ -80,4 +89,4 @@ def _array(run: Run, key: Key) -> Arrays:
     return ((raw_key(*key), slots_of(_head(run, key))),)
 
 
-HANDLERS: Mapping[type, Handler] = {RawInsert: _raw_insert, RawDelete: _raw_delete, RawRun: _raw_run}
+HANDLERS: Mapping[type, Handler] = {RawInsert: _raw_insert, RawDelete: _raw_delete, RawAlter: _raw_alter, RawRun: _raw_run}

@@ -74,6 +74,8 @@ def _check_ct_run(scope: Scope, step: CtRun, path: str) -> None:
     _check_known(scope, path)
     if len(set(step.own)) < len(step.own):
         fail(f"{path}.own", "says the same twice", "remove one of the two")
+    if "orphan" in step.own and set(step.own) != {"connection", "orphan"}:
+        fail(f"{path}.own", "an orphan is the module's connection, without the module's hooks", 'write ["connection", "orphan"]')
     if step.track and step.own:
         fail(f"{path}.own", "track is about nf_conntrack's own connections", "remove one of the two keys")
 

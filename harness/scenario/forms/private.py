@@ -9,7 +9,7 @@ from harness.scenario.forms.form import Form, Scope, line_of
 from harness.scenario.forms.hooks import fail_json, fail_of, priority
 from harness.scenario.forms.verdicts import U32_MAX, raw_verdict, raw_verdict_json
 from harness.scenario.reader import Value, fail, quote, suggest
-from harness.scenario.steps import COUNT_MAX, RawDelete, RawInsert, RawRun
+from harness.scenario.steps import COUNT_MAX, RawAlter, RawDelete, RawInsert, RawRun
 
 __all__ = ("FORMS",)
 
@@ -30,6 +30,11 @@ def _raw_insert(value: Value) -> RawInsert:
 def _raw_delete(value: Value) -> RawDelete:
     value.keys(("do", "id"), ("array", "fail"))
     return RawDelete(value["id"].line(), value["array"].line() if "array" in value else None, fail_of(value))
+
+
+def _raw_alter(value: Value) -> RawAlter:
+    value.keys(("do", "id", "priority"))
+    return RawAlter(value["id"].line(), priority(value))
 
 
 def _raw_run(value: Value) -> RawRun:
@@ -56,10 +61,14 @@ def _check_insert(scope: Scope, step: RawInsert, path: str) -> None:
     scope.arrays.add((step.netns, step.array))
 
 
-def _check_delete(scope: Scope, step: RawDelete, path: str) -> None:
+def _check_inserted(scope: Scope, step: RawAlter | RawDelete, path: str) -> None:
     if step.id not in scope.private:
         fail(f"{path}.id", f"{quote(step.id)} is no hook in a private array before this step",
              suggest(step.id, scope.private, what="inserted"))
+
+
+def _check_delete(scope: Scope, step: RawDelete, path: str) -> None:
+    _check_inserted(scope, step, path)
     hook = scope.private[step.id]
     if step.array is None:
         del scope.private[step.id]
@@ -84,5 +93,6 @@ def _check_array(scope: Scope, netns: str, array: str, path: str) -> None:
 FORMS: tuple[Form[Any], ...] = (
     Form("raw-insert", RawInsert, _raw_insert, _raw_insert_json, _check_insert),
     Form("raw-delete", RawDelete, _raw_delete, lambda step: {"id": step.id, "array": step.array, **fail_json(step)}, _check_delete),
+    Form("raw-alter", RawAlter, _raw_alter, lambda step: {"id": step.id, "priority": step.priority}, _check_inserted),
     Form("raw-run", RawRun, _raw_run, lambda step: {"netns": step.netns, "array": step.array, "start": step.start}, _check_run),
 )

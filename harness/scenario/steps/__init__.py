@@ -20,7 +20,7 @@ from harness.scenario.steps.hooks import ACCEPT, COUNT_MAX, TIMES_MAX, Dump, Nft
 from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, arp_cookie, asking_device
 from harness.scenario.steps.nat import Redirect
 from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, destination, last_piece, packet_summary
-from harness.scenario.steps.private import RawDelete, RawInsert, RawRun
+from harness.scenario.steps.private import RawAlter, RawDelete, RawInsert, RawRun
 from harness.scenario.steps.queue import COPY_RANGE_MAX, Answer, CopyMode, HangUp, Listen
 from harness.scenario.topology import Topology
 
@@ -28,16 +28,16 @@ __all__ = (
     "ACCEPT", "BROADCAST", "CHURN_COOKIE", "COOKIE_BYTES", "COPY_RANGE_MAX", "COUNT_MAX", "SIZE_MAX", "TIMES_MAX", "UNKNOWN", "WHOLE_MAX",
     "AddDevice", "AddLink", "AddNetns", "Answer", "Arp", "BpfLink", "BpfUnlink", "Churn", "CopyMode", "CtRead", "CtRun", "DeleteDevice",
     "DeleteNetns", "Dump", "Flow", "Frame", "HangUp", "KernelModule", "Keys", "Listen", "MoveDevice", "Nft", "PacketKind", "Packets",
-    "RawDelete", "RawInsert", "RawRun", "Redirect", "Register", "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario", "Send",
-    "Step", "Tee", "Track", "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination", "is_point",
-    "last_piece", "packet_summary", "torn",
+    "RawAlter", "RawDelete", "RawInsert", "RawRun", "Redirect", "Register", "RegisterAgain", "RegisterBatch", "RegisterMany", "Scenario",
+    "Send", "Step", "Tee", "Track", "Unregister", "UnregisterAbsent", "UnregisterBatch", "arp_cookie", "asking_device", "destination",
+    "is_point", "last_piece", "packet_summary", "torn",
 )
 
 Step = (
     Register | RegisterMany | Unregister | Dump | Nft
     | RegisterBatch | UnregisterBatch | RegisterAgain | UnregisterAbsent
     | BpfLink | BpfUnlink
-    | RawInsert | RawDelete | RawRun
+    | RawInsert | RawDelete | RawAlter | RawRun
     | KernelModule | Track | CtRead | CtRun | Tee
     | Redirect
     | Send | Arp | Frame

@@ -9,7 +9,7 @@ __all__ = ("KERNEL_MODULES", "OWN", "CtRead", "CtRun", "Flow", "KernelModule", "
 KERNEL_MODULES = {"nf_conntrack": (), "nf_conntrack_netlink": ("nf_conntrack",), "nf_nat": ("nf_conntrack",)}
 """Those that a :class:`KernelModule` may be about, with what each needs of the others."""
 
-OWN = ("connection", "hooks")
+OWN = ("connection", "hooks", "orphan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,9 @@ class CtRun:
     first: ``nf_conntrack_destroy`` with the last reference.
 
     :param track: the namespace's hooks at IPv4 PREROUTING see the first one before
-    :param own: ``connection``: the first one has one of the module's; ``hooks``: core's pointers lead to the module meanwhile; both
-        while nf_conntrack is not loaded
+    :param own: ``connection``: the first one has one of the module's; ``hooks``: core's pointers lead to the module meanwhile;
+        ``orphan``: the last reference to the module's connection is put while there is no hook to destroy it; all of it while
+        nf_conntrack is not loaded
     """
 
     netns: str

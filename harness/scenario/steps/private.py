@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.netfilter import VerdictKind
 
-__all__ = ("RawDelete", "RawInsert", "RawRun")
+__all__ = ("RawAlter", "RawDelete", "RawInsert", "RawRun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,17 @@ class RawDelete:
     id: str
     array: str | None = None
     fail: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawAlter:
+    """Another ``priority`` for the ops of a hook in a private array: they are the caller's, and core is not told.
+
+    :param id: one of the :attr:`RawInsert.ids` of an earlier step
+    """
+
+    id: str
+    priority: int
 
 
 @dataclass(frozen=True, slots=True)
