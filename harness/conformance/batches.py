@@ -86,7 +86,7 @@ RULES = (
             Send("peer", "host", cookie=1),
             Walk((At("host", "INPUT", "own"),)),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("batch.empty", "A batch of no hooks is registered: 0.", (
         script("batch.empty", Register("own", *_IN), RegisterBatch("host", ()), Answers(0), Dump(*_IN), Array(*_IN, "own")),
     )),
@@ -185,5 +185,5 @@ RULES = (
             UnregisterAbsent("host", Family.INET, "INGRESS"),
             Splats((_WARNING,)),
         ),
-    )),
+    ), needs=("netdev",)),
 )

@@ -221,11 +221,11 @@ RULES = (
          (_VERDICTS,), needs=("bridge",)),
     Rule("path.families-together", "One packet crosses the points of its devices, of the bridge and, with br_netfilter, of IP, which "
          "believes that it comes and goes by the bridge.", (*_together(_V4), *_together(_V6), _only(_V4), _only(_V6)),
-         needs=("bridge", "br_netfilter")),
+         needs=("netdev", "arp", "bridge", "br_netfilter")),
     Rule("path.bridge-routed", "A packet that a bridge's host routes back to the bridge crosses IP's points once, with br_netfilter too.",
          (_routed(_V4), _routed(_V6)), needs=("bridge", "br_netfilter")),
     Rule("path.other-host", "A packet for a hardware address that no port leads to is forwarded to all; at a host with another address it "
-         "crosses ingress, and PREROUTING not.", (_flooded(_V4), _flooded(_V6)), needs=("bridge",)),
+         "crosses ingress, and PREROUTING not.", (_flooded(_V4), _flooded(_V6)), needs=("netdev", "bridge")),
     Rule("start-index.bridge", "br_netfilter goes on behind its own hook: nf_hook_slow from a slot that is not the first.", (
         script("start-index.bridge",
                *(Register(name, "bridge", _BR, "PREROUTING", priority) for name, priority in (("a", -2), ("b", -1), ("c", 1), ("d", 2))),

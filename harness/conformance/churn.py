@@ -58,5 +58,5 @@ RULES = (
             Finds(()),
             topology=ROUTER,
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
 )

@@ -111,7 +111,7 @@ SEED = (
         Branch((310, 311), "no such device in the namespace: a warning and NULL", _rules("unregister.no-device")),
     )),
     Function("__nf_register_net_hook", (314, 357), (
-        Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", uncovered="all of Debian's kernels have ingress"),
+        Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", _rules("netdev.absent")),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
                _rules("netdev.no-device netdev.foreign-device netdev.bad-hook netdev.egress-absent batch.rollback")),
         Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge head.bad-family")),

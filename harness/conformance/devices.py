@@ -42,7 +42,7 @@ RULES = (
             Send("peer", "host", cookie=2, source_port=40001),
             Walk((At("host", "PREROUTING", "pre"),)),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("netdev.ingress-drop", "A drop at a device's ingress ends the packet before PREROUTING; the sender does not learn of it.", (
         script(
             "netdev.ingress-drop",
@@ -55,7 +55,7 @@ RULES = (
             Send("peer", "host", cookie=2, source_port=40001),
             Walk((_at("INGRESS", "guard after"), At("host", "PREROUTING", "pre"))),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("netdev.per-device", "Each device has an array of its own: a hook on one does not see what another receives.", (
         script(
             "netdev.per-device",
@@ -71,7 +71,7 @@ RULES = (
             Walk(()),
             topology=ROUTER,
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("netdev.egress", "A device's egress hooks run for what it sends, after POSTROUTING.", (
         script(
             "netdev.egress",
@@ -88,7 +88,7 @@ RULES = (
             Send("host", "peer", cookie=3, source_port=40001),
             Walk((At("host", "OUTPUT", "out"), At("host", "POSTROUTING", "post"))),
         ),
-    ), needs=("netdev_egress",)),
+    ), needs=("netdev", "netdev_egress")),
     Rule("netdev.egress-drop", "A drop at a device's egress ends the packet; UDP keeps ENOBUFS, which it becomes, from the sender.", (
         script(
             "netdev.egress-drop",
@@ -115,7 +115,7 @@ RULES = (
             Frame("host", "eth0", "peer/eth0", cookie=2), Answers(0),
             Walk((_at("EGRESS", "thief", 0),), "stolen"),
         ),
-    ), needs=("netdev_egress",)),
+    ), needs=("netdev", "netdev_egress")),
     Rule("netdev.egress-dummy", "What goes out by a dummy crosses its egress and is gone: nobody receives it.", (
         script(
             "netdev.egress-dummy",
@@ -124,7 +124,7 @@ RULES = (
             Walk((_at("EGRESS", "out", netns="bridge"),), "consumed"),
             topology=_DUMMY_PORT,
         ),
-    ), needs=("bridge", "netdev_egress")),
+    ), needs=("netdev", "bridge", "netdev_egress")),
     Rule("netdev.no-device", "A device's point without a device: -EINVAL, no warning, nothing registered.", (
         script(
             "netdev.no-device",
@@ -138,7 +138,7 @@ RULES = (
             Dump(*_INGRESS, "eth0"),
             Array(*_INGRESS, "own", "eth0"),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("netdev.foreign-device", "A device of another namespace: -EINVAL; neither namespace has the hook.", (
         script(
             "netdev.foreign-device",
@@ -155,7 +155,7 @@ RULES = (
             Send("peer", "host", cookie=1),
             Walk(()),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("netdev.bad-hook", "A hook number that devices have not: -EINVAL, no warning, nothing registered.", (
         script(
             "netdev.bad-hook",
@@ -169,7 +169,20 @@ RULES = (
             Dump(*_INGRESS, "eth0"),
             Array(*_INGRESS, "own", "eth0"),
         ),
-    )),
+    ), needs=("netdev",)),
+    Rule("netdev.absent", "A kernel built without ingress says so: -EOPNOTSUPP, no warning, nothing is registered.", (
+        script(
+            "netdev.absent",
+            Register("own", "host", _V4, "INPUT"),
+            RegisterBatch("host", (Register("first", "host", _V4, "INPUT", 1), Register("ingress", *_INGRESS, device="eth0"))),
+            Answers(errno.EOPNOTSUPP),
+            RegisterBatch("host", (Register("inet", "host", Family.INET, "INGRESS", device="eth0"),)),
+            Answers(errno.EOPNOTSUPP),
+            Splats(),
+            Dump("host", _V4, "INPUT"),
+            Array("host", _V4, "INPUT", "own"),
+        ),
+    ), needs=("netdev_absent",)),
     Rule("netdev.egress-absent", "A kernel whose devices have no egress: -EINVAL or, built without it, -EOPNOTSUPP.", (
         script(
             "netdev.egress-absent",
@@ -180,7 +193,7 @@ RULES = (
             Dump(*_INGRESS, "eth0"),
             Array(*_INGRESS, "own", "eth0"),
         ),
-    ), needs=("netdev_egress_absent",)),
+    ), needs=("netdev", "netdev_egress_absent")),
     Rule("inet.ingress", "An NFPROTO_INET hook at INGRESS is in the device's ingress array, among those of NFPROTO_NETDEV.", (
         script(
             "inet.ingress",
@@ -196,5 +209,5 @@ RULES = (
             Unregister("inet-later"),
             Array(*_INGRESS, "", "eth0"),
         ),
-    ), needs=("inet_ingress",)),
+    ), needs=("netdev", "inet_ingress")),
 )

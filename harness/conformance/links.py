@@ -81,9 +81,9 @@ RULES = (
     Rule("path.arp", "ARP crosses OUTPUT where it is sent and INPUT where it is received, request and reply alike.", (_ASKED,),
          needs=("arp",)),
     Rule("path.vlan", "A tagged packet crosses the ingress of the device below, then that of the VLAN, and IP's points on the VLAN.",
-         (_tagged(_V4, egress=False), _tagged(_V6, egress=False), _OTHER_TAG, *_TAG_LEFT), needs=("vlan",)),
+         (_tagged(_V4, egress=False), _tagged(_V6, egress=False), _OTHER_TAG, *_TAG_LEFT), needs=("netdev", "vlan")),
     Rule("path.vlan-egress", "A packet that gets a tag crosses the egress of the VLAN, then that of the device below.",
-         (_tagged(_V4, egress=True), _tagged(_V6, egress=True)), needs=("vlan", "netdev_egress")),
+         (_tagged(_V4, egress=True), _tagged(_V6, egress=True)), needs=("netdev", "vlan", "netdev_egress")),
     Rule("path.vlan-bridge", "A bridge forwards a tagged packet as any frame; br_netfilter lets it by.", (_BRIDGED,),
          needs=("bridge", "br_netfilter", "vlan")),
 )

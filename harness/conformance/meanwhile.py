@@ -127,7 +127,7 @@ MEANWHILE = (
             Queue("host", 7, 0, 1), Queue("host", 8, 0, 1), Queue("peer", 7, 1, 1),
             Answer("peer", 7, VerdictKind.DROP), Answers(0),
         ),
-    )),
+    ), needs=("netdev",)),
 )
 
 NOT_FLUSHED = (

@@ -70,7 +70,7 @@ GROW = (
             Unregister("a"),
             Array(*_IN, ""),
         ),
-    ), needs=_NEEDS),
+    ), needs=("netdev", *_NEEDS)),
     Rule("grow.drops-dummies", "A registration copies live hooks only: dummies that failed shrinks left behind are gone after it.", (
         script(
             "grow.drops-dummies",
@@ -179,7 +179,7 @@ SHRINK = (
             Unregister("b"),
             Array(*_INGRESS, "", "eth0"),
         ),
-    ), needs=_NEEDS),
+    ), needs=("netdev", *_NEEDS)),
     Rule("unregister.drops-dummies", "A shrink with memory drops all dummies; when nothing else is left, the head becomes empty.", (
         script(
             "unregister.drops-dummies",

@@ -86,7 +86,7 @@ NAMESPACES = (
             Dump("later", _NETDEV, "INGRESS", "lo"),
             Array("later", _NETDEV, "INGRESS", "", "lo"),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("pernet.isolated", "A namespace made later does not see its neighbours' packets, nor they its own.", (
         script(
             "pernet.isolated",
@@ -132,7 +132,7 @@ NAMESPACES = (
             Dump(*_LATER_IN),
             Array(*_LATER_IN, ""),
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
     Rule("pernet.exit-twice", "A namespace dies with the same ops registered twice: both go, and nothing counts them any more.", (
         script(
             "pernet.exit-twice",
@@ -153,7 +153,7 @@ NAMESPACES = (
             Keys(),
             Finds(()),
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
     Rule("pernet.exit-dummies", "A namespace dies with dummies in its arrays: it is freed all the same.", (
         script(
             "pernet.exit-dummies",
@@ -201,7 +201,7 @@ DEVICES = (
             Keys(),
             Finds(()),
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
     Rule("device.moves", "A device that moves to another namespace leaves its hooks behind: its arrays are empty there.", (
         script(
             "device.moves",
@@ -220,7 +220,7 @@ DEVICES = (
             Keys(),
             Finds(()),
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
 )
 
 KEYS = (
@@ -261,7 +261,7 @@ KEYS = (
             Send("peer", "host", cookie=2, source_port=40001),
             Walk(()),
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
     Rule("key.ingress", "An NFPROTO_INET hook at INGRESS counts as its device's.", (
         script(
             "key.ingress",
@@ -272,7 +272,7 @@ KEYS = (
             Keys(),
             Finds(()),
         ),
-    ), needs=("static_keys", "inet_ingress")),
+    ), needs=("netdev", "static_keys", "inet_ingress")),
     Rule("key.failed-shrink", "A hook that leaves a dummy behind does not count any more; nor does one that found no memory.", (
         script(
             "key.failed-shrink",

@@ -200,7 +200,7 @@ RULES = (
             Walk((At("router", "INGRESS", "ingress", 1, _NETDEV, "to-client", "", ""), At("router", "PREROUTING", "pre", 1, pf),
                   At("router", "FORWARD", "forward", 1, pf))),
             topology=ROUTER,
-        ) for pf in (_V4, _V6))),
+        ) for pf in (_V4, _V6)), needs=("netdev",)),
     Rule("path.netdev-egress", "Egress comes after POSTROUTING, also on a router and for both families.", tuple(
         script(
             f"path.netdev-egress, {pf.name}",
@@ -210,7 +210,7 @@ RULES = (
             Send("client", "server", 1, pf),
             Walk((At("router", "POSTROUTING", "post", 1, pf), At("router", "EGRESS", "egress", 1, _NETDEV, "", "to-server"))),
             topology=ROUTER,
-        ) for pf in (_V4, _V6)), needs=("netdev_egress",)),
+        ) for pf in (_V4, _V6)), needs=("netdev", "netdev_egress")),
     Rule("state.fields", "A hook's state says family, hook number, namespace, both devices and okfn as its point has them.", tuple(
         script(
             f"state.fields, {pf.name}",

@@ -258,24 +258,24 @@ def _one_by_one(pf: Family) -> Script:
 RULES = (
     Rule("path.fragments", "A datagram too large for its device crosses OUTPUT and POSTROUTING whole, its fragments everything behind; "
          "INPUT sees the whole of IPv4 and the fragments of IPv6; behind conntrack's hook there is one packet.",
-         tuple(make(pf) for make in (_by_the_kernel, _by_the_sender, _with_conntrack) for pf in (_V4, _V6))),
+         tuple(make(pf) for make in (_by_the_kernel, _by_the_sender, _with_conntrack) for pf in (_V4, _V6)), needs=("netdev",)),
     Rule("path.fragments-full", "A datagram that fills its device goes whole, one that fills its fragments has no empty one behind; what "
          "is more takes a fragment more.", tuple(_exactly(pf) for pf in (_V4, _V6))),
     Rule("path.fragments-error", "Of a datagram's fragments whose ttl runs out ICMP answers the first, ICMPv6 each.",
          tuple(_errors(pf) for pf in (_V4, _V6))),
-    Rule("path.fragments-egress", "Egress sees the fragments.", tuple(_egress(pf) for pf in (_V4, _V6)), needs=("netdev_egress",)),
+    Rule("path.fragments-egress", "Egress sees the fragments.", tuple(_egress(pf) for pf in (_V4, _V6)), needs=("netdev", "netdev_egress")),
     Rule("path.fragments-refused", "sendto() of a fragment that OUTPUT or POSTROUTING refuses says so, and the other fragments of its "
          "datagram are sent all the same.",
          (*map(_refused_each, (_V4, _V6)), *(_refused_first(pf, hook) for pf in (_V4, _V6) for hook in ("OUTPUT", "POSTROUTING")))),
     Rule("path.fragments-cut-short", "Of a datagram that the kernel cuts up nothing follows a fragment that egress refuses, which sendto() "
          "does not tell; one that is stolen is followed.",
-         tuple(make(pf) for make in (_egress_first, _egress_second) for pf in (_V4, _V6)), needs=("netdev_egress",)),
+         tuple(make(pf) for make in (_egress_first, _egress_second) for pf in (_V4, _V6)), needs=("netdev", "netdev_egress")),
     Rule("path.gso", "Segments that the kernel keeps together are one packet at every point.", tuple(_segments(pf) for pf in (_V4, _V6)),
-         needs=("veth_udp_gso",)),
+         needs=("netdev", "veth_udp_gso")),
     Rule("path.gso-apart", "Segments are one packet up to a device that cannot take them, and packets of their own from there on.",
          tuple(_apart(pf) for pf in (_V4, _V6)), needs=("veth_segments",)),
     Rule("list", "Packets received as a list cross PREROUTING one after the other, each all of its hooks, before any goes on.",
-         tuple(_listed(pf) for pf in (_V4, _V6)), needs=("veth_gro",)),
+         tuple(_listed(pf) for pf in (_V4, _V6)), needs=("netdev", "veth_gro")),
     Rule("list.batch", "A list has eight packets at most; what a process sends piece by piece comes in piece by piece.",
          (_at_once(), *map(_one_by_one, (_V4, _V6))), needs=("veth_gro",)),
 )

@@ -183,7 +183,7 @@ LIMIT = (
             Register("a-device", "host", Family.NETDEV, "INGRESS", device="eth0"),
             Answers(0),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("limit.per-device", "The limit of a device's point is that device's own.", (
         script(
             "limit.per-device",
@@ -195,7 +195,7 @@ LIMIT = (
             Register("peer-device", "peer", Family.NETDEV, "INGRESS", device="eth0"),
             Answers(0),
         ),
-    )),
+    ), needs=("netdev",)),
 )
 
 INET = (

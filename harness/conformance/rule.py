@@ -26,6 +26,8 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "br_netfilter": lambda profile: profile.br_netfilter,
     "bridge": lambda profile: Family.BRIDGE in profile.families and profile.bridge,
     "inet_ingress": lambda profile: profile.inet_ingress,
+    "netdev": lambda profile: Family.NETDEV in profile.families,
+    "netdev_absent": lambda profile: Family.NETDEV not in profile.families,
     "netdev_egress": lambda profile: profile.netdev_egress,
     "netdev_egress_absent": lambda profile: not profile.netdev_egress,
     "reinject_silent": lambda profile: not profile.reinject_warns,
@@ -46,6 +48,7 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
 
 #: Of those to which :class:`KernelProfile`'s own defaults, a current kernel, say no: what of a profile makes them say yes.
 _OTHERWISE: dict[str, dict[str, Any]] = {
+    "netdev_absent": {"families": tuple(family for family in Family if family is not Family.NETDEV), "inet_ingress": False},
     "netdev_egress_absent": {"netdev_egress": False},
     "reinject_warns": {"reinject_warns": "net/netfilter/nf_queue.c"},
     "unknown_verdict_silent": {"unknown_verdict_warns": False},

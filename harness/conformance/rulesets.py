@@ -42,7 +42,7 @@ RULES = (
             _NONE_LEFT,
             foreign=_brought(1, "host", "doomed"),
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
     Rule("pernet.exit-ruleset", "A namespace dies with rulesets: their hooks go as all others, and nothing counts them any more.", (
         script(
             "pernet.exit-ruleset",
@@ -66,5 +66,5 @@ RULES = (
             Walk((At("host", "INPUT", "host"),)),
             foreign=_brought(4, "later", "lo", Family.IPV4, Family.IPV6),
         ),
-    ), needs=("static_keys",)),
+    ), needs=("netdev", "static_keys")),
 )

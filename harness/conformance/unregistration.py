@@ -66,7 +66,7 @@ RULES = (
             Dump("host", Family.NETDEV, "INGRESS", "eth0"),
             Array("host", Family.NETDEV, "INGRESS", "device", "eth0"),
         ),
-    )),
+    ), needs=("netdev",)),
     Rule("inet.unregister", "Unregistering an NFPROTO_INET hook takes it out of IPV4 and IPV6.", (
         script(
             "inet.unregister",

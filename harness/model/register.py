@@ -110,6 +110,8 @@ class Core:
 
     def _refused(self, net: Net, pf: Family, reg: HookOps) -> int:
         """The checks of ``__nf_register_net_hook``, l.320-328, that come before the head is looked for."""
+        if (pf is Family.INET or (pf is Family.NETDEV and reg.hooknum == NETDEV_INGRESS)) and Family.NETDEV not in self.profile.families:
+            return -errno.EOPNOTSUPP  # without CONFIG_NETFILTER_INGRESS
         if pf is Family.NETDEV:
             if reg.hooknum == NETDEV_EGRESS and not self.profile.netdev_egress:
                 return -self.profile.netdev_egress_errno

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.model import entries, register
 from harness.model.entries import Entries, HookOps
+from harness.netfilter import Family
 from tests.mutants.hooks import core
 from tests.mutants.mutant import deletes_the_first
 
@@ -43,6 +44,8 @@ def without_a_warning(method: str) -> Callable[..., Any]:
 
 
 MUTANTS = dict([
+    core("a kernel without ingress does not know it", "_refused", lambda _core, _net, pf, _reg: -errno.EINVAL * (pf is Family.NETDEV),
+         "netdev.absent"),
     core("families have one point more", "ARRAY_SIZE", {pf: size + 1 for pf, size in register.ARRAY_SIZE.items()},
          "head.bad-hook", "head.bad-hook-arp", "head.bad-hook-bridge"),
     core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem"),

@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.model import predict
 from harness.netfilter import Family
 from harness.outcome import KernelProfile
-from harness.scenario import Dump, Register, Send, dumps, loads
+from harness.scenario import Dump, Nft, Register, Send, dumps, loads
 
 V4 = Family.IPV4
 
@@ -109,6 +109,17 @@ def test_a_walk_comes_after_a_packet() -> None:
 def test_a_rule_needs_probes_that_there_are() -> None:
     with pytest.raises(ValueError, match="unknown probes eggs"):
         Rule("r", "", (script("r", Dump("host", V4, "INPUT")),), needs=("eggs",))
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
+def test_a_rule_needs_the_families_that_it_has_hooks_at(rule: Rule) -> None:
+    hooks = [hook for script in rule.scripts for step in script.scenario.steps for hook in (step, *getattr(step, "hooks", ()))]
+    families = {getattr(hook, "pf", None) for hook in hooks}
+    if any(getattr(hook, "hook", None) == "INGRESS" or (isinstance(hook, Nft) and "hook ingress" in hook.ruleset) for hook in hooks):
+        families.add(Family.NETDEV)
+    assert (Family.NETDEV in families) == bool({"netdev", "netdev_absent"} & set(rule.needs))
+    assert {"arp"} & set(rule.needs) or Family.ARP not in families
+    assert {"bridge"} & set(rule.needs) or Family.BRIDGE not in families
 
 
 def test_a_probe_that_says_no_is_named() -> None:
