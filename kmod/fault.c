@@ -42,9 +42,12 @@ static struct nfh_fault {
 	.lock = __MUTEX_INITIALIZER(nfh_fault.lock),
 };
 
+/* A softirq may have come on top of the task. Not in_task(): where the probe is
+ * an int3, it is as in an NMI.
+ */
 static int nfh_fault_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
-	return current != nfh_fault.task || !in_task();
+	return current != nfh_fault.task || in_serving_softirq();
 }
 NOKPROBE_SYMBOL(nfh_fault_entry);
 

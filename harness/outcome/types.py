@@ -10,9 +10,9 @@ from typing import Literal, TypeVar
 from harness.netfilter import Family, Verdict, hook_name
 
 __all__ = (
-    "BEFORE", "CARRIES_ON", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_REINJECT", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall",
-    "Outcome", "PacketOutcome", "QueueState", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "queue_key",
-    "raw_key",
+    "BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_REINJECT", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall",
+    "Outcome", "PacketOutcome", "QueueState", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "carries_on", "point_key",
+    "queue_key", "raw_key",
 )
 
 T = TypeVar("T")
@@ -21,9 +21,6 @@ OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
 
 NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT = "nf_hook_slow", "nf_hook_slow_list", "nf_reinject"
-
-CARRIES_ON = "br_netfilter"
-"""Module whose hooks say STOLEN of a packet that they have sent on themselves: that is no end of it."""
 
 BEFORE = -1
 """Number of the step before the first one: what an executor found when the topology stood and nothing had been done yet."""
@@ -229,6 +226,11 @@ def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple
 
 
 @lru_cache(maxsize=1024)
+def carries_on(function: str) -> bool:
+    """Whether a hook's STOLEN is no end of the packet: ``br_netfilter``'s, a module or built in, have sent it on themselves."""
+    return function.startswith("br_nf_") or function == "ip_sabotage_in"
+
+
 def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> str:
     """``netns/FAMILY/HOOK[/device]``: the key of a hook point's array."""
     return "/".join((netns, pf.name, hook_name(pf, hook), *((device,) if device else ())))

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
 from harness.outcome.types import (
-    CARRIES_ON,
     NF_HOOK_SLOW,
     NF_HOOK_SLOW_LIST,
     NF_REINJECT,
@@ -19,6 +18,7 @@ from harness.outcome.types import (
     PacketOutcome,
     Traversal,
     by_namespace,
+    carries_on,
 )
 from harness.trace.events import Call, End, Entry, Event, Exit, How
 from harness.trace.summary import error_checksum, is_fragment, kind_of, summary
@@ -167,7 +167,7 @@ class _Teller:
         reason = self._reason(end) if end else None
         last = run.calls[-1].verdict & 0xFF if run.calls else run.entry.answer & 0xFF if self._reinjected(run) else None
         hook = self._function(run.calls[-1].function) if run.calls and last == VerdictKind.STOLEN else None
-        if run.exit.returned == 1 or (hook and hook.module == CARRIES_ON):
+        if run.exit.returned == 1 or (hook and carries_on(hook.name)):
             return Fate("consumed", reason=reason) if end else Fate("unknown")
         errno = max(0, -run.exit.returned)
         if last == VerdictKind.STOLEN:

@@ -179,7 +179,9 @@ def test_a_call_while_the_counter_was_read_may_be_in_it_or_not() -> None:
     assert compare_calls(events, {5: Count(3, 15, 25)}) == ("hook 5 counted 3 calls, the probes saw 1 to 2",)
 
 
-def test_what_br_netfilter_steals_goes_on() -> None:
-    symbols = {0x10: Symbol(0x10, "ip_sabotage_in", "br_netfilter")}
+@pytest.mark.parametrize("module", ["br_netfilter", None], ids=["a module", "built in"])
+@pytest.mark.parametrize("function", ["ip_sabotage_in", "br_nf_post_routing"])
+def test_what_br_netfilter_steals_goes_on(function: str, module: str | None) -> None:
+    symbols = {0x10: Symbol(0x10, function, module)}
     (packet,) = walk((entry(1), call(1, STOLEN, function=0x10), Exit(1, 0, 0), end()), symbols.get).packets
     assert packet.fate.kind == "consumed"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.model.slow import Skb, SkbState
 from harness.netfilter import Family
-from harness.outcome.types import CARRIES_ON, Fate, FateKind, PacketOutcome, Traversal, by_namespace
+from harness.outcome.types import Fate, FateKind, PacketOutcome, Traversal, by_namespace, carries_on
 from harness.scenario.addresses import Address
 from harness.scenario.topology import Topology, Vlan
 
@@ -86,7 +86,7 @@ class Walk:
         if last is None or last.returned == 1:
             return Fate("consumed", reason=self.reason)
         number = max(-(last.returned or 0), 0)
-        if end == "stolen" and last.calls[-1].module == CARRIES_ON:
+        if end == "stolen" and carries_on(last.calls[-1].function):
             return Fate("consumed", reason=self.reason)
         if end in _FATES:
             return Fate(_FATES[end], number)
