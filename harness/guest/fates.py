@@ -61,7 +61,12 @@ def _fate(packet: PacketOutcome, delivered: bool) -> Fate:
 
 
 def _unhooked(cookie: int, sent: Sent, arrivals: int) -> PacketOutcome:
-    """A packet that crossed no hook point that has a hook: the tracer has nothing to say of it. What nobody got, the stack ended."""
+    """A packet that crossed no hook point that has a hook: the tracer has nothing to say of it. What nobody got, the stack ended.
+
+    The answer to oneself arrives in the same place.
+    """
+    if sent.kind == "echo request" and sent.to == sent.source and arrivals > 1:
+        arrivals -= 1
     fate = Fate("delivered" if arrivals else "consumed") if arrivals < 2 else Fate("doubled", reason=f"delivered {arrivals} times")
     return PacketOutcome(f"packet {cookie}", cookie, fate, (), sent.errno, kind=sent.kind)
 

@@ -107,6 +107,8 @@ class Run:
             return errno.EAFNOSUPPORT
         if pf in ARRAY_SIZE and hook_number(pf, hook) >= ARRAY_SIZE[pf]:
             return errno.EINVAL
+        if pf is Family.INET and hook == "INGRESS" and Family.NETDEV not in self.core.profile.families:
+            return errno.EOPNOTSUPP
         if pf is Family.NETDEV and hook == "EGRESS" and not self.core.profile.netdev_egress:
             return self.core.profile.netdev_egress_errno
         return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest import netns, raw
+from harness.guest.health import KernelLog
 from harness.guest.module import HookModule, HookRefused, load, unload
 from harness.guest.netns import Namespace
 from harness.guest.raw import RawHook, RawResult
@@ -70,6 +71,15 @@ def test_altered_priorities_show_and_move_nobody(module: HookModule) -> None:
     assert refused.value.errno == errno.ENOENT
     with pytest.raises(HookRefused, match="attribute PRIORITY is missing"):
         module.request(Command.RAW_ALTER, pack(Attribute.ID, 1))
+
+
+def test_what_was_altered_goes_without_a_warning(module: HookModule) -> None:
+    insert(module, ACCEPT, ACCEPT, ACCEPT)
+    with KernelLog() as log:
+        raw.alter(module, 1, PRIORITY_MAX)
+        module.flush()
+        assert log.splats() == []
+    assert ids(module) == []
 
 
 def test_deleting_keeps_the_order_of_the_others_and_the_last_one_ends_the_array(module: HookModule) -> None:

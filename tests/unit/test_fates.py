@@ -67,6 +67,14 @@ def test_an_answer_to_oneself_arrives_where_the_question_did() -> None:
     assert [one.fate.kind for one in found] == ["delivered", "delivered"]
 
 
+@pytest.mark.parametrize(("times", "kind"), [(1, "delivered"), (2, "delivered"), (3, "doubled")])
+def test_an_echo_request_to_oneself_and_its_answer_arrive_in_one_place_where_no_hook_is(times: int, kind: str) -> None:
+    asked = run(*[("host", 1)] * times)
+    asked.sent[1] = Sent(0, "host", "host", "echo request")
+    (found,) = judged(asked, ())
+    assert found.fate.kind == kind
+
+
 def test_a_packet_that_crossed_no_hook_arrives_once() -> None:
     assert [one.fate.kind for one in judged(run(("host", 1)), ())] == ["delivered"]
     assert [one.fate.kind for one in judged(run(("host", 1), ("host", 1)), ())] == ["doubled"]
