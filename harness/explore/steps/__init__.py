@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.explore.steps import batches, bpf, ground, hooks, link, packets, private, queue
 from harness.explore.steps.maker import Maker
-from harness.scenario.steps import Churn, CtRead, CtRun, KernelModule, Nft, Redirect, Step, Tee, Track
+from harness.scenario.steps import Churn, CtRead, CtRun, KernelModule, Nft, RawAlter, Redirect, Step, Tee, Track
 
 __all__ = ("MAKERS", "NOT_DRAWN")
 
@@ -22,6 +22,7 @@ _FOREIGN = "what others' hooks do the model adopts as it was seen; what is left 
 #: Steps that are not drawn, and why.
 NOT_DRAWN: Mapping[type[Step], str] = {
     Churn: "what it shows takes thousands of rounds, not another scenario: the rules have those",
+    RawAlter: "each array made of what it has altered warns, and a warning takes a guest as long as several steps: the rules have that",
     KernelModule: _WHOLE_KERNEL, CtRead: _WHOLE_KERNEL, CtRun: _WHOLE_KERNEL,
     Nft: _FOREIGN, Track: _FOREIGN, Redirect: _FOREIGN, Tee: _FOREIGN,
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from harness.explore.steps.maker import Maker, new_name, priorities, returns
 from harness.netfilter import Verdict, VerdictKind
 from harness.scenario.forms.form import Scope
-from harness.scenario.steps import RawAlter, RawDelete, RawInsert, RawRun
+from harness.scenario.steps import RawDelete, RawInsert, RawRun
 
 __all__ = ("MAKERS",)
 
@@ -35,12 +35,6 @@ def _delete(draw: st.DrawFn, scope: Scope) -> RawDelete | None:
     return RawDelete(name, draw(st.sampled_from([None, None, None, *others])))
 
 
-def _alter(draw: st.DrawFn, scope: Scope) -> RawAlter | None:
-    if not scope.private:
-        return None
-    return RawAlter(draw(st.sampled_from(list(scope.private))), draw(priorities))
-
-
 def _run(draw: st.DrawFn, scope: Scope) -> RawRun | None:
     if not scope.arrays:
         return None
@@ -48,4 +42,4 @@ def _run(draw: st.DrawFn, scope: Scope) -> RawRun | None:
     return RawRun(netns, array, draw(_starts))
 
 
-MAKERS: Sequence[Maker] = (*[_insert] * 4, *[_run] * 4, *[_delete] * 2, _alter)
+MAKERS: Sequence[Maker] = (_insert, _insert, _run, _run, _delete)
