@@ -19,6 +19,7 @@ from harness.guest.netns import Namespace
 from harness.guest.raw import RawHook, RawResult
 from harness.guest.uapi import Attribute, Command, pack
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind
+from harness.pytest_plugin.kernel import RunningKernel
 
 pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net/netfilter/(core|nf_queue).c|hook not found")]
 
@@ -73,10 +74,12 @@ def test_altered_priorities_show_and_move_nobody(module: HookModule) -> None:
         module.request(Command.RAW_ALTER, pack(Attribute.ID, 1))
 
 
-def test_what_was_altered_goes_without_a_warning(module: HookModule) -> None:
-    insert(module, ACCEPT, ACCEPT, ACCEPT)
+def test_what_was_altered_is_flushed_without_a_warning(module: HookModule, kernel: RunningKernel) -> None:
+    insert(module, *[ACCEPT] * 5)
+    raw.alter(module, 3, PRIORITY_MAX)
     with KernelLog() as log:
-        raw.alter(module, 1, PRIORITY_MAX)
+        raw.delete(module, 1)
+        assert len(log.splats()) == 2 * kernel.profile.hooks_validated  # of 4 and 5, and so would the next removal
         module.flush()
         assert log.splats() == []
     assert ids(module) == []
