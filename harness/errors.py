@@ -1,14 +1,15 @@
 """The one error taxonomy: whose fault it is, and with it the exit code.
 
-Every error carries what happened and, where there is one, the mend: the command or edit that puts it right. Commands print
-``nfharness: error: <message>`` and ``  mend: <mend>``; nothing else in the project prints errors.
+Every error carries what happened and, where there is one, the hint: the command or edit that puts it right. Commands print
+``nfharness: error: <message>`` and ``  hint: <hint>``; nothing else in the project prints errors.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ("ExitCode", "GuestError", "HostError", "KernelDied", "NfharnessError", "UserError")
+__all__ = ("EmulatorDied", "ExitCode", "GuestError", "HostError", "KernelDied", "Mistake", "NfharnessError", "UserError",
+           "described")
 
 
 class ExitCode(IntEnum):
@@ -24,15 +25,15 @@ class NfharnessError(Exception):
     """Base of every error that nfharness reports on purpose.
 
     :param message: one line, what went wrong
-    :param mend: one line, what puts it right
+    :param hint: one line, what puts it right
     """
 
     exit_code = ExitCode.CANNOT
 
-    def __init__(self, message: str, *, mend: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.mend = mend
+        self.hint = hint
 
 
 class UserError(NfharnessError):
@@ -41,8 +42,27 @@ class UserError(NfharnessError):
     exit_code = ExitCode.USER_ERROR
 
 
+class Mistake(UserError):
+    """What a test asked for makes no sense.
+
+    :param message: what was wrong
+    :param hint: what there is
+    """
+
+    __module__ = "builtins"  # a report then calls it by its name alone, as it does pytest's own
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        if hint:
+            self.args = (f"{message}; {hint}",)
+
+
 class HostError(NfharnessError):
     """The host cannot do it: a missing program, a full disk, no network. Exit 125."""
+
+
+class EmulatorDied(HostError):
+    """QEMU was killed from outside or crashed, which no guest can do to it: nothing is said of the kernel, and it is worth another try."""
 
 
 class GuestError(NfharnessError):
@@ -50,11 +70,18 @@ class GuestError(NfharnessError):
 
 
 class KernelDied(NfharnessError):
-    """The kernel under test panicked, hung or vanished. Exit 125; never mistaken for a difference.
+    """The kernel under test panicked, hung or vanished. Exit 125, unless a check knows what it died of.
 
     :param console_tail: the last lines of the guest's console
+    :ivar stacks: of a kernel that hangs: processor → addresses in the kernel that it is at and that lie on its stack, the innermost first
     """
 
-    def __init__(self, message: str, *, console_tail: str = "", mend: str | None = None) -> None:
-        super().__init__(message, mend=mend)
+    def __init__(self, message: str, *, console_tail: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.console_tail = console_tail
+        self.stacks: dict[int, list[int]] = {}
+
+
+def described(error: NfharnessError) -> dict[str, str | None]:
+    """An error as a guest sends it to the host, which raises it again (:func:`harness.vm.channel.agent_error`)."""
+    return {"error": type(error).__name__, "message": error.message, "hint": error.hint}

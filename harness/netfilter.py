@@ -7,10 +7,13 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ("HOOK_POINTS", "PRIORITY_MAX", "PRIORITY_MIN", "Family", "Verdict", "VerdictKind", "errno_name", "hook_name",
-           "hook_number")
+__all__ = ("HOOK_POINTS", "NETFILTER_DROP", "PRIORITY_MAX", "PRIORITY_MIN", "Family", "Verdict", "VerdictKind", "errno_name",
+           "hook_name", "hook_number")
 
 PRIORITY_MIN, PRIORITY_MAX = -(2**31), 2**31 - 1
+NETFILTER_DROP = "NETFILTER_DROP"
+"""``enum skb_drop_reason``: what ``nf_hook_slow`` frees with (5.18)."""
+
 _U8_MAX = 255
 
 
@@ -35,7 +38,10 @@ class Family(IntEnum):
 
     @classmethod
     def named(cls, name: str) -> Family:
-        """By its name, or by that of a number which is none. :raises KeyError: no family is called so"""
+        """By its name, or by that of a number which is none.
+
+        :raises KeyError: no family is called so
+        """
         if found := re.fullmatch(r"PF(\d{1,3})", name):
             number = int(found[1])
             if number <= _U8_MAX and cls(number).name == name:
@@ -57,7 +63,10 @@ HOOK_POINTS: dict[Family, dict[str, int]] = {
 
 
 def hook_number(family: Family, name: str) -> int:
-    """``hooknum`` of a hook point; that of ``HOOK<n>``. :raises KeyError: the family has no point of that name"""
+    """``hooknum`` of a hook point; that of ``HOOK<n>``.
+
+    :raises KeyError: the family has no point of that name
+    """
     points = HOOK_POINTS.get(family, {})
     if name not in points and (found := re.fullmatch(r"HOOK(\d{1,9})", name)):
         return int(found[1])
@@ -116,6 +125,11 @@ class Verdict:
     bypass: bool = False
     rest: int = 0
 
+    @property
+    def is_drop(self) -> bool:
+        """Whether it is DROP, or STOLEN of a hook that freed the packet and says with which errno, as nft does since 6.7."""
+        return self.kind is VerdictKind.DROP or (self.kind is VerdictKind.STOLEN and self.errno != 0)
+
     def encode(self) -> int:
         """The ``unsigned int`` that a hook function returns."""
         if self.kind in (VerdictKind.DROP, VerdictKind.STOLEN):
@@ -126,7 +140,10 @@ class Verdict:
 
     @classmethod
     def decode(cls, value: int) -> Verdict:
-        """Take a hook's return value apart. :param value: a u32"""
+        """Take a hook's return value apart.
+
+        :param value: a u32
+        """
         kind = VerdictKind(value & _MASK)
         upper, between = value >> _QBITS & 0xFFFF, value & 0xFF00
         if kind in (VerdictKind.DROP, VerdictKind.STOLEN):

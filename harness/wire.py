@@ -68,7 +68,10 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take *data*; yield each frame that is complete by now. :raises ValueError: the peer sends no frames"""
+        """Take *data*; yield each frame that is complete by now.
+
+        :raises ValueError: the peer sends no frames
+        """
         self._buffer += data
         while len(self._buffer) >= _HEADER.size:
             length, stream, kind = _HEADER.unpack_from(self._buffer)

@@ -1,10 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Private arrays: core's raw functions, and nf_hook_slow() where no packet comes. */
-#include <linux/bottom_half.h>
-#include <linux/in.h>
-#include <linux/mm.h>
-#include <linux/netdevice.h>
-#include <linux/skbuff.h>
+/* Private arrays, where no packet comes: core's raw functions. */
 #include <linux/slab.h>
 #include <net/genetlink.h>
 #include <net/netlink.h>
@@ -14,6 +9,7 @@
 const struct nla_policy nfh_raw_insert_policy[NFHARNESS_A_RAW_VERDICT + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
 	[NFHARNESS_A_PRIORITY] = { .type = NLA_S32 },
+	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
 	[NFHARNESS_A_ARRAY] = { .type = NLA_U32 },
 	[NFHARNESS_A_RAW_VERDICT] = { .type = NLA_U32 },
 };
@@ -28,12 +24,6 @@ const struct nla_policy nfh_raw_alter_policy[NFHARNESS_A_PRIORITY + 1] = {
 	[NFHARNESS_A_PRIORITY] = { .type = NLA_S32 },
 };
 
-const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1] = {
-	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
-	[NFHARNESS_A_ARRAY] = { .type = NLA_U32 },
-	[NFHARNESS_A_START] = { .type = NLA_U32 },
-};
-
 struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number)
 {
 	struct nfh_array *array;
@@ -45,7 +35,7 @@ struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number)
 	return NULL;
 }
 
-static struct nfh_array *nfh_array_of_request(struct nfh_net *nn, struct genl_info *info)
+struct nfh_array *nfh_array_of_request(struct nfh_net *nn, struct genl_info *info)
 {
 	struct nfh_array *array;
 
@@ -148,6 +138,20 @@ static int nfh_array_insert(struct nfh_net *nn, struct nfh_hook *hook, u32 numbe
 	return 0;
 }
 
+/* A listener may take an NF_QUEUE's packet, and older kernels warn when it comes
+ * back; newer ones warn of a verdict that they do not know.
+ */
+static bool nfh_raw_may_warn(u32 verdict)
+{
+	switch (verdict & NF_VERDICT_MASK) {
+	case NF_ACCEPT:
+	case NF_DROP:
+	case NF_STOLEN:
+		return false;
+	}
+	return true;
+}
+
 int nfh_raw_insert_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nfh_net *nn = nfh_net(genl_info_net(info));
@@ -160,11 +164,20 @@ int nfh_raw_insert_doit(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "needs ID, ARRAY, PRIORITY and RAW_VERDICT");
 		return -EINVAL;
 	}
+	if (nfh_raw_may_warn(nla_get_u32(tb[NFHARNESS_A_RAW_VERDICT]))) {
+		err = nfh_needs_root(skb, info->extack);
+		if (err)
+			return err;
+	}
 	hook = kzalloc(sizeof(*hook), GFP_KERNEL_ACCOUNT);
 	if (!hook)
 		return -ENOMEM;
 	hook->id = nla_get_u64(tb[NFHARNESS_A_ID]);
 	hook->verdict = nla_get_u32(tb[NFHARNESS_A_RAW_VERDICT]);
+	if (tb[NFHARNESS_A_COOKIE]) {
+		hook->has_cookie = true;
+		hook->cookie = nla_get_u64(tb[NFHARNESS_A_COOKIE]);
+	}
 	hook->ops = &hook->own_ops;
 	hook->ops->hook = nfharness_hook;
 	hook->ops->priv = hook;
@@ -230,157 +243,34 @@ int nfh_raw_delete_doit(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
+static struct nfh_hook *nfh_altered_hook_of_request(struct nfh_net *nn, struct genl_info *info)
+{
+	struct nfh_hook *hook = NULL;
+
+	if (info->attrs[NFHARNESS_A_ID])
+		hook = nfh_hook_find(nn, nla_get_u64(info->attrs[NFHARNESS_A_ID]));
+	/* An unknown one is refused there. */
+	return hook ?: nfh_raw_hook_of_request(nn, info);
+}
+
 /* Nobody but core, under the lock, and a dump look at the priority: no packet does. */
 int nfh_raw_alter_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct nfh_net *nn = nfh_net(genl_info_net(info));
 	struct nfh_hook *hook;
+	int err;
 
+	err = nfh_needs_root(skb, info->extack);
+	if (err)
+		return err;
 	if (!info->attrs[NFHARNESS_A_PRIORITY]) {
 		NL_SET_ERR_MSG(info->extack, "attribute PRIORITY is missing");
 		return -EINVAL;
 	}
 	mutex_lock(&nn->lock);
-	hook = nfh_raw_hook_of_request(nn, info);
+	hook = nfh_altered_hook_of_request(nn, info);
 	if (!IS_ERR(hook))
 		WRITE_ONCE(hook->ops->priority, nla_get_s32(info->attrs[NFHARNESS_A_PRIORITY]));
 	mutex_unlock(&nn->lock);
 	return PTR_ERR_OR_ZERO(hook);
-}
-
-static int nfh_run_okfn(struct net *net, struct sock *sk, struct sk_buff *skb)
-{
-	consume_skb(skb);
-	return 0;
-}
-
-/* An unregistration makes core throw away what the namespace has queued, see
- * nf_queue_nf_hook_drop().
- */
-static void nfh_run_unqueue(struct net *net, struct nfh_hook *hook)
-{
-	struct nf_hook_ops ops = *hook->ops;
-
-	if (!nf_register_net_hook(net, &ops)) {
-		nf_unregister_net_hook(net, &ops);
-		synchronize_net();
-	}
-}
-
-/**
- * nfh_array_run - nf_hook_slow() over a private array
- *
- * A second reference keeps the skb from being freed under the eyes of who
- * counts them. Nobody else has one when this returns.
- *
- * @net: namespace
- * @array: private array
- * @start: slot to start with
- * @run: with @skb; the rest is filled in
- * @extack: why the result is none
- *
- * Return: 0, or -EBUSY if somebody listens to the queue of an NF_QUEUE.
- */
-static int nfh_array_run(struct net *net, struct nfh_array *array, u32 start, struct nfh_run *run,
-			 struct netlink_ext_ack *extack)
-{
-	int err = 0;
-
-	run->state.hook = NF_INET_LOCAL_IN;
-	run->state.pf = NFPROTO_IPV4;
-	run->state.in = net->loopback_dev;
-	run->state.net = net;
-	run->state.okfn = nfh_run_okfn;
-
-	skb_get(run->skb);
-	local_bh_disable();
-	rcu_read_lock();
-	run->ret = nf_hook_slow(run->skb, &run->state, rcu_dereference(array->head), start);
-	rcu_read_unlock();
-	local_bh_enable();
-
-	run->users = refcount_read(&run->skb->users);
-	if (!run->ret && run->users > 1 && (run->verdict & NF_VERDICT_MASK) == NF_QUEUE) {
-		NL_SET_ERR_MSG(extack, "a listener took the packet: choose a queue without one");
-		nfh_run_unqueue(net, list_first_entry(&array->hooks, struct nfh_hook, node));
-		run->users = 1;
-		err = -EBUSY;
-	}
-	if (run->users > 1)
-		consume_skb(run->skb);
-	consume_skb(run->skb);
-	return err;
-}
-
-static int nfh_run_reply(struct genl_info *info, const struct nfh_run *run)
-{
-	struct sk_buff *msg;
-	void *hdr;
-
-	msg = genlmsg_new(nla_total_size(run->count * sizeof(u64)) +
-				  2 * nla_total_size(sizeof(u32)),
-			  GFP_KERNEL);
-	if (!msg)
-		return -ENOMEM;
-	hdr = genlmsg_put_reply(msg, info, &nfh_family, 0, NFHARNESS_CMD_RAW_RUN);
-	if (!hdr || nla_put_s32(msg, NFHARNESS_A_RETURN, run->ret) ||
-	    nla_put_u32(msg, NFHARNESS_A_USERS, run->users) ||
-	    nla_put(msg, NFHARNESS_A_CALLED, run->count * sizeof(u64), run->called)) {
-		nlmsg_free(msg);
-		return -EMSGSIZE;
-	}
-	genlmsg_end(msg, hdr);
-	return genlmsg_reply(msg, info);
-}
-
-static struct nfh_run *nfh_run_alloc(struct net *net, struct nfh_array *array, u64 cookie)
-{
-	const struct nfh_flow flow = {
-		.saddr = htonl(INADDR_LOOPBACK),
-		.daddr = htonl(INADDR_LOOPBACK),
-		.sport = htons(9),
-		.dport = htons(9),
-	};
-	const struct nf_hook_entries *e = rcu_dereference_protected(array->head, true);
-	struct nfh_run *run;
-
-	run = kvzalloc(struct_size(run, called, e->num_hook_entries), GFP_KERNEL_ACCOUNT);
-	if (!run)
-		return NULL;
-	run->skb = nfh_datagram(net, &flow, cookie);
-	if (!run->skb) {
-		kvfree(run);
-		return NULL;
-	}
-	return run;
-}
-
-int nfh_raw_run_doit(struct sk_buff *skb, struct genl_info *info)
-{
-	struct nlattr **tb = info->attrs;
-	struct net *net = genl_info_net(info);
-	struct nfh_net *nn = nfh_net(net);
-	struct nfh_array *array;
-	struct nfh_run *run;
-	int err = -ENOMEM;
-	u64 cookie;
-	u32 start;
-
-	cookie = tb[NFHARNESS_A_COOKIE] ? nla_get_u64(tb[NFHARNESS_A_COOKIE]) : 0;
-	start = tb[NFHARNESS_A_START] ? nla_get_u32(tb[NFHARNESS_A_START]) : 0;
-
-	mutex_lock(&nn->lock);
-	array = nfh_array_of_request(nn, info);
-	if (IS_ERR(array)) {
-		mutex_unlock(&nn->lock);
-		return PTR_ERR(array);
-	}
-	run = nfh_run_alloc(net, array, cookie);
-	if (run)
-		err = nfh_array_run(net, array, start, run, info->extack);
-	mutex_unlock(&nn->lock);
-	if (!err)
-		err = nfh_run_reply(info, run);
-	kvfree(run);
-	return err;
 }

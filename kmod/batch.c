@@ -9,7 +9,7 @@
 
 #include "internal.h"
 
-#define NFH_BATCH_MAX 64
+#define NFH_BATCH_MAX 300
 
 /**
  * struct nfh_request - a batch on its way to core
@@ -32,8 +32,8 @@ static void nfh_request_free(struct nfh_request *request)
 	kfree_rcu(request->batch, rcu);
 }
 
-static int nfh_request_parse_hook(struct nlattr *attr, struct nfh_request *request,
-				  struct netlink_ext_ack *extack)
+static int nfh_request_parse_hook(const struct sk_buff *skb, struct nlattr *attr,
+				  struct nfh_request *request, struct netlink_ext_ack *extack)
 {
 	struct nfh_batch *batch = request->batch;
 	struct nlattr *tb[NFHARNESS_A_TIMES + 1];
@@ -48,7 +48,7 @@ static int nfh_request_parse_hook(struct nlattr *attr, struct nfh_request *reque
 	err = nla_parse_nested(tb, NFHARNESS_A_TIMES, attr, nfh_hook_policy, extack);
 	if (err)
 		return err;
-	hook = nfh_hook_parse(tb, extack);
+	hook = nfh_hook_parse(skb, tb, extack);
 	if (IS_ERR(hook))
 		return PTR_ERR(hook);
 	hook->batch = batch;
@@ -79,7 +79,7 @@ static int nfh_request_register(struct net *net, struct nfh_request *request,
 			NL_SET_ERR_MSG(extack, "the namespace has a hook with this ID already");
 			return -EEXIST;
 		}
-		if (hook->point.ifindex) {
+		if (hook->point.ifindex && nfh_point_has_device(&hook->point)) {
 			hook->ops->dev = nfh_point_device(net, &hook->point);
 			if (!hook->ops->dev) {
 				NL_SET_ERR_MSG(extack, "the namespace has no device of an IFINDEX");
@@ -124,7 +124,7 @@ int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 	}
 	nla_for_each_nested(attr, info->attrs[NFHARNESS_A_HOOKS], rem) {
-		err = nfh_request_parse_hook(attr, request, info->extack);
+		err = nfh_request_parse_hook(skb, attr, request, info->extack);
 		if (err)
 			break;
 	}

@@ -6,34 +6,42 @@
 #include <linux/ip.h>
 #include <linux/netdevice.h>
 #include <linux/netfilter.h>
+#include <linux/moduleparam.h>
 #include <linux/rcupdate.h>
 #include <linux/skbuff.h>
+#include <linux/stop_machine.h>
 #include <linux/udp.h>
+#include <net/dst.h>
 #include <net/genetlink.h>
 #include <net/netfilter/nf_conntrack_tuple.h>
 #include <net/netlink.h>
 
 #include "internal.h"
 
-const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_OWN + 1] = {
+const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_CLOSE + 1] = {
 	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
 	[NFHARNESS_A_SADDR] = { .type = NLA_U32 },
 	[NFHARNESS_A_DADDR] = { .type = NLA_U32 },
 	[NFHARNESS_A_SPORT] = { .type = NLA_U16 },
 	[NFHARNESS_A_DPORT] = { .type = NLA_U16 },
 	[NFHARNESS_A_CT_TRACK] = { .type = NLA_FLAG },
-	[NFHARNESS_A_CT_OWN] =
-		NLA_POLICY_MAX(NLA_U32, NFHARNESS_CT_OWN_CONNECTION | NFHARNESS_CT_OWN_HOOKS |
-						NFHARNESS_CT_OWN_ORPHAN),
+	[NFHARNESS_A_CT_OWN] = NLA_POLICY_MAX(
+		NLA_U32, NFHARNESS_CT_OWN_CONNECTION | NFHARNESS_CT_OWN_HOOKS |
+				 NFHARNESS_CT_OWN_ORPHAN | NFHARNESS_CT_OWN_UNTRACKED),
+	[NFHARNESS_A_CT_CLOSE] = { .type = NLA_FLAG },
 };
 
 #if IS_ENABLED(CONFIG_NF_CONNTRACK)
+
+static bool nfh_ct_orphans;
+module_param_named(orphans, nfh_ct_orphans, bool, 0644);
+MODULE_PARM_DESC(orphans, "core only warns of a connection that it cannot destroy");
 
 /**
  * struct nfh_ct_run - one run, and what came of it
  *
  * @flow: of both datagrams
- * @cookie: likewise
+ * @cookie: of the datagrams
  * @own: bits of enum nfharness_ct_own
  * @track: see NFHARNESS_A_CT_TRACK
  * @skb: the first datagram
@@ -42,9 +50,11 @@ const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_OWN + 1] = {
  * @tuple: by nf_ct_get_tuple_skb() of @skb
  * @connection: @skb had one
  * @nfct: of @new after nf_ct_attach()
- * @attached: that is the connection of @skb
+ * @attached: that is the connection of @skb, or @skb has none either
  * @uses: references to the connection of @skb then
  * @calls: see NFHARNESS_A_CT_CALLS
+ * @close: see NFHARNESS_A_CT_CLOSE
+ * @closings: see NFHARNESS_A_CT_CLOSINGS
  */
 struct nfh_ct_run {
 	struct nfh_flow flow;
@@ -60,17 +70,20 @@ struct nfh_ct_run {
 	bool attached;
 	u32 uses;
 	u32 calls[4];
+	bool close;
+	u32 closings;
 };
 
 /**
  * struct nfh_ct - the module's own connection, and calls of its own hooks
  *
  * @lock: for one run at a time
- * @skb: the one that the hooks answer for; others may come by meanwhile
+ * @skb: the one that the hooks answer for
  * @nfct: what skb->_nfct points to, which keeps flags in its lower bits
  * @tuples: calls of get_tuple_skb
  * @attaches: calls of attach
  * @destroys: calls of destroy
+ * @closings: calls of set_closing with @nfct
  */
 static struct nfh_ct {
 	struct mutex lock;
@@ -79,6 +92,7 @@ static struct nfh_ct {
 	u32 tuples;
 	u32 attaches;
 	u32 destroys;
+	u32 closings;
 } nfh_ct = {
 	.lock = __MUTEX_INITIALIZER(nfh_ct.lock),
 };
@@ -117,6 +131,25 @@ static void nfh_ct_attach(struct sk_buff *new, const struct sk_buff *skb)
 	nf_conntrack_get(skb_nfct(new));
 }
 
+#ifdef NFH_CT_SET_CLOSING
+static void nfh_ct_set_closing(struct nf_conntrack *nfct)
+{
+	if (!WARN_ON_ONCE(nfct != &nfh_ct.nfct))
+		nfh_ct.closings++;
+}
+
+/* A connection is closed, and none is not. */
+static void nfh_ct_close(struct nf_conntrack *nfct)
+{
+	nf_ct_set_closing(nfct);
+	nf_ct_set_closing(NULL);
+}
+#else
+static void nfh_ct_close(struct nf_conntrack *nfct)
+{
+}
+#endif
+
 static struct nf_ct_hook nfh_ct_hook = {
 	.update = nfh_ct_update,
 	.destroy = nfh_ct_destroy,
@@ -124,34 +157,34 @@ static struct nf_ct_hook nfh_ct_hook = {
 #ifndef NFH_IP_CT_ATTACH
 	.attach = nfh_ct_attach,
 #endif
+#ifdef NFH_CT_SET_CLOSING
+	.set_closing = nfh_ct_set_closing,
+#endif
 };
 
-/* Nothing keeps nf_conntrack from being loaded just now: only a pointer that
- * is NULL is taken, only one's own given back.
- */
-static bool nfh_ct_plant(void)
+static bool nfh_ct_is_there(void)
 {
-	if (cmpxchg((void **)&nf_ct_hook, NULL, (void *)&nfh_ct_hook))
-		return false;
 #ifdef NFH_IP_CT_ATTACH
-	cmpxchg((void **)&ip_ct_attach, NULL, (void *)nfh_ct_attach);
+	if (rcu_access_pointer(ip_ct_attach))
+		return true;
 #endif
-	return true;
+	return rcu_access_pointer(nf_ct_hook);
+}
+
+static void nfh_ct_plant(void)
+{
+#ifdef NFH_IP_CT_ATTACH
+	rcu_assign_pointer(ip_ct_attach, nfh_ct_attach);
+#endif
+	rcu_assign_pointer(nf_ct_hook, &nfh_ct_hook);
 }
 
 static void nfh_ct_unplant(void)
 {
 #ifdef NFH_IP_CT_ATTACH
-	cmpxchg((void **)&ip_ct_attach, (void *)nfh_ct_attach, NULL);
+	RCU_INIT_POINTER(ip_ct_attach, NULL);
 #endif
-	cmpxchg((void **)&nf_ct_hook, (void *)&nfh_ct_hook, NULL);
-	synchronize_rcu();
-}
-
-static int nfh_ct_okfn(struct net *net, struct sock *sk, struct sk_buff *skb)
-{
-	consume_skb(skb);
-	return 0;
+	RCU_INIT_POINTER(nf_ct_hook, NULL);
 }
 
 /* The namespace's own hooks give the first datagram a connection, if any of them tracks. */
@@ -161,7 +194,7 @@ static int nfh_ct_track(struct net *net, struct nfh_ct_run *run, struct netlink_
 
 	local_bh_disable();
 	ret = nf_hook(NFPROTO_IPV4, NF_INET_PRE_ROUTING, net, NULL, run->skb, net->loopback_dev,
-		      NULL, nfh_ct_okfn);
+		      NULL, dst_discard_out);
 	local_bh_enable();
 	if (ret == 1)
 		return 0;
@@ -178,41 +211,60 @@ static void nfh_ct_ask(struct nfh_ct_run *run)
 	nfh_ct.tuples = 0;
 	nfh_ct.attaches = 0;
 	nfh_ct.destroys = 0;
-	local_bh_disable();
+	nfh_ct.closings = 0;
 	run->found = nf_ct_get_tuple_skb(&run->tuple, run->skb);
 	nf_ct_attach(run->new, run->skb);
-	local_bh_enable();
+	if (run->close)
+		nfh_ct_close(nfct);
+	run->closings = nfh_ct.closings;
 	run->connection = nfct;
 	run->nfct = run->new->_nfct;
-	run->attached = nfct && skb_nfct(run->new) == nfct;
+	run->attached = run->nfct && skb_nfct(run->new) == nfct;
 	run->uses = nfct ? refcount_read(&nfct->use) : 0;
 	run->calls[0] = nfh_ct.tuples;
 	run->calls[1] = nfh_ct.attaches;
 }
 
-/* Without a hook to destroy it nobody may put the module's connection, unless
- * that is what is asked for; nobody else's hook may ever get it.
- */
-static void nfh_ct_forget_own(struct sk_buff *skb)
-{
-	if (skb_nfct(skb) == &nfh_ct.nfct)
-		skb->_nfct = 0;
-}
-
 static void nfh_ct_end(struct nfh_ct_run *run)
 {
-	if (!(run->own & NFHARNESS_CT_OWN_HOOKS) &&
-	    (!(run->own & NFHARNESS_CT_OWN_ORPHAN) || rcu_access_pointer(nf_ct_hook))) {
-		nfh_ct_forget_own(run->new);
-		nfh_ct_forget_own(run->skb);
-	}
+	/* Nobody may put the module's connection without a hook, but for an orphan's. */
+	if (run->own == NFHARNESS_CT_OWN_CONNECTION)
+		run->skb->_nfct = 0;
 	consume_skb(run->new);
 	run->calls[2] = nfh_ct.destroys;
 	consume_skb(run->skb);
+	if (run->own & NFHARNESS_CT_OWN_ORPHAN) {
+		refcount_set(&nfh_ct.nfct.use, 1);
+		nf_conntrack_put(&nfh_ct.nfct);
+	}
 	run->calls[3] = nfh_ct.destroys;
 	run->new = NULL;
 	run->skb = NULL;
 	nfh_ct.skb = NULL;
+}
+
+/* While the other processors stand still: neither can nf_conntrack come, and get a
+ * connection that is none of its own, nor another packet meet the module's hooks.
+ */
+static int nfh_ct_run_own(void *data)
+{
+	struct nfh_ct_run *run = data;
+
+	if (nfh_ct_is_there())
+		return -EBUSY;
+	if (run->own & NFHARNESS_CT_OWN_CONNECTION) {
+		refcount_set(&nfh_ct.nfct.use, 1);
+		run->skb->_nfct = (unsigned long)&nfh_ct.nfct | IP_CT_NEW;
+	}
+	if (run->own & NFHARNESS_CT_OWN_UNTRACKED)
+		run->skb->_nfct = IP_CT_UNTRACKED;
+	if (run->own & NFHARNESS_CT_OWN_HOOKS)
+		nfh_ct_plant();
+	nfh_ct_ask(run);
+	nfh_ct_end(run);
+	if (run->own & NFHARNESS_CT_OWN_HOOKS)
+		nfh_ct_unplant();
+	return 0;
 }
 
 static int nfh_ct_run(struct net *net, struct nfh_ct_run *run, struct netlink_ext_ack *extack)
@@ -223,29 +275,22 @@ static int nfh_ct_run(struct net *net, struct nfh_ct_run *run, struct netlink_ex
 	run->new = nfh_datagram(net, &run->flow, run->cookie);
 	if (!run->skb || !run->new)
 		return -ENOMEM;
-	if (run->own && rcu_access_pointer(nf_ct_hook)) {
-		NL_SET_ERR_MSG(extack,
-			       "nf_conntrack is loaded: its hooks are in the place of one's own");
-		return -EBUSY;
+	if (run->own) {
+		err = stop_machine(nfh_ct_run_own, run, NULL);
+		if (err == -EBUSY)
+			NL_SET_ERR_MSG(extack,
+				       "nf_conntrack is loaded, and its hooks are in place");
+		return err;
 	}
 	if (run->track) {
 		err = nfh_ct_track(net, run, extack);
 		if (err)
 			return err;
 	}
-	if (run->own & NFHARNESS_CT_OWN_CONNECTION) {
-		refcount_set(&nfh_ct.nfct.use, 1);
-		run->skb->_nfct = (unsigned long)&nfh_ct.nfct | IP_CT_NEW;
-	}
-	if (run->own & NFHARNESS_CT_OWN_HOOKS && !nfh_ct_plant()) {
-		nfh_ct_forget_own(run->skb);
-		NL_SET_ERR_MSG(extack, "nf_conntrack has come");
-		return -EBUSY;
-	}
+	local_bh_disable();
 	nfh_ct_ask(run);
+	local_bh_enable();
 	nfh_ct_end(run);
-	if (run->own & NFHARNESS_CT_OWN_HOOKS)
-		nfh_ct_unplant();
 	return 0;
 }
 
@@ -255,6 +300,8 @@ static int nfh_ct_put(struct sk_buff *msg, const struct nfh_ct_run *run)
 
 	if (nla_put_u32(msg, NFHARNESS_A_CT_USES, run->uses) ||
 	    nla_put(msg, NFHARNESS_A_CT_CALLS, sizeof(run->calls), run->calls))
+		return -EMSGSIZE;
+	if (run->close && nla_put_u32(msg, NFHARNESS_A_CT_CLOSINGS, run->closings))
 		return -EMSGSIZE;
 	if (run->connection && nla_put_flag(msg, NFHARNESS_A_CT_CONNECTION))
 		return -EMSGSIZE;
@@ -301,6 +348,11 @@ static int nfh_ct_parse(struct nlattr **tb, struct nfh_ct_run *run, struct netli
 	run->flow.sport = nla_get_be16(tb[NFHARNESS_A_SPORT]);
 	run->flow.dport = nla_get_be16(tb[NFHARNESS_A_DPORT]);
 	run->track = nla_get_flag(tb[NFHARNESS_A_CT_TRACK]);
+	run->close = nla_get_flag(tb[NFHARNESS_A_CT_CLOSE]);
+	if (run->close && !IS_ENABLED(NFH_CT_SET_CLOSING)) {
+		NL_SET_ERR_MSG(extack, "this kernel has no nf_ct_set_closing()");
+		return -EOPNOTSUPP;
+	}
 	if (tb[NFHARNESS_A_COOKIE])
 		run->cookie = nla_get_u64(tb[NFHARNESS_A_COOKIE]);
 	if (tb[NFHARNESS_A_CT_OWN])
@@ -311,6 +363,20 @@ static int nfh_ct_parse(struct nlattr **tb, struct nfh_ct_run *run, struct netli
 			       "an orphan is the module's connection, without the module's hooks");
 		return -EINVAL;
 	}
+	if (run->own & NFHARNESS_CT_OWN_ORPHAN && !READ_ONCE(nfh_ct_orphans)) {
+		NL_SET_ERR_MSG(extack,
+			       "an orphan stops older kernels: parameter orphans is not set");
+		return -EOPNOTSUPP;
+	}
+	if (run->own & NFHARNESS_CT_OWN_UNTRACKED && run->own & NFHARNESS_CT_OWN_CONNECTION) {
+		NL_SET_ERR_MSG(extack, "what is not tracked has no connection");
+		return -EINVAL;
+	}
+	if (run->track && run->own) {
+		NL_SET_ERR_MSG_ATTR(extack, tb[NFHARNESS_A_CT_TRACK],
+				    "a tracked datagram has no connection of the module's");
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -319,7 +385,9 @@ int nfh_ct_run_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nfh_ct_run run = {};
 	int err;
 
-	err = nfh_ct_parse(info->attrs, &run, info->extack);
+	err = nfh_needs_root(skb, info->extack);
+	if (!err)
+		err = nfh_ct_parse(info->attrs, &run, info->extack);
 	if (err)
 		return err;
 	mutex_lock(&nfh_ct.lock);

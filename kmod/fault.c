@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Allocations that fail: of one task, in core's arrays or for a new namespace. */
+#include <linux/fs.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/proc_fs.h>
@@ -64,23 +65,38 @@ static int nfh_fault_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 }
 NOKPROBE_SYMBOL(nfh_fault_return);
 
-static int nfh_fault_arm(u32 fail)
+/**
+ * nfh_probe_allocator - put a kretprobe on what core allocates arrays with
+ *
+ * @probe: the caller's, until it is unregistered
+ * @entry: see &struct kretprobe.entry_handler
+ * @handler: see &struct kretprobe.handler
+ *
+ * Return: 0, or what register_kretprobe() answered of the last of the kernels' allocators.
+ */
+int nfh_probe_allocator(struct kretprobe *probe, kretprobe_handler_t entry,
+			kretprobe_handler_t handler)
 {
 	int err = -ENOENT;
 	u32 i;
 
+	for (i = 0; i < ARRAY_SIZE(nfh_allocators) && err; i++) {
+		memset(probe, 0, sizeof(*probe));
+		probe->kp.symbol_name = nfh_allocators[i];
+		probe->entry_handler = entry;
+		probe->handler = handler;
+		probe->maxactive = 64;
+		err = register_kretprobe(probe);
+	}
+	return err;
+}
+
+static int nfh_fault_arm(u32 fail)
+{
 	nfh_fault.task = current;
 	nfh_fault.fail = fail;
 	nfh_fault.count = 0;
-	for (i = 0; i < ARRAY_SIZE(nfh_allocators) && err; i++) {
-		memset(&nfh_fault.probe, 0, sizeof(nfh_fault.probe));
-		nfh_fault.probe.kp.symbol_name = nfh_allocators[i];
-		nfh_fault.probe.entry_handler = nfh_fault_entry;
-		nfh_fault.probe.handler = nfh_fault_return;
-		nfh_fault.probe.maxactive = 64;
-		err = register_kretprobe(&nfh_fault.probe);
-	}
-	return err;
+	return nfh_probe_allocator(&nfh_fault.probe, nfh_fault_entry, nfh_fault_return);
 }
 
 static void nfh_fault_disarm(void)
@@ -94,17 +110,19 @@ static void nfh_fault_disarm(void)
 void nfh_fault_begin(struct nfh_net *nn)
 {
 	lockdep_assert_held(&nn->lock);
-	if (!nn->fail)
-		return;
-	mutex_lock(&nfh_fault.lock);
-	if (nfh_fault_arm(nn->fail)) {
-		nn->fail = 0;
-		mutex_unlock(&nfh_fault.lock);
+	if (nn->fail) {
+		mutex_lock(&nfh_fault.lock);
+		if (nfh_fault_arm(nn->fail)) {
+			nn->fail = 0;
+			mutex_unlock(&nfh_fault.lock);
+		}
 	}
+	nfh_memory_begin();
 }
 
 void nfh_fault_end(struct nfh_net *nn)
 {
+	nfh_memory_end();
 	if (!nn->fail)
 		return;
 	nn->fail = 0;
@@ -117,6 +135,9 @@ int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nfh_net *nn = nfh_net(genl_info_net(info));
 	int err;
 
+	err = nfh_needs_root(skb, info->extack);
+	if (err)
+		return err;
 	if (!info->attrs[NFHARNESS_A_FAIL]) {
 		NL_SET_ERR_MSG(info->extack, "attribute FAIL is missing");
 		return -EINVAL;
@@ -137,20 +158,17 @@ int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info)
 	return 0;
 }
 
-/* What netfilter_net_init() gets for its directory. */
-static noinline struct proc_dir_entry *nfh_no_directory(void)
-{
-	return NULL;
-}
-NOKPROBE_SYMBOL(nfh_no_directory);
-
+/* netfilter_net_init() gets NULL for its directory, from a function that returns 0
+ * whatever it is given, and that is still there when the module is not: a task
+ * may be held up in it.
+ */
 static int nfh_mkdir_pre(struct kprobe *p, struct pt_regs *regs)
 {
 	const char *name = (const char *)regs_get_kernel_argument(regs, 0);
 
 	if (current != nfh_fault.maker || strcmp(name, "netfilter"))
 		return 0;
-	instruction_pointer_set(regs, (unsigned long)nfh_no_directory);
+	instruction_pointer_set(regs, (unsigned long)noop_fsync);
 	return 1;
 }
 NOKPROBE_SYMBOL(nfh_mkdir_pre);
@@ -194,6 +212,9 @@ int nfh_fail_netns_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	int err;
 
+	err = nfh_needs_root(skb, info->extack);
+	if (err)
+		return err;
 	nfh_fault_unmake();
 	if (!info->attrs[NFHARNESS_A_FAIL] || !nla_get_u32(info->attrs[NFHARNESS_A_FAIL]))
 		return 0;

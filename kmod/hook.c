@@ -32,25 +32,30 @@ noinline unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
 {
 	struct nfh_hook *hook = priv;
 	u32 verdict;
+	bool meant;
 
 	atomic64_inc(&hook->calls);
-	if (hook->array) {
-		struct nfh_run *run =
-			container_of((struct nf_hook_state *)state, struct nfh_run, state);
-
-		run->called[run->count++] = hook->id;
-		run->verdict = hook->verdict;
-		return hook->verdict;
-	}
-	if (hook->has_cookie && !nfh_skb_has_cookie(skb, hook->cookie))
+	meant = !hook->has_cookie || nfh_skb_has_cookie(skb, hook->cookie);
+	if (hook->array)
+		return nfh_array_called(hook, skb, state, meant ? hook->verdict : NF_ACCEPT);
+	if (!meant)
 		return NF_ACCEPT;
 	atomic64_inc(&hook->matches);
-	if (unlikely(READ_ONCE(hook->tampering)))
-		nfh_tamper_packet(hook, skb, state);
+	if (unlikely(READ_ONCE(hook->tampering)) && nfh_tamper_packet(hook, skb, state))
+		return NF_STOLEN;
 	verdict = nfh_hook_verdict(hook, skb, state);
 	if ((verdict & NF_VERDICT_MASK) == NF_STOLEN)
 		consume_skb(skb);
 	return verdict;
+}
+
+/* A hook point that there is not makes core warn, and on older kernels so does a
+ * packet that comes back from a queue to an array that has shrunk meanwhile.
+ */
+static bool nfh_hook_may_warn(struct nlattr **tb)
+{
+	return tb[NFHARNESS_A_UNCHECKED] || tb[NFHARNESS_A_REINJECT_VERDICT] ||
+	       (tb[NFHARNESS_A_VERDICT] && nla_get_u32(tb[NFHARNESS_A_VERDICT]) == NF_QUEUE);
 }
 
 static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
@@ -74,8 +79,6 @@ static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
 	err = nfh_point_parse(tb, &hook->point, extack);
 	if (err)
 		return err;
-	if (tb[NFHARNESS_A_UNCHECKED] && tb[NFHARNESS_A_DEVICE_NETNS])
-		hook->point.device_netns = nla_get_s32(tb[NFHARNESS_A_DEVICE_NETNS]);
 	err = nfh_verdict_parse(tb, hook, extack);
 	if (err)
 		return err;
@@ -85,23 +88,29 @@ static int nfh_hook_parse_attrs(struct nlattr **tb, struct nfh_hook *hook,
 	hook->ops->priv = hook;
 	hook->ops->pf = hook->point.pf;
 	hook->ops->hooknum = hook->point.hooknum;
-	hook->ops->priority = nla_get_s32(tb[NFHARNESS_A_PRIORITY]);
+	hook->priority = nla_get_s32(tb[NFHARNESS_A_PRIORITY]);
+	hook->ops->priority = hook->priority;
 	return 0;
 }
 
 /**
  * nfh_hook_parse - make a hook of a request's attributes, not yet registered
  *
+ * @skb: the request
  * @tb: attributes that have passed the policy
  * @extack: why it was refused
  *
  * Return: the caller's to nfh_hook_add() or kfree(), or an ERR_PTR().
  */
-struct nfh_hook *nfh_hook_parse(struct nlattr **tb, struct netlink_ext_ack *extack)
+struct nfh_hook *nfh_hook_parse(const struct sk_buff *skb, struct nlattr **tb,
+				struct netlink_ext_ack *extack)
 {
 	struct nfh_hook *hook;
 	int err;
 
+	err = nfh_hook_may_warn(tb) ? nfh_needs_root(skb, extack) : 0;
+	if (err)
+		return ERR_PTR(err);
 	hook = kzalloc(sizeof(*hook), GFP_KERNEL_ACCOUNT);
 	if (!hook)
 		return ERR_PTR(-ENOMEM);
@@ -111,17 +120,6 @@ struct nfh_hook *nfh_hook_parse(struct nlattr **tb, struct netlink_ext_ack *exta
 		return ERR_PTR(err);
 	}
 	return hook;
-}
-
-struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id)
-{
-	struct nfh_hook *hook;
-
-	lockdep_assert_held(&nn->lock);
-	list_for_each_entry(hook, &nn->hooks, node)
-		if (hook->id == id)
-			return hook;
-	return NULL;
 }
 
 /* 0 is what a dump takes for "not looked yet", see nl_dump_check_consistent(). */
@@ -223,10 +221,11 @@ void nfh_hook_del(struct net *net, struct nfh_hook *hook)
 	struct nfh_net *nn = nfh_net(net);
 
 	lockdep_assert_held(&nn->lock);
-	nfh_tamper_undo(nn, hook);
-	nfh_fault_begin(nn);
-	nf_unregister_net_hook(net, hook->ops);
-	nfh_fault_end(nn);
+	if (!nfh_tamper_undo(nn, hook)) {
+		nfh_fault_begin(nn);
+		nf_unregister_net_hook(net, hook->ops);
+		nfh_fault_end(nn);
+	}
 	if (!--hook->registrations)
 		nfh_hook_forget(nn, hook);
 }
@@ -268,14 +267,16 @@ int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nfh_point point;
 	int err;
 
-	err = nfh_point_parse(info->attrs, &point, info->extack);
+	err = nfh_needs_root(skb, info->extack);
+	if (!err)
+		err = nfh_point_parse(info->attrs, &point, info->extack);
 	if (err)
 		return err;
 	ops.pf = point.pf;
 	ops.hooknum = point.hooknum;
 	rtnl_lock();
 	if (point.ifindex)
-		ops.dev = __dev_get_by_index(net, point.ifindex);
+		ops.dev = nfh_point_device(net, &point);
 	if (point.ifindex && !ops.dev) {
 		NL_SET_ERR_MSG(info->extack, "the namespace has no device of that IFINDEX");
 		err = -ENODEV;
@@ -297,6 +298,9 @@ void nfh_hook_flush(struct net *net, const struct net_device *dev)
 	struct nfh_hook *hook, *next;
 
 	mutex_lock(&nn->lock);
+	/* Core shall not warn of what was altered. */
+	list_for_each_entry(hook, &nn->hooks, node)
+		WRITE_ONCE(hook->ops->priority, hook->priority);
 	list_for_each_entry_safe(hook, next, &nn->hooks, node)
 		if (!dev || hook->ops->dev == dev)
 			nfh_hook_del_all(net, hook);

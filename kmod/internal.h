@@ -3,6 +3,7 @@
 #define _NFHARNESS_INTERNAL_H
 
 #include <linux/atomic.h>
+#include <linux/kprobes.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/netfilter.h>
@@ -56,39 +57,56 @@ struct nfh_point {
 };
 
 /**
- * struct nfh_array - a private array: nobody but nfh_array_run() walks it
+ * struct nfh_array - a private array: only a run walks it
  *
  * @number: user space's name for it
  * @head: what core's raw functions work on, never NULL
  * @hooks: struct nfh_hook in it; never empty
+ * @run: the run under way, or NULL
  * @node: in &struct nfh_net.arrays
  */
 struct nfh_array {
 	u32 number;
 	struct nf_hook_entries __rcu *head;
 	struct list_head hooks;
+	struct nfh_run *run;
 	struct list_head node;
 };
 
 /**
- * struct nfh_run - one nf_hook_slow() over a private array
+ * struct nfh_call - of a hook in a private array
+ *
+ * @id: of the hook
+ * @skb: with which
+ * @verdict: what it returned
+ * @linked: whether @skb was in a list
+ */
+struct nfh_call {
+	u64 id;
+	const struct sk_buff *skb;
+	u32 verdict;
+	bool linked;
+};
+
+/**
+ * struct nfh_run - one run over a private array
  *
  * @state: what core gets, and hands to the hook functions
  * @skb: see nfh_array_run()
- * @verdict: of the hook called last
  * @ret: of nf_hook_slow()
  * @users: references to @skb afterwards
- * @count: length of @called
- * @called: IDs of the hooks called, in order
+ * @room: of @called
+ * @count: calls; those that @called has no room for are not in it
+ * @called: in order
  */
 struct nfh_run {
 	struct nf_hook_state state;
 	struct sk_buff *skb;
-	u32 verdict;
 	int ret;
 	u32 users;
+	u32 room;
 	u32 count;
-	u64 called[];
+	struct nfh_call called[];
 };
 
 /**
@@ -107,9 +125,9 @@ struct nfh_batch {
 };
 
 /**
- * struct nfh_held - packets that a hook keeps a reference to
+ * struct nfh_held - packets that a hook keeps
  *
- * @count: so many it has met; those that @skb has no room for it lets go
+ * @count: so many it has; those that @skb has no room for it lets go
  * @skb: the first ones
  */
 struct nfh_held {
@@ -135,6 +153,7 @@ struct nfh_held {
  * @point: where the hook is, if it is in no private array
  * @own_ops: @ops of a hook that came alone
  * @ops: what core was given
+ * @priority: of @ops when core was given them, see NFHARNESS_CMD_RAW_ALTER
  * @registrations: of @ops
  * @tampering: see NFHARNESS_CMD_TAMPER: bits of enum nfharness_tamper
  * @held: of NFHARNESS_TAMPER_HOLD
@@ -157,6 +176,7 @@ struct nfh_hook {
 	struct nfh_point point;
 	struct nf_hook_ops own_ops;
 	struct nf_hook_ops *ops;
+	s32 priority;
 	u32 registrations;
 	u32 tampering;
 	struct nfh_held *held;
@@ -180,11 +200,18 @@ struct nfh_flow {
 	__be16 dport;
 };
 
-/* main.c */
+/* net.c */
+extern struct list_head nfh_nets;
+extern struct mutex nfh_nets_lock;
+extern unsigned int nfh_net_id;
 struct nfh_net *nfh_net(const struct net *net);
+int nfh_needs_root(const struct sk_buff *skb, struct netlink_ext_ack *extack);
+struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id);
+struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info);
 
 /* netlink.c */
 extern struct genl_family nfh_family;
+extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1];
 
 /* point.c */
 int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_ext_ack *extack);
@@ -197,12 +224,16 @@ int nfh_point_put(struct sk_buff *msg, const struct nfh_point *point);
 
 /* hook.c */
 unsigned int nfharness_hook(void *priv, struct sk_buff *skb, const struct nf_hook_state *state);
-struct nfh_hook *nfh_hook_parse(struct nlattr **tb, struct netlink_ext_ack *extack);
+struct nfh_hook *nfh_hook_parse(const struct sk_buff *skb, struct nlattr **tb,
+				struct netlink_ext_ack *extack);
 int nfh_hook_add(struct net *net, struct nfh_hook *hook, struct netlink_ext_ack *extack);
-struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id);
 void nfh_hook_del(struct net *net, struct nfh_hook *hook);
 void nfh_hook_flush(struct net *net, const struct net_device *dev);
 int nfh_hook_put(struct sk_buff *msg, const struct nfh_hook *hook);
+int nfh_hook_again_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info);
+void nfh_hook_list(struct nfh_net *nn, struct nfh_hook *hook);
+void nfh_hook_forget(struct nfh_net *nn, struct nfh_hook *hook);
 
 /* verdict.c */
 u32 nfh_hook_verdict(struct nfh_hook *hook, const struct sk_buff *skb,
@@ -212,22 +243,14 @@ int nfh_verdict_put(struct sk_buff *msg, const struct nfh_hook *hook);
 
 /* array.c */
 struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number);
+struct nfh_array *nfh_array_of_request(struct nfh_net *nn, struct genl_info *info);
 int nfh_raw_insert_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_raw_delete_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_raw_alter_doit(struct sk_buff *skb, struct genl_info *info);
-int nfh_raw_run_doit(struct sk_buff *skb, struct genl_info *info);
 void nfh_array_flush(struct nfh_net *nn);
 extern const struct nla_policy nfh_raw_insert_policy[NFHARNESS_A_RAW_VERDICT + 1];
 extern const struct nla_policy nfh_raw_delete_policy[NFHARNESS_A_ARRAY + 1];
 extern const struct nla_policy nfh_raw_alter_policy[NFHARNESS_A_PRIORITY + 1];
-extern const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1];
-
-int nfh_hook_again_doit(struct sk_buff *skb, struct genl_info *info);
-int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info);
-struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info);
-void nfh_hook_list(struct nfh_net *nn, struct nfh_hook *hook);
-void nfh_hook_forget(struct nfh_net *nn, struct nfh_hook *hook);
-extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1];
 
 /* batch.c */
 int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);
@@ -238,25 +261,48 @@ struct sk_buff *nfh_datagram(struct net *net, const struct nfh_flow *flow, u64 c
 
 /* ct.c */
 int nfh_ct_run_doit(struct sk_buff *skb, struct genl_info *info);
-extern const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_OWN + 1];
+extern const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_CLOSE + 1];
 
 /* fault.c */
 void nfh_fault_begin(struct nfh_net *nn);
 void nfh_fault_end(struct nfh_net *nn);
 void nfh_fault_unmake(void);
+int nfh_probe_allocator(struct kretprobe *probe, kretprobe_handler_t entry,
+			kretprobe_handler_t handler);
 int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_fail_netns_doit(struct sk_buff *skb, struct genl_info *info);
 
+/* run.c */
+extern const struct nfh_flow nfh_run_flow;
+struct nfh_run *nfh_run_alloc(struct net *net, struct nfh_array *array, u32 packets);
+u32 nfh_run_verdict(const struct nfh_run *run, const struct sk_buff *skb);
+unsigned int nfh_array_called(struct nfh_hook *hook, const struct sk_buff *skb,
+			      const struct nf_hook_state *state, u32 verdict);
+void nfh_run_unqueue(struct net *net);
+int nfh_raw_run_doit(struct sk_buff *skb, struct genl_info *info);
+extern const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1];
+
+/* list.c */
+int nfh_raw_list_doit(struct sk_buff *skb, struct genl_info *info);
+extern const struct nla_policy nfh_raw_list_policy[NFHARNESS_A_COOKIES + 1];
+
+/* memory.c */
+void nfh_memory_begin(void);
+void nfh_memory_end(void);
+void nfh_memory_disarm(void);
+int nfh_memory_get_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* together.c */
+int nfh_together_doit(struct sk_buff *skb, struct genl_info *info);
+
 /* state.c */
-extern struct list_head nfh_nets;
-extern struct mutex nfh_nets_lock;
 int nfh_netns_get_doit(struct sk_buff *skb, struct genl_info *info);
 int nfh_keys_get_doit(struct sk_buff *skb, struct genl_info *info);
 
 /* tamper.c */
-void nfh_tamper_packet(struct nfh_hook *hook, struct sk_buff *skb,
+bool nfh_tamper_packet(struct nfh_hook *hook, struct sk_buff *skb,
 		       const struct nf_hook_state *state);
-void nfh_tamper_undo(struct nfh_net *nn, struct nfh_hook *hook);
+bool nfh_tamper_undo(struct nfh_net *nn, struct nfh_hook *hook);
 int nfh_tamper_doit(struct sk_buff *skb, struct genl_info *info);
 
 /* slots.c */

@@ -3,16 +3,8 @@
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <net/genetlink.h>
-#include <net/netns/generic.h>
 
 #include "internal.h"
-
-static unsigned int nfh_net_id __read_mostly;
-
-struct nfh_net *nfh_net(const struct net *net)
-{
-	return net_generic(net, nfh_net_id);
-}
 
 static int __net_init nfh_net_init(struct net *net)
 {
@@ -99,6 +91,7 @@ static void __exit nfh_exit(void)
 	nfh_fault_unmake();
 	unregister_netdevice_notifier(&nfh_netdev_notifier);
 	unregister_pernet_subsys(&nfh_net_ops);
+	nfh_memory_disarm();
 }
 
 module_init(nfh_init);

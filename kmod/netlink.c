@@ -8,7 +8,7 @@
 
 #include "internal.h"
 
-/* An op without a policy of its own would get none at all. */
+/* An op without its own policy would get none at all. */
 static const struct nla_policy nfh_empty_policy[NFHARNESS_A_PAD + 1];
 
 static const struct nla_policy nfh_id_policy[NFHARNESS_A_ID + 1] = {
@@ -45,11 +45,22 @@ static const struct nla_policy nfh_fail_policy[NFHARNESS_A_FAIL + 1] = {
 	[NFHARNESS_A_FAIL] = { .type = NLA_U32 },
 };
 
-static const struct nla_policy nfh_point_policy[NFHARNESS_A_UNCHECKED + 1] = {
+static const struct nla_policy nfh_memory_policy[NFHARNESS_A_SETTLE + 1] = {
+	[NFHARNESS_A_SETTLE] = { .type = NLA_FLAG },
+};
+
+static const struct nla_policy nfh_together_policy[NFHARNESS_A_OTHER + 1] = {
+	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
+	[NFHARNESS_A_HOOKS] = { .type = NLA_NESTED },
+	[NFHARNESS_A_OTHER] = NLA_POLICY_MIN(NLA_U64, 1),
+};
+
+static const struct nla_policy nfh_point_policy[NFHARNESS_A_DEVICE_NETNS + 1] = {
 	[NFHARNESS_A_PF] = { .type = NLA_U8 },
 	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
 	[NFHARNESS_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
 	[NFHARNESS_A_UNCHECKED] = { .type = NLA_FLAG },
+	[NFHARNESS_A_DEVICE_NETNS] = { .type = NLA_S32 },
 };
 
 static int nfh_hook_add_doit(struct sk_buff *skb, struct genl_info *info)
@@ -57,7 +68,7 @@ static int nfh_hook_add_doit(struct sk_buff *skb, struct genl_info *info)
 	struct nfh_hook *hook;
 	int err;
 
-	hook = nfh_hook_parse(info->attrs, info->extack);
+	hook = nfh_hook_parse(skb, info->attrs, info->extack);
 	if (IS_ERR(hook))
 		return PTR_ERR(hook);
 	err = nfh_hook_add(genl_info_net(info), hook, info->extack);
@@ -65,23 +76,6 @@ static int nfh_hook_add_doit(struct sk_buff *skb, struct genl_info *info)
 	if (err)
 		kfree_rcu(hook, rcu);
 	return err;
-}
-
-struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info)
-{
-	struct nfh_hook *hook;
-
-	if (!info->attrs[NFHARNESS_A_ID]) {
-		NL_SET_ERR_MSG(info->extack, "attribute ID is missing");
-		return ERR_PTR(-EINVAL);
-	}
-	hook = nfh_hook_find(nn, nla_get_u64(info->attrs[NFHARNESS_A_ID]));
-	if (!hook) {
-		NL_SET_ERR_MSG_ATTR(info->extack, info->attrs[NFHARNESS_A_ID],
-				    "the namespace has no hook with this ID");
-		return ERR_PTR(-ENOENT);
-	}
-	return hook;
 }
 
 static int nfh_hook_del_doit(struct sk_buff *skb, struct genl_info *info)
@@ -264,52 +258,73 @@ static const struct genl_ops nfh_genl_ops[] = {
 	},
 	{
 		.cmd = NFHARNESS_CMD_FAIL_NEXT,
-		.flags = GENL_ADMIN_PERM,
+		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_fail_policy,
 		.maxattr = ARRAY_SIZE(nfh_fail_policy) - 1,
 		.doit = nfh_fail_next_doit,
 	},
 	{
 		.cmd = NFHARNESS_CMD_CT_RUN,
-		.flags = GENL_ADMIN_PERM,
+		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_ct_run_policy,
 		.maxattr = ARRAY_SIZE(nfh_ct_run_policy) - 1,
 		.doit = nfh_ct_run_doit,
 	},
 	{
 		.cmd = NFHARNESS_CMD_NETNS_GET,
-		.flags = GENL_ADMIN_PERM,
+		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_empty_policy,
 		.maxattr = ARRAY_SIZE(nfh_empty_policy) - 1,
 		.doit = nfh_netns_get_doit,
 	},
 	{
 		.cmd = NFHARNESS_CMD_KEYS_GET,
-		.flags = GENL_ADMIN_PERM,
+		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_empty_policy,
 		.maxattr = ARRAY_SIZE(nfh_empty_policy) - 1,
 		.doit = nfh_keys_get_doit,
 	},
 	{
 		.cmd = NFHARNESS_CMD_TAMPER,
-		.flags = GENL_ADMIN_PERM,
+		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_tamper_policy,
 		.maxattr = ARRAY_SIZE(nfh_tamper_policy) - 1,
 		.doit = nfh_tamper_doit,
 	},
 	{
 		.cmd = NFHARNESS_CMD_FAIL_NETNS,
-		.flags = GENL_ADMIN_PERM,
+		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_fail_policy,
 		.maxattr = ARRAY_SIZE(nfh_fail_policy) - 1,
 		.doit = nfh_fail_netns_doit,
 	},
 	{
 		.cmd = NFHARNESS_CMD_RAW_ALTER,
-		.flags = GENL_ADMIN_PERM,
+		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = nfh_raw_alter_policy,
 		.maxattr = ARRAY_SIZE(nfh_raw_alter_policy) - 1,
 		.doit = nfh_raw_alter_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_RAW_LIST,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_raw_list_policy,
+		.maxattr = ARRAY_SIZE(nfh_raw_list_policy) - 1,
+		.doit = nfh_raw_list_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_MEMORY_GET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_memory_policy,
+		.maxattr = ARRAY_SIZE(nfh_memory_policy) - 1,
+		.doit = nfh_memory_get_doit,
+	},
+	{
+		.cmd = NFHARNESS_CMD_TOGETHER,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = nfh_together_policy,
+		.maxattr = ARRAY_SIZE(nfh_together_policy) - 1,
+		.doit = nfh_together_doit,
 	},
 };
 

@@ -3,8 +3,12 @@
  * Generic netlink interface of nfharness.ko.
  *
  * Every command acts on the network namespace of the socket it is sent from
- * and needs CAP_NET_ADMIN in the user namespace that owns it; FAIL_NEXT,
- * FAIL_NETNS, CT_RUN, NETNS_GET, KEYS_GET, TAMPER and RAW_ALTER in the initial one.
+ * and needs CAP_NET_ADMIN in the user namespace that owns it; and in the initial
+ * one what makes core warn, what tampers, and what looks beyond the namespace:
+ * HOOK_DEL_ABSENT, FAIL_NEXT, FAIL_NETNS, CT_RUN, NETNS_GET, KEYS_GET, TAMPER,
+ * RAW_ALTER, RAW_LIST, MEMORY_GET and TOGETHER; the attributes UNCHECKED and
+ * REINJECT_VERDICT; NF_QUEUE as VERDICT; a RAW_VERDICT other than NF_ACCEPT,
+ * NF_DROP and NF_STOLEN.
  */
 #ifndef _UAPI_NFHARNESS_H
 #define _UAPI_NFHARNESS_H
@@ -34,12 +38,12 @@
  * @NFHARNESS_CMD_HOOK_FLUSH: unregister all of the namespace's hooks, empty its
  *	private arrays, forget FAIL_NEXT.
  * @NFHARNESS_CMD_SLOT_GET: (dump only) the live array of the hook point PF,
- *	HOOKNUM, IFINDEX, one message for each slot, whoever registered it. The
+ *	HOOKNUM, IFINDEX, one message for each slot, any owner's. The
  *	array is read once, when the dump starts. Or that of the private ARRAY;
  *	without attributes that of every point and device, and the private ones.
  * @NFHARNESS_CMD_RAW_INSERT: nf_hook_entries_insert_raw() of a new hook into the
  *	private ARRAY, which begins with it if need be. Needs ID, ARRAY, PRIORITY
- *	and RAW_VERDICT.
+ *	and RAW_VERDICT; takes COOKIE.
  * @NFHARNESS_CMD_RAW_DELETE: nf_hook_entries_delete_raw() of the hook ID from
  *	the private array that it is in, which ends with its last hook; or from
  *	another ARRAY, where core must not find it.
@@ -52,7 +56,8 @@
  * @NFHARNESS_CMD_HOOK_AGAIN: register the ops of the hook ID once more.
  *	HOOK_DEL then takes one registration at a time.
  * @NFHARNESS_CMD_HOOK_DEL_ABSENT: unregister ops that were never registered at
- *	PF, HOOKNUM, IFINDEX. Core warns, and does nothing else.
+ *	PF, HOOKNUM, IFINDEX and, with UNCHECKED, DEVICE_NETNS. Core warns, and
+ *	does nothing else.
  * @NFHARNESS_CMD_FAIL_NEXT: the next command of the HOOK_, BATCH_ and RAW_ ones
  *	that gets as far as core meets failing allocations there: those whose bit is
  *	set in FAIL, the first one's the lowest. -EOPNOTSUPP where the kernel has no
@@ -61,12 +66,14 @@
  *	DADDR, SPORT, DPORT and COOKIE, nf_ct_attach() of a second one to it, then
  *	the end of the second and of the first. The first may have gone through the
  *	namespace's hooks at PRE_ROUTING before (CT_TRACK), or have a connection of
- *	the module's (CT_OWN). Answers with CT_CONNECTION, CT_ATTACHED, CT_INFO and
+ *	the module's (CT_OWN), while every other processor stands still. Answers with CT_CONNECTION, CT_ATTACHED, CT_INFO and
  *	CT_USES, with SADDR, DADDR, SPORT, DPORT of the tuple if there was one, and
- *	CT_CALLS. -EOPNOTSUPP without CONFIG_NF_CONNTRACK; -EBUSY for CT_OWN while
- *	nf_conntrack is loaded.
+ *	CT_CALLS; for CT_CLOSE with CT_CLOSINGS. -EOPNOTSUPP without
+ *	CONFIG_NF_CONNTRACK, and for CT_CLOSE where core has no nf_ct_set_closing();
+ *	-EBUSY for CT_OWN while nf_conntrack is loaded.
  * @NFHARNESS_CMD_NETNS_GET: the kernel's network namespaces, NETNS_LIVE and
- *	NETNS_DYING: nothing refers to the latter, and their cleanup is not over.
+ *	NETNS_DYING: nothing refers to the latter, and their cleanup has not begun.
+ *	Where there are none of these, all cleanup is over.
  * @NFHARNESS_CMD_KEYS_GET: nf_hooks_needed, KEYS. -EOPNOTSUPP where the kernel
  *	has no jump labels.
  * @NFHARNESS_CMD_TAMPER: let the hook ID do what no hook should, TAMPER, so
@@ -74,8 +81,22 @@
  * @NFHARNESS_CMD_FAIL_NETNS: namespaces that the sending task makes from now on
  *	find no memory in netfilter_net_init(), until it says FAIL 0 or another task
  *	asks for the same. -EOPNOTSUPP where no kprobe can be put there.
- * @NFHARNESS_CMD_RAW_ALTER: the hook ID of a private array has another PRIORITY
- *	from now on, of which core is not told: its ops are the caller's
+ * @NFHARNESS_CMD_RAW_ALTER: the hook ID, of a private array or registered, has
+ *	another PRIORITY from now on, of which core is not told: its ops are the
+ *	caller's. HOOK_FLUSH gives it back the first one.
+ * @NFHARNESS_CMD_RAW_LIST: nf_hook_slow_list() over the private ARRAY with one
+ *	datagram for each of COOKIES, 16 at most. Answers with PASSED, LIST_USERS,
+ *	LIST_LINKED, and in CALLED with two numbers for each call: the datagram's cookie and the
+ *	hook's ID. The packets get nowhere, whatever the verdicts.
+ * @NFHARNESS_CMD_MEMORY_GET: what became of the arrays that core has allocated in
+ *	commands of the module since the first MEMORY_GET: MEMORY and LEAKED. With
+ *	SETTLE it waits for RCU before. -EOPNOTSUPP where no probes can be put on the
+ *	allocator.
+ * @NFHARNESS_CMD_TOGETHER: two tasks on two processors register two HOOKS at once,
+ *	or unregister the hooks ID and OTHER: the second calls core when the first
+ *	has come to its allocation there, where it waits 20 ms for the second to be
+ *	through. Answers with the first errno there is. -EOPNOTSUPP with one
+ *	processor.
  */
 enum nfharness_cmd {
 	NFHARNESS_CMD_UNSPEC,
@@ -98,6 +119,9 @@ enum nfharness_cmd {
 	NFHARNESS_CMD_TAMPER,
 	NFHARNESS_CMD_FAIL_NETNS,
 	NFHARNESS_CMD_RAW_ALTER,
+	NFHARNESS_CMD_RAW_LIST,
+	NFHARNESS_CMD_MEMORY_GET,
+	NFHARNESS_CMD_TOGETHER,
 
 	/* private: */
 	__NFHARNESS_CMD_MAX,
@@ -108,13 +132,13 @@ enum nfharness_cmd {
 /**
  * enum nfharness_tamper - ways to tamper with a hook
  *
- * @NFHARNESS_TAMPER_HIDE: take it out of its array by nf_hook_entries_delete_raw():
- *	nobody is told. Only for a hook that came alone, at one point. Nobody else
- *	may work on that point's array meanwhile.
+ * @NFHARNESS_TAMPER_HIDE: unregister it, and say of it what was said before. Only
+ *	for a hook that came alone, and once.
  * @NFHARNESS_TAMPER_MISCOUNT: count one call too many, once
  * @NFHARNESS_TAMPER_DUPLICATE: send a copy of each packet that it matches on
- *	its way as well
- * @NFHARNESS_TAMPER_HOLD: keep a reference to each packet that it matches
+ *	its way as well. Not at a device's hook point, which has no okfn.
+ * @NFHARNESS_TAMPER_HOLD: steal each packet that it matches, and keep it: nobody
+ *	frees it. The first 16 of them.
  */
 enum nfharness_tamper {
 	NFHARNESS_TAMPER_HIDE,
@@ -167,7 +191,8 @@ enum nfharness_tamper {
  *	first datagram
  * @NFHARNESS_A_CT_OWN: u32, bits of enum nfharness_ct_own
  * @NFHARNESS_A_CT_CONNECTION: flag, the first datagram had a connection
- * @NFHARNESS_A_CT_ATTACHED: flag, the second one has got the same
+ * @NFHARNESS_A_CT_ATTACHED: flag, the second one has got the same, or the mark of
+ *	one that is not tracked
  * @NFHARNESS_A_CT_INFO: u32, enum ip_conntrack_info of the second one, if it has
  *	got any
  * @NFHARNESS_A_CT_USES: u32, references to the first one's connection then
@@ -177,7 +202,7 @@ enum nfharness_tamper {
  * @NFHARNESS_A_DEVICE_NETNS: s32, descriptor of another namespace, where IFINDEX
  *	is meant; with UNCHECKED: core refuses it
  * @NFHARNESS_A_NETNS_LIVE: u32 each, inode numbers
- * @NFHARNESS_A_NETNS_DYING: likewise
+ * @NFHARNESS_A_NETNS_DYING: u32 each, inode numbers
  * @NFHARNESS_A_KEYS: u32 each, how often a hook point is needed: for every family
  *	NFHARNESS_KEYS_HOOKS of them, 0 where the kernel has not so many
  * @NFHARNESS_A_TAMPER: u32, enum nfharness_tamper
@@ -186,6 +211,22 @@ enum nfharness_tamper {
  *	NF_REPEAT with TIMES only
  * @NFHARNESS_A_TIMES: u32, 1 to 64, so many calls get REINJECT_VERDICT, the
  *	others NF_ACCEPT; in an answer: so many are left
+ * @NFHARNESS_A_COOKIES: u64 each, of the datagrams of a list, in order
+ * @NFHARNESS_A_PASSED: u64 each, cookies of those that came out, in order
+ * @NFHARNESS_A_LIST_USERS: u32 each, references to the datagrams afterwards, in the
+ *	order of COOKIES: 1 if core freed its own, 2 if not
+ * @NFHARNESS_A_SETTLE: flag, wait until RCU has called what it was given
+ * @NFHARNESS_A_MEMORY: u32 each: arrays allocated; of those freed; of these by the
+ *	very call that replaced them; left to RCU still; not in the books for want
+ *	of room; freed with other ops in their last slot than they had
+ * @NFHARNESS_A_LEAKED: u32 each, slots of arrays that neither a hook point, nor a
+ *	private array, nor RCU has, 64 at most
+ * @NFHARNESS_A_OTHER: u64, ID of another hook
+ * @NFHARNESS_A_CT_CLOSE: flag, nf_ct_set_closing() of the first datagram's
+ *	connection, before the end of the second one, and of none
+ * @NFHARNESS_A_CT_CLOSINGS: u32, calls of the module's set_closing, if there is one
+ * @NFHARNESS_A_LIST_LINKED: u32 each, in the order of COOKIES: 1 if a hook met the
+ *	datagram while it was linked to another one, else 0
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -234,6 +275,16 @@ enum nfharness_attr {
 	NFHARNESS_A_TAMPER,
 	NFHARNESS_A_REINJECT_VERDICT,
 	NFHARNESS_A_TIMES,
+	NFHARNESS_A_COOKIES,
+	NFHARNESS_A_PASSED,
+	NFHARNESS_A_LIST_USERS,
+	NFHARNESS_A_SETTLE,
+	NFHARNESS_A_MEMORY,
+	NFHARNESS_A_LEAKED,
+	NFHARNESS_A_OTHER,
+	NFHARNESS_A_CT_CLOSE,
+	NFHARNESS_A_CT_CLOSINGS,
+	NFHARNESS_A_LIST_LINKED,
 
 	/* private: */
 	__NFHARNESS_A_MAX,
@@ -246,14 +297,17 @@ enum nfharness_attr {
  *
  * @NFHARNESS_CT_OWN_CONNECTION: the first datagram has a connection of the module's
  * @NFHARNESS_CT_OWN_HOOKS: core's pointers lead to hooks of the module's meanwhile
- * @NFHARNESS_CT_OWN_ORPHAN: the last reference to the module's connection is put
- *	while no hook is there to destroy it. Core warns; it must not be asked for
- *	where core has a BUG() there.
+ * @NFHARNESS_CT_OWN_ORPHAN: the last reference to the module's connection is put, twice,
+ *	while no hook is there to destroy it. Core warns, or has a BUG() there:
+ *	-EOPNOTSUPP unless the module's parameter "orphans" says that it warns.
+ * @NFHARNESS_CT_OWN_UNTRACKED: the first datagram is one that conntrack is to leave
+ *	alone, IP_CT_UNTRACKED; it has no connection
  */
 enum nfharness_ct_own {
 	NFHARNESS_CT_OWN_CONNECTION = 1,
 	NFHARNESS_CT_OWN_HOOKS = 2,
 	NFHARNESS_CT_OWN_ORPHAN = 4,
+	NFHARNESS_CT_OWN_UNTRACKED = 8,
 };
 
 #endif /* _UAPI_NFHARNESS_H */

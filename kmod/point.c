@@ -61,6 +61,8 @@ int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_
 	if (tb[NFHARNESS_A_UNCHECKED]) {
 		if (tb[NFHARNESS_A_IFINDEX])
 			point->ifindex = nla_get_u32(tb[NFHARNESS_A_IFINDEX]);
+		if (tb[NFHARNESS_A_DEVICE_NETNS])
+			point->device_netns = nla_get_s32(tb[NFHARNESS_A_DEVICE_NETNS]);
 		return 0;
 	}
 	limit = nfh_point_limit(point->pf);

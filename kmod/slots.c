@@ -25,7 +25,8 @@ struct nfh_which {
 /**
  * struct nfh_slot - what one element of struct nf_hook_entries said
  *
- * @which: its array; @index: its place there
+ * @which: its array
+ * @index: its place there
  * @function: hook function
  * @priority: of the slot's ops
  * @id: of the &struct nfh_hook in it, 0 for another's

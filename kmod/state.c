@@ -6,9 +6,6 @@
 
 #include "internal.h"
 
-LIST_HEAD(nfh_nets);
-DEFINE_MUTEX(nfh_nets_lock);
-
 static int nfh_reply(struct sk_buff *msg, struct genl_info *info, void *hdr, int err)
 {
 	if (err) {
@@ -45,15 +42,13 @@ int nfh_netns_get_doit(struct sk_buff *skb, struct genl_info *info)
 	void *hdr;
 	int err;
 
-	/* Whoever has left nfh_nets shall have gone through all of cleanup_net(). */
+	err = nfh_needs_root(skb, info->extack);
+	if (err)
+		return err;
 	mutex_lock(&nfh_nets_lock);
-	list_for_each_entry(nn, &nfh_nets, node) {
-		dying |= !check_net(nn->net);
+	list_for_each_entry(nn, &nfh_nets, node)
 		count++;
-	}
 	mutex_unlock(&nfh_nets_lock);
-	if (!dying)
-		net_ns_barrier();
 
 	/* Room for some that come meanwhile. */
 	msg = genlmsg_new(2 * nla_total_size((count + 64) * sizeof(u32)), GFP_KERNEL);
@@ -64,7 +59,16 @@ int nfh_netns_get_doit(struct sk_buff *skb, struct genl_info *info)
 	err = !hdr ? -EMSGSIZE : nfh_netns_put(msg, NFHARNESS_A_NETNS_LIVE, true);
 	if (!err)
 		err = nfh_netns_put(msg, NFHARNESS_A_NETNS_DYING, false);
+	list_for_each_entry(nn, &nfh_nets, node)
+		dying |= !check_net(nn->net);
 	mutex_unlock(&nfh_nets_lock);
+
+	/*
+	 * Where none is dying, those that have left nfh_nets shall have gone
+	 * through all of cleanup_net(), whose first step is to leave it.
+	 */
+	if (!dying)
+		net_ns_barrier();
 	return nfh_reply(msg, info, hdr, err);
 }
 
@@ -75,7 +79,11 @@ int nfh_keys_get_doit(struct sk_buff *skb, struct genl_info *info)
 	struct sk_buff *msg;
 	u32 pf, hooknum;
 	void *hdr;
+	int err;
 
+	err = nfh_needs_root(skb, info->extack);
+	if (err)
+		return err;
 	for (pf = 0; pf < NFPROTO_NUMPROTO; pf++)
 		for (hooknum = 0; hooknum < min(NF_MAX_HOOKS, NFHARNESS_KEYS_HOOKS); hooknum++)
 			keys[pf][hooknum] = static_key_count(&nf_hooks_needed[pf][hooknum]);

@@ -1,6 +1,7 @@
 """What a real kernel did with the scripts of some rules, written down once, so that the host can prove that the rules notice a wrong model.
 
-``python -m tests.recorded [KERNEL [RULE…]]`` records again, all or some rules: needed when a recorded rule's script changes.
+``python -m tests.recorded [RULE…]`` records again, all or some rules: needed when a recorded rule's script changes. A rule is recorded if
+it comes first in the list of a mutant.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from harness.backends.executor import Executor
 from harness.conformance import RULES
 from harness.conformance.rule import Script
 from harness.outcome import KernelProfile, Outcome, codec
-from harness.vm.executor import Executor
 from tests.mutants import MUTANTS
 
 __all__ = ("Recording", "recorded")
@@ -41,15 +42,18 @@ def recorded() -> Recording:
     return Recording(KernelProfile.from_json(document["profile"]), rules)
 
 
-async def _record(spec: str, *only: str) -> None:
+async def _record(*only: str) -> None:
+    from harness.backends.executor import started  # noqa: PLC0415
     from harness.conformance.matrix import target  # noqa: PLC0415
-    from harness.vm.executor import started  # noqa: PLC0415
-    from harness.vm.progress import Progress  # noqa: PLC0415
+    from harness.host.progress import Progress  # noqa: PLC0415
 
-    on = await target(spec, Progress())
+    first = dict.fromkeys(mutant.rules[0] for mutant in MUTANTS.values())
+    if others := [rule for rule in only if rule not in first or rule in _LARGE]:
+        raise SystemExit(f"not recorded: {', '.join(others)}: no mutant has it first in its list, or it fills a point")
+    on = await target(FILE.stem, Progress())
     rules = json.loads(FILE.read_text())["rules"] if only else {}
     async with started(on.source) as executor:
-        for rule in dict.fromkeys(mutant.rules[0] for mutant in MUTANTS.values()):
+        for rule in first:
             if rule not in _LARGE and RULES[rule].lacking(on.profile) is None and (not only or rule in only):
                 rules[rule] = [codec.to_json(_comparable(await _trusted(executor, script))) for script in RULES[rule].scripts]
     FILE.parent.mkdir(exist_ok=True)
@@ -74,4 +78,4 @@ def _comparable(outcome: Outcome) -> Outcome:
 
 
 if __name__ == "__main__":
-    asyncio.run(_record(*(sys.argv[1:] or ["6.12"])))
+    asyncio.run(_record(*sys.argv[1:]))

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from harness.explore.steps.maker import priorities, returns, verdicts
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
-from harness.scenario import TOPOLOGIES, Dump, End, Link, Nft, Register, RegisterMany, Scenario, Send, Step, Topology, Unregister
-from harness.scenario.steps import PacketKind
+from harness.scenario import TOPOLOGIES, End, Link, Scenario, Step, Topology
+from harness.scenario.steps.hooks import Dump, Nft, Register, RegisterMany, Unregister
+from harness.scenario.steps.packets import PacketKind, Send
 
 __all__ = ("many", "priorities", "registers", "returns", "scenarios", "sends", "verdicts")
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.vm import config
+from harness.images import config
 
 __all__ = ("BZIMAGE", "RELEASE", "built", "elf", "in_tree", "options", "out_of_tree", "snapshot")
 
@@ -62,7 +62,10 @@ def elf(build_id: bytes | None = b"\x01" * 20, *, pvh: bool = True, machine: int
 
 
 def options(changed: Mapping[str, str | None] | None = None) -> str:
-    """A ``.config`` with all that a guest and every rule need. :param changed: other values; ``None``: not set"""
+    """A ``.config`` with all that a guest and every rule need.
+
+    :param changed: other values; ``None``: not set
+    """
     found = {name: "y" for names in config.NEEDED.values() for name in names} | dict.fromkeys(config.WISHED, "y")
     found |= {"X86_64": "y", "OBJTOOL": "y", "RETPOLINE": "y", "VETH": "m", "NF_CONNTRACK": "m",
               "CC_VERSION_TEXT": '"gcc-99 (None 99.1.0-1) 99.1.0"'}
@@ -78,7 +81,10 @@ def _write(directory: Path, files: Mapping[str, str | bytes]) -> None:
 
 
 def built(directory: Path, vmlinux: bytes | None = None, **changed: str | None) -> None:
-    """What a build leaves in a directory. :param changed: options"""
+    """What a build leaves in a directory.
+
+    :param changed: options
+    """
     text = options(changed)
     _write(directory, {".config": text, "include/config/auto.conf": text.replace('"', ""), "include/config/NETFILTER": ""})
     _write(directory, {"vmlinux": elf() if vmlinux is None else vmlinux, BZIMAGE: "HdrS", **_OBJECTS})

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import harness
+from harness.cli.say import say
 
 __all__ = ("nfharness",)
 
@@ -28,7 +29,8 @@ _COMMANDS = {
     "kernels": "List the kernels that can be had and those that are here.",
     "image": "List, build and prune images and templates.",
     "vagrant": "Build a Vagrant box from the same images.",
-    "doctor": "Explain each requirement, what was found, and the mend.",
+    "doctor": "Explain each requirement, what was found, and the hint.",
+    "help": "Print a page about a topic: scenarios, checking, tests, architecture …",
 }
 
 
@@ -65,7 +67,7 @@ def _completion(context: click.Context, _parameter: click.Parameter, shell: Any)
 
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101
-    click.echo(found(nfharness, {}, "nfharness", "_NFHARNESS_COMPLETE").source())
+    say(*found(nfharness, {}, "nfharness", "_NFHARNESS_COMPLETE").source().split("\n"))
     context.exit()
 
 

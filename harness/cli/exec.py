@@ -7,27 +7,28 @@ import errno
 import json
 import os
 import sys
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import click
 
+from harness.backends.machine import Purpose
+from harness.backends.session import Backend, Session, session
 from harness.cli import report
-from harness.cli.options import backend_option, kernel_option
+from harness.cli.options import backend_option, kernel_option, with_option
 from harness.cli.relay import relay
-from harness.errors import GuestError
+from harness.errors import GuestError, KernelDied
+from harness.host.progress import Progress
 from harness.outcome import profile
 from harness.vm.channel import Request
-from harness.vm.ending import recorded
+from harness.vm.ending import read, recorded
 from harness.vm.guest import Guest
-from harness.vm.machines import Purpose
-from harness.vm.progress import Progress
-from harness.vm.session import Backend, Session, session
 
 __all__ = ("command", "refused", "relay")
 
-_WARM = "harness.guest.interpreter:main"
-_MENDS = {
-    errno.ENOENT: "the guest's commands are those of Debian with nftables, iproute2 and the like: nfharness exec -- ls /usr/bin /usr/sbin",
+_WARM = "harness.agent.interpreter:main"
+_HINTS = {
+    errno.ENOENT: "nfharness exec --with PACKAGE brings what Debian has; these commands are there: nfharness exec -- ls /usr/bin /usr/sbin",
     errno.EACCES: "make it executable, or start its interpreter: nfharness exec -- sh FILE",
     errno.ENOEXEC: "start it with its interpreter: nfharness exec -- sh FILE",
     errno.E2BIG: "give fewer arguments, or pass them on standard input: … | nfharness exec -- xargs COMMAND",
@@ -37,31 +38,44 @@ _MENDS = {
 @click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @kernel_option
 @backend_option
+@with_option
 @click.option("--python", is_flag=True, help="Run what would follow python3, with scapy, pyroute2, bcc and pytest imported already.")
 @click.option("--bare", is_flag=True, help="In a kernel that has nothing of nfharness: no module, no probes, no taint.")
+@click.option("--append", default="", metavar="TEXT",
+              help="More for the kernel's command line, slub_debug=FZP: a guest is booted with it, and kept for the next time.")
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write there how it ended, as JSON: exit status, why the guest died, its console.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
-def command(spec: str, backend: Backend, *, python: bool, bare: bool, record: Path | None, argv: tuple[str, ...]) -> None:
+def command(
+    spec: str, backend: Backend, *, with_packages: tuple[str, ...], python: bool, bare: bool, append: str, record: Path | None,
+    argv: tuple[str, ...],
+) -> None:
     """Run COMMAND in a fresh guest.
 
     Standard input, output and error, the exit status and signals are passed through; streams may be binary and of any length.
     What COMMAND changes in a fresh guest is gone when it ends; a Vagrant machine and this one keep it. The same signal three times
     within two seconds ends the guest itself.
     """
-    sys.exit(asyncio.run(_exec(spec, backend, "bare" if bare else "tests" if python else "command", argv, python=python, record=record)))
+    purpose: Purpose = "bare" if bare else "tests" if python else "command"
+    opening = session(spec, Progress(), backend, purpose, append, with_packages=with_packages)
+    sys.exit(asyncio.run(_exec(opening, argv, python=python, record=record)))
 
 
-async def _exec(spec: str, backend: Backend, purpose: Purpose, argv: tuple[str, ...], *, python: bool, record: Path | None) -> int:
-    async with session(spec, Progress(), backend, purpose) as opened:
+async def _exec(opening: AbstractAsyncContextManager[Session], argv: tuple[str, ...], *, python: bool, record: Path | None) -> int:
+    async with opening as opened:
         # The guest's arguments are the bytes that ours were, whatever this host's locale made of them.
         words = [os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]
         request = _warm(words, opened) if python else Request(argv=words, cwd=opened.guest.cwd)
         if record is None:
             return await _run(opened.guest, request, argv[0])
-        async with recorded(opened.guest, record) as ending:
-            ending.status = await _run(opened.guest, request, argv[0])
-            return ending.status
+        try:
+            async with recorded(opened.guest, record) as ending:
+                ending.status = await _run(opened.guest, request, argv[0])
+                return ending.status
+        except KernelDied as error:
+            if read(record):
+                error.console_tail = ""  # the record has it
+            raise
 
 
 def _warm(words: list[str], opened: Session) -> Request:
@@ -78,6 +92,6 @@ async def _run(guest: Guest, request: Request, name: str) -> int:
 
 def refused(name: str, error: OSError) -> int:
     """Say that a command cannot be run in the guest; the exit status to end with, as a shell has it."""
-    mend = _MENDS.get(error.errno or 0, "try it in a guest by hand: nfharness shell")
-    report(GuestError(f"{name}: {error.strerror} (in the guest)", mend=mend))
+    hint = _HINTS.get(error.errno or 0, "try it in a guest by hand: nfharness shell")
+    report(GuestError(f"{name}: {error.strerror} (in the guest)", hint=hint))
     return 127 if error.errno == errno.ENOENT else 126

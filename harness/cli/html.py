@@ -1,4 +1,4 @@
-"""``check --html``: the matrix of rules and kernels as one file that needs nothing else, neither network nor server."""
+"""``check --html``: the matrix of rules and kernels as a page."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 
-import harness
+from harness.cli.pages import rendered
 from harness.conformance.bundle import load
 from harness.conformance.coverage import functions_of
 from harness.conformance.judge import STATES, State, judge
-from harness.conformance.matrix import Result, Target
-from harness.conformance.report import lines_of, printable
+from harness.conformance.matrix import RuleResult, Target
+from harness.conformance.reference import FIELDS, PREFIX
+from harness.conformance.report import lines_of, missed, printable
 from harness.conformance.rule import Rule
 from harness.errors import UserError
-from harness.trace.render import render_run
+from harness.walks.render import render_run
 
 __all__ = ("page",)
 
@@ -38,42 +38,57 @@ _LINES = 160
 
 
 @dataclass(frozen=True, slots=True)
-class _Cell:
-    """One rule on one kernel. :param walks: HTML, of a difference; :param anchor: of its details, where there are any"""
+class _Row:
+    """A rule, or a field of the profile.
 
-    result: Result
+    :param sentence: what it promises, or means
+    """
+
+    id: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """One rule on one kernel.
+
+    :param walks: HTML, of a difference
+    :param anchor: of its details, where there are any
+    """
+
+    result: RuleResult
     target: Target
     anchor: str
     walks: Markup | None
 
 
-def page(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Result], seconds: float) -> str:
+def page(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[RuleResult], seconds: float) -> str:
     """The report's HTML.
 
     :param seconds: that the whole check took
     """
     found = {(result.rule, result.kernel): result for result in results}
+    rows = [_Row(rule.id, rule.sentence) for rule in rules] + [
+        _Row(name, FIELDS[name.removeprefix(PREFIX)]) for name in dict.fromkeys(one.rule for one in results) if name.startswith(PREFIX)]
     cells: dict[tuple[str, str], _Cell] = {}
-    for row, rule in enumerate(rules):
+    for row, rule in enumerate(rows):
         for column, target in enumerate(targets):
             result = found[rule.id, target.kernel.label]
             cells[rule.id, target.kernel.label] = _Cell(result, target, f"r{row}-{column}", _walks(result, target))
-    environment = Environment(
-        loader=PackageLoader("harness.cli"), autoescape=select_autoescape(["html"]), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     counts = Counter(result.state for result in results)
-    return printable(environment.get_template("check.html").render(
-        version=harness.__version__,
+    return printable(rendered(
+        "check.html",
         made=time.strftime("%Y-%m-%d %H:%M:%S %z"),
         seconds=seconds,
         targets=targets,
         identities=[target.identity() for target in targets],
-        rules=rules,
-        lines={rule.id: _lines(rule, found) for rule in rules},
-        functions={rule.id: functions_of(rule.id) for rule in rules},
+        rules=rows,
+        lines={row.id: _lines(row.id, found) for row in rows},
+        functions={row.id: functions_of(row.id) for row in rows},
         cells=cells,
-        told=[cell for cell in cells.values() if cell.result.state != "conformant"],
+        told=[cell for cell in cells.values() if cell.result.state != "conformant" or cell.result.reason],
+        missed=[(next(target.name for target in targets if target.kernel.label == kernel), reference, ids)
+                for (kernel, reference), ids in missed(results).items()],
         counts=counts,
         per_kernel={target.kernel.label: Counter(one.state for one in results if one.kernel == target.kernel.label) for target in targets},
         states=STATES,
@@ -81,11 +96,11 @@ def page(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Res
     ))
 
 
-def _lines(rule: Rule, found: Mapping[tuple[str, str], Result]) -> str:
-    return lines_of(next(result.seed_lines for (of, _), result in found.items() if of == rule.id))
+def _lines(row: str, found: Mapping[tuple[str, str], RuleResult]) -> str:
+    return lines_of(next(result.core_lines for (of, _), result in found.items() if of == row))
 
 
-def _walks(result: Result, target: Target) -> Markup | None:
+def _walks(result: RuleResult, target: Target) -> Markup | None:
     """The walks of a difference as ``replay`` would show them, out of its bundle; ``None`` if that is not there."""
     if result.bundle is None:
         return None

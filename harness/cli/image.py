@@ -9,10 +9,13 @@ from dataclasses import asdict
 import click
 from rich.table import Table
 
-from harness.cli.options import json_option, kernel_option, wide_console
-from harness.vm import inventory
-from harness.vm.progress import Progress
-from harness.vm.session import made_ready
+from harness.backends.session import made_ready
+from harness.cli.options import json_option, kernel_option
+from harness.cli.say import say
+from harness.doctor import inventory
+from harness.host.progress import Progress
+from harness.host.store import discard
+from harness.host.terminal import Terminal
 
 __all__ = ("command",)
 
@@ -25,18 +28,22 @@ def command() -> None:
 @command.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List userlands, kernel layers, modules and templates, with the room they take on disk."""
+    """List userlands, kernel layers, modules, templates and packages, with the room they take on disk."""
     items = inventory.items()
     if as_json:
-        click.echo(json.dumps([asdict(item) | {"path": str(item.path)} for item in items], indent=1))
+        print(json.dumps([asdict(item) | {"path": str(item.path)} for item in items], indent=1))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("kind", "name", "MiB", ""):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "MiB" else "left")
     for item in items:
-        table.add_row(item.kind, item.name, f"{item.size / 2**20:.1f}", "" if item.current else "stale")
+        table.add_row(item.kind, item.name, f"{item.size / 2**20:.1f}", _state(item))
     table.add_row("", "total", f"{sum(item.size for item in items) / 2**20:.1f}", "")
-    wide_console().print(table)
+    Terminal.wide(250).print(table)
+
+
+def _state(item: inventory.Item) -> str:
+    return "being built" if item.building else "" if item.current else "stale"
 
 
 @command.command("build")
@@ -44,7 +51,7 @@ def list_(as_json: bool) -> None:
 def build(spec: str) -> None:
     """Fetch and build everything that a guest of a kernel needs, template included."""
     kernel, template = asyncio.run(made_ready(spec, Progress()))
-    click.echo(f"{kernel.label}: ready ({template.state.parent})")
+    say(f"{kernel.label}: ready ({template.state.parent})")
 
 
 @command.command("prune")
@@ -59,7 +66,8 @@ def prune(only_templates: bool, everything: bool, dry_run: bool) -> None:
     freed = 0
     for item in inventory.items():
         unwanted = item.kind == "template" if only_templates else everything or not item.current
-        if unwanted and (dry_run or inventory.delete(item)):
-            click.echo(f"{'would delete' if dry_run else 'deleted'} {item.kind} {item.name}")
+        unwanted = unwanted and not item.building
+        if unwanted and (dry_run or discard(item.path)):
+            say(f"{'would delete' if dry_run else 'deleted'} {item.kind} {item.name}")
             freed += item.size
-    click.echo(f"{freed / 2**20:.1f} MiB {'would be ' if dry_run else ''}freed")
+    say(f"{freed / 2**20:.1f} MiB {'would be ' if dry_run else ''}freed")

@@ -7,14 +7,16 @@ import json
 import click
 from rich.table import Table
 
-from harness.cli.options import json_option, wide_console
+from harness.cli.options import json_option
+from harness.cli.say import say
 from harness.errors import HostError
-from harness.vm import archive, config
-from harness.vm.kernels import Kernel, catalogue, catalogue_at_hand
-from harness.vm.layers import layer_path, trees_here
-from harness.vm.progress import Progress
+from harness.host.progress import Progress
+from harness.host.terminal import Terminal
+from harness.images import archive, config
+from harness.images.kernel_tree import is_current
+from harness.images.kernels import Kernel, catalogue, catalogue_at_hand
+from harness.images.layers import layer_path, trees_here
 from harness.vm.template import template_path
-from harness.vm.tree import is_current
 
 __all__ = ("command",)
 
@@ -32,7 +34,7 @@ def command(everything: bool, refresh: bool, fragment: bool, as_json: bool) -> N
     the archive's pool, unsigned: --kernel fetches it over TLS and says so.
     """
     if fragment:
-        click.echo("\n".join(config.fragment()))
+        say(*config.fragment())
         return
     progress = Progress()
     try:
@@ -45,14 +47,14 @@ def command(everything: bool, refresh: bool, fragment: bool, as_json: bool) -> N
         progress.note(f"the archive does not answer ({error.message}); this is the last list")
     shown = [*(kernels if everything else _newest(kernels)), *trees_here()]
     if as_json:
-        click.echo(json.dumps([_facts(kernel) for kernel in shown], indent=1))
+        print(json.dumps([_facts(kernel) for kernel in shown], indent=1))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("series", "flavour", "version", "release", "here"):
         table.add_column(heading, no_wrap=True)
     for kernel in shown:
         table.add_row(kernel.series, kernel.flavour, kernel.version, kernel.release, _here(kernel))
-    wide_console().print(table)
+    Terminal.wide(250).print(table)
 
 
 def _newest(kernels: list[Kernel]) -> list[Kernel]:

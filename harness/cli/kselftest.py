@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-import tempfile
+from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 
 import click
 
-from harness.cli.options import Seconds, kernel_option
+from harness.backends.session import made_ready
+from harness.cli.options import Seconds, kernel_option, with_option
+from harness.cli.say import say
 from harness.cli.test import run_pytest
 from harness.errors import UserError
-from harness.vm.progress import Progress
-from harness.vm.selftests import collection, limit, selftests, tests
-from harness.vm.session import made_ready, resolved
-from harness.vm.userland import userland
+from harness.host.progress import Progress
+from harness.host.scratch import scratch
+from harness.images.selftests import collection, limit, selftests, tests
+from harness.images.specs import resolved
+from harness.images.userland import userland
 
 __all__ = ("command",)
 
@@ -28,7 +31,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.pytest_plugin.kselftests import run
+from harness.pytest_plugin.guest.kselftests import run
 
 
 @pytest.mark.kernel
@@ -44,13 +47,16 @@ _NEVER_S = 1e9
 
 @click.command("kselftest", context_settings={"ignore_unknown_options": True})
 @kernel_option
+@with_option
 @click.option("--list", "listing", is_flag=True, help="Name the collection's tests and run none.")
 @click.option("--deadline", type=Seconds(), metavar="SECONDS",
               help="When a test has failed if it has not ended, on a host with KVM; more where guests are slower. "
                    "[default: the collection's own, of its file 'settings']")
 @click.argument("name", metavar="COLLECTION")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[TEST]... [PYTEST ARGUMENT]...")
-def command(spec: str, listing: bool, deadline: float | None, name: str, arguments: tuple[str, ...]) -> None:
+def command(  # noqa: PLR0917 - click passes them by name
+    spec: str, with_packages: tuple[str, ...], listing: bool, deadline: float | None, name: str, arguments: tuple[str, ...],
+) -> None:
     """Run a kernel's own selftests in guests: nfharness kselftest net/netfilter nft_nat.sh -n 2.
 
     They are those of the kernel's own version, unmodified, each in a fresh guest; what they need compiled is compiled first. Results,
@@ -61,29 +67,28 @@ def command(spec: str, listing: bool, deadline: float | None, name: str, argumen
     source = selftests(kernel, progress)
     known = tests(source, name)
     if listing:
-        click.echo("\n".join(known))
+        say(*known)
         return
     wanted = [word for word in arguments if not word.startswith("-") and (word in known or (source / name / word).is_file())]
     # Before the first option stand tests; after it also what options are given.
     meant = [*takewhile(lambda word: not word.startswith("-"), arguments), *(word for word in arguments if word.endswith((".sh", ".py")))]
     if unknown := [word for word in meant if word not in wanted]:
         alike = get_close_matches(unknown[0], known, n=1)
-        mend = f"{f'did you mean {alike[0]}? ' if alike else ''}nfharness kselftest {name} --kernel {spec} --list"
-        raise UserError(f"{name} of {kernel.label} has no test {unknown[0]}", mend=mend)
-    _, template = asyncio.run(made_ready(spec, progress, bare=True))
+        hint = f"{f'did you mean {alike[0]}? ' if alike else ''}nfharness kselftest {name} --kernel {spec} --list"
+        raise UserError(f"{name} of {kernel.label} has no test {unknown[0]}", hint=hint)
+    _, template = asyncio.run(made_ready(spec, progress, bare=True, with_packages=with_packages))
     seconds = deadline or limit(source, name)
     text = _FILE.format(names=wanted or known, collection=name, slow=template.accelerator == "tcg",
                         limit=seconds and seconds * template.slowness)
     built = collection(source, name, userland(progress), progress)
     rest = [word for word in arguments if word not in wanted]
-    sys.exit(_run(spec, built, text, [f"--deadline={seconds + _SLACK_S if seconds else _NEVER_S}", *rest]))
+    sys.exit(_run(spec, built, text, with_packages, [f"--deadline={seconds + _SLACK_S if seconds else _NEVER_S}", *rest]))
 
 
-def _run(spec: str, built: Path, tests_file: str, arguments: list[str]) -> int:
-    with tempfile.TemporaryDirectory(prefix="nfharness-kselftest-") as text:
-        directory = Path(text)
+def _run(spec: str, built: Path, tests_file: str, with_packages: Sequence[str], arguments: list[str]) -> int:
+    with scratch("kselftest") as directory:
         shutil.copytree(built, directory / "selftests", symlinks=True)
         (directory / "test_kselftest.py").write_text(tests_file)
-        (directory / "pytest.ini").write_text("[pytest]\n")
+        (directory / "pytest.ini").write_text(f"[pytest]\npackages = {' '.join(with_packages)}\n")
         return run_pytest(["-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"), "--rootdir", str(directory),
                            "--kernel", spec, "--bare", *arguments, str(directory / "test_kselftest.py")])  # fmt: skip

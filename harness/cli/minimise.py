@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.explore import steps_of
 from harness.cli.options import bundle_argument, complete_kernel, json_option
 from harness.cli.run import exit_code
+from harness.cli.say import say
+from harness.errors import ExitCode, GuestError
 
 if TYPE_CHECKING:
     from harness.conformance.bundle import Bundle
-    from harness.conformance.judge import Judgement
-    from harness.scenario.steps import Scenario
+    from harness.explore.guests import Seen
+    from harness.explore.search import Shortest
 
 __all__ = ("command",)
+
+_GUESTS = 2
+"""Fresh guests that start side by side, at most."""
 
 
 @click.command("minimise")
 @click.option("--kernel", "spec", metavar="SPEC", shell_complete=complete_kernel,
-              help="Another kernel than the bundle's.  [default: the bundle's own release]")
+              help="Another kernel than the bundle's.  [default: the bundle's own release; a kernel of your own must be named]")
 @json_option
 @bundle_argument
 def command(spec: str | None, as_json: bool, bundle: Path) -> None:
-    """Shrink a bundle's scenario while the kernel differs from the model in the same way, and write a new bundle.
+    """Shrink a bundle's scenario while the kernel differs from the model in the same way, or dies, and write a new bundle.
 
-    A scenario's file will do, too. What a rule itself expects of its script counts no more once a step is gone. Ctrl-C ends it with the
-    smallest that was reached.
+    A scenario's file will do, too. What a rule itself expects of its script counts no more once a step is gone. What counts is what a
+    fresh guest does. Ctrl-C ends it with the smallest that was reached.
 
     Exit status: 1 it differs and was shrunk, 0 there is no difference any more, 125 inconclusive.
     """
@@ -40,58 +47,61 @@ def command(spec: str | None, as_json: bool, bundle: Path) -> None:
 
 
 async def _minimise(bundle: Bundle, spec: str | None, as_json: bool) -> int:
-    from harness.cli.replay import kernel_of  # noqa: PLC0415
+    from harness.cli.replay import kernel_of, profile_for  # noqa: PLC0415
     from harness.conformance.bundle import save  # noqa: PLC0415
-    from harness.conformance.matrix import conclusive, target  # noqa: PLC0415
-    from harness.conformance.rule import Script  # noqa: PLC0415
+    from harness.conformance.matrix import default_jobs, target  # noqa: PLC0415
+    from harness.explore.guests import Guests  # noqa: PLC0415
     from harness.explore.search import Search  # noqa: PLC0415
+    from harness.host.progress import Progress  # noqa: PLC0415
     from harness.outcome.kind import kind  # noqa: PLC0415
-    from harness.vm.executor import started  # noqa: PLC0415
-    from harness.vm.progress import Progress  # noqa: PLC0415
 
     progress = Progress()
     on = await target(spec or kernel_of(bundle), progress)
-    async with started(on.source) as executor:
-        async def ask(scenario: Scenario) -> Judgement:
-            return await conclusive(Script(scenario, ()), on, executor)
-
-        judgement = await ask(bundle.scenario)
-        meant = set(map(kind, bundle.differences or judgement.comparison.differences))
-        alike = [one for one in judgement.comparison.differences if kind(one) in meant]
-        if judgement.comparison.verdict != "different" or not alike:
-            return _say(bundle, judgement, as_json, None)
-        search = Search(ask, judgement, about=alike[0])
+    async with Guests(on, profile_for(bundle, on), ahead=default_jobs(_GUESTS) - 1) as guests:
+        search = Search(guests, list(map(kind, bundle.differences)))
         try:
             with progress.step(f"shrinking {len(bundle.scenario.steps)} steps on {on.kernel.label}", expected_s=10):
-                await search.by_leaving_out()
-        finally:  # also when Ctrl-C cuts it short: what was reached by then is smaller
-            smallest = search.smallest or judgement
-            written = save(bundle.rule, smallest, on.identity(), executor.guest.console_tail(), seed=bundle.seed)
-            status = _say(bundle, smallest, as_json, written)
-        return status
+                await search.run(bundle.scenario, bundle.before)
+        finally:  # also when Ctrl-C cuts it short: what was reached until then is smaller
+            if (shortest := search.shortest) is not None:
+                seen = shortest.seen
+                written = save(bundle.rule, seen.judgement or seen.scenario, on.identity(), seen.console_tail, seed=bundle.seed,
+                               before=shortest.before)
+                _say_shortest(bundle, shortest, as_json, written)
+        return ExitCode.DIFFERENT if search.shortest else _say_nothing(bundle, search.first, guests.doubt, as_json)
 
 
-def _say(bundle: Bundle, smallest: Judgement, as_json: bool, written: Path | None) -> int:
-    from harness.conformance.judge import said  # noqa: PLC0415
+def _say_shortest(bundle: Bundle, shortest: Shortest, as_json: bool, written: Path) -> None:
+    seen = shortest.seen
+    if as_json:
+        _print(bundle, seen, written, shortest)
+        return
+    say(f"{bundle.rule}: from {len(bundle.scenario.steps)} steps to {len(seen.scenario.steps)}",
+        *(f"  {line}" for line in (*steps_of(seen.scenario, shortest.before, whole=shortest.whole), *seen.said)),
+        f"  nfharness replay {shlex.quote(str(written))}")
+
+
+def _say_nothing(bundle: Bundle, seen: Seen | None, doubt: str, as_json: bool) -> int:
+    """What a fresh guest says that does not differ, or not as the bundle has it."""
+    if seen is None or seen.judgement is None:
+        raise GuestError(f"{bundle.rule}: nothing can be concluded: {doubt}", hint="try again")
+    if as_json:
+        _print(bundle, seen)
+    else:
+        gone = "the bundle's difference is not there" if bundle.differences else "nothing to shrink"
+        comparison = seen.judgement.comparison
+        say(f"{bundle.rule}: {comparison.verdict}; {gone}", *(f"  {line}" for line in (*comparison.reasons, *seen.said)))
+    return exit_code(seen.judgement.comparison)
+
+
+def _print(bundle: Bundle, seen: Seen, written: Path | None = None, shortest: Shortest | None = None) -> None:
     from harness.scenario.codec import to_json  # noqa: PLC0415
 
-    comparison, scenario = smallest.comparison, smallest.script.scenario
-    differences = list(map(said, comparison.differences))
-    steps = to_json(scenario)["steps"]
-    if as_json:
-        click.echo(json.dumps({
-            "rule": bundle.rule, "verdict": comparison.verdict, "reasons": list(comparison.reasons), "bundle": written and str(written),
-            "from_steps": len(bundle.scenario.steps), "to_steps": len(scenario.steps), "scenario": to_json(scenario),
-            "differences": differences,
-        }, indent=1))
-    elif written is None:
-        gone = "the bundle's difference is not there" if bundle.differences else "nothing to shrink"
-        click.echo(f"{bundle.rule}: {comparison.verdict}; {gone}")
-        for line in (*comparison.reasons, *differences):
-            click.echo(f"  {line}")
-    else:
-        click.echo(f"{bundle.rule}: from {len(bundle.scenario.steps)} steps to {len(scenario.steps)}")
-        for line in (*(f"steps[{number}] {json.dumps(step)}" for number, step in enumerate(steps)), *differences):
-            click.echo(f"  {line}")
-        click.echo(f"  nfharness replay {written}")
-    return exit_code(comparison)
+    comparison = seen.judgement.comparison if seen.judgement else None
+    print(json.dumps({
+        "rule": bundle.rule, "verdict": comparison.verdict if comparison else "lost",
+        "reasons": list(comparison.reasons) if comparison else [], "bundle": written and str(written),
+        "from_steps": len(bundle.scenario.steps), "to_steps": len(seen.scenario.steps), "scenario": to_json(seen.scenario),
+        "before": list(map(to_json, shortest.before)) if shortest else [], "whole": shortest.whole if shortest else False,
+        "differences": list(seen.said),
+    }, indent=1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -12,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
-from rich.console import Console
 
-from harness.vm.kernels import DEFAULT, DEFAULT_FLAVOUR, catalogue_at_hand
+from harness.images.kernels import DEFAULT, DEFAULT_FLAVOUR, catalogue_at_hand
 
 if TYPE_CHECKING:
+    from harness.backends.session import Backend
     from harness.conformance.matrix import Target
-    from harness.vm.session import Backend
 
-__all__ = ("Seconds", "backend_option", "bundle_argument", "complete_kernel", "json_option", "kernel_option", "kernels_option", "targets",
-           "wide_console")
+__all__ = ("Seconds", "backend_option", "bundle_argument", "complete_kernel", "json_option", "kernel_option", "kernels_option",
+           "reference_options", "targets", "with_option")
 
 
 class Seconds(click.FloatRange):
@@ -37,20 +35,9 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-class _Output(Console):
-    def on_broken_pipe(self) -> None:
-        """rich would end the program with status 1, which to us means that model and kernel differ."""
-        raise BrokenPipeError
-
-
-def wide_console(width: int = 250) -> Console:
-    """Standard output for tables: as wide as the terminal; *width* columns, as wide as any table, where there is none."""
-    return _Output() if sys.stdout.isatty() else _Output(width=width)
-
-
 def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the shell: series and versions that the catalogue at hand knows, trees that have been used, and directories."""
-    from harness.vm.layers import trees_here  # noqa: PLC0415 - not before something is to be completed
+    from harness.images.layers import trees_here  # noqa: PLC0415 - not before something is to be completed
 
     if "/" in incomplete or incomplete.startswith((".", "~")):
         return [CompletionItem(incomplete, type="dir")]
@@ -75,23 +62,33 @@ def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kernels_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """``--kernel SPEC``, several times. :param what: for the help, "Kernel to check" """
+    """``--kernel SPEC``, several times.
+
+    :param what: for the help, "Kernel to check"
+    """
     help_ = f"{what}, as in run; may be given several times.  [default: {DEFAULT}]"
     return click.option("--kernel", "specs", multiple=True, metavar="SPEC", shell_complete=complete_kernel, help=help_)
 
 
-async def targets(specs: Sequence[str], backend: Backend = "qemu") -> list[Target]:
-    """The kernels asked for, or the default one, each once, ready, to be closed; what is wrong is told before any is waited for."""
+async def targets(
+    specs: Sequence[str], backend: Backend = "qemu", *, like: str | None = None, allowed: Sequence[str] = (), dead: bool = False,
+) -> list[Target]:
+    """The kernels asked for, or the default one, each once, ready, to be closed; what is wrong is told before any is waited for.
+
+    :param like: the reference of their profiles
+    :param allowed: fields of their profiles that may depart
+    :param dead: kernels that die before a guest is ready are among them
+    """
     from harness.conformance.matrix import target  # noqa: PLC0415
-    from harness.vm.progress import Progress  # noqa: PLC0415
-    from harness.vm.session import foresee  # noqa: PLC0415
+    from harness.host.progress import Progress  # noqa: PLC0415
+    from harness.images.specs import foresee  # noqa: PLC0415
 
     found: dict[str, Target] = {}
     progress = Progress()
     for spec in specs if backend != "local" else ():
         foresee(spec, progress)
     for spec in specs or (DEFAULT,):
-        one = await target(spec, progress, backend)
+        one = await target(spec, progress, backend, like=like, allowed=allowed, dead=dead)
         found.setdefault(one.kernel.label, one)
     return list(found.values())
 
@@ -117,9 +114,50 @@ def backend_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(checked)
 
 
+def _complete_package(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.errors import HostError  # noqa: PLC0415 - not before something is to be completed
+    from harness.images import archive  # noqa: PLC0415
+
+    try:
+        return sorted(archive.names(incomplete)) if incomplete else []
+    except (HostError, OSError):
+        return []
+
+
+def with_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--with PACKAGE``, several times."""
+    return click.option(
+        "--with", "with_packages", multiple=True, metavar="PACKAGE", shell_complete=_complete_package,
+        help="Have this package of Debian's in the guest, too, with what it needs: fetched and installed once, then kept. Repeatable.",
+    )(function)
+
+
+def _complete_reference(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.conformance import reference  # noqa: PLC0415
+
+    return [name for name in reference.names() if name.startswith(incomplete)]
+
+
+def _complete_field(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.conformance import reference  # noqa: PLC0415
+
+    return [name for name in reference.FIELDS if name.startswith(incomplete)]
+
+
+def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--like REFERENCE`` and ``--allow-profile FIELD``, several times."""
+    like = click.option(
+        "--like", metavar="REFERENCE", shell_complete=_complete_reference,
+        help="What the kernel's profile is compared with: a series, or a file of 'profile --record'.  [default: the kernel's series]")
+    allowed = click.option(
+        "--allow-profile", "allowed", multiple=True, metavar="FIELD", shell_complete=_complete_field,
+        help="Let this field of the profile depart from the reference; may be given several times.")
+    return like(allowed(function))
+
+
 def _complete_bundle(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the shell: files; where nothing is typed yet the bundles that there are, the newest first."""
-    from harness.vm.paths import run_dir  # noqa: PLC0415 - not before something is to be completed
+    from harness.host.paths import run_dir  # noqa: PLC0415 - not before something is to be completed
 
     written = sorted((run_dir() / "bundles").glob("*.json"), reverse=True)
     return [CompletionItem(str(bundle)) for bundle in written] if written and not incomplete else [CompletionItem(incomplete, type="file")]

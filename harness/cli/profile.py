@@ -6,13 +6,16 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from harness.cli.options import json_option, kernels_option, targets, wide_console
+from harness.cli.options import json_option, kernels_option, targets
+from harness.cli.say import say
+from harness.host.terminal import Terminal
 from harness.netfilter import errno_name
 from harness.outcome.profile import KernelProfile
 
@@ -24,7 +27,10 @@ __all__ = ("Row", "command", "rows")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One field of the profile. :param values: in the order of the kernels"""
+    """One field of the profile.
+
+    :param values: in the order of the kernels
+    """
 
     name: str
     means: str
@@ -57,27 +63,47 @@ def rows(profiles: Sequence[KernelProfile]) -> list[Row]:
 
 @click.command("profile")
 @kernels_option("Kernel to look at")
+@click.option("--record", type=click.Path(file_okay=False, exists=True, path_type=Path), metavar="DIR",
+              help="Write each profile to DIR, as a reference for 'check --like FILE'.")
 @json_option
-def command(specs: tuple[str, ...], as_json: bool) -> None:
+@click.option("--how", is_flag=True, help="Show also what the kernels warned of while they were probed.")
+def command(specs: tuple[str, ...], record: Path | None, how: bool, as_json: bool) -> None:
     """Show what the hook cores of kernels were found to do where kernels legitimately differ.
 
     It is the model's parameter, probed on the running kernel and never told by its version number: stable branches backport. A field
-    in which the kernels differ is marked.
+    in which the kernels differ is marked. What the probing provokes stays with the guest that was probed: none of it is in another's log.
+
+    The references that check compares with, harness/conformance/references, were written with --record; record a series anew when
+    Debian's kernel of it has gained something.
     """
     on = asyncio.run(targets(specs))
     found = rows([target.profile for target in on])
+    for target in on if record else ():
+        _record(record, target)
     if as_json:
-        click.echo(json.dumps({
+        print(json.dumps({
             "kernels": [target.identity() for target in on],
             "fields": [{"field": row.name, "means": row.means, "how": row.how, "differs": row.differs,
                         "values": {target.kernel.label: value for target, value in zip(on, row.values, strict=True)}} for row in found],
+            "provoked": {target.kernel.label: target.source.facts["provoked"] for target in on},
         }, indent=1))
         return
     _print(on, found)
+    if how:
+        _print_provoked(on)
+
+
+def _record(directory: Path | None, target: Target) -> None:
+    from harness.conformance import reference  # noqa: PLC0415
+
+    assert directory  # noqa: S101
+    name = Path(target.name).name or target.kernel.series
+    written = reference.record(directory, reference.Reference(name, target.kernel.release, target.kernel.version, target.profile))
+    say(f"nfharness: {written}", error=True)
 
 
 def _print(on: Sequence[Target], found: Sequence[Row]) -> None:
-    console = wide_console(max(120, 36 + 18 * len(on)))
+    console = Terminal.wide(max(120, 36 + 18 * len(on)))
     table = Table("", "field", *(target.name for target in on), box=None, header_style="bold", pad_edge=False)
     for row in found:
         table.add_row("≠" if row.differs else "", row.name, *row.cells(), style="bold yellow" if row.differs else None)
@@ -85,3 +111,12 @@ def _print(on: Sequence[Target], found: Sequence[Row]) -> None:
     for row in found:
         console.print(f"\n[bold]{row.name}[/]: {escape(row.means)}", highlight=False)
         console.print(f"  [dim]probed: {escape(row.how)}[/]", highlight=False)
+
+
+def _print_provoked(on: Sequence[Target]) -> None:
+    console = Terminal.wide(250)
+    for target in on:
+        lines = target.source.facts["provoked"]
+        console.print(f"\n[bold]{escape(target.name)}[/] warned while it was probed{':' if lines else ' of nothing'}", highlight=False)
+        for line in lines:
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from harness.cli.signals import Interrupted
+from harness.cli.signals import Interrupted, make_deaf, restored
 from harness.errors import HostError, NfharnessError
 from harness.vm.channel import Remote
 
@@ -45,7 +45,7 @@ async def relay(remote: Remote, *, stdout: int = 1, signals: Sequence[signal.Sig
                     await remote.hang_up(channel)
                 except OSError as error:
                     name = "standard output" if channel == 1 else "standard error"
-                    raise HostError(f"{name}: {error.strerror}", mend="send it somewhere that takes it") from None
+                    raise HostError(f"{name}: {error.strerror}", hint="send it somewhere that takes it") from None
             return exit_status(await remote.wait())
         finally:
             feeding.cancel()
@@ -69,27 +69,37 @@ def in_background(sending: Any) -> None:
 
 @contextmanager
 def _passing_on(remote: Remote, signals: Sequence[signal.Signals]) -> Iterator[None]:
-    """Signals that we get go to the guest process, less those that whoever started us has ignored."""
-    loop = asyncio.get_running_loop()
+    """Pass on the signals that we get to the guest process, less those that are ignored already.
+
+    :raises Interrupted: one came three times. It is raised in the block, not in the loop: the loop would cancel every task, those that
+        hear the guest as well, and the guest has still to be asked where it hangs
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101
+    decisive: list[signal.Signals] = []
     times: dict[signal.Signals, list[float]] = {number: [] for number in signals}
 
     def pass_on(number: signal.Signals) -> None:
         now = time.monotonic()
         times[number] = [moment for moment in times[number] if now - moment < _IMPATIENCE_S] + [now]
-        if len(times[number]) >= 3:
-            raise Interrupted(number)
-        in_background(remote.signal(number))
+        if len(times[number]) < 3:
+            in_background(remote.signal(number))
+        elif not decisive:
+            decisive.append(number)
+            make_deaf()
+            task.cancel()
 
-    before = {number: signal.getsignal(number) for number in signals}
-    heeded = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in heeded:
-        loop.add_signal_handler(number, pass_on, number)
-    try:
-        yield
-    finally:
+    heeded = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    with restored(heeded, loop.remove_signal_handler):
         for number in heeded:
-            loop.remove_signal_handler(number)
-            signal.signal(number, before[number])
+            loop.add_signal_handler(number, pass_on, number)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not decisive:
+                raise
+            task.uncancel()
+            raise Interrupted(decisive[0]) from None
 
 
 class _Writer:
@@ -101,7 +111,10 @@ class _Writer:
         threading.Thread(target=self._run, daemon=True).start()
 
     async def write(self, fd: int, data: bytes) -> None:
-        """Write all of *data*. :raises OSError: as ``write`` says"""
+        """Write all of *data*.
+
+        :raises OSError: as ``write`` says
+        """
         done: asyncio.Future[None] = self._loop.create_future()
         self._work.put((fd, data, done))
         await done
@@ -131,7 +144,7 @@ def _write_all(fd: int, data: bytes) -> None:
     while view:
         try:
             view = view[os.write(fd, view) :]
-        except BlockingIOError:  # somebody who shares it made it non-blocking
+        except BlockingIOError:  # a process that shares it made it non-blocking
             select.select([], [fd], [])
 
 
@@ -144,7 +157,7 @@ async def _feed(remote: Remote) -> None:
         asyncio.run_coroutine_threadsafe(pieces.put(data), loop).result()
 
     threading.Thread(target=_read_all, args=(put,), daemon=True).start()
-    with suppress(NfharnessError):  # whoever reads the output notices that the guest died
+    with suppress(NfharnessError):  # the reader of the output notices that the guest died
         while data := await pieces.get():
             await remote.write(data)
         await remote.end_input()

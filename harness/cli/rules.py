@@ -6,68 +6,74 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
 
-import click
-
-from harness.conformance.coverage import SEED, functions_of, seed_lines
-from harness.conformance.expect import Answered, Answers, Array, Expectation, Finds, PrivateArray, Queue, Ran, Splats, Walk
+from harness.cli.say import say
+from harness.conformance.coverage import FUNCTIONS, Branch, core_lines, functions_of
+from harness.conformance.expect import Answered, Array, Crosses, Expectation, Finds, PrivateArray, Queue, Ran, Returns, Splats
 from harness.conformance.report import lines_of
 from harness.conformance.rule import Rule, Script
+from harness.conformance.statements import pinned
 from harness.model.predict import predict
 from harness.netfilter import errno_name
 from harness.outcome import codec, describe
 from harness.outcome.types import Outcome
 from harness.scenario.codec import to_json
-from harness.scenario.steps import Packets
 
 __all__ = ("explain", "list_coverage")
 
 
 def list_coverage(rules: Sequence[Rule], as_json: bool) -> None:
-    """Function of the seed → branches → rules, and what none of the chosen rules covers."""
+    """Function of the pinned core.c → branches → rules, and what none of the chosen rules covers."""
     wanted = {rule.id for rule in rules}
     if as_json:
-        click.echo(json.dumps({
+        print(json.dumps({
             "rules": list(map(_rule_json, rules)),
             "functions": [{"function": one.name, "lines": list(one.lines), "rules": [rule for rule in one.rules if rule in wanted],
                            "branches": [{"lines": list(branch.lines), "what": branch.what,
                                          "rules": [rule for rule in branch.rules if rule in wanted],
-                                         "uncovered": branch.uncovered or None} for branch in one.branches]} for one in SEED],
+                                         "uncovered": branch.uncovered or None} for branch in one.branches]} for one in FUNCTIONS],
         }, indent=1))
         return
-    for function in SEED:
-        click.echo(f"{function.name}  l.{lines_of([function.lines])}")
+    for function in FUNCTIONS:
+        say(f"{function.name}  l.{lines_of([function.lines])}")
         for branch in function.branches:
             own = [rule for rule in branch.rules if rule in wanted]
-            click.echo(f"  {branch!s:>8}  {branch.what}")
-            click.echo(f"            {'uncovered: ' + branch.uncovered if branch.uncovered else ', '.join(own) or '(other rules)'}")
-    branches = [branch for function in SEED for branch in function.branches]
+            say(f"  {branch!s:>8}  {branch.what}")
+            say(f"            {'uncovered: ' + branch.uncovered if branch.uncovered else ', '.join(own) or '(other rules)'}")
+    branches = [branch for function in FUNCTIONS for branch in function.branches]
     covered = sum(bool(wanted & set(branch.rules)) for branch in branches)
-    click.echo(f"{len(SEED)} functions, {len(branches)} branches, {covered} covered by {len(rules)} rules")
+    say(f"{len(FUNCTIONS)} functions, {len(branches)} branches, {covered} covered by {len(rules)} rules")
 
 
 def explain(rules: Sequence[Rule], as_json: bool) -> None:
-    """Each rule with its seed lines, its scripts and the model's answer, for a current kernel to which it applies."""
+    """Each rule with its core.c lines, its scripts and the model's answer, for a current kernel to which it applies."""
     if as_json:
         explained = [{**_rule_json(rule), "scripts": [_script_json(rule, one) for one in rule.scripts]} for rule in rules]
-        click.echo(json.dumps(explained, indent=1))
+        print(json.dumps(explained, indent=1))
         return
     for number, rule in enumerate(rules):
         if number:
-            click.echo()
-        click.echo(f"{rule.id}: {rule.sentence}")
-        for function in SEED:
+            say("")
+        say(f"{rule.id}: {rule.sentence}")
+        for function in FUNCTIONS:
             for branch in function.branches:
                 if rule.id in branch.rules:
-                    click.echo(f"  l.{branch}  {function.name}: {branch.what}")
+                    say(f"  l.{branch}  {function.name}: {branch.what}", *_quoted(branch))
         if rule.needs:
-            click.echo(f"  needs the probe {', '.join(rule.needs)}")
+            say(f"  needs the probe {', '.join(rule.needs)}")
         for one in rule.scripts:
-            click.echo("\n".join(_script(rule, one)))
+            say(*_script(rule, one))
+
+
+def _quoted(branch: Branch) -> Iterator[str]:
+    """The lines of the core.c that the rules were read from, of a branch that is not newer than that."""
+    if not branch.newer:
+        first, last = branch.lines
+        yield from (f"    {number:>4}  {pinned().lines[number - 1].expandtabs(8)}".rstrip() for number in range(first, last + 1))
 
 
 def _rule_json(rule: Rule) -> dict[str, Any]:
     return {"rule": rule.id, "sentence": rule.sentence, "needs": list(rule.needs), "functions": list(functions_of(rule.id)),
-            "seed_lines": [list(lines) for lines in seed_lines(rule.id)]}
+            "core_lines": [list(lines) for lines in core_lines(rule.id)]}
 
 
 def _script_json(rule: Rule, script: Script) -> dict[str, Any]:
@@ -82,7 +88,7 @@ def _script(rule: Rule, script: Script) -> Iterator[str]:
     for number, (step, document) in enumerate(zip(script.scenario.steps, scenario["steps"], strict=True)):
         yield f"    {json.dumps(document, ensure_ascii=False)}"
         yield from (f"      expects {_expectation(one)}" for at, one in script.expected if at == number)
-        yield f"      model   {_answer(outcome, number, step.cookie if isinstance(step, Packets) else None)}"
+        yield f"      model   {_answer(outcome, number, step.traffic.cookie)}"
 
 
 def _expectation(expected: Expectation) -> str:
@@ -90,7 +96,7 @@ def _expectation(expected: Expectation) -> str:
     match expected:
         case Answered():
             told = f"answered {expected.times} time{'' if expected.times == 1 else 's'}"
-        case Answers():
+        case Returns():
             told = errno_name(expected.errno) if expected.errno else "success"
         case Array() | PrivateArray():
             told = f"{_place(expected)}: {_cut(expected.hooks) or 'empty'}"
@@ -103,8 +109,9 @@ def _expectation(expected: Expectation) -> str:
             told = f"{_cut(expected.hooks) or 'no hook'} → {end}, the skb {'freed' if expected.freed else 'not freed'}"
         case Splats():
             told = f"the kernel warns: {'; '.join(expected.splats)}" if expected.splats else "no splat"
-        case Walk():
+        case Crosses():
             end = f"{expected.fate} ({errno_name(expected.errno)})" if expected.errno else expected.fate
+            end += f", {expected.reason}" if expected.reason else ""
             told = _cut("; ".join([*map(str, expected.at), end]))
         case _:
             assert_never(expected)

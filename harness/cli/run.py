@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import backend_option, json_option, kernel_option, wide_console
+from harness.cli.options import backend_option, json_option, kernel_option
+from harness.cli.say import say
 from harness.errors import ExitCode, UserError
 from harness.scenario import builtin
 
 if TYPE_CHECKING:
+    from harness.backends.session import Backend
     from harness.outcome.diff import Comparison
     from harness.outcome.types import Outcome
-    from harness.scenario.steps import Scenario
-    from harness.vm.session import Backend
+    from harness.scenario.step import Scenario
 
 __all__ = ("command", "exit_code", "kernel_facts")
 
@@ -54,11 +55,11 @@ def command(  # noqa: PLR0917 - click passes them by name
 
 def _list(as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({name: one.summary for name, one in builtin.BUILTIN.items()}, indent=1))
+        print(json.dumps({name: one.summary for name, one in builtin.BUILTIN.items()}, indent=1))
         return
     width = max(map(len, builtin.BUILTIN))
     for name, one in builtin.BUILTIN.items():
-        click.echo(f"{name:<{width}}  {one.summary}")
+        say(f"{name:<{width}}  {one.summary}")
 
 
 def _save(scenario: Scenario, path: Path) -> None:
@@ -67,33 +68,38 @@ def _save(scenario: Scenario, path: Path) -> None:
     try:
         path.write_text(dumps(scenario))
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", mend="give --save a file that can be written") from None
+        raise UserError(f"{path}: {error.strerror}", hint="give --save a file that can be written") from None
 
 
 async def _run(scenario: Scenario, spec: str, backend: Backend, as_json: bool) -> int:
+    from harness.backends.executor import Executor  # noqa: PLC0415
+    from harness.backends.session import session  # noqa: PLC0415
+    from harness.host.again import tried_again  # noqa: PLC0415
+    from harness.host.progress import Progress  # noqa: PLC0415
     from harness.model.foreign import seen  # noqa: PLC0415 - not before the options are known to be right
     from harness.model.predict import predict  # noqa: PLC0415
     from harness.outcome import codec  # noqa: PLC0415
     from harness.outcome.diff import compare  # noqa: PLC0415
     from harness.outcome.profile import KernelProfile  # noqa: PLC0415
-    from harness.vm.executor import Executor  # noqa: PLC0415
-    from harness.vm.progress import Progress  # noqa: PLC0415
-    from harness.vm.session import session  # noqa: PLC0415
 
-    async with session(spec, Progress(), backend) as opened, Executor(opened.guest) as executor:
-        observed = await executor.observe(scenario)
-        facts = kernel_facts(opened)
+    progress = Progress()
+
+    async def once() -> tuple[Outcome, dict[str, Any]]:
+        async with session(spec, progress, backend) as opened, Executor(opened.guest) as executor:
+            return await executor.observe(scenario), kernel_facts(opened)
+
+    observed, facts = await tried_again(once, progress)
     predicted = predict(scenario, KernelProfile.from_json(facts["profile"]), seen(observed))
     comparison = compare(predicted, observed)
     if as_json:
-        click.echo(json.dumps(codec.report(kernel=facts, scenario=scenario.name, observed=observed, comparison=comparison), indent=1))
+        print(json.dumps(codec.report(kernel=facts, scenario=scenario.name, observed=observed, comparison=comparison), indent=1))
     else:
         _print(f"{scenario.name} on {facts['kernel']} ({facts['accelerator'] or facts['backend']})", predicted, observed, comparison)
     return exit_code(comparison)
 
 
 def kernel_facts(opened: Any) -> dict[str, Any]:
-    """What a report says of the kernel of a :class:`harness.vm.session.Session`."""
+    """What a report says of the kernel of a :class:`harness.backends.session.Session`."""
     source = opened.source
     return {
         "kernel": opened.kernel.label,
@@ -113,6 +119,7 @@ def exit_code(comparison: Comparison) -> int:
 
 
 def _print(title: str, predicted: Outcome, observed: Outcome, comparison: Comparison) -> None:
-    from harness.trace.render import render_run  # noqa: PLC0415
+    from harness.host.terminal import Terminal  # noqa: PLC0415
+    from harness.walks.render import render_run  # noqa: PLC0415
 
-    render_run(wide_console(120), title, predicted, observed, comparison)
+    render_run(Terminal.wide(120), title, predicted, observed, comparison)

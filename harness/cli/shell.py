@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from harness.cli.options import backend_option, kernel_option
+from harness.backends.session import Backend, session
+from harness.cli.options import backend_option, kernel_option, with_option
 from harness.cli.relay import in_background, relay
 from harness.errors import UserError
+from harness.host.progress import Progress
 from harness.vm.channel import Request
-from harness.vm.progress import Progress
-from harness.vm.session import Backend, session
 
 __all__ = ("command",)
 
@@ -26,18 +26,19 @@ __all__ = ("command",)
 @click.command("shell")
 @kernel_option
 @backend_option
-def command(spec: str, backend: Backend) -> None:
+@with_option
+def command(spec: str, backend: Backend, with_packages: tuple[str, ...]) -> None:
     """Open an interactive terminal in a fresh guest.
 
     Window size and Ctrl-C work as in any terminal; Ctrl-D or 'exit' ends it, and everything done in a fresh guest is gone.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("standard input and output are not a terminal", mend="use 'nfharness exec -- COMMAND'")
-    sys.exit(asyncio.run(_shell(spec, backend)))
+        raise UserError("standard input and output are not a terminal", hint="use 'nfharness exec -- COMMAND'")
+    sys.exit(asyncio.run(_shell(spec, backend, with_packages)))
 
 
-async def _shell(spec: str, backend: Backend) -> int:
-    async with session(spec, Progress(), backend, "command") as opened:
+async def _shell(spec: str, backend: Backend, with_packages: tuple[str, ...]) -> int:
+    async with session(spec, Progress(), backend, "command", with_packages=with_packages) as opened:
         size = os.get_terminal_size()
         environment = {"TERM": os.environ.get("TERM", "linux"), "PS1": f"{opened.kernel.release}:\\w# "}
         request = Request(argv=["bash", "--norc"], env=environment, cwd=opened.guest.cwd, terminal=(size.lines, size.columns))

@@ -4,136 +4,420 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import backend_option, json_option, kernel_option
-from harness.errors import ExitCode, UserError
+from harness.cli import reports
+from harness.cli.options import Seconds, backend_option, json_option, kernel_option, with_option
+from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
-    from harness.outcome.types import Outcome
+    from harness.backends.session import Backend
+    from harness.cli.sessions import Obeyed, Seen
+    from harness.host.terminal import Terminal
+    from harness.outcome.types import Outcome, PacketOutcome
+    from harness.vm.channel import Remote
     from harness.vm.guest import Guest
-    from harness.vm.session import Backend
+    from harness.walks.filter import Filter
 
-__all__ = ("command", "conclusion", "report")
-
-_NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND, for example with nft -f"
+__all__ = ("command",)
 
 
-@click.command("trace", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+class _WithCommand(click.Command):
+    """A command whose arguments before ``--`` are a filter, and those behind it another command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own, dashes, ctx.obj = args, False, ()
+        if "--" in args:
+            own, ctx.obj, dashes = args[:args.index("--")], tuple(args[args.index("--") + 1:]), True
+        rest = super().parse_args(ctx, own)
+        if not ctx.resilient_parsing and dashes and not ctx.obj:
+            raise click.UsageError("Nothing stands behind --: a command is to.", ctx)
+        return rest
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "[OPTIONS] [FILTER]... -- COMMAND [ARGUMENT]...")
+
+
+@click.command("trace", cls=_WithCommand)
 @kernel_option
 @backend_option
 @json_option
+@with_option
 @click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Copy FILE into COMMAND's directory in the guest first. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
               help="Print the walks of at most N packets; 0 for all. --json has them all.")
-@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
+@click.option("--drops", is_flag=True, help="Show what was dropped or rejected alone, first by flow and by who did it.")
+@click.option("--follow", is_flag=True,
+              help="Print each packet as soon as it has come to its end; with --json a line for each, which --read takes as well.")
+@click.option("--short", is_flag=True, help="Print a line for each packet.")
+@click.option("--slowest", type=click.IntRange(min=1), metavar="N",
+              help="Print the N packets that kept their hooks busy longest, the slowest first.")
+@click.option("--summary", is_flag=True, help="Print for each hook how often it was called, its verdicts and times, instead of the walks.")
+@click.option("--pcapng", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write FILE for Wireshark, too: a block for each hook point that a packet crossed, what its hooks did as comments.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write a page for a browser to FILE, too: where the packets came by, as a picture, and their walks.")
+@click.option("--perfetto", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write FILE for ui.perfetto.dev or chrome://tracing, too: traversals and hook calls in time, in the Trace Event Format.")
+@click.option("--check", is_flag=True, help="Hold each traversal against core.c: whether the loop went on as the hooks' verdicts say.")
+@click.option("--noise", is_flag=True, help="Print packets of neighbour discovery, ARP and multicast groups, too.")
+@click.option("--for", "seconds", type=Seconds(), metavar="SECONDS",
+              help="Without COMMAND: watch for so long, not until Ctrl-C.")
+@click.option("--until", "last", metavar="FILTER", help="End the session when a packet that FILTER chooses has come to its end.")
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End the session when N packets have been printed.")
+@click.option("--read", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+              help="Show a session again that --json has written; nothing is run.")
+@click.argument("words", nargs=-1, metavar="[FILTER]...")
+@click.pass_obj
 def command(  # noqa: PLR0917 - click passes them by name
-    spec: str, backend: Backend, as_json: bool, files: tuple[Path, ...], limit: int, argv: tuple[str, ...],
+    argv: tuple[str, ...], spec: str, backend: Backend, as_json: bool, with_packages: tuple[str, ...], files: tuple[Path, ...], limit: int,
+    drops: bool, short: bool, follow: bool, noise: bool, slowest: int | None, summary: bool, pcapng: Path | None, html: Path | None,
+    perfetto: Path | None, check: bool, seconds: float | None, last: str | None, count: int | None, read: Path | None,
+    words: tuple[str, ...],
 ) -> None:
     """Run COMMAND in a fresh guest and show its packets' walks through the hooks.
 
     COMMAND is anything that the guest has: ping, nft, a shell script. It runs as root in /root, with lo up and no other network
-    device; namespaces that it makes are named as in /run/netns, the one that it starts in is "init". Standard input, output and
-    error and signals are passed through, and after it the report is printed: each packet, each hook point that has hooks, each hook
-    with its priority, verdict and time, and what became of the packet. With --json the report is one object on standard output, and
-    COMMAND's own standard output goes to standard error.
+    device; namespaces that it makes are named as in /run/netns, the one that it starts in is "init". Standard input, output and error
+    and signals are passed through, and after it the report is printed: each packet, each hook point that has hooks, each hook with
+    its priority, verdict and time, the rule of nftables' that decided, what the packet had become, its end, and what the kernel
+    complained of meanwhile (warnings, taint). If the kernel dies, the walks until then are printed, and then its console. With --json
+    the report is one object on standard output, and COMMAND's own standard output goes to standard error.
+
+    Packets of neighbour discovery, ARP and multicast groups that all hooks accepted are counted, not printed: --noise prints them.
+
+    FILTER chooses packets: "dropped and host 10.0.2.2", "netns router and by 'inet admin'", "verdict queue or slower 1ms"; what does not
+    begin with a word of ours is libpcap's (pcap-filter(7)). On a Vagrant machine or this one (--backend) COMMAND may be left out: what
+    is going on there anyway is shown when Ctrl-C is pressed, or after --for.
+
+    A session that --until or --count ends sends COMMAND SIGTERM, and its exit status is 0.
 
     \b
     nfharness trace -- ping -c1 127.0.0.1
+    nfharness trace dropped and tcp port 80 --file rules.nft -- sh test.sh
+    sudo nfharness trace --backend local --for 10 --drops
+    sudo nfharness trace --backend local --until 'dropped and tcp port 80'
+    nfharness trace --json -- sh test.sh > session.json; nfharness trace --read session.json by admin
+    nfharness trace --drops --file rules.nft -- sh test.sh
     nfharness trace --file rules.nft -- sh -c 'nft -f rules.nft; ping -c1 127.0.0.1'
     nfharness trace -- sh < script.sh
 
     Exit status: COMMAND's own (127 if the guest does not have it, 128 + n if signal n ended it); 125 if events were lost or the
-    tracer's counters do not balance, whatever COMMAND's was, or if this host or guest cannot do it.
+    tracer's counters do not balance, whatever COMMAND's was, or if this host or guest cannot do it. With --check 1 if a traversal did not
+    obey core.c.
     """
-    sys.exit(asyncio.run(_trace(spec, backend, argv, files, as_json=as_json, limit=limit)))
+    if read and (argv or files or with_packages or follow or last or count or seconds is not None):
+        raise click.UsageError("--read shows a session that is over: no COMMAND, --file, --with, --follow, --for, --until or --count.")
+    if follow and summary:
+        raise click.UsageError("--follow shows packets, --summary none.")
+    if summary and (short or slowest):
+        raise click.UsageError("--summary shows hooks, --short and --slowest packets.")
+    if follow and slowest:
+        raise click.UsageError("--follow and --slowest: which are slowest is known when the session is over.")
+    if not argv and not read and backend == "qemu":
+        raise click.UsageError("a fresh guest has no traffic but COMMAND's, which stands behind --: nfharness trace -- ping …")
+    if argv and seconds is not None:
+        raise click.UsageError("--for and COMMAND: its end is the session's.")
+    from harness.walks.filter import filter_of, joined  # noqa: PLC0415
+
+    wanted = filter_of(joined(words)) if words else None
+    until = filter_of(last) if last else None
+    view = None if as_json else _View(limit, slowest, drops=drops, short=short, noise=noise, summary=summary)
+    with ExitStack() as stack:
+        outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto})
+        waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
+        plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv)
+        session = asyncio.run(_again(read, wanted) if read else _traced(spec, backend, plan, view))
+        sys.exit(session if isinstance(session, int) else _tell(session, plan, outputs, view=view, check=check, follows=follow))
 
 
-async def _trace(spec: str, backend: Backend, argv: Sequence[str], files: Sequence[Path], *, as_json: bool, limit: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is run and watched.
+
+    :param argv: the command
+    :param files: that it finds in its directory
+    :param with_packages: that the guest has beside the userland's
+    :param wanted: which of its packets are shown, all for ``None``
+    :param until: with which packet it ends, if with any
+    :param count: after how many packets it ends, if after any
+    :param follows: packets are printed while it goes on
+    :param waits: it stands for no command: how it ends is nobody's failure
+    """
+
+    argv: Sequence[str]
+    files: Sequence[Path]
+    with_packages: Sequence[str]
+    wanted: Filter | None
+    until: Filter | None
+    count: int | None
+    follows: bool
+    waits: bool
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether packets are looked at while it goes on."""
+        return self.follows or self.until is not None or self.count is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is printed.
+
+    :param limit: packets at most, 0 for all
+    :param slowest: the slowest alone, so many, all for ``None``
+    :param drops: those that were dropped alone
+    :param short: in a line each
+    :param noise: those that nobody asks for, too
+    :param summary: the hooks instead of the packets
+    """
+
+    limit: int
+    slowest: int | None
+    drops: bool
+    short: bool
+    noise: bool
+    summary: bool
+
+    def wants(self, packet: PacketOutcome) -> bool:
+        """Whether a packet is printed."""
+        from harness.walks import short  # noqa: PLC0415
+
+        return (short.dropped(packet) or not self.drops) and (self.noise or not short.is_noise(packet))
+
+
+async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) -> Seen | int:
+    """Run the command in a guest, and watch it.
+
+    :param view: ``None`` for JSON: then the command's standard output goes to our standard error
+    :returns: the exit status alone, if it cannot be run
+    """
+    from harness.backends.filtering import compiled, filtered, in_guest  # noqa: PLC0415
+    from harness.backends.observer import Complaints, Observation  # noqa: PLC0415
+    from harness.backends.session import session  # noqa: PLC0415
     from harness.cli.exec import refused, relay  # noqa: PLC0415 - not before the options are known to be right
-    from harness.cli.observation import Observation  # noqa: PLC0415
+    from harness.cli.follow import follow  # noqa: PLC0415
     from harness.cli.run import kernel_facts  # noqa: PLC0415
+    from harness.cli.sessions import Seen, head  # noqa: PLC0415
+    from harness.host.progress import Progress  # noqa: PLC0415
     from harness.vm.channel import Request  # noqa: PLC0415
-    from harness.vm.progress import Progress  # noqa: PLC0415
-    from harness.vm.session import session  # noqa: PLC0415
 
-    async with session(spec, Progress(), backend, "trace") as opened:
-        await _copy(opened.guest, files)
+    async with session(spec, Progress(), backend, "trace", with_packages=plan.with_packages) as opened:
+        ask, facts = in_guest(opened.guest), kernel_facts(opened)
+        told: set[int] = set()
+
+        async def chosen(outcome: Outcome, by: Filter | None = plan.wanted) -> Outcome:
+            return await filtered(ask, by, outcome) if by else outcome
+
+        for each in filter(None, (plan.wanted, plan.until)):
+            await compiled(ask, each)
+        await _copy(opened.guest, plan.files)
         observation = await Observation.start(opened.guest)
         try:
-            remote = await opened.guest.open(Request(argv=argv, cwd=opened.guest.cwd))
+            remote = await opened.guest.open(Request(argv=plan.argv, cwd=opened.guest.cwd))
         except OSError as error:
-            return refused(argv[0], error)
-        status = await relay(remote, stdout=2 if as_json else 1)
-        observed = await observation.end()
-        facts = kernel_facts(opened)
-    if as_json:
-        click.echo(json.dumps(report(facts, argv, status, observed), indent=1))
+            return refused(plan.argv[0], error)
+        status: int | None = None
+        if plan.follows and view is None:
+            print(json.dumps(head(facts, plan.argv, plan.wanted)), flush=True)
+        show, until = _watcher(plan, view), partial(chosen, by=plan.until) if plan.until else None
+        following = asyncio.create_task(_ended(follow(observation, chosen, show, told, until), remote)) if plan.is_watched else None
+        try:
+            status = await relay(remote, stdout=1 if view else 2)
+            if await _stopped(following):
+                status = 0
+            observed, complaints = await observation.end()
+            shown = await chosen(observed)
+            return Seen(facts, plan.argv, status, observed, shown, complaints, told=frozenset(told if plan.follows else ()))
+        except KernelDied as error:
+            observed = await observation.rescued()
+            return Seen(facts, plan.argv, status, observed, observed, Complaints(), error, frozenset(told if plan.follows else ()))
+        finally:
+            await _stopped(following)
+
+
+async def _ended(following: Coroutine[Any, Any, None], remote: Remote) -> bool:
+    """End the command when what follows the session has seen enough."""
+    await following
+    await remote.signal(signal.SIGTERM)
+    return True
+
+
+async def _stopped(following: asyncio.Task[bool] | None) -> bool:
+    """End what follows a session; that the kernel died is told elsewhere.
+
+    :returns: whether it had seen enough
+    """
+    if following:
+        following.cancel()
+        with suppress(asyncio.CancelledError, NfharnessError):
+            return await following
+    return False
+
+
+async def _again(path: Path, wanted: Filter | None) -> Seen:
+    """A session that was written, with the packets that a filter chooses."""
+    from harness.backends.filtering import filtered, on_this_host  # noqa: PLC0415
+    from harness.cli.sessions import read  # noqa: PLC0415
+
+    session = read(path)
+    return replace(session, shown=await filtered(on_this_host, wanted, session.observed)) if wanted else session
+
+
+def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile], *, view: _View | None, check: bool, follows: bool) -> int:
+    """Print a session, write its files, and return the exit status.
+
+    :param outputs: those files, by their options
+    :param view: ``None`` for JSON
+    :param check: whether core.c was obeyed
+    :param follows: packets were printed while it went on
+    :raises KernelDied: it did
+    """
+    from harness.cli.session_files import contents  # noqa: PLC0415
+    from harness.cli.sessions import reasons  # noqa: PLC0415
+
+    observed = session.observed
+    obeyed = _held_against_core(observed, session.facts) if check and not reasons(observed) else None
+    if view is None:
+        _print_json(session, plan.wanted, obeyed, follows=follows)
     else:
-        _print(observed, limit)
-    return ExitCode.CANNOT if _reasons(observed) else status
+        _print(session, view, obeyed)
+    reports.write_all(outputs, contents(session, plan.wanted, obeyed))
+    if session.died is not None:
+        raise session.died
+    if obeyed and obeyed[1]:
+        return ExitCode.DIFFERENT
+    if reasons(observed):
+        return ExitCode.CANNOT
+    return 0 if plan.waits else ExitCode.CANNOT if session.status is None else session.status
+
+
+def _print_json(session: Seen, wanted: Filter | None, obeyed: Obeyed | None, *, follows: bool) -> None:
+    from harness.cli.sessions import line, report, tail  # noqa: PLC0415
+
+    if not follows:
+        print(json.dumps(report(session, wanted, obeyed), indent=1))
+        return
+    for packet in session.shown.packets:
+        if packet.number not in session.told:
+            print(json.dumps(line(packet)))
+    print(json.dumps(tail(session, obeyed)))
+
+
+def _held_against_core(observed: Outcome, facts: Mapping[str, Any]) -> Obeyed:
+    from harness.model.observed import departures  # noqa: PLC0415
+    from harness.outcome.profile import KernelProfile  # noqa: PLC0415
+
+    return departures(observed, KernelProfile.from_json(facts["profile"]))
 
 
 async def _copy(guest: Guest, files: Sequence[Path]) -> None:
     if files and guest.cwd is not None:
-        raise UserError("--file copies into a guest, and COMMAND is to run on this machine", mend="leave it out: COMMAND runs right here")
+        raise UserError("--file copies into a guest, and COMMAND is to run on this machine", hint="leave it out: COMMAND runs right here")
     for file in files:
         try:
             data, mode = file.read_bytes(), file.stat().st_mode & 0o777
         except OSError as error:
-            raise UserError(f"{file}: {error.strerror}", mend="name files that can be read") from None
+            raise UserError(f"{file}: {error.strerror}", hint="name files that can be read") from None
         await guest.call("harness.guest.files:receive", f"/root/{file.name}", mode, stdin=data)
 
 
-def report(kernel: dict[str, Any], argv: Sequence[str], status: int, observed: Outcome) -> dict[str, Any]:
-    """The object that ``trace --json`` prints. :param status: COMMAND's exit status"""
-    from harness.outcome import codec  # noqa: PLC0415
+def _print(session: Seen, view: _View, obeyed: Obeyed | None) -> None:
+    from rich.text import Text  # noqa: PLC0415
 
-    document = codec.to_json(observed)
-    del document["steps"]
-    verdict = "inconclusive" if _reasons(observed) else "traced"
-    return {"kernel": kernel, "command": list(argv), "exit_status": status, "verdict": verdict, **document}
+    from harness.cli.sessions import conclusion, obedience, reasons, remarks  # noqa: PLC0415
+    from harness.host.terminal import Terminal  # noqa: PLC0415
+
+    observed, complaints = session.observed, session.complaints
+    console = Terminal.wide(120)
+    style = "bold yellow" if reasons(observed) or complaints.splats or complaints.taint else "bold"
+    last = Text(conclusion(observed, complaints), style)
+    if style != "bold":
+        console.print(last, end="\n\n", highlight=False, soft_wrap=True)
+    if view.summary:
+        from harness.walks.owners import owners_table  # noqa: PLC0415
+
+        console.print(owners_table(session.shown.packets))
+    else:
+        _print_packets(console, session, view)
+    for remark in remarks(session):
+        console.print(*([""] if observed.packets else []), Text(remark), sep="\n", highlight=False, soft_wrap=True)
+    for line in complaints.log:
+        console.print(Text(f"  | {line}"), highlight=False, soft_wrap=True)
+    console.print(*([""] if observed.packets else []), last, sep="\n", highlight=False, soft_wrap=True)
+    if obeyed:
+        console.print(Text(obedience(obeyed), "bold red" if obeyed[1] else "bold green"))
+        for one in obeyed[1]:
+            console.print(Text(f"  ✗ {one}", "red"), highlight=False, soft_wrap=True)
 
 
-def conclusion(observed: Outcome) -> str:
-    """The last line."""
-    if reasons := _reasons(observed):
-        return f"inconclusive: {'; '.join(reasons)}"
-    calls = sum(len(traversal.calls) for packet in observed.packets for traversal in packet.traversals)
-    return f"traced: {_counted(len(observed.packets), 'packet')}, {_counted(calls, 'hook call')}"
+def _print_packets(console: Terminal, session: Seen, view: _View) -> None:
+    """The packets that were not printed while the session went on, and how many of all are not printed."""
+    from harness.cli.sessions import counted  # noqa: PLC0415
+    from harness.walks import short  # noqa: PLC0415
+
+    wanted = [packet for packet in session.shown.packets if short.dropped(packet) or not view.drops]
+    packets = [packet for packet in wanted if view.wants(packet)]
+    noise = [packet for packet in wanted if not view.wants(packet)]
+    rest = [packet for packet in packets if packet.number not in session.told]
+    if view.slowest:
+        rest = sorted(rest, key=short.busy, reverse=True)[:view.slowest]
+    shown = rest[:view.limit] if view.limit else rest
+    if view.drops:
+        console.print(*short.drops(packets), *([] if view.short else [""]), sep="\n", highlight=False, soft_wrap=True)
+    _print_walks(console, shown, view)
+    if left_out := len(rest) - len(shown):
+        console.print(f"\n… and {counted(left_out, 'more packet')}: --limit 0 prints all", highlight=False)
+    if noise:
+        console.print(f"\n… and {short.folded(noise)}, which all hooks accepted: --noise prints them", highlight=False, soft_wrap=True)
+    if session.shown.packets and not wanted:
+        console.print("nothing was dropped or rejected", highlight=False)
 
 
-def _reasons(observed: Outcome) -> tuple[str, ...]:
-    if observed.doubts:
-        return observed.doubts
-    return (f"{_counted(observed.lost_events, 'event')} lost",) if observed.lost_events else ()
+def _print_walks(console: Terminal, packets: Sequence[PacketOutcome], view: _View) -> None:
+    from harness.outcome.types import Outcome  # noqa: PLC0415
+    from harness.walks import short  # noqa: PLC0415
+    from harness.walks.render import render_walks  # noqa: PLC0415
+
+    if view.short:
+        for packet in packets:
+            console.print(short.one_line(packet), highlight=False, soft_wrap=True)
+    else:
+        # The reasons to doubt it all are in the first and the last line.
+        render_walks(console, Outcome(packets=tuple(packets)))
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _watcher(plan: _Plan, view: _View | None) -> Callable[[Sequence[PacketOutcome]], bool]:
+    """What looks at packets while the session goes on, prints them if it is followed, and says whether they are enough.
 
+    :param view: ``None`` for JSON
+    """
+    from harness.cli.sessions import line  # noqa: PLC0415
+    from harness.host.terminal import Terminal  # noqa: PLC0415
 
-def _print(observed: Outcome, limit: int) -> None:
-    from rich.console import Console  # noqa: PLC0415
+    console, seen = Terminal.wide(120), 0
 
-    from harness.trace.render import render_walks  # noqa: PLC0415
+    def show(packets: Sequence[PacketOutcome]) -> bool:
+        nonlocal seen
+        wanted = [packet for packet in packets if view is None or view.wants(packet)]
+        for packet in wanted if plan.follows else ():
+            if view is None:
+                print(json.dumps(line(packet)), flush=True)
+                continue
+            _print_walks(console, (packet,), view)
+            if not view.short:
+                console.print()
+        seen += len(wanted)
+        return plan.count is not None and seen >= plan.count
 
-    console = Console() if sys.stdout.isatty() else Console(width=120)
-    shown = observed.packets[:limit] if limit else observed.packets
-    # The reasons to doubt it all are in the last line.
-    render_walks(console, replace(observed, packets=shown, lost_events=0, doubts=()))
-    if left_out := len(observed.packets) - len(shown):
-        console.print(f"\n… and {_counted(left_out, 'more packet')}: --limit 0 prints all", highlight=False)
-    if not observed.packets:
-        console.print(_NOTHING, highlight=False, soft_wrap=True)
-    for loop, why in observed.blind:
-        console.print(f"\nhooks that {loop} calls are not seen: {why}", style="yellow", highlight=False, soft_wrap=True, markup=False)
-    style = "bold yellow" if _reasons(observed) else "bold"
-    console.print(f"\n{conclusion(observed)}" if observed.packets else conclusion(observed), style=style, highlight=False, soft_wrap=True)
+    return show

@@ -7,9 +7,10 @@ import json
 
 import click
 
+from harness.boxes.box import PROVIDERS, Provider
 from harness.cli.options import kernel_option
-from harness.vm.box import PROVIDERS, Provider
-from harness.vm.progress import Progress
+from harness.cli.say import say
+from harness.host.progress import Progress
 
 __all__ = ("command",)
 
@@ -30,9 +31,9 @@ def box(spec: str, provider: Provider) -> None:
 
     'vagrant up' in the checkout's vagrant/ does that by itself; NFHARNESS_KERNEL chooses the kernel there.
     """
-    from harness.vm.vagrantfile import made  # noqa: PLC0415 - not before the options are known to be right
+    from harness.boxes.vagrantfile import made  # noqa: PLC0415 - not before the options are known to be right
 
-    click.echo(asyncio.run(made(spec, provider, Progress()))[0].file)
+    say(str(asyncio.run(made(spec, provider, Progress()))[0].file))
 
 
 @command.command("machine", hidden=True)
@@ -41,9 +42,9 @@ def box(spec: str, provider: Provider) -> None:
 @click.option("--ready", is_flag=True, help="Build the box if it is not there.")
 def machine(spec: str, provider: Provider, ready: bool) -> None:
     """Print as JSON what vagrant/Vagrantfile needs to know of the machine of a kernel."""
-    from harness.vm.vagrantfile import described  # noqa: PLC0415
+    from harness.boxes.vagrantfile import described  # noqa: PLC0415
 
-    click.echo(json.dumps(asyncio.run(described(spec, provider, Progress(), ready=ready)), indent=1))
+    print(json.dumps(asyncio.run(described(spec, provider, Progress(), ready=ready)), indent=1))
 
 
 @command.command("clean")
@@ -52,7 +53,7 @@ def clean() -> None:
 
     'vagrant destroy' in the checkout's vagrant/ does that by itself. Boxes that Vagrant keeps go with 'vagrant box prune'.
     """
-    from harness.vm.vagrantfile import clean as deleted  # noqa: PLC0415
+    from harness.boxes.vagrantfile import clean as deleted  # noqa: PLC0415
 
     for name in deleted():
-        click.echo(f"deleted volume {name}")
+        say(f"deleted volume {name}")

@@ -1,9 +1,15 @@
-"""The rules: what ``net/netfilter/core.c`` promises, each with the lines that it comes from and the scripts that prove it."""
+"""The rules: what ``net/netfilter/core.c`` promises, each with the lines that it comes from and the scripts that prove it.
+
+The life of a rule: it is written in the file of its concern (``registration``, ``verdicts``, ``bridges`` …) as a sentence and scripts, in
+which ``expect`` says by hand what must follow each step; ``coverage`` names it beside the branch of core.c that it proves; ``selection``
+picks it, ``matrix`` runs it on each kernel's guests, ``judge`` compares what was seen with the model and with its expectations, and
+``report`` tells. A difference is written to a ``bundle``, with what it is about in words (``promise``, ``statements``).
+
+Read ``rule``, ``expect``, ``verdicts`` as an example, then ``matrix`` and ``judge``. ``reference`` and ``profiles`` compare what a kernel
+was found to do with Debian's kernel of its series. :data:`RULES` below is all of them.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from harness.conformance import (
     batches,
@@ -12,43 +18,28 @@ from harness.conformance import (
     churn,
     devices,
     links,
-    meanwhile,
     memory,
     namespaces,
     paths,
     pieces,
-    private,
     queue,
+    queue_flush,
+    raw,
     registration,
+    reinject,
+    replaced,
     rulesets,
+    settings,
     tracking,
     unregistration,
     verdicts,
-    waiting,
 )
 from harness.conformance.rule import Rule
-from harness.errors import UserError
-from harness.scenario.reader import quote, suggest
 
-__all__ = ("RULES", "Rule", "chosen")
+__all__ = ("RULES", "Rule")
 
-_CONCERNS = (registration, bpf, unregistration, memory, verdicts, queue, waiting, meanwhile, devices, paths, links, pieces, bridges,
-             private, batches, namespaces, rulesets, churn, tracking)
+_CONCERNS = (registration, bpf, unregistration, replaced, memory, verdicts, reinject, queue, queue_flush, devices, paths, links, pieces,
+             bridges, settings, raw, batches, namespaces, rulesets, churn, tracking)
 
-#: Every rule by its id, in the order of the seed.
+#: Every rule by its id, in the order of the pinned core.c.
 RULES = {rule.id: rule for concern in _CONCERNS for rule in concern.RULES}
-
-
-def chosen(patterns: Sequence[str]) -> tuple[Rule, ...]:
-    """Rules by id, glob (``order.*``) or prefix (``order``), each once, in the order of the seed; all for no pattern.
-
-    :raises UserError: a pattern that no rule matches
-    """
-    found: set[str] = set()
-    for pattern in patterns:
-        prefix = f"{pattern.rstrip('.')}."
-        matching = {name for name in RULES if fnmatchcase(name, pattern)} or {name for name in RULES if name.startswith(prefix)}
-        if not matching:
-            raise UserError(f"no rule {quote(pattern)}", mend=suggest(pattern, RULES, what="rules"))
-        found |= matching
-    return tuple(rule for name, rule in RULES.items() if name in found or not patterns)

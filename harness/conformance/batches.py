@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import errno
 
-from harness.conformance.expect import Answers, Array, At, Splats, Walk
+from harness.conformance.expect import Array, At, Crosses, Returns, Splats
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
-from harness.scenario.steps import (
-    Dump,
-    Register,
-    RegisterAgain,
-    RegisterBatch,
-    Send,
-    Unregister,
-    UnregisterAbsent,
-    UnregisterBatch,
-)
+from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
+from harness.scenario.steps.hooks import Dump, Register, Unregister
+from harness.scenario.steps.packets import Send
 
 __all__ = ("RULES",)
 
 _V4, _V6 = Family.IPV4, Family.IPV6
 _IN = ("host", _V4, "INPUT")
 _WARNING = "net/netfilter/core.c"
+_FOREIGN = "of another namespace"
 
 
 def _first_bad(rule: str, pf: Family, hook: str) -> Script:
@@ -30,10 +24,12 @@ def _first_bad(rule: str, pf: Family, hook: str) -> Script:
     return script(
         f"{rule}, {pf.name} {hook}",
         RegisterBatch("host", (Register("bad", "host", pf, hook),)),
-        Answers(errno.EINVAL),
+        Returns(errno.EINVAL),
         Splats((_WARNING,)),
     )
 
+
+_MANY = [f"h{number}" for number in range(260)]
 
 RULES = (
     Rule("batch.all", "nf_register_net_hooks registers all hooks of a batch, nf_unregister_net_hooks takes all of them.", (
@@ -41,15 +37,23 @@ RULES = (
             "batch.all",
             Register("own", *_IN, 0),
             RegisterBatch("host", (Register("a", *_IN, 1), Register("b", *_IN, -1), Register("c", "host", _V6, "INPUT"))),
-            Answers(0),
+            Returns(0),
             Array(*_IN, "b own a"),
             Array("host", _V6, "INPUT", "c"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "b own a"),)),
+            Crosses((At("host", "INPUT", "b own a"),)),
             UnregisterBatch("a"),
             Array(*_IN, "own"),
             Array("host", _V6, "INPUT", ""),
             Splats(),
+        ),
+        script(
+            "batch.all, of more than 256",
+            RegisterBatch("host", tuple(Register(name, *_IN, 0) for name in reversed(_MANY))),
+            Returns(0),
+            Array(*_IN, " ".join(_MANY)),
+            UnregisterBatch(_MANY[0]),
+            Array(*_IN, ""),
         ),
     )),
     Rule("batch.unregister", "nf_unregister_net_hooks takes all of a batch out, wherever they are, and nothing else.", (
@@ -69,7 +73,7 @@ RULES = (
             Array("host", _V4, "OUTPUT", ""),
             Splats(),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "before same after"),)),
+            Crosses((At("host", "INPUT", "before same after"),)),
         ),
     )),
     Rule("batch.rollback", "One hook of a batch is refused: those before it are gone again, and its errno is returned.", (
@@ -78,17 +82,29 @@ RULES = (
             Register("own", *_IN, 0),
             RegisterBatch("host", (Register("a", *_IN, -1), Register("b", "host", _V6, "INPUT"),
                                    Register("no-device", "host", Family.NETDEV, "INGRESS"), Register("c", *_IN, 1))),
-            Answers(errno.EINVAL),
+            Returns(errno.EINVAL),
             Dump(*_IN),
             Array(*_IN, "own"),
             Dump("host", _V6, "INPUT"),
             Array("host", _V6, "INPUT", ""),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "own"),)),
+            Crosses((At("host", "INPUT", "own"),)),
+        ),
+        script(
+            "batch.rollback, of both halves of INET",
+            Register("own", *_IN, 0),
+            RegisterBatch("host", (Register("both", "host", Family.INET, "INPUT", -1),
+                                   Register("no-device", "host", Family.NETDEV, "INGRESS"))),
+            Returns(errno.EINVAL),
+            Splats(),
+            Dump(*_IN),
+            Array(*_IN, "own"),
+            Dump("host", _V6, "INPUT"),
+            Array("host", _V6, "INPUT", ""),
         ),
     ), needs=("netdev",)),
     Rule("batch.empty", "A batch of no hooks is registered: 0.", (
-        script("batch.empty", Register("own", *_IN), RegisterBatch("host", ()), Answers(0), Dump(*_IN), Array(*_IN, "own")),
+        script("batch.empty", Register("own", *_IN), RegisterBatch("host", ()), Returns(0), Dump(*_IN), Array(*_IN, "own")),
     )),
     Rule("duplicate.same-ops", "The same ops registered twice take two slots and run twice; one unregistration takes one of them.", (
         script(
@@ -96,10 +112,10 @@ RULES = (
             Register("twice", *_IN, 0),
             Register("between", *_IN, 0),
             RegisterAgain("twice"),
-            Answers(0),
+            Returns(0),
             Array(*_IN, "twice between twice"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "twice between twice"),)),
+            Crosses((At("host", "INPUT", "twice between twice"),)),
             Unregister("twice"),
             Array(*_IN, "between twice"),
             Unregister("twice"),
@@ -116,7 +132,26 @@ RULES = (
             Dump(*_IN),
             Array(*_IN, "a b"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "a b"),)),
+            Crosses((At("host", "INPUT", "a b"),)),
+        ),
+        script(
+            "unregister.missing, both halves of INET: one warning",
+            Register("v4", *_IN),
+            Register("v6", "host", _V6, "INPUT"),
+            UnregisterAbsent("host", Family.INET, "INPUT"),
+            Splats(("hook not found, pf 2 num 1",)),
+            Dump(*_IN),
+            Array(*_IN, "v4"),
+            Dump("host", _V6, "INPUT"),
+            Array("host", _V6, "INPUT", "v6"),
+        ),
+        script(
+            "unregister.missing, of INET where IPV4 has no hooks",
+            Register("v6", "host", _V6, "INPUT"),
+            UnregisterAbsent("host", Family.INET, "INPUT"),
+            Splats((_WARNING, "hook not found, pf 10 num 1")),
+            Dump("host", _V6, "INPUT"),
+            Array("host", _V6, "INPUT", "v6"),
         ),
     )),
     Rule("unregister.empty-head", "Unregistering at a point without hooks warns, and nothing else.", (
@@ -126,6 +161,8 @@ RULES = (
             Splats((_WARNING,)),
             Dump(*_IN),
             Array(*_IN, ""),
+            Register("next", *_IN),
+            Array(*_IN, "next"),
         ),
     )),
     Rule("head.bad-hook", "A hook number out of range: -EINVAL and a warning; nothing is registered.", (
@@ -133,10 +170,10 @@ RULES = (
             "head.bad-hook",
             Register("own", *_IN),
             RegisterBatch("host", (Register("bad", "host", _V4, "HOOK7"),)),
-            Answers(errno.EINVAL),
+            Returns(errno.EINVAL),
             Splats((_WARNING,)),
             RegisterBatch("host", (Register("bad6", "host", _V6, "HOOK7"),)),
-            Answers(errno.EINVAL),
+            Returns(errno.EINVAL),
             Dump(*_IN),
             Array(*_IN, "own"),
         ),
@@ -151,7 +188,7 @@ RULES = (
             "head.bad-family",
             Register("own", *_IN),
             RegisterBatch("host", (Register("a", *_IN), Register("bad", "host", Family(4), "HOOK1"))),
-            Answers(errno.EINVAL),
+            Returns(errno.EINVAL),
             Splats((_WARNING,)),
             Dump(*_IN),
             Array(*_IN, "own"),
@@ -169,7 +206,7 @@ RULES = (
             Array(*_IN, "own"),
         ),
     )),
-    Rule("unregister.no-device", "Unregistering at a device's point without a device warns, and nothing else.", (
+    Rule("unregister.no-device", "Unregistering at a device's point without a device, or with another namespace's, only warns.", (
         script(
             "unregister.no-device",
             Register("own", "host", Family.NETDEV, "INGRESS", device="eth0"),
@@ -185,5 +222,28 @@ RULES = (
             UnregisterAbsent("host", Family.INET, "INGRESS"),
             Splats((_WARNING,)),
         ),
+        *(script(
+            f"unregister.no-device, {pf.name} {_FOREIGN}",
+            Register("own", "peer", Family.NETDEV, "INGRESS", device="eth0"),
+            UnregisterAbsent("host", pf, "INGRESS", "eth0", device_netns="peer"),
+            Splats((_WARNING,)),
+            Dump("peer", Family.NETDEV, "INGRESS", "eth0"),
+            Array("peer", Family.NETDEV, "INGRESS", "own", "eth0"),
+        ) for pf in (Family.NETDEV, Family.INET)),
     ), needs=("netdev",)),
+    Rule("unregister.no-device-egress", "Unregistering at EGRESS without a device, or with another namespace's, only warns.", (
+        script(
+            "unregister.no-device-egress",
+            UnregisterAbsent("host", Family.NETDEV, "EGRESS"),
+            Splats((_WARNING,)),
+        ),
+        script(
+            f"unregister.no-device-egress, {_FOREIGN}",
+            Register("own", "peer", Family.NETDEV, "EGRESS", device="eth0"),
+            UnregisterAbsent("host", Family.NETDEV, "EGRESS", "eth0", device_netns="peer"),
+            Splats((_WARNING,)),
+            Dump("peer", Family.NETDEV, "EGRESS", "eth0"),
+            Array("peer", Family.NETDEV, "EGRESS", "own", "eth0"),
+        ),
+    ), needs=("netdev", "netdev_egress")),
 )

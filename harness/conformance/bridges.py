@@ -5,11 +5,16 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 
-from harness.conformance.expect import Answers, At, Expectation, Walk
+from harness.conformance.expect import BY_STACK, At, Crosses, Expectation, Returns
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import NF_REINJECT
-from harness.scenario.steps import AddLink, Answer, Arp, DeleteDevice, Frame, Listen, Register, Send, Step
+from harness.scenario.step import Step
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.link import Arp, Frame
+from harness.scenario.steps.namespaces import AddLink, DeleteDevice
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.queue import Answer, Listen
 from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, Bridge, End, Link, Route
 
 __all__ = ("RULES",)
@@ -51,28 +56,28 @@ def _sent(out: str) -> tuple[At, At]:
 def _unicast(pf: Family) -> tuple[Script, ...]:
     return (
         script(f"path.bridge, {pf.name} forwarded", *_everywhere(_BR, pf),
-               Send("left", "right", 1, pf), Walk((_br("PREROUTING", _IN, ""), *_forwarded(_OUT))), topology=BRIDGE),
+               Send("left", "right", 1, pf), Crosses((_br("PREROUTING", _IN, ""), *_forwarded(_OUT))), topology=BRIDGE),
         script(f"path.bridge, {pf.name} to the host", *_everywhere(_BR, pf),
                Send("left", "bridge", 1, pf),
-               Walk((_br("PREROUTING", _IN, ""), _br("INPUT", _IN, ""), _ip(pf, "PREROUTING", "br0", ""), _ip(pf, "INPUT", "br0", ""))),
+               Crosses((_br("PREROUTING", _IN, ""), _br("INPUT", _IN, ""), _ip(pf, "PREROUTING", "br0", ""), _ip(pf, "INPUT", "br0", ""))),
                topology=BRIDGE),
         script(f"path.bridge, {pf.name} from the host", *_everywhere(_BR, pf),
                Send("bridge", "left", 1, pf),
-               Walk((_ip(pf, "OUTPUT", "", "br0"), _ip(pf, "POSTROUTING", "", "br0"), *_sent(_IN))),
+               Crosses((_ip(pf, "OUTPUT", "", "br0"), _ip(pf, "POSTROUTING", "", "br0"), *_sent(_IN))),
                topology=BRIDGE),
     )
 
 
 _FRAMES = script(
     "path.bridge, frames", *_everywhere(_BR),
-    Frame("left", "eth0", "right/eth0", 1), Walk((_br("PREROUTING", _IN, ""), *_forwarded(_OUT)), "consumed"),
-    Frame("left", "eth0", "unknown", 2), Walk((_br("PREROUTING", _IN, ""), *_forwarded(_OTHER), *_forwarded(_OUT)), "consumed"),
+    Frame("left", "eth0", "right/eth0", 1), Crosses((_br("PREROUTING", _IN, ""), *_forwarded(_OUT)), BY_STACK),
+    Frame("left", "eth0", "unknown", 2), Crosses((_br("PREROUTING", _IN, ""), *_forwarded(_OTHER), *_forwarded(_OUT)), BY_STACK),
     Frame("left", "eth0", "broadcast", 3),
-    Walk((_br("PREROUTING", _IN, ""), *_forwarded(_OTHER), *_forwarded(_OUT), _br("INPUT", _IN, "")), "consumed"),
-    Frame("left", "eth0", "bridge/br0", 4), Walk((_br("PREROUTING", _IN, ""), _br("INPUT", _IN, "")), "consumed"),
-    Frame("left", "eth0", "left/eth0", 5), Walk((_br("PREROUTING", _IN, ""),), "consumed"),
+    Crosses((_br("PREROUTING", _IN, ""), *_forwarded(_OTHER), *_forwarded(_OUT), _br("INPUT", _IN, "")), BY_STACK),
+    Frame("left", "eth0", "bridge/br0", 4), Crosses((_br("PREROUTING", _IN, ""), _br("INPUT", _IN, "")), BY_STACK),
+    Frame("left", "eth0", "left/eth0", 5), Crosses((_br("PREROUTING", _IN, ""),), BY_STACK),
     *(line for cookie, to in ((6, "unknown"), (7, "broadcast")) for line in (
-        Frame("bridge", "br0", to, cookie), Walk(tuple(at for port in (_OTHER, _OUT, _IN) for at in _sent(port)), "consumed"))),
+        Frame("bridge", "br0", to, cookie), Crosses(tuple(at for port in (_OTHER, _OUT, _IN) for at in _sent(port)), BY_STACK))),
     topology=BRIDGE,
 )
 
@@ -91,13 +96,14 @@ _VERDICTS = script(
         (1, At("bridge", "PREROUTING", "drop", 0, _BR, loop=_OWN_LOOP), "dropped"),
         (2, At("bridge", "PREROUTING", "drop steal", 0, _BR, loop=_OWN_LOOP), "stolen"),
         (3, At("bridge", "PREROUTING", "drop steal queue", 0, _BR, loop=_OWN_LOOP), "dropped"),
-    ) for line in (Frame("left", "eth0", "right/eth0", cookie), Walk((at,), fate))),  # type: ignore[arg-type]
+    ) for line in (Frame("left", "eth0", "right/eth0", cookie), Crosses((at,), fate))),  # type: ignore[arg-type]
     Frame("left", "eth0", "right/eth0", 4),
-    Walk((At("bridge", "PREROUTING", "drop steal queue bypass last", 1, _BR, loop=_OWN_LOOP), At("bridge", "FORWARD", "forward", 1, _BR)),
-         "consumed"),
+    Crosses((At("bridge", "PREROUTING", "drop steal queue bypass last", 1, _BR, loop=_OWN_LOOP),
+             At("bridge", "FORWARD", "forward", 1, _BR)),
+         BY_STACK),
     Frame("left", "eth0", "right/eth0", 5),
-    Walk((At("bridge", "PREROUTING", "drop steal queue bypass last", 1, _BR, loop=_OWN_LOOP),
-          At("bridge", "FORWARD", "forward", -errno.EHOSTUNREACH, _BR)), "dropped", errno.EHOSTUNREACH),
+    Crosses((At("bridge", "PREROUTING", "drop steal queue bypass last", 1, _BR, loop=_OWN_LOOP),
+             At("bridge", "FORWARD", "forward", -errno.EHOSTUNREACH, _BR)), "dropped", errno.EHOSTUNREACH),
     topology=BRIDGE,
 )
 
@@ -118,13 +124,13 @@ def _together(pf: Family) -> tuple[Script, ...]:
     return (
         script(f"path.families-together, {pf.name}, br_netfilter off", *_layers(),
                Send("left", "right", 1, pf),
-               Walk((ingress, At("bridge", "PREROUTING", both["PREROUTING"], 1, _BR, _IN, "", loop=_OWN_LOOP),
-                     At("bridge", "FORWARD", both["FORWARD"], 1, _BR, _IN, _OUT),
-                     At("bridge", "POSTROUTING", both["POSTROUTING"], 1, _BR, "", _OUT))),
+               Crosses((ingress, At("bridge", "PREROUTING", both["PREROUTING"], 1, _BR, _IN, "", loop=_OWN_LOOP),
+                        At("bridge", "FORWARD", both["FORWARD"], 1, _BR, _IN, _OUT),
+                        At("bridge", "POSTROUTING", both["POSTROUTING"], 1, _BR, "", _OUT))),
                topology=BRIDGE),
         script(f"path.families-together, {pf.name}, br_netfilter on", *_layers(),
                Send("left", "right", 1, pf),
-               Walk((
+               Crosses((
                    ingress,
                    At("bridge", "PREROUTING", "PREROUTING-early", 0, _BR, _IN, "", loop=_OWN_LOOP),
                    At("bridge", "PREROUTING", f"{pf.name}-PREROUTING", 1, pf, "br0", "", finish),
@@ -137,7 +143,7 @@ def _together(pf: Family) -> tuple[Script, ...]:
                )), topology=BRIDGE_NETFILTER),
         script(f"path.families-together, {pf.name}, br_netfilter on, to the host", *_layers(), Register("input", "bridge", pf, "INPUT"),
                Send("left", "bridge", 1, pf),
-               Walk((
+               Crosses((
                    ingress,
                    At("bridge", "PREROUTING", "PREROUTING-early", 0, _BR, _IN, "", loop=_OWN_LOOP),
                    At("bridge", "PREROUTING", f"{pf.name}-PREROUTING", 1, pf, "br0", "", finish),
@@ -154,9 +160,9 @@ def _only(pf: Family) -> Script:
     return script(
         f"path.families-together, br_netfilter for {pf.name} alone", *_layers(), Register("arp", "bridge", _ARP, "FORWARD"),
         Send("left", "right", 1, other),
-        Walk((At("bridge", "INGRESS", "ingress", 1, _NETDEV), *by)),
+        Crosses((At("bridge", "INGRESS", "ingress", 1, _NETDEV), *by)),
         _ASK,
-        Walk((At("bridge", "INGRESS", "ingress", 1, _NETDEV), *by, *by[1:]), "consumed"), Walk(by, "consumed", nth=1),
+        Crosses((At("bridge", "INGRESS", "ingress", 1, _NETDEV), *by, *by[1:]), "consumed"), Crosses(by, "consumed", nth=1),
         topology=replace(BRIDGE_NETFILTER, name=f"bridge-{pf.name}", bridges=(replace(BRIDGE_NETFILTER.bridges[0], netfilter=(pf,)),)),
     )
 
@@ -177,10 +183,10 @@ def _routed(pf: Family) -> Script:
     return script(
         f"path.bridge-routed, {pf.name}", *_everywhere(_BR, pf),
         Send("left", "right", 1, pf),
-        Walk((At("bridge", "PREROUTING", "BRIDGE-PREROUTING", 0, _BR, _IN, ""),
-              At("bridge", "PREROUTING", f"{pf.name}-PREROUTING", 1, pf, "br0", "", finish),
-              _br("INPUT", _IN, ""),
-              _ip(pf, "FORWARD", "br0", "br0"), _ip(pf, "POSTROUTING", "br0", "br0"), *_sent(_OUT))),
+        Crosses((At("bridge", "PREROUTING", "BRIDGE-PREROUTING", 0, _BR, _IN, ""),
+                 At("bridge", "PREROUTING", f"{pf.name}-PREROUTING", 1, pf, "br0", "", finish),
+                 _br("INPUT", _IN, ""),
+                 _ip(pf, "FORWARD", "br0", "br0"), _ip(pf, "POSTROUTING", "br0", "br0"), *_sent(_OUT))),
         topology=_ROUTED,
     )
 
@@ -193,7 +199,7 @@ def _flooded(pf: Family) -> Script:
         Register("forward", "bridge", _BR, "FORWARD"),
         Register("ingress", "right", _NETDEV, "INGRESS", device="eth0"), Register("pre", "right", pf, "PREROUTING"),
         Send("left", "third", 1, pf),
-        Walk((At("bridge", "FORWARD", "forward", 1, _BR, _IN, _OUT), At("right", "INGRESS", "ingress", 1, _NETDEV)), "consumed"),
+        Crosses((At("bridge", "FORWARD", "forward", 1, _BR, _IN, _OUT), At("right", "INGRESS", "ingress", 1, _NETDEV)), BY_STACK),
         topology=BRIDGE,
     )
 
@@ -208,14 +214,15 @@ _ARP_HOOKS = tuple(Register(f"{netns}-ARP-{hook}", netns, _ARP, hook) for netns 
 
 _BRIDGED_ARP = script(
     "path.arp-forward", *_ARP_HOOKS, _ASK,
-    Walk((_arp("left", "OUTPUT", "", "eth0"), _arp("bridge", "FORWARD", _IN, _OTHER), _arp("bridge", "FORWARD", _IN, _OUT),
-          _arp("bridge", "INPUT", "br0", ""), _arp("right", "INPUT", "eth0", "")), "consumed"),
-    Walk((_arp("right", "OUTPUT", "", "eth0"), _arp("bridge", "FORWARD", _OUT, _IN), _arp("left", "INPUT", "eth0", "")), "consumed", nth=1),
+    Crosses((_arp("left", "OUTPUT", "", "eth0"), _arp("bridge", "FORWARD", _IN, _OTHER), _arp("bridge", "FORWARD", _IN, _OUT),
+             _arp("bridge", "INPUT", "br0", ""), _arp("right", "INPUT", "eth0", "")), "consumed"),
+    Crosses((_arp("right", "OUTPUT", "", "eth0"), _arp("bridge", "FORWARD", _OUT, _IN), _arp("left", "INPUT", "eth0", "")), "consumed",
+            nth=1),
     topology=BRIDGE_NETFILTER,
 )
 
 RULES = (
-    Rule("path.bridge", "A frame crosses the bridge's PREROUTING, in a loop of its own, then FORWARD or INPUT; what the host sends, "
+    Rule("path.bridge", "A frame crosses the bridge's PREROUTING, in its own loop, then FORWARD or INPUT; what the host sends, "
          "OUTPUT; what leaves, POSTROUTING.", (*_unicast(_V4), *_unicast(_V6), _FRAMES), needs=("bridge",)),
     Rule("path.bridge-verdicts", "The bridge's pre-routing loop takes verdicts as nf_hook_slow does, but nobody learns a drop's errno.",
          (_VERDICTS,), needs=("bridge",)),
@@ -230,19 +237,19 @@ RULES = (
         script("start-index.bridge",
                *(Register(name, "bridge", _BR, "PREROUTING", priority) for name, priority in (("a", -2), ("b", -1), ("c", 1), ("d", 2))),
                Send("left", "right", 1),
-               Walk((At("bridge", "PREROUTING", "a b", 0, _BR, loop=_OWN_LOOP),
-                     At("bridge", "PREROUTING", "c d", 1, _BR, start=3, loop="nf_hook_slow"))),
+               Crosses((At("bridge", "PREROUTING", "a b", 0, _BR, loop=_OWN_LOOP),
+                        At("bridge", "PREROUTING", "c d", 1, _BR, start=3, loop="nf_hook_slow"))),
                topology=BRIDGE_NETFILTER),
         script("start-index.bridge, verdicts",
                Listen("bridge", 3),
                Register("drop", "bridge", _BR, "PREROUTING", 1, _DROP, cookie=1), Register("queue", "bridge", _BR, "PREROUTING", 2, _QUEUE),
                Register("forward", "bridge", _BR, "FORWARD", -10),
                Send("left", "right", 1),
-               Walk((At("bridge", "PREROUTING", "drop", -errno.EHOSTUNREACH, _BR, start=1),), "dropped", errno.EHOSTUNREACH),
+               Crosses((At("bridge", "PREROUTING", "drop", -errno.EHOSTUNREACH, _BR, start=1),), "dropped", errno.EHOSTUNREACH),
                Send("left", "right", 2, source_port=40001),
-               Walk((At("bridge", "PREROUTING", "drop queue", 0, _BR, start=1),
-                     At("bridge", "PREROUTING", "", 1, _BR, start=2, loop=NF_REINJECT), At("bridge", "FORWARD", "forward", 0, _BR))),
-               Answer("bridge", 3), Answers(0),
+               Crosses((At("bridge", "PREROUTING", "drop queue", 0, _BR, start=1),
+                        At("bridge", "PREROUTING", "", 1, _BR, start=2, loop=NF_REINJECT), At("bridge", "FORWARD", "forward", 0, _BR))),
+               Answer("bridge", 3), Returns(0),
                topology=BRIDGE_NETFILTER),
     ), needs=("bridge", "br_netfilter")),
     Rule("path.arp-forward", "ARP through a bridge crosses FORWARD, where br_netfilter sees to it, with the ports as in and out.",

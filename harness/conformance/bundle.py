@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,30 +16,34 @@ from typing import Any
 from rich.console import Console
 
 from harness.conformance import RULES
-from harness.conformance.coverage import seed_lines
+from harness.conformance.coverage import core_lines
 from harness.conformance.judge import Judgement
 from harness.conformance.rule import Script
 from harness.errors import HostError, UserError
+from harness.host.paths import run_dir
 from harness.outcome import codec
 from harness.outcome.diff import Difference
 from harness.outcome.types import Outcome
 from harness.scenario.builtin import load as read_scenario
 from harness.scenario.codec import from_json, to_json
-from harness.scenario.steps import Scenario
-from harness.trace.render import render_run
-from harness.vm.paths import run_dir
+from harness.scenario.reader import text_of
+from harness.scenario.step import Scenario
+from harness.walks.render import render_run
 
 __all__ = ("Bundle", "load", "save")
 
-_VERSION = 3
-_MEND = "name a file that check, explore or minimise wrote, or a scenario"
+_VERSION = 5
+_HINT = "name a file that check, explore or minimise wrote, or a scenario"
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """:param rule: the id of the rule that found it, ``explore``, or of a mere scenario its name
+    """What a bundle holds.
+
+    :param rule: the id of the rule that found it, ``explore``, or of a mere scenario its name
     :param kernel: which one, with the hashes of its configuration and of the module; empty of a mere scenario
     :param observed: what it did; ``None`` if it died of it, or it was never run
+    :param before: scenarios that must run before it in its guest: they harm the kernel
     """
 
     rule: str
@@ -48,6 +52,7 @@ class Bundle:
     seed: int | None = None
     observed: Outcome | None = None
     differences: tuple[Difference, ...] = ()
+    before: tuple[Scenario, ...] = ()
 
     @property
     def script(self) -> Script:
@@ -57,18 +62,22 @@ class Bundle:
         return found or Script(self.scenario, ())
 
 
-def save(rule: str, found: Judgement | Scenario, kernel: Mapping[str, Any], console_tail: str, *, seed: int | None = None) -> Path:
-    """Write a bundle, below :func:`harness.vm.paths.run_dir`.
+def save(
+    rule: str, found: Judgement | Scenario, kernel: Mapping[str, Any], console_tail: str, *, seed: int | None = None,
+    before: Sequence[Scenario] = (),
+) -> Path:
+    """Write a bundle, below :func:`harness.host.paths.run_dir`.
 
     :param found: the scenario alone, of a kernel that died of it
     :param console_tail: its last words; what it said when it warned is put before them
     :param seed: what the scenario was drawn with, if it was
+    :param before: as :class:`Bundle` has it
     :raises HostError: it cannot be written
     """
     scenario = found if isinstance(found, Scenario) else found.script.scenario
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{scenario.name}-{kernel['release']}")
-    head = {"bundle": _VERSION, "rule": rule, "seed_lines": seed_lines(rule), "seed": seed, "kernel": dict(kernel),
-            "scenario": to_json(scenario)}
+    head = {"bundle": _VERSION, "rule": rule, "core_lines": core_lines(rule), "seed": seed, "kernel": dict(kernel),
+            "before": list(map(to_json, before)), "scenario": to_json(scenario)}
     judged = {} if isinstance(found, Scenario) else _judged(found, str(kernel["release"]))
     log = () if isinstance(found, Scenario) else found.observed.log
     text = json.dumps({**head, **judged, "console": "\n".join((*log, console_tail)).strip("\n")}, indent=1) + "\n"
@@ -77,7 +86,7 @@ def save(rule: str, found: Judgement | Scenario, kernel: Mapping[str, Any], cons
         return _written(directory, slug, text)
     except OSError as error:
         raise HostError(f"{directory}: no bundle could be written there: {error.strerror}",
-                        mend="make room, or point NFHARNESS_STATE at a larger disk") from None
+                        hint="make room, or point NFHARNESS_STATE at a larger disk") from None
 
 
 def _written(directory: Path, slug: str, text: str) -> Path:
@@ -110,17 +119,22 @@ def _judged(judgement: Judgement, release: str) -> dict[str, Any]:
 
 
 def load(path: Path) -> Bundle:
-    """A bundle; or a scenario's file, which is as much of one. :raises UserError: it is neither"""
+    """A bundle; or a scenario's file, which is as much of one.
+
+    :raises UserError: it is neither
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", mend=_MEND) from None
+        raise UserError(f"{path}: {error.strerror}", hint=_HINT) from None
     except ValueError:
-        raise UserError(f"{path}: not text", mend=_MEND) from None
+        raise UserError(f"{path}: not text", hint=_HINT) from None
     try:
         document = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UserError(f"{path}: not JSON", mend=_MEND) from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply", hint=_HINT) from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {str(error).partition(';')[0]}", hint=_HINT) from None
     if isinstance(document, dict) and "bundle" not in document and "steps" in document:
         scenario = read_scenario(str(path))
         return Bundle(scenario.name, scenario, {})
@@ -128,8 +142,8 @@ def load(path: Path) -> Bundle:
         version = document.get("bundle") if isinstance(document, dict) else None
         if isinstance(version, int):
             raise UserError(f"{path}: a bundle of version {version}, and this nfharness reads version {_VERSION}",
-                            mend="use the nfharness that wrote it")
-        raise UserError(f"{path}: no bundle", mend=_MEND)
+                            hint="use the nfharness that wrote it")
+        raise UserError(f"{path}: no bundle", hint=_HINT)
     try:
         rule, kernel = document["rule"], document["kernel"]
         if not isinstance(rule, str) or not isinstance(kernel, dict):
@@ -141,6 +155,7 @@ def load(path: Path) -> Bundle:
             seed=document["seed"],
             observed=codec.from_json(document["observed"]) if "observed" in document else None,
             differences=tuple(Difference(**one) for one in document.get("differences", ())),
+            before=tuple(map(from_json, document.get("before", ()))),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: a bundle, but not whole: {error!r}", mend=_MEND) from None
+        raise UserError(f"{path}: a bundle, but not whole: {error!r}", hint=_HINT) from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from harness.conformance.expect import Array, Finds, Splats
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family
-from harness.scenario.steps import Churn, Keys, Register
+from harness.scenario.steps.churn import Churn
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.namespaces import Keys
 from harness.scenario.topology import ROUTER
 
 __all__ = ("RULES",)

@@ -1,27 +1,42 @@
-"""The seed, function by function and branch by branch: which rules prove it, or why none does yet.
+"""The pinned core.c, function by function and branch by branch: which rules prove it, or why none does yet.
 
-Line numbers are those of the file that the rules were read from, a ``net/netfilter/core.c`` of the 5.2 to 5.4 era. A rule's seed lines
-are those of the branches that name it: this table is the one place that says so.
+That is the file that the rules were read from, a ``net/netfilter/core.c`` of the 5.2 to 5.4 era. A rule's lines in it are those of the
+branches that name the rule: this table is the one place that says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ("SEED", "Branch", "Function", "functions_of", "seed_lines")
+__all__ = ("FUNCTIONS", "Branch", "Function", "core_lines", "functions_of", "rules_about")
 
 _DIRECT = "needs the module to call it directly"
 _NO_CALLER = "no caller can reach it"
+_SANITIZER = "needs a sanitizer: "
+_BOOT = "no caller can reach it again: it runs once, before there is any process"
+_GROWN = ": growing makes another array, or answers with an errno"
+_INET = ": what INET has elsewhere is registered and unregistered as IPV4's and IPV6's"
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """:param lines: first and last; :param rules: ids; :param uncovered: why there is no rule, if there is none"""
+    """What a function does at some of its lines.
+
+    :param lines: first and last
+    :param what: it does there; begins with ``since 6.4:``, or ``newer:`` of an unknown release, if the lines quoted do not do it yet
+    :param rules: ids
+    :param uncovered: why there is no rule, if there is none
+    """
 
     lines: tuple[int, int]
     what: str
     rules: tuple[str, ...] = ()
     uncovered: str = ""
+
+    @property
+    def newer(self) -> bool:
+        """Whether the lines quoted do not do it yet; another function of a newer core.c may."""
+        return self.what.startswith(("since ", "newer:"))
 
     def __str__(self) -> str:
         first, last = self.lines
@@ -44,21 +59,25 @@ def _rules(ids: str) -> tuple[str, ...]:
     return tuple(ids.split())
 
 
-SEED = (
+FUNCTIONS = (
     Function("nf_skb_duplicated", (34, 35), (
-        Branch((34, 35), "▲ a packet's copy is being sent: none of the copy", _rules("tee.duplicated")),
+        Branch((34, 35), "newer: a packet's copy is being sent: none of the copy", _rules("tee.duplicated")),
     )),
     Function("allocate_hook_entries_size", (50, 65), (
+        Branch((53, 56), "room for hooks, their ops, and what frees them",
+               uncovered=_SANITIZER + "KASAN: what is written behind an array may be where the allocator has room"),
         Branch((58, 59), "no entries: NULL", uncovered=_NO_CALLER + ": grow asks for one at least, shrink for what is left of more"),
         Branch((61, 64), "an array", _rules("order.ascending limit.1024")),
         Branch((61, 64), "no memory: NULL", _rules("grow.enomem unregister.failed-shrink")),
     )),
     Function("__nf_hook_entries_free", (67, 73), (
-        Branch((71, 72), "after a grace period the array is freed: readers have left it", _rules("unregister.in-flight")),
+        Branch((71, 72), "after a grace period the array is freed: readers have left it",
+               _rules("unregister.in-flight memory.freed memory.grace-period")),
     )),
     Function("nf_hook_entries_free", (75, 89), (
         Branch((81, 82), "nothing to free: the point was empty", _rules("key.off unregister.last")),
-        Branch((84, 88), "the old array is freed by call_rcu", _rules("order.stable unregister.shrinks unregister.in-flight")),
+        Branch((84, 88), "the old array is freed by call_rcu",
+               _rules("order.stable unregister.shrinks unregister.in-flight memory.freed memory.grace-period")),
     )),
     Function("accept_all", (91, 96), (
         Branch((95, 95), "the dummy accepts", _rules("dummy.accepts unregister.failed-shrink")),
@@ -66,7 +85,8 @@ SEED = (
     Function("nf_hook_entries_grow", (103, 162), (
         Branch((113, 114), "the point is empty: an array of one", _rules("key.off head.by-hook")),
         Branch((116, 123), "live hooks are counted", _rules("limit.1024 order.ascending")),
-        Branch((116, 123), "▲ a BPF program at a priority that is taken: -EBUSY", _rules("bpf.taken-priority bpf.shared-priority")),
+        Branch((116, 123), "since 6.4: a BPF program at a priority that is taken: -EBUSY",
+               _rules("bpf.taken-priority bpf.shared-priority bpf.full bpf.dummies")),
         Branch((120, 121), "dummies are not counted", _rules("limit.dummies")),
         Branch((125, 126), "over 1024: -E2BIG", _rules("limit.1024 limit.per-point limit.per-device inet.rollback inet.first-half")),
         Branch((128, 130), "no memory: -ENOMEM", _rules("grow.enomem inet.enomem batch.enomem raw.enomem")),
@@ -80,10 +100,11 @@ SEED = (
     Function("hooks_validate", (164, 183), (
         Branch((173, 180), "an array in order does not warn", _rules("validate.order raw.insert raw.delete")),
         Branch((174, 175), "dummies are skipped", uncovered=_NO_CALLER + ": grow and shrink leave none in the array that they make"),
-        Branch((177, 177), "an array out of order warns", _rules("validate.altered")),
+        Branch((177, 177), "an array out of order warns", _rules("validate.altered validate.altered-live")),
     )),
     Function("nf_hook_entries_insert_raw", (185, 203), (
-        Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit raw.enomem nat.order")),
+        Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit raw.enomem nat.order memory.freed")),
+        Branch((200, 200), "the new array is the old one: a bug", uncovered=_NO_CALLER + _GROWN),
     )),
     Function("__nf_hook_entries_try_shrink", (222, 264), (
         Branch((230, 231), "no array: a warning", uncovered=_NO_CALLER + ": both callers have looked"),
@@ -106,38 +127,52 @@ SEED = (
         Branch((275, 296), "a hook number out of range: a warning and NULL",
                _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge")),
         Branch((299, 301), "an unknown family: a warning and NULL", _rules("head.bad-family")),
-        Branch((305, 308), "a device's ingress, ▲ egress, ▲ INET ingress",
-               _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress")),
-        Branch((310, 311), "no such device in the namespace: a warning and NULL", _rules("unregister.no-device")),
+        Branch((305, 308), "a device's ingress, egress since 5.16, INET ingress since 5.10",
+               _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress inet.ingress-alone")),
+        Branch((310, 311), "no such device in the namespace: a warning and NULL",
+               _rules("unregister.no-device unregister.no-device-egress")),
+        Branch((310, 311), "since 5.10: INET at another point than INGRESS: a warning and NULL", uncovered=_NO_CALLER + _INET),
     )),
     Function("__nf_register_net_hook", (314, 357), (
         Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", _rules("netdev.absent")),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
-               _rules("netdev.no-device netdev.foreign-device netdev.bad-hook netdev.egress-absent batch.rollback")),
+               _rules("netdev.no-device netdev.no-device-egress netdev.foreign-device netdev.bad-hook netdev.egress-absent "
+                      "batch.rollback")),
         Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge head.bad-family")),
+        Branch((334, 342), "one at a time: nf_hook_mutex", _rules("register.at-once")),
         Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),
         Branch((343, 344), "the array could not grow: its errno", _rules("limit.1024 inet.first-half inet.rollback grow.enomem")),
-        Branch((348, 349), "ingress is counted, so that devices look for it", _rules("netdev.ingress netdev.per-device key.counts")),
-        Branch((352, 352), "the point's static key goes up", _rules("key.off key.counts key.ingress key.in-flight")),
+        Branch((348, 349), "ingress, since 5.16 egress, is counted, so that devices look for it",
+               _rules("inet.ingress-alone netdev.egress-alone netdev.ingress netdev.per-device key.counts key.egress key.ingress "
+                      "key.refused key.refused-egress")),
+        Branch((325, 327), "since 5.10: INET at another point than INGRESS", uncovered=_NO_CALLER + _INET),
+        Branch((354, 354), "the new array is the old one: a bug", uncovered=_NO_CALLER + _GROWN),
+        Branch((352, 352), "the point's static key goes up",
+               _rules("key.off key.counts key.layer-2 key.ingress key.in-flight key.refused")),
     )),
     Function("nf_remove_net_hook", (368, 384), (
         Branch((375, 380), "the first slot with these ops becomes a dummy", _rules("unregister.shrinks order.stable duplicate.same-ops")),
-        Branch((376, 377), "other ops stay as they are", _rules("unregister.shrinks unregister.elsewhere")),
+        Branch((376, 377), "other ops stay as they are", _rules("unregister.shrinks unregister.elsewhere bpf.same-program")),
+        Branch((378, 379), "written in one piece: readers see the hook or the dummy",
+               uncovered=_SANITIZER + "KCSAN: x86 writes a pointer in one piece, however it is written"),
         Branch((383, 383), "the ops are not there", _rules("unregister.missing")),
     )),
     Function("__nf_unregister_net_hook", (386, 423), (
         Branch((393, 394), "no such point: a warning", _rules("unregister.no-point unregister.no-device")),
         Branch((399, 402), "the point is empty: a warning", _rules("unregister.empty-head")),
+        Branch((396, 417), "one at a time: nf_hook_mutex", _rules("unregister.at-once")),
         Branch((404, 404), "the hook goes", _rules("unregister.shrinks unregister.last unregister.elsewhere")),
-        Branch((406, 407), "ingress is counted down",
-               _rules("netdev.ingress inet.ingress key.counts key.ingress device.dies device.dies-ruleset device.moves")),
-        Branch((410, 410), "the point's static key goes down", _rules("key.off key.counts key.failed-shrink unregister.last")),
-        Branch((413, 413), "hook not found: a warning", _rules("unregister.missing")),
+        Branch((406, 407), "ingress, since 5.16 egress, is counted down",
+               _rules("key.egress netdev.egress-alone inet.ingress-alone netdev.ingress inet.ingress key.counts key.ingress device.dies "
+                      "device.dies-ruleset device.moves key.failed-shrink-egress")),
+        Branch((410, 410), "the point's static key goes down", _rules("key.off key.counts key.layer-2 key.failed-shrink unregister.last")),
+        Branch((413, 413), "hook not found: a warning", _rules("unregister.missing key.missing")),
         Branch((418, 419), "the array stays",
                _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink queue.not-found")),
         Branch((421, 421), "packets queued from the namespace are dropped",
-               _rules("unregister.flushes-queue queue.hook-unregistered-meanwhile queue.slot-gone queue.slot-gone-warns")),
-        Branch((422, 422), "the old array is freed", _rules("unregister.shrinks")),
+               _rules("unregister.flushes-queue unregister.flushes-queue-layer-2 queue.hook-unregistered-meanwhile queue.slot-gone "
+                      "queue.slot-gone-warns")),
+        Branch((422, 422), "the old array is freed", _rules("unregister.shrinks memory.freed")),
     )),
     Function("nf_unregister_net_hook", (425, 433), (
         Branch((427, 429), "INET: out of IPV4 and IPV6", _rules("inet.unregister inet.unregister-last")),
@@ -170,12 +205,13 @@ SEED = (
                       "path.vlan-bridge path.bridge path.bridge-verdicts path.bridge-routed path.other-host "
                       "path.families-together netdev.egress-dummy path.fragments path.fragments-full "
                       "path.fragments-error path.fragments-egress path.fragments-refused path.fragments-cut-short path.gso "
-                      "path.gso-apart list list.batch")),
+                      "path.gso-apart list list.batch sysctl.ip-forward sysctl.rp-filter "
+                      "sysctl.bridge-nf-call")),
         Branch((511, 511), "s > 0", _rules("start-index start-index.bridge")),
         Branch((514, 515), "ACCEPT: the next one", _rules("accept.all accept.high-bits drop.only-its-packet")),
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",
                _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop "
-                      "drop.frees drop.positive")),
+                      "drop.frees drop.positive drop.reason drop.reason-arp")),
         Branch((522, 523), "QUEUE: nf_queue",
                _rules("queue.no-handler queue.bypass queue.frees queue.number queue.order queue.bypass-listener queue.full queue.fail-open "
                       "queue.one-listener")),
@@ -186,22 +222,28 @@ SEED = (
                       "queue.reinject-queue queue.reinject-stop "
                       "queue.reinject-stolen queue.reinject-high-bits queue.reinject-unknown queue.hook-registered-meanwhile "
                       "queue.listener-dies queue.waits")),
-        Branch((527, 531), "STOLEN: 0, ▲ or the errno it carries", _rules("stolen stolen.errno stolen.keeps")),
-        Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0, ▲ with a warning",
+        Branch((527, 531), "STOLEN: 0, since 6.7 the errno it carries", _rules("stolen stolen.errno stolen.errno-range stolen.keeps")),
+        Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0, since 6.7 with a warning",
                _rules("repeat stop unknown default.silent")),
         Branch((535, 535), "no hook is left: 1", _rules("accept.all key.off")),
+        Branch((505, 536), "newer: nf_hook_slow_list: packet by packet; those that pass go on in their order",
+               _rules("list.order list.verdicts list")),
     )),
     Function("nf_nat_hook", (556, 557), (
         Branch((556, 557), "set by nf_nat, and cleared", _rules("nat.hook")),
     )),
     Function("nf_ct_attach", (559, 570), (
         Branch((563, 569), "a packet with a connection: attach is called", _rules("ct.hooks ct.present ct.icmp-error")),
+        Branch((564, 568), "the pointer is read under rcu_read_lock",
+               uncovered=_SANITIZER + "lockdep with PROVE_RCU: without it, the hook is there as long as nothing unloads it"),
         Branch((566, 566), "without nf_conntrack: nobody is", _rules("ct.absent")),
         Branch((563, 563), "a packet without one: nobody is", _rules("ct.hooks ct.absent ct.present")),
     )),
     Function("nf_conntrack_destroy", (573, 582), (
         Branch((577, 581), "the hook's destroy is called", _rules("ct.hooks ct.present ct.icmp-error ct.goes")),
-        Branch((579, 579), "a connection without a hook: a bug, ▲ a warning", _rules("ct.orphan")),
+        Branch((573, 582), "since 6.6: nf_ct_set_closing: a connection that a reset ends is closed",
+               _rules("ct.closing ct.closing-tracked")),
+        Branch((579, 579), "a connection without a hook: a bug, on newer kernels a warning", _rules("ct.orphan")),
     )),
     Function("nf_ct_get_tuple_skb", (585, 597), (
         Branch((593, 594), "with nf_conntrack: its answer", _rules("ct.hooks ct.present nat.tuple")),
@@ -216,7 +258,8 @@ SEED = (
     Function("netfilter_net_init", (617, 643), (
         Branch((619, 629), "the heads of every family", _rules("head.by-hook head.arp head.bridge pernet.empty pernet.isolated")),
         Branch((632, 633), "/proc/net/netfilter", _rules("pernet.proc")),
-        Branch((634, 638), "no memory for it: -ENOMEM", _rules("pernet.enomem")),
+        Branch((634, 638), "no memory for it: -ENOMEM, and a line in the log", _rules("pernet.enomem")),
+        Branch((634, 638), "no memory for the first namespace's: not a word", uncovered=_BOOT),
     )),
     Function("netfilter_net_exit", (645, 648), (
         Branch((647, 647), "the proc entry goes with its namespace",
@@ -225,17 +268,28 @@ SEED = (
                uncovered="the module takes all of its own away: ops that it freed would stay in an array that is never freed"),
     )),
     Function("netfilter_init", (655, 672), (
-        Branch((659, 667), "the namespaces' operations are registered", _rules("netns.isolated")),
-        Branch((660, 671), "a failure at boot", uncovered="no caller can reach it again: it runs once, before there is any process"),
+        Branch((659, 662), "the namespaces' operations are registered", _rules("netns.isolated pernet.proc")),
+        Branch((663, 667), "loggers are prepared: each namespace has an nf_log", _rules("pernet.proc")),
+        Branch((660, 671), "a failure at boot", uncovered=_BOOT),
     )),
 )
 
 
-def seed_lines(rule: str) -> tuple[tuple[int, int], ...]:
+def core_lines(rule: str) -> tuple[tuple[int, int], ...]:
     """The lines that a rule was read from, by the branches that name it; in their order."""
-    return tuple(sorted({branch.lines for function in SEED for branch in function.branches if rule in branch.rules}))
+    return tuple(sorted({branch.lines for function in FUNCTIONS for branch in function.branches if rule in branch.rules}))
 
 
 def functions_of(rule: str) -> tuple[str, ...]:
-    """Functions of the seed that a rule is about."""
-    return tuple(function.name for function in SEED if rule in function.rules)
+    """Functions of the pinned core.c that a rule is about."""
+    return tuple(function.name for function in FUNCTIONS if rule in function.rules)
+
+
+def rules_about(function: str, what: str, *, besides: str) -> tuple[str, ...]:
+    """Rules that are about one branch.
+
+    :param what: that it does
+    :param besides: a rule that is left out
+    """
+    named = (rule for one in FUNCTIONS if one.name == function for branch in one.branches if branch.what == what for rule in branch.rules)
+    return tuple(rule for rule in named if rule != besides)

@@ -13,31 +13,50 @@ from dataclasses import dataclass
 from harness.netfilter import Family, hook_number
 from harness.outcome import describe
 from harness.outcome.diff import Difference
+from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import (
     NF_REINJECT,
-    Fate,
-    FateKind,
     Outcome,
     PacketOutcome,
     QueueState,
-    RawRun,
+    RawOutcome,
     StepOutcome,
     Traversal,
     point_key,
     queue_key,
     raw_key,
 )
-from harness.scenario.steps import Packets, Step
+from harness.scenario.step import Step
 
-__all__ = ("Answered", "Answers", "Array", "At", "Expectation", "Finds", "PrivateArray", "Queue", "Ran", "Splats", "Walk", "unmet")
+__all__ = (
+    "BY_STACK",
+    "Answered",
+    "Array",
+    "At",
+    "Crosses",
+    "Expectation",
+    "Finds",
+    "PrivateArray",
+    "Queue",
+    "Ran",
+    "Returns",
+    "Splats",
+    "unmet",
+)
 
 _V4 = Family.IPV4
+BY_STACK: FateKind = "dropped by the stack"
+
 _SAYS = "the rule says so, whatever the model says"
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """The step fails with this errno. :param errno: positive; 0 for success; :param otherwise: another one that will do"""
+class Returns:
+    """The step fails with this errno.
+
+    :param errno: positive; 0 for success
+    :param otherwise: another one that will do
+    """
 
     errno: int
     otherwise: int | None = None
@@ -65,9 +84,10 @@ class At:
     :param returned: by the loop; negative for an errno
     :param resumed: the slot of the hook that queued, where ``nf_reinject`` goes on; ``None`` for another loop
     :param indev: ``state->in``, empty for none; ``None``: whatever it is
-    :param outdev: likewise
+    :param outdev: ``state->out``, empty for none; ``None``: whatever it is
     :param okfn: symbol of ``state->okfn``, empty for NULL; ``None``: whatever it is
-    :param start: the slot that the loop began with; :param loop: which one it was; likewise
+    :param start: the slot that the loop began with
+    :param loop: which one it was; ``None``: whatever it was
     """
 
     netns: str
@@ -104,17 +124,19 @@ class At:
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Crosses:
     """The packet crosses exactly these points at which a hook of the scenario is called, in this order, and comes to this end.
 
     :param errno: of the fate, positive
     :param nth: which of the packets with the step's cookie, from 0: answers carry it too
+    :param reason: what the rest of the kernel is told of the end: ``enum skb_drop_reason``; empty: whatever it is
     """
 
     at: tuple[At, ...]
     fate: FateKind = "delivered"
     errno: int = 0
     nth: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +148,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class PrivateArray:
-    """After the step this private array has these hooks, in this order. :param hooks: their ids, with blanks between them"""
+    """After the step this private array has these hooks, in this order.
+
+    :param hooks: their ids, with blanks between them
+    """
 
     netns: str
     array: str
@@ -144,7 +169,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """After the step somebody listens to this queue, in which so many packets wait, of so many that came in all."""
+    """After the step this queue has a listener, and so many packets wait in it, of so many that came in all."""
 
     netns: str
     number: int
@@ -160,14 +185,21 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Splats:
-    """The step makes the kernel warn of exactly this. :param splats: messages; of a warning without one its source file"""
+    """The step makes the kernel warn of exactly this.
+
+    :param splats: messages; of a warning without one its source file
+    """
 
     splats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finds:
-    """The step finds just this. :param facts: by name; :param more: it may find more"""
+    """The step finds just this.
+
+    :param facts: by name
+    :param more: it may find more
+    """
 
     facts: tuple[tuple[str, str | int], ...]
     more: bool = False
@@ -177,7 +209,7 @@ class Finds:
         return cls(tuple(sorted(facts.items())))
 
 
-Expectation = Answered | Answers | Array | Finds | PrivateArray | Queue | Ran | Splats | Walk
+Expectation = Answered | Returns | Array | Finds | PrivateArray | Queue | Ran | Splats | Crosses
 
 
 def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> Iterator[Difference]:  # noqa: PLR0912 - one for each kind
@@ -185,7 +217,7 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
     where = f"steps[{step}]"
     found = next((one for one in outcome.steps if one.step == step), None)
     match expectation:
-        case Answers():
+        case Returns():
             if found is None or found.errno not in (expectation.errno, expectation.otherwise):
                 answer = "no answer" if found is None else describe.errno(found.errno)
                 yield Difference(where, describe.errno(expectation.errno), answer, _SAYS)
@@ -201,23 +233,22 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
                 yield Difference(f"{where}/{key}", describe.queue(expectation.state), describe.queue(state), _SAYS)
         case Ran():
             run = found.raw if found else None
-            expected = RawRun(expectation.returned, tuple(expectation.hooks.split()), 1 if expectation.freed else 2)
+            expected = RawOutcome(expectation.returned, tuple(expectation.hooks.split()), 1 if expectation.freed else 2)
             if run != expected:
                 yield Difference(f"{where}/nf_hook_slow", describe.raw(expected), describe.raw(run), _SAYS)
         case Splats():
             splats = found.splats if found else ()
             if splats != expectation.splats:
                 yield Difference(f"{where}/splats", "; ".join(expectation.splats) or "none", "; ".join(splats) or "none", _SAYS)
-        case Walk():
-            assert isinstance(did, Packets)  # noqa: S101 - a script is checked when it is made
-            packets = [one for one in outcome.packets if one.cookie == did.cookie]
-            name = f"packet {did.cookie}" + (f" ({expectation.nth + 1})" if expectation.nth else "")
+        case Crosses():
+            packets = [one for one in outcome.packets if one.cookie == did.traffic.cookie]
+            name = describe.cookie(did.traffic.cookie, packets[0].kind if packets else "")
+            name += f" ({expectation.nth + 1})" if expectation.nth else ""
             yield from _walked(name, expectation, packets[expectation.nth] if expectation.nth < len(packets) else None)
         case Answered():
-            assert isinstance(did, Packets)  # noqa: S101 - a script is checked when it is made
-            times = sum(one.cookie == did.cookie for one in outcome.packets) - 1
+            times = sum(one.cookie == did.traffic.cookie for one in outcome.packets) - 1
             if times != expectation.times:
-                yield Difference(f"packet {did.cookie}/answers", str(expectation.times), str(times), _SAYS)
+                yield Difference(f"packet {did.traffic.cookie}/answers", str(expectation.times), str(times), _SAYS)
         case Finds():
             facts = found.facts if found else ()
             meant = tuple(fact for fact in facts if fact in expectation.facts) if expectation.more else facts
@@ -232,7 +263,7 @@ def _held(where: str, key: str, hooks: Sequence[str], found: StepOutcome | None)
         yield Difference(f"{where}/{key}", _short(hooks), "not read" if ours is None else _short(ours), _SAYS)
 
 
-def _walked(where: str, walk: Walk, packet: PacketOutcome | None) -> Iterator[Difference]:
+def _walked(where: str, walk: Crosses, packet: PacketOutcome | None) -> Iterator[Difference]:
     if packet is None:
         yield Difference(where, "a walk", "no such packet", _SAYS)
         return
@@ -242,6 +273,8 @@ def _walked(where: str, walk: Walk, packet: PacketOutcome | None) -> Iterator[Di
         yield Difference(where, expected or "no hook is called", found or "no hook was called", _SAYS)
     if (walk.fate, walk.errno) != (packet.fate.kind, packet.fate.errno):
         yield Difference(f"{where}/fate", describe.fate(Fate(walk.fate, walk.errno)), describe.fate(packet.fate), _SAYS)
+    if walk.reason and walk.reason not in (packet.fate.reason or "").split():
+        yield Difference(f"{where}/reason", f"freed with the reason {walk.reason}", packet.fate.reason or "freed without a reason", _SAYS)
 
 
 def _resumed(traversal: Traversal) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.conformance.rule import Script
@@ -37,7 +37,7 @@ def judge(script: Script, profile: KernelProfile, observed: Outcome) -> Judgemen
     by_model = compare(predicted, observed)
     differences = (*by_model.differences, *script.unmet(observed))
     verdict = "different" if differences and not by_model.reasons else by_model.verdict
-    return Judgement(script, predicted, observed, Comparison(verdict, differences, by_model.reasons))
+    return Judgement(script, predicted, observed, replace(by_model, verdict=verdict, differences=differences))
 
 
 def said(difference: Difference) -> str:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from harness.conformance.expect import At, Expectation, Walk
+import errno
+
+from harness.conformance.expect import BY_STACK, At, Crosses, Expectation
 from harness.conformance.rule import Rule, Script, script
-from harness.netfilter import Family
-from harness.scenario.steps import AddLink, Arp, DeleteDevice, Frame, Register, Send, Step
+from harness.netfilter import Family, Verdict, VerdictKind
+from harness.scenario.step import Step
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.link import Arp, Frame
+from harness.scenario.steps.namespaces import AddLink, DeleteDevice
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import BRIDGE_NETFILTER, VLAN, End, Vlan, with_vlans
 
 __all__ = ("RULES",)
@@ -22,8 +28,16 @@ _ASKED = script(
     "path.arp",
     *(Register(f"{netns}-{hook}", netns, _ARP, hook) for netns in ("peer", "host") for hook in ("INPUT", "OUTPUT", "FORWARD")),
     Arp("peer", "10.0.0.2", "10.0.0.1"),
-    Walk((_arp("peer", "OUTPUT", "", "eth0"), _arp("host", "INPUT", "eth0", "")), "consumed"),
-    Walk((_arp("host", "OUTPUT", "", "eth0"), _arp("peer", "INPUT", "eth0", "")), "consumed", nth=1),
+    Crosses((_arp("peer", "OUTPUT", "", "eth0"), _arp("host", "INPUT", "eth0", "")), "consumed"),
+    Crosses((_arp("host", "OUTPUT", "", "eth0"), _arp("peer", "INPUT", "eth0", "")), "consumed", nth=1),
+)
+
+
+_REFUSED = script(
+    "drop.reason-arp",
+    Register("guard", "host", _ARP, "INPUT", 0, Verdict(VerdictKind.DROP)),
+    Arp("peer", "10.0.0.2", "10.0.0.1"),
+    Crosses((At("host", "INPUT", "guard", -errno.EPERM, _ARP),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
 )
 
 
@@ -38,9 +52,10 @@ def _tagged(pf: Family, *, egress: bool) -> Script:
     return script(
         f"path.vlan{'-egress' if egress else ''}, {pf.name}", *lines,
         Send("peer", "host", 1, pf),
-        Walk((At("peer", "OUTPUT", "peer-OUTPUT", 1, pf, "", _VLAN), At("peer", "POSTROUTING", "peer-POSTROUTING", 1, pf, "", _VLAN), *left,
-              At("host", "INGRESS", "in-eth0", 1, _NETDEV, "eth0", "", ""), At("host", "INGRESS", f"in-{_VLAN}", 1, _NETDEV, _VLAN, "", ""),
-              At("host", "PREROUTING", "host-PREROUTING", 1, pf, _VLAN, ""), At("host", "INPUT", "host-INPUT", 1, pf, _VLAN, ""))),
+        Crosses((At("peer", "OUTPUT", "peer-OUTPUT", 1, pf, "", _VLAN), At("peer", "POSTROUTING", "peer-POSTROUTING", 1, pf, "", _VLAN),
+                 *left, At("host", "INGRESS", "in-eth0", 1, _NETDEV, "eth0", "", ""),
+                 At("host", "INGRESS", f"in-{_VLAN}", 1, _NETDEV, _VLAN, "", ""),
+                 At("host", "PREROUTING", "host-PREROUTING", 1, pf, _VLAN, ""), At("host", "INPUT", "host-INPUT", 1, pf, _VLAN, ""))),
         topology=VLAN,
     )
 
@@ -49,9 +64,9 @@ _OTHER_TAG = script(
     "path.vlan, a tag that nobody takes off",
     *(Register(f"in-{device}", "host", _NETDEV, "INGRESS", device=device) for device in ("eth0", _VLAN)),
     Frame("peer", "eth0", "host/eth0", 1, vlan=10),
-    Walk((At("host", "INGRESS", "in-eth0", 1, _NETDEV), At("host", "INGRESS", f"in-{_VLAN}", 1, _NETDEV)), "consumed"),
+    Crosses((At("host", "INGRESS", "in-eth0", 1, _NETDEV), At("host", "INGRESS", f"in-{_VLAN}", 1, _NETDEV)), BY_STACK),
     Frame("peer", "eth0", "host/eth0", 2, vlan=11),
-    Walk((At("host", "INGRESS", "in-eth0", 1, _NETDEV),), "consumed"),
+    Crosses((At("host", "INGRESS", "in-eth0", 1, _NETDEV),), BY_STACK),
     topology=VLAN,
 )
 
@@ -61,7 +76,7 @@ _TAG_LEFT = tuple(
         Register("in", "host", _NETDEV, "INGRESS", device="eth0"), Register("pre", "host", pf, "PREROUTING"),
         DeleteDevice("host", _VLAN), AddLink(End("host", "elsewhere", ("10.0.10.1/24", "fd00:10::1/64")), End("peer", "nowhere")),
         Send("peer", "host", 1, pf),
-        Walk((At("host", "INGRESS", "in", 1, _NETDEV),), "consumed"),
+        Crosses((At("host", "INGRESS", "in", 1, _NETDEV),), BY_STACK),
         topology=VLAN,
     ) for pf in (_V4, _V6))
 
@@ -72,14 +87,16 @@ _BRIDGED = script(
     "path.vlan-bridge",
     *(Register(f"{pf.name}-{hook}", "bridge", pf, hook) for pf in (_BR, _V4) for hook in ("PREROUTING", "FORWARD", "POSTROUTING")),
     Send("left", "10.0.10.2", 1),
-    Walk((At("bridge", "PREROUTING", "BRIDGE-PREROUTING", 1, _BR, "to-left", ""), At("bridge", "FORWARD", "BRIDGE-FORWARD", 1, _BR),
-          At("bridge", "POSTROUTING", "BRIDGE-POSTROUTING", 1, _BR, "", "to-right"))),
+    Crosses((At("bridge", "PREROUTING", "BRIDGE-PREROUTING", 1, _BR, "to-left", ""), At("bridge", "FORWARD", "BRIDGE-FORWARD", 1, _BR),
+             At("bridge", "POSTROUTING", "BRIDGE-POSTROUTING", 1, _BR, "", "to-right"))),
     topology=_TAGGED_BRIDGE,
 )
 
 RULES = (
     Rule("path.arp", "ARP crosses OUTPUT where it is sent and INPUT where it is received, request and reply alike.", (_ASKED,),
          needs=("arp",)),
+    Rule("drop.reason-arp", "The rest of the kernel is told of a drop of ARP's as of any: freed, with the reason NETFILTER_DROP.",
+         (_REFUSED,), needs=("arp", "drop_reasons")),
     Rule("path.vlan", "A tagged packet crosses the ingress of the device below, then that of the VLAN, and IP's points on the VLAN.",
          (_tagged(_V4, egress=False), _tagged(_V6, egress=False), _OTHER_TAG, *_TAG_LEFT), needs=("netdev", "vlan")),
     Rule("path.vlan-egress", "A packet that gets a tag crosses the egress of the VLAN, then that of the device below.",

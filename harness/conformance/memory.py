@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import errno
 
-from harness.conformance.expect import Answers, Array, At, PrivateArray, Ran, Splats, Walk
+from harness.conformance.expect import Array, At, Crosses, PrivateArray, Ran, Returns, Splats
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family
-from harness.scenario.steps import (
-    Dump,
-    RawDelete,
-    RawInsert,
-    RawRun,
-    Register,
-    RegisterAgain,
-    RegisterBatch,
-    RegisterMany,
-    Send,
-    Unregister,
-    UnregisterAbsent,
-    UnregisterBatch,
-)
+from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
+from harness.scenario.steps.hooks import Dump, Register, RegisterMany, Unregister
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.raw import RawDelete, RawInsert, RawRun
 
 __all__ = ("RULES",)
 
@@ -29,10 +19,13 @@ _IN, _IN6 = ("host", _V4, "INPUT"), ("host", _V6, "INPUT")
 _INGRESS = ("host", Family.NETDEV, "INGRESS")
 _NEEDS = ("failing_allocations",)
 _FULL = 1024
+_OF_A_BATCH = 32
+"""As many allocations as a step can make fail."""
+_BATCHES = [tuple(Register(f"{batch}.{number}", *_IN) for number in range(_OF_A_BATCH)) for batch in range(256 // _OF_A_BATCH)]
 
 
-def _at(hooks: str, pf: Family = _V4) -> Walk:
-    return Walk((At("host", "INPUT", hooks, pf=pf),))
+def _at(hooks: str, pf: Family = _V4) -> Crosses:
+    return Crosses((At("host", "INPUT", hooks, pf=pf),))
 
 
 GROW = (
@@ -42,36 +35,44 @@ GROW = (
             Register("a", *_IN, 0),
             Register("b", *_IN, 1),
             Register("refused", *_IN, -1, fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, "a b"),
             Send("peer", "host", cookie=1),
             _at("a b"),
             Register("later", *_IN, -1),
-            Answers(0),
+            Returns(0),
             Array(*_IN, "later a b"),
         ),
         script(
             "grow.enomem, of an empty point",
             Register("refused", *_IN, fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, ""),
             Register("device", *_INGRESS, device="eth0", fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_INGRESS, "", "eth0"),
             Send("peer", "host", cookie=1),
-            Walk(()),
+            Crosses(()),
         ),
         script(
             "grow.enomem, of the same ops once more",
             Register("a", *_IN),
             RegisterAgain("a", fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, "a"),
             Unregister("a"),
             Array(*_IN, ""),
         ),
     ), needs=("netdev", *_NEEDS)),
     Rule("grow.drops-dummies", "A registration copies live hooks only: dummies that failed shrinks left behind are gone after it.", (
+        script(
+            "grow.drops-dummies, among equals",
+            Register("a", *_IN, 0),
+            Register("b", *_IN, 1),
+            Unregister("a", fail=(0,)),
+            Register("new", *_IN, 1),
+            Array(*_IN, "new b"),
+        ),
         script(
             "grow.drops-dummies",
             *(Register(name, *_IN, priority) for name, priority in (("a", 0), ("b", 1), ("c", 2), ("d", 3))),
@@ -88,20 +89,28 @@ GROW = (
             *(Register(name, *_IN, priority) for name, priority in (("a", 0), ("b", 1))),
             Unregister("a", fail=(0,)),
             Register("refused", *_IN, 2, fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, "dummy b"),
         ),
     ), needs=_NEEDS),
-    Rule("limit.dummies", "Dummies do not count: at a point of 1024 slots, one of them a dummy, one more hook fits.", (
+    Rule("limit.dummies", "Dummies do not count: at a point of 1024 slots, one of them a dummy, one more hook fits; one of dummies only is "
+         "emptied, however many they are.", (
         script(
             "limit.dummies",
             RegisterMany("full", *_IN, _FULL),
             Unregister("full.1024", fail=(0,)),
             Register("fits", *_IN, 1),
-            Answers(0),
+            Returns(0),
             Array(*_IN, " ".join(f"full.{number}" for number in range(_FULL - 1, 0, -1)) + " fits"),
             Register("too-many", *_IN, 1),
-            Answers(errno.E2BIG),
+            Returns(errno.E2BIG),
+        ),
+        script(
+            "limit.dummies, nothing else",
+            *(RegisterBatch("host", batch) for batch in _BATCHES),
+            *(UnregisterBatch(batch[0].id, fail=tuple(range(_OF_A_BATCH))) for batch in _BATCHES[1:]),
+            UnregisterBatch(_BATCHES[0][0].id, fail=tuple(range(_OF_A_BATCH - 1))),
+            Array(*_IN, ""),
         ),
     ), needs=_NEEDS),
 )
@@ -113,7 +122,7 @@ INET = (
             Register("v4", *_IN),
             Register("v6", *_IN6),
             Register("both", "host", _INET, "INPUT", fail=(1,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, "v4"),
             Array(*_IN6, "v6"),
             Send("peer", "host", cookie=1),
@@ -123,7 +132,7 @@ INET = (
             "inet.enomem, not even to take it out",
             Register("v4", *_IN, 1),
             Register("both", "host", _INET, "INPUT", 0, fail=(1, 2)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, "dummy v4"),
             Array(*_IN6, ""),
             Send("peer", "host", cookie=1),
@@ -132,12 +141,21 @@ INET = (
         script(
             "inet.enomem, of the first half",
             Register("both", "host", _INET, "INPUT", fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, ""),
             Array(*_IN6, ""),
         ),
     ), needs=_NEEDS),
-    Rule("inet.failed-shrinks", "An NFPROTO_INET hook goes, and neither array can shrink: both keep a dummy.", (
+    Rule("inet.failed-shrinks", "An NFPROTO_INET hook goes, IPv4's array first: the one that cannot shrink keeps a dummy, or both do.", (
+        script(
+            "inet.failed-shrinks, the first one",
+            Register("v4", *_IN, 1),
+            Register("v6", *_IN6, 1),
+            Register("both", "host", _INET, "INPUT"),
+            Unregister("both", fail=(0,)),
+            Array(*_IN, "dummy v4"),
+            Array(*_IN6, "v6"),
+        ),
         script(
             "inet.failed-shrinks",
             Register("v4", *_IN, 1),
@@ -160,7 +178,7 @@ SHRINK = (
             "unregister.failed-shrink",
             *(Register(name, *_IN, priority) for name, priority in (("a", 0), ("b", 1), ("c", 2))),
             Unregister("b", fail=(0,)),
-            Answers(0),
+            Returns(0),
             Array(*_IN, "a dummy c"),
             Send("peer", "host", cookie=1),
             _at("a c"),
@@ -175,12 +193,21 @@ SHRINK = (
             Unregister("a", fail=(0,)),
             Array(*_INGRESS, "dummy b", "eth0"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INGRESS", "b", pf=Family.NETDEV),)),
+            Crosses((At("host", "INGRESS", "b", pf=Family.NETDEV),)),
             Unregister("b"),
             Array(*_INGRESS, "", "eth0"),
         ),
     ), needs=("netdev", *_NEEDS)),
     Rule("unregister.drops-dummies", "A shrink with memory drops all dummies; when nothing else is left, the head becomes empty.", (
+        script(
+            "unregister.drops-dummies, and keeps the order",
+            *(Register(name, *_IN, priority) for priority, name in enumerate("abcd")),
+            Unregister("a", fail=(0,)),
+            Unregister("b"),
+            Array(*_IN, "c d"),
+            Send("peer", "host", cookie=1),
+            _at("c d"),
+        ),
         script(
             "unregister.drops-dummies",
             *(Register(name, *_IN, priority) for name, priority in (("a", 0), ("b", 1), ("c", 2), ("d", 3))),
@@ -200,7 +227,7 @@ SHRINK = (
             Unregister("c", fail=(0,)),
             Array(*_IN, ""),
             Send("peer", "host", cookie=1),
-            Walk(()),
+            Crosses(()),
         ),
     ), needs=_NEEDS),
     Rule("unregister.missing-shrinks", "Unregistering what is not there warns; dummies that lie about go with it.", (
@@ -229,7 +256,7 @@ BATCHES = (
             "batch.enomem",
             Register("own", *_IN, 0),
             RegisterBatch("host", (Register("a", *_IN, -1), Register("b", *_IN6), Register("c", *_IN, 1)), fail=(2,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, "own"),
             Array(*_IN6, ""),
             Send("peer", "host", cookie=1),
@@ -239,25 +266,33 @@ BATCHES = (
             "batch.enomem, not even to take them out",
             Register("own", *_IN, 0),
             RegisterBatch("host", (Register("a", *_IN, -1), Register("b", *_IN, 1)), fail=(1, 2)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             Array(*_IN, "dummy own"),
             RegisterBatch("host", (Register("c", *_IN, 1), Register("d", *_IN, 2))),
-            Answers(0),
+            Returns(0),
             Array(*_IN, "own c d"),
             UnregisterBatch("c", fail=(0, 1)),
-            Answers(0),
+            Returns(0),
             Array(*_IN, "own dummy dummy"),
+        ),
+        script(
+            "batch.enomem, taken out from its first on",
+            Register("own", *_IN, 0),
+            RegisterBatch("host", (Register("a", *_IN, -1), Register("b", *_IN, 1))),
+            Array(*_IN, "a own b"),
+            UnregisterBatch("a", fail=(1,)),
+            Array(*_IN, "own dummy"),
         ),
     ), needs=_NEEDS),
 )
 
-PRIVATE = (
+RAW = (
     Rule("raw.enomem", "A private array that finds no memory: it does not grow, -ENOMEM, or it keeps a dummy.", (
         script(
             "raw.enomem",
             *(RawInsert(name, "host", "own", priority) for name, priority in (("a", 0), ("b", 1), ("c", 2))),
             RawInsert("refused", "host", "own", fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             PrivateArray("host", "own", "a b c"),
             RawDelete("b", fail=(0,)),
             PrivateArray("host", "own", "a dummy c"),
@@ -271,7 +306,7 @@ PRIVATE = (
         script(
             "raw.enomem, of the first hook",
             RawInsert("refused", "host", "own", fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
             PrivateArray("host", "own", ""),
             RawInsert("a", "host", "own"),
             RawDelete("a", fail=(0,)),
@@ -295,4 +330,4 @@ PRIVATE = (
     ), needs=_NEEDS),
 )
 
-RULES = (*GROW, *INET, *SHRINK, *BATCHES, *PRIVATE)
+RULES = (*GROW, *INET, *SHRINK, *BATCHES, *RAW)

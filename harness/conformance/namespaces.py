@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import errno
 
-from harness.conformance.expect import Answers, Array, At, Finds, PrivateArray, Splats, Walk
-from harness.conformance.rule import Rule, script
+from harness.conformance.expect import Array, At, Crosses, Finds, PrivateArray, Returns, Splats
+from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
-from harness.scenario.steps import (
-    AddDevice,
-    AddLink,
-    AddNetns,
-    DeleteDevice,
-    DeleteNetns,
-    Dump,
-    Keys,
-    MoveDevice,
-    RawInsert,
-    Register,
-    RegisterAgain,
-    RegisterMany,
-    Send,
-    Unregister,
-)
+from harness.outcome.facts import NO_PROC
+from harness.scenario.steps.batches import RegisterAgain, UnregisterAbsent
+from harness.scenario.steps.hooks import Dump, Register, RegisterMany, Unregister
+from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.raw import RawInsert
 from harness.scenario.topology import End
 
 __all__ = ("RULES",)
@@ -34,9 +24,34 @@ _LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", 
 _GONE = Finds.of(netns="gone", proc="gone")
 
 
-def _keys(*, more: bool = False, **counts: int) -> Finds:
-    """:param counts: ``IPV4_INPUT=1``; :param more: there are others: a security module's"""
-    return Finds(tuple(sorted((name.replace("_", " "), count) for name, count in counts.items())), more)
+def _keys(*, more: bool = False, ingress: int = 0, egress: int = 0, **counts: int) -> Finds:
+    """Expect what static keys count.
+
+    :param counts: ``IPV4_INPUT=1``
+    :param more: there are others: a security module's
+    :param ingress: of ``ingress_needed_key``
+    :param egress: of ``egress_needed_key``
+    """
+    found = {name.replace("_", " "): count for name, count in counts.items()}
+    found |= {name: count for name, count in (("ingress_needed_key", ingress), ("egress_needed_key", egress)) if count}
+    return Finds(tuple(sorted(found.items())), more)
+
+
+def _dummy_at(rule: str, hook: str) -> Script:
+    """One of two hooks of a device leaves a dummy, which goes with the other."""
+    point = "host", _NETDEV, hook
+    return script(
+        f"{rule}, of a device",
+        Register("goes", *point, device="eth0"),
+        Register("stays", *point, device="eth0"),
+        Unregister("goes", fail=(0,)),
+        Array(*point, "stays dummy", "eth0"),
+        Keys(),
+        Finds(((f"NETDEV {hook}", 1), (f"{hook.lower()}_needed_key", 1))),
+        Unregister("stays"),
+        Keys(),
+        Finds(()),
+    )
 
 
 NAMESPACES = (
@@ -57,11 +72,12 @@ NAMESPACES = (
             _GONE,
         ),
     )),
-    Rule("pernet.enomem", "There is no memory for a new namespace's /proc/net/netfilter: -ENOMEM, and none is left; the next one has it.", (
+    Rule("pernet.enomem", "No memory for a namespace's /proc/net/netfilter: -ENOMEM, a line in the log, none is left; the next has it.", (
         script(
             "pernet.enomem",
             AddNetns("later", fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
+            Finds.of(log=NO_PROC),
             Splats(),
             Register("in", *_IN),
             Array(*_IN, "in"),
@@ -70,7 +86,8 @@ NAMESPACES = (
             Register("later-in", "later", *_IN[1:]),
             Array("later", *_IN[1:], "later-in"),
             AddNetns("latest", fail=(0,)),
-            Answers(errno.ENOMEM),
+            Returns(errno.ENOMEM),
+            Finds.of(log=NO_PROC),
             DeleteNetns("later"),
             _GONE,
         ),
@@ -96,11 +113,11 @@ NAMESPACES = (
             Register("later", *_LATER_IN),
             Array(*_LATER_IN, "later"),
             Send("host", "later", cookie=1),
-            Walk((At("later", "INPUT", "later", indev="eth0"),)),
+            Crosses((At("later", "INPUT", "later", indev="eth0"),)),
             Send("later", "10.0.9.2", cookie=2),
-            Walk((At("host", "INPUT", "host", indev="to-later"),)),
+            Crosses((At("host", "INPUT", "host", indev="to-later"),)),
             Send("peer", "host", cookie=3, source_port=40001),
-            Walk((At("host", "INPUT", "host", indev="eth0"),)),
+            Crosses((At("host", "INPUT", "host", indev="eth0"),)),
         ),
     )),
     Rule("pernet.exit", "A namespace dies with hooks of every kind: they are unregistered, no warning, and the kernel frees it.", (
@@ -119,7 +136,7 @@ NAMESPACES = (
             RawInsert("private", "later", "own"),
             PrivateArray("later", "own", "private"),
             Send("host", "later", cookie=1),
-            Walk((At("later", "INGRESS", "ingress", pf=_NETDEV), At("later", "INPUT", "v4 v4-too"))),
+            Crosses((At("later", "INGRESS", "ingress", pf=_NETDEV), At("later", "INPUT", "v4 v4-too"))),
             Keys(),
             DeleteNetns("later"),
             _GONE,
@@ -127,7 +144,7 @@ NAMESPACES = (
             Keys(),
             _keys(IPV4_INPUT=1),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk((At("host", "INPUT", "host"),)),
+            Crosses((At("host", "INPUT", "host"),)),
             AddNetns("later"),
             Dump(*_LATER_IN),
             Array(*_LATER_IN, ""),
@@ -146,7 +163,7 @@ NAMESPACES = (
             Register("ingress", "later", _NETDEV, "INGRESS", device="lo"),
             RegisterAgain("ingress"),
             Keys(),
-            _keys(IPV4_INPUT=3, IPV4_OUTPUT=2, IPV6_OUTPUT=2, NETDEV_INGRESS=2, more=True),
+            _keys(IPV4_INPUT=3, IPV4_OUTPUT=2, IPV6_OUTPUT=2, NETDEV_INGRESS=2, ingress=2, more=True),
             DeleteNetns("later"),
             _GONE,
             Splats(),
@@ -180,14 +197,14 @@ DEVICES = (
             Register("two", "host", _NETDEV, "INGRESS", 5, device="doomed"),
             Array("host", _NETDEV, "INGRESS", "one two", "doomed"),
             Keys(),
-            _keys(NETDEV_INGRESS=3),
+            _keys(NETDEV_INGRESS=3, ingress=3),
             DeleteDevice("host", "doomed"),
-            Answers(0),
+            Returns(0),
             Splats(),
             Keys(),
-            _keys(NETDEV_INGRESS=1),
+            _keys(NETDEV_INGRESS=1, ingress=1),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INGRESS", "other", pf=_NETDEV),)),
+            Crosses((At("host", "INGRESS", "other", pf=_NETDEV),)),
             AddDevice("host", "doomed"),
             Array("host", _NETDEV, "INGRESS", "", "doomed"),
         ),
@@ -213,7 +230,7 @@ DEVICES = (
             Keys(),
             Finds(()),
             Register("new", "peer", _NETDEV, "INGRESS", device="mover"),
-            Answers(0),
+            Returns(0),
             Array("peer", _NETDEV, "INGRESS", "new", "mover"),
             MoveDevice("peer", "mover", "host"),
             Array("host", _NETDEV, "INGRESS", "", "mover"),
@@ -238,9 +255,9 @@ KEYS = (
             Keys(),
             _keys(IPV4_INPUT=2),
             Send("peer", "host", cookie=1),
-            Walk(()),
+            Crosses(()),
             Send("host", "peer", cookie=2),
-            Walk((At("peer", "INPUT", "peer-too peer"),)),
+            Crosses((At("peer", "INPUT", "peer-too peer"),)),
             Unregister("peer"),
             Unregister("peer-too"),
             Keys(),
@@ -251,15 +268,15 @@ KEYS = (
             Register("near", "host", _NETDEV, "INGRESS", device="eth0"),
             Register("far", "peer", _NETDEV, "INGRESS", device="eth0"),
             Keys(),
-            _keys(NETDEV_INGRESS=2),
+            _keys(NETDEV_INGRESS=2, ingress=2),
             Unregister("far"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INGRESS", "near", pf=_NETDEV),)),
+            Crosses((At("host", "INGRESS", "near", pf=_NETDEV),)),
             Unregister("near"),
             Keys(),
             Finds(()),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk(()),
+            Crosses(()),
         ),
     ), needs=("netdev", "static_keys")),
     Rule("key.ingress", "An NFPROTO_INET hook at INGRESS counts as its device's.", (
@@ -267,7 +284,7 @@ KEYS = (
             "key.ingress",
             Register("inet", "host", _INET, "INGRESS", device="eth0"),
             Keys(),
-            _keys(NETDEV_INGRESS=1),
+            _keys(NETDEV_INGRESS=1, ingress=1),
             Unregister("inet"),
             Keys(),
             Finds(()),
@@ -285,7 +302,84 @@ KEYS = (
             Keys(),
             _keys(IPV4_INPUT=1),
         ),
-    ), needs=("static_keys", "failing_allocations")),
+        _dummy_at("key.failed-shrink", "INGRESS"),
+    ), needs=("netdev", "static_keys", "failing_allocations")),
+    Rule("key.failed-shrink-egress", "A hook at EGRESS that leaves a dummy behind does not count any more.", (
+        _dummy_at("key.failed-shrink-egress", "EGRESS"),
+    ), needs=("netdev", "static_keys", "netdev_egress", "failing_allocations")),
+    Rule("key.egress", "Egress counts at its devices' static key, and ingress does not; the last unregistration turns it off.", (
+        script(
+            "key.egress",
+            Register("near", "host", _NETDEV, "EGRESS", device="eth0"),
+            Register("near-too", "host", _NETDEV, "EGRESS", device="eth0"),
+            Register("far", "peer", _NETDEV, "EGRESS", device="eth0"),
+            Keys(),
+            _keys(NETDEV_EGRESS=3, egress=3),
+            Register("in", "host", _NETDEV, "INGRESS", device="eth0"),
+            Unregister("near"),
+            Keys(),
+            _keys(NETDEV_EGRESS=2, NETDEV_INGRESS=1, egress=2, ingress=1),
+            UnregisterAbsent("host", _NETDEV, "EGRESS", "eth0"),
+            Keys(),
+            _keys(NETDEV_EGRESS=2, NETDEV_INGRESS=1, egress=2, ingress=1),
+            Unregister("near-too"),
+            Unregister("far"),
+            Keys(),
+            _keys(NETDEV_INGRESS=1, ingress=1),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INGRESS", "in", pf=_NETDEV),)),
+            Unregister("in"),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("netdev", "static_keys", "netdev_egress")),
+    Rule("key.layer-2", "ARP's and BRIDGE's points count at their static keys as any: each registration once, up and down.", (
+        script(
+            "key.layer-2",
+            Register("arp", "host", Family.ARP, "INPUT"),
+            Register("bridge", "host", Family.BRIDGE, "FORWARD"),
+            Keys(),
+            _keys(ARP_INPUT=1, BRIDGE_FORWARD=1),
+            Unregister("arp"),
+            Unregister("bridge"),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("arp", "bridge", "static_keys")),
+    Rule("key.missing", "Unregistering what is not there turns nothing off.", (
+        script(
+            "key.missing",
+            Register("a", *_IN),
+            Register("device", "host", _NETDEV, "INGRESS", device="eth0"),
+            UnregisterAbsent(*_IN),
+            UnregisterAbsent("host", _NETDEV, "INGRESS", "eth0"),
+            Keys(),
+            _keys(IPV4_INPUT=1, NETDEV_INGRESS=1, ingress=1),
+        ),
+    ), needs=("netdev", "static_keys")),
+    Rule("key.refused-egress", "A registration that is refused turns nothing on, at egress neither.", (
+        script(
+            "key.refused-egress",
+            Register("refused", "host", _NETDEV, "EGRESS", device="eth0", fail=(0,)),
+            Returns(errno.ENOMEM),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("netdev", "static_keys", "netdev_egress", "failing_allocations")),
+    Rule("key.refused", "A registration that is refused turns nothing on: neither its point nor its devices' direction.", (
+        script(
+            "key.refused",
+            Register("refused", *_IN, fail=(0,)),
+            Register("refused-device", "host", _NETDEV, "INGRESS", device="eth0", fail=(0,)),
+            Returns(errno.ENOMEM),
+            Keys(),
+            Finds(()),
+            Register("first-half", "host", _INET, "INPUT", fail=(1,)),
+            Returns(errno.ENOMEM),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("netdev", "static_keys", "failing_allocations")),
 )
 
 RULES = (*NAMESPACES, *DEVICES, *KEYS)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 
-from harness.conformance.expect import Answered, Answers, At, Expectation, Walk
+from harness.conformance.expect import BY_STACK, Answered, At, Crosses, Expectation, Returns
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
-from harness.scenario.steps import MoveDevice, Register, Send, Step
+from harness.scenario.step import Step
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.namespaces import MoveDevice
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Link, Route, Topology
 
 __all__ = ("RULES",)
@@ -56,8 +59,8 @@ def _pair(name: str, pf: Family, source: str, to: str) -> Script:
     return script(
         f"{name}, {pf.name}", *_everywhere(pf, PAIR),
         Send(source, to, 1, pf),
-        Walk((_at(pf, source, "OUTPUT", "", "eth0"), _at(pf, source, "POSTROUTING", "", "eth0"),
-              _at(pf, to, "PREROUTING", "eth0", ""), _at(pf, to, "INPUT", "eth0", ""))),
+        Crosses((_at(pf, source, "OUTPUT", "", "eth0"), _at(pf, source, "POSTROUTING", "", "eth0"),
+                 _at(pf, to, "PREROUTING", "eth0", ""), _at(pf, to, "INPUT", "eth0", ""))),
     )
 
 
@@ -66,10 +69,10 @@ def _forward(pf: Family) -> Script:
     return script(
         f"path.forward, {pf.name}", *_everywhere(pf, ROUTER),
         Send("client", "server", 1, pf),
-        Walk((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
-              _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", *router),
-              _at(pf, "router", "POSTROUTING", *router),
-              _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
+        Crosses((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
+                 _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", *router),
+                 _at(pf, "router", "POSTROUTING", *router),
+                 _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
         topology=ROUTER,
     )
 
@@ -79,8 +82,8 @@ def _loopback(pf: Family, address: str) -> Script:
         f"path.loopback, {pf.name}", *_everywhere(pf, SINGLE),
         *(line for cookie, size in ((1, 64), (2, 4000)) for line in (  # lo takes in one piece what others do not
             Send("host", address, cookie, pf, size=size, source_port=40000 + cookie),
-            Walk((_at(pf, "host", "OUTPUT", "", "lo"), _at(pf, "host", "POSTROUTING", "", "lo"),
-                  _at(pf, "host", "PREROUTING", "lo", ""), _at(pf, "host", "INPUT", "lo", ""))))),
+            Crosses((_at(pf, "host", "OUTPUT", "", "lo"), _at(pf, "host", "POSTROUTING", "", "lo"),
+                     _at(pf, "host", "PREROUTING", "lo", ""), _at(pf, "host", "INPUT", "lo", ""))))),
         topology=SINGLE,
     )
 
@@ -90,11 +93,11 @@ def _ttl(pf: Family) -> Script:
         f"path.ttl, {pf.name}",
         *(Register(f"router-{hook}", "router", pf, hook) for hook in ("PREROUTING", "FORWARD", "POSTROUTING")),
         Send("client", "server", 1, pf, ttl=1),
-        Walk((_at(pf, "router", "PREROUTING", "to-client", ""),), "consumed"),
-        Walk((_at(pf, "router", "POSTROUTING", "", "to-client"),), nth=1), Answered(1),
+        Crosses((_at(pf, "router", "PREROUTING", "to-client", ""),), BY_STACK),
+        Crosses((_at(pf, "router", "POSTROUTING", "", "to-client"),), nth=1), Answered(1),
         Send("client", "server", 2, pf, ttl=2, source_port=40001),
-        Walk((_at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
-              _at(pf, "router", "POSTROUTING", "to-client", "to-server"))),
+        Crosses((_at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
+                 _at(pf, "router", "POSTROUTING", "to-client", "to-server"))),
         topology=ROUTER,
     )
 
@@ -103,29 +106,29 @@ def _echo(pf: Family) -> Script:
     return script(
         f"path.echo, {pf.name}", *_everywhere(pf, ROUTER),
         Send("client", "server", 1, pf, kind="echo"),
-        Walk((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
-              _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
-              _at(pf, "router", "POSTROUTING", "to-client", "to-server"),
-              _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
-        Walk((_at(pf, "server", "OUTPUT", "", "eth0"), _at(pf, "server", "POSTROUTING", "", "eth0"),
-              _at(pf, "router", "PREROUTING", "to-server", ""), _at(pf, "router", "FORWARD", "to-server", "to-client"),
-              _at(pf, "router", "POSTROUTING", "to-server", "to-client"),
-              _at(pf, "client", "PREROUTING", "eth0", ""), _at(pf, "client", "INPUT", "eth0", "")), nth=1),
+        Crosses((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
+                 _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
+                 _at(pf, "router", "POSTROUTING", "to-client", "to-server"),
+                 _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
+        Crosses((_at(pf, "server", "OUTPUT", "", "eth0"), _at(pf, "server", "POSTROUTING", "", "eth0"),
+                 _at(pf, "router", "PREROUTING", "to-server", ""), _at(pf, "router", "FORWARD", "to-server", "to-client"),
+                 _at(pf, "router", "POSTROUTING", "to-server", "to-client"),
+                 _at(pf, "client", "PREROUTING", "eth0", ""), _at(pf, "client", "INPUT", "eth0", "")), nth=1),
         topology=ROUTER,
     )
 
 
 def _no_route(pf: Family, topology: Topology) -> Script:
     """IPv6 says so whether it forwards or not: the discarding route's ``ip6_pkt_discard`` comes before ``ip6_forward``."""
-    walk = Walk((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
-                 _at(pf, "host", "PREROUTING", "eth0", "")), "consumed")
-    error = Walk((_at(pf, "host", "OUTPUT", "", "eth0"), _at(pf, "host", "POSTROUTING", "", "eth0"),
-                  _at(pf, "peer", "PREROUTING", "eth0", ""), _at(pf, "peer", "INPUT", "eth0", "")), nth=1)
+    walk = Crosses((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
+                    _at(pf, "host", "PREROUTING", "eth0", "")), BY_STACK)
+    error = Crosses((_at(pf, "host", "OUTPUT", "", "eth0"), _at(pf, "host", "POSTROUTING", "", "eth0"),
+                     _at(pf, "peer", "PREROUTING", "eth0", ""), _at(pf, "peer", "INPUT", "eth0", "")), nth=1)
     return script(
         f"path.no-route, {pf.name}, {'forwarding' if topology.forwarding else 'not forwarding'}", *_everywhere(pf, PAIR),
         Send("peer", "10.0.9.1" if pf is _V4 else "fd00:9::1", 1, pf),
         walk, *([error, Answered(1)] if pf is _V6 or topology.forwarding else [Answered(0)]),
-        Send("host", "far", 2, pf), Answers(errno.ENETUNREACH),  # and crosses nothing
+        Send("host", "far", 2, pf), Returns(errno.ENETUNREACH),  # and crosses nothing
         topology=topology,
     )
 
@@ -135,8 +138,8 @@ def _moved(pf: Family) -> Script:
     return script(
         f"path.moved, {pf.name}", *_everywhere(pf, _BEYOND), MoveDevice("host", "to-peer", "far"),
         Send("peer", "far", 1, pf),
-        Walk((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
-              _at(pf, "far", "PREROUTING", "to-peer", ""), _at(pf, "far", "INPUT", "to-peer", ""))),
+        Crosses((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
+                 _at(pf, "far", "PREROUTING", "to-peer", ""), _at(pf, "far", "INPUT", "to-peer", ""))),
         topology=_BEYOND,
     )
 
@@ -149,7 +152,7 @@ def _martian(pf: Family) -> Script:
     return script(
         f"path.martian, {pf.name}", *_everywhere(pf, _BEYOND), MoveDevice("host", "to-peer", "peer"),
         Send("peer", "far", 1, pf, ttl=2),
-        Walk((*out, *back, *(again if pf is _V6 else ())), "consumed"), Answered(0 if pf is _V4 else 1),
+        Crosses((*out, *back, *(again if pf is _V6 else ())), BY_STACK), Answered(0 if pf is _V4 else 1),
         topology=_BEYOND,
     )
 
@@ -167,16 +170,16 @@ RULES = (
         script(
             "path.own-address", *_everywhere(_V4, PAIR),
             Send("host", "10.0.0.1", 1),
-            Walk((_at(_V4, "host", "OUTPUT", "", "lo"), _at(_V4, "host", "POSTROUTING", "", "lo"),
-                  _at(_V4, "host", "PREROUTING", "lo", ""), _at(_V4, "host", "INPUT", "lo", ""))),
+            Crosses((_at(_V4, "host", "OUTPUT", "", "lo"), _at(_V4, "host", "POSTROUTING", "", "lo"),
+                     _at(_V4, "host", "PREROUTING", "lo", ""), _at(_V4, "host", "INPUT", "lo", ""))),
         ),
     )),
     Rule("path.no-forward", "A host that does not forward lets a packet for another cross PREROUTING and nothing else.", (
         script(
             "path.no-forward", *_everywhere(_V4, _NO_FORWARD),
             Send("peer", "10.0.9.2", 1),
-            Walk((_at(_V4, "peer", "OUTPUT", "", "eth0"), _at(_V4, "peer", "POSTROUTING", "", "eth0"),
-                  _at(_V4, "host", "PREROUTING", "eth0", "")), "consumed"),
+            Crosses((_at(_V4, "peer", "OUTPUT", "", "eth0"), _at(_V4, "peer", "POSTROUTING", "", "eth0"),
+                     _at(_V4, "host", "PREROUTING", "eth0", "")), BY_STACK),
             topology=_NO_FORWARD,
         ),
     )),
@@ -188,7 +191,7 @@ RULES = (
          tuple(_moved(pf) for pf in (_V4, _V6))),
     Rule("path.martian", "An IPv4 packet that comes in from an address of the namespace's own has crossed PREROUTING and crosses no more.",
          tuple(_martian(pf) for pf in (_V4, _V6))),
-    Rule("path.echo", "An echo request crosses the points of any packet; its reply is a packet of its own.",
+    Rule("path.echo", "An echo request crosses the points of any packet; its reply is another packet.",
          tuple(_echo(pf) for pf in (_V4, _V6))),
     Rule("path.netdev", "Ingress comes before PREROUTING, also on a router and for both families.", tuple(
         script(
@@ -197,8 +200,8 @@ RULES = (
             Register("pre", "router", pf, "PREROUTING"),
             Register("forward", "router", pf, "FORWARD"),
             Send("client", "server", 1, pf),
-            Walk((At("router", "INGRESS", "ingress", 1, _NETDEV, "to-client", "", ""), At("router", "PREROUTING", "pre", 1, pf),
-                  At("router", "FORWARD", "forward", 1, pf))),
+            Crosses((At("router", "INGRESS", "ingress", 1, _NETDEV, "to-client", "", ""), At("router", "PREROUTING", "pre", 1, pf),
+                     At("router", "FORWARD", "forward", 1, pf))),
             topology=ROUTER,
         ) for pf in (_V4, _V6)), needs=("netdev",)),
     Rule("path.netdev-egress", "Egress comes after POSTROUTING, also on a router and for both families.", tuple(
@@ -208,7 +211,7 @@ RULES = (
             Register("egress", "router", _NETDEV, "EGRESS", device="to-server"),
             Register("other-egress", "router", _NETDEV, "EGRESS", device="to-client"),
             Send("client", "server", 1, pf),
-            Walk((At("router", "POSTROUTING", "post", 1, pf), At("router", "EGRESS", "egress", 1, _NETDEV, "", "to-server"))),
+            Crosses((At("router", "POSTROUTING", "post", 1, pf), At("router", "EGRESS", "egress", 1, _NETDEV, "", "to-server"))),
             topology=ROUTER,
         ) for pf in (_V4, _V6)), needs=("netdev", "netdev_egress")),
     Rule("state.fields", "A hook's state says family, hook number, namespace, both devices and okfn as its point has them.", tuple(
@@ -216,11 +219,11 @@ RULES = (
             f"state.fields, {pf.name}",
             *_everywhere(pf, ROUTER),
             Send("client", "router", 1, pf),
-            Walk((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
-                  _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "INPUT", "to-client", ""))),
+            Crosses((_at(pf, "client", "OUTPUT", "", "eth0"), _at(pf, "client", "POSTROUTING", "", "eth0"),
+                     _at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "INPUT", "to-client", ""))),
             Send("router", "server", 2, pf, source_port=40001),
-            Walk((_at(pf, "router", "OUTPUT", "", "to-server"), _at(pf, "router", "POSTROUTING", "", "to-server"),
-                  _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
+            Crosses((_at(pf, "router", "OUTPUT", "", "to-server"), _at(pf, "router", "POSTROUTING", "", "to-server"),
+                     _at(pf, "server", "PREROUTING", "eth0", ""), _at(pf, "server", "INPUT", "eth0", ""))),
             topology=ROUTER,
         ) for pf in (_V4, _V6))),
 )

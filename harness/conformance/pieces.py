@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 
-from harness.conformance.expect import Answered, Answers, At, Expectation, Walk
+from harness.conformance.expect import BY_STACK, Answered, At, Crosses, Expectation, Returns
 from harness.conformance.rule import Rule, Script, script
 from harness.model.foreign import Foreign
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.types import Slot, point_key
 from harness.scenario.rulesets import CONNTRACK
-from harness.scenario.steps import Nft, Register, Send, Step, Unregister
+from harness.scenario.step import Step
+from harness.scenario.steps.hooks import Nft, Register, Unregister
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR, ROUTER, ROUTER_GRO, Topology
 
 __all__ = ("RULES",)
@@ -34,10 +36,10 @@ def _by_the_kernel(pf: Family) -> Script:
     return script(
         f"path.fragments, {pf.name}, by the kernel", *_everywhere(pf, PAIR), Register("ingress", "host", _NETDEV, "INGRESS", device="eth0"),
         Send("peer", "host", 1, pf, size=_SIZE),
-        Walk((_at(pf, "peer", "OUTPUT"), _at(pf, "peer", "POSTROUTING"),
-              *(point for _ in range(3) for point in (At("host", "INGRESS", "ingress", 1, _NETDEV), _at(pf, "host", "PREROUTING"),
-                                                      *((_at(pf, "host", "INPUT"),) if pf is _V6 else ()))),
-              *((_at(pf, "host", "INPUT"),) if pf is _V4 else ()))),
+        Crosses((_at(pf, "peer", "OUTPUT"), _at(pf, "peer", "POSTROUTING"),
+                 *(point for _ in range(3) for point in (At("host", "INGRESS", "ingress", 1, _NETDEV), _at(pf, "host", "PREROUTING"),
+                                                         *((_at(pf, "host", "INPUT"),) if pf is _V6 else ()))),
+                 *((_at(pf, "host", "INPUT"),) if pf is _V4 else ()))),
     )
 
 
@@ -47,7 +49,7 @@ def _exactly(pf: Family) -> Script:
     return script(
         f"path.fragments-full, {pf.name}", Register("pre", "host", pf, "PREROUTING"),
         *(line for cookie, (size, fragments) in enumerate(sent, 1)
-          for line in (Send("peer", "host", cookie, pf, size=size), Walk((At("host", "PREROUTING", "pre", 1, pf),) * fragments))),
+          for line in (Send("peer", "host", cookie, pf, size=size), Crosses((At("host", "PREROUTING", "pre", 1, pf),) * fragments))),
     )
 
 
@@ -56,7 +58,7 @@ def _egress(pf: Family) -> Script:
         f"path.fragments-egress, {pf.name}", Register("out", "peer", pf, "POSTROUTING"),
         Register("egress", "peer", _NETDEV, "EGRESS", device="eth0"),
         Send("peer", "host", 1, pf, size=_SIZE),
-        Walk((At("peer", "POSTROUTING", "out", 1, pf), *(At("peer", "EGRESS", "egress", 1, _NETDEV, "", "eth0"),) * 3)),
+        Crosses((At("peer", "POSTROUTING", "out", 1, pf), *(At("peer", "EGRESS", "egress", 1, _NETDEV, "", "eth0"),) * 3)),
     )
 
 
@@ -68,7 +70,7 @@ def _by_the_sender(pf: Family) -> Script:
     return script(
         f"path.fragments, {pf.name}, by the sender", *_everywhere(pf, ROUTER),
         Send("client", "server", 1, pf, size=1200, fragment=608),
-        Walk((*(each[:2] * 2), *(each[2:5] * 2), *(each[5:] * 2), *((_at(pf, "server", "INPUT"),) if pf is _V4 else ()))),
+        Crosses((*(each[:2] * 2), *(each[2:5] * 2), *(each[5:] * 2), *((_at(pf, "server", "INPUT"),) if pf is _V4 else ()))),
         topology=ROUTER,
     )
 
@@ -83,11 +85,11 @@ def _errors(pf: Family) -> Script:
     return script(
         f"path.fragments-error, {pf.name}", *_everywhere(pf, ROUTER),
         Send("client", "server", 1, pf, size=1200, fragment=608, ttl=1),
-        Walk((*there * 2, *(_at(pf, "router", "PREROUTING"),) * 2), "consumed"),
-        *(Walk(back, nth=number) for number in range(1, times + 1)), Answered(times),
+        Crosses((*there * 2, *(_at(pf, "router", "PREROUTING"),) * 2), BY_STACK),
+        *(Crosses(back, nth=number) for number in range(1, times + 1)), Answered(times),
         Send("client", "server", 2, pf, size=_SIZE, ttl=1, source_port=40001),
-        Walk((*there, *(_at(pf, "router", "PREROUTING"),) * 3), "consumed"),
-        *(Walk(back, nth=number) for number in range(1, more + 1)), Answered(more),
+        Crosses((*there, *(_at(pf, "router", "PREROUTING"),) * 3), BY_STACK),
+        *(Crosses(back, nth=number) for number in range(1, more + 1)), Answered(more),
         topology=ROUTER,
     )
 
@@ -97,8 +99,8 @@ def _refused_each(pf: Family) -> Script:
     return script(
         f"path.fragments-refused, {pf.name}, each", Register("out", "peer", pf, "OUTPUT", verdict=Verdict(VerdictKind.DROP, errno.EACCES)),
         Send("peer", "host", 1, pf, size=1200, fragment=608),
-        Answers(errno.EACCES),
-        Walk((At("peer", "OUTPUT", "out", -errno.EACCES, pf),) * 2, "dropped", errno.EACCES),
+        Returns(errno.EACCES),
+        Crosses((At("peer", "OUTPUT", "out", -errno.EACCES, pf),) * 2, "dropped", errno.EACCES),
     )
 
 
@@ -123,9 +125,9 @@ def _refused_first(pf: Family, hook: str) -> Script:
         Register("out", "peer", pf, "OUTPUT", -1), Register("post", "peer", pf, "POSTROUTING", -1),
         Register("after", "peer", pf, hook, 1), Register("end", "host", pf, "PREROUTING", verdict=Verdict(VerdictKind.DROP)),
         Send("peer", "host", 1, pf, size=1200, fragment=608),
-        Answers(errno.EPERM),
-        Walk((*passed, At("peer", hook, before, -errno.EPERM, pf), *passed, At("peer", hook, f"{before} after", 1, pf), *behind,
-              At("host", "PREROUTING", "end", -errno.EPERM, pf)), "dropped", errno.EPERM),
+        Returns(errno.EPERM),
+        Crosses((*passed, At("peer", hook, before, -errno.EPERM, pf), *passed, At("peer", hook, f"{before} after", 1, pf), *behind,
+                 At("host", "PREROUTING", "end", -errno.EPERM, pf)), "dropped", errno.EPERM),
         foreign=foreign,
     )
 
@@ -136,11 +138,11 @@ def _egress_first(pf: Family) -> Script:
         f"path.fragments-cut-short, {pf.name}, the first",
         Register("egress", "peer", _NETDEV, "EGRESS", verdict=Verdict(VerdictKind.DROP, errno.EACCES), device="eth0", cookie=1),
         Send("peer", "host", 1, pf, size=_SIZE),
-        Answers(0),
-        Walk((At("peer", "EGRESS", "egress", -errno.EACCES, _NETDEV),), "dropped", errno.EACCES),
+        Returns(0),
+        Crosses((At("peer", "EGRESS", "egress", -errno.EACCES, _NETDEV),), "dropped", errno.EACCES),
         Register("thief", "peer", _NETDEV, "EGRESS", verdict=Verdict(VerdictKind.STOLEN), device="eth0", cookie=2),
         Send("peer", "host", 2, pf, size=_SIZE, source_port=40001),
-        Walk((At("peer", "EGRESS", "thief", 0, _NETDEV),) * 3, "stolen"),
+        Crosses((At("peer", "EGRESS", "thief", 0, _NETDEV),) * 3, "stolen"),
     )
 
 
@@ -156,9 +158,9 @@ def _egress_second(pf: Family) -> Script:
         Register("egress", "peer", _NETDEV, "EGRESS", -1, device="eth0"), Register("after", "peer", _NETDEV, "EGRESS", 1, device="eth0"),
         Register("end", "host", pf, "PREROUTING", verdict=Verdict(VerdictKind.DROP)),
         Send("peer", "host", 1, pf, size=_SIZE),
-        Answers(0),
-        Walk((At("peer", "EGRESS", "egress after", 1, _NETDEV), At("peer", "EGRESS", "egress", -errno.EPERM, _NETDEV),
-              At("host", "PREROUTING", "end", -errno.EPERM, pf)), "dropped", errno.EPERM),
+        Returns(0),
+        Crosses((At("peer", "EGRESS", "egress after", 1, _NETDEV), At("peer", "EGRESS", "egress", -errno.EPERM, _NETDEV),
+                 At("host", "PREROUTING", "end", -errno.EPERM, pf)), "dropped", errno.EPERM),
         foreign=foreign,
     )
 
@@ -178,11 +180,12 @@ def _with_conntrack(pf: Family) -> Script:
         *(Register(f"router-{hook}", "router", pf, hook, 0) for hook in ("PREROUTING", "FORWARD", "POSTROUTING")),
         *(Register(f"server-{hook}", "server", pf, hook) for hook in ("PREROUTING", "INPUT")),
         Send("client", "server", 1, pf, size=_SIZE),
-        Walk((At("router", "PREROUTING", "before", 0, pf), At("router", "PREROUTING", "before", 0, pf),
-              At("router", "PREROUTING", "before router-PREROUTING", 1, pf), _at(pf, "router", "FORWARD"), _at(pf, "router", "POSTROUTING"),
-              *(point for _ in range(3) for point in (_at(pf, "server", "PREROUTING"),
-                                                      *((_at(pf, "server", "INPUT"),) if pf is _V6 else ()))),
-              *((_at(pf, "server", "INPUT"),) if pf is _V4 else ()))),
+        Crosses((At("router", "PREROUTING", "before", 0, pf), At("router", "PREROUTING", "before", 0, pf),
+                 At("router", "PREROUTING", "before router-PREROUTING", 1, pf), _at(pf, "router", "FORWARD"),
+                 _at(pf, "router", "POSTROUTING"),
+                 *(point for _ in range(3) for point in (_at(pf, "server", "PREROUTING"),
+                                                         *((_at(pf, "server", "INPUT"),) if pf is _V6 else ()))),
+                 *((_at(pf, "server", "INPUT"),) if pf is _V4 else ()))),
         topology=ROUTER, foreign=_conntrack_hooks(pf),
     )
 
@@ -194,8 +197,8 @@ def _segments(pf: Family) -> Script:
     return script(
         f"path.gso, {pf.name}", *_everywhere(pf, ROUTER), Register("ingress", "server", _NETDEV, "INGRESS", device="eth0"),
         Send("client", "server", 1, pf, size=_SIZE, segment=1000),
-        Walk((*(_at(pf, *point) for point in way[:5]), At("server", "INGRESS", "ingress", 1, _NETDEV),
-              *(_at(pf, *point) for point in way[5:]))),
+        Crosses((*(_at(pf, *point) for point in way[:5]), At("server", "INGRESS", "ingress", 1, _NETDEV),
+                 *(_at(pf, *point) for point in way[5:]))),
         topology=ROUTER,
     )
 
@@ -203,8 +206,8 @@ def _segments(pf: Family) -> Script:
 def _apart(pf: Family) -> Script:
     """The first device takes them apart: four packets from there on. Of small ones some end where the linear part of the skb does."""
     router, server = ("PREROUTING", "FORWARD", "POSTROUTING"), ("PREROUTING", "INPUT")
-    walk = Walk((_at(pf, "client", "OUTPUT"), _at(pf, "client", "POSTROUTING"), *(tuple(_at(pf, "router", hook) for hook in router) * 4),
-                 *(tuple(_at(pf, "server", hook) for hook in server) * 4)))
+    walk = Crosses((_at(pf, "client", "OUTPUT"), _at(pf, "client", "POSTROUTING"), *(tuple(_at(pf, "router", hook) for hook in router) * 4),
+                    *(tuple(_at(pf, "server", hook) for hook in server) * 4)))
     return script(
         f"path.gso-apart, {pf.name}", *_everywhere(pf, ROUTER), Send("client", "server", 1, pf, size=_SIZE, segment=1000), walk,
         *(line for number, size in enumerate((64, 104, 120), 2)
@@ -221,14 +224,14 @@ def _listed(pf: Family) -> Script:
         *(Register(f"server-{hook}", "server", pf, hook) for hook in ("PREROUTING", "INPUT")),
         Register("second", "server", pf, "PREROUTING", 1),
         Send("client", "server", 1, pf, size=_SIZE),
-        Walk((*(At("server", "PREROUTING", "server-PREROUTING second", 1, pf, "eth0", "", loop=lists),) * 3,
-              *(_at(pf, "server", "INPUT", "nf_hook_slow"),) * (3 if pf is _V6 else 1))),
+        Crosses((*(At("server", "PREROUTING", "server-PREROUTING second", 1, pf, "eth0", "", loop=lists),) * 3,
+                 *(_at(pf, "server", "INPUT", "nf_hook_slow"),) * (3 if pf is _V6 else 1))),
         Register("guard", "server", _NETDEV, "INGRESS", verdict=Verdict(VerdictKind.DROP), device="eth0", cookie=3),
         Send("client", "server", 3, pf, size=_SIZE, source_port=40003),
-        Walk((At("server", "INGRESS", "guard", -errno.EPERM, _NETDEV),) * 3, "dropped", errno.EPERM),
+        Crosses((At("server", "INGRESS", "guard", -errno.EPERM, _NETDEV),) * 3, "dropped", errno.EPERM),
         Unregister("guard"),
         Send("client", "server", 2, pf, source_port=40001),
-        Walk((At("server", "PREROUTING", "server-PREROUTING second", 1, pf, loop=lists), _at(pf, "server", "INPUT", "nf_hook_slow"))),
+        Crosses((At("server", "PREROUTING", "server-PREROUTING second", 1, pf, loop=lists), _at(pf, "server", "INPUT", "nf_hook_slow"))),
         topology=ROUTER_GRO, foreign=_conntrack_hooks(pf),
     )
 
@@ -240,7 +243,7 @@ def _at_once() -> Script:
         "list.batch, at once", Nft("router", CONNTRACK),
         *(Register(f"server-{hook}", "server", _V6, hook) for hook in ("PREROUTING", "INPUT")),
         Send("client", "server", 1, _V6, size=_LARGE),
-        Walk((*piece * 8, *behind * 8, *piece * 4, *behind * 4)),
+        Crosses((*piece * 8, *behind * 8, *piece * 4, *behind * 4)),
         topology=ROUTER_GRO, foreign=_conntrack_hooks(_V6),
     )
 
@@ -250,7 +253,7 @@ def _one_by_one(pf: Family) -> Script:
     return script(
         f"list.batch, {pf.name}, one by one", *(Register(f"router-{hook}", "router", pf, hook) for hook in ("PREROUTING", "FORWARD")),
         Send("client", "server", 1, pf, size=_SIZE),
-        Walk((At("router", "PREROUTING", "router-PREROUTING", 1, pf, loop="nf_hook_slow_list"), _at(pf, "router", "FORWARD")) * 3),
+        Crosses((At("router", "PREROUTING", "router-PREROUTING", 1, pf, loop="nf_hook_slow_list"), _at(pf, "router", "FORWARD")) * 3),
         topology=ROUTER_GRO,
     )
 
@@ -272,7 +275,7 @@ RULES = (
          tuple(make(pf) for make in (_egress_first, _egress_second) for pf in (_V4, _V6)), needs=("netdev", "netdev_egress")),
     Rule("path.gso", "Segments that the kernel keeps together are one packet at every point.", tuple(_segments(pf) for pf in (_V4, _V6)),
          needs=("netdev", "veth_udp_gso")),
-    Rule("path.gso-apart", "Segments are one packet up to a device that cannot take them, and packets of their own from there on.",
+    Rule("path.gso-apart", "Segments are one packet up to a device that cannot take them, and one packet each from there on.",
          tuple(_apart(pf) for pf in (_V4, _V6)), needs=("veth_segments",)),
     Rule("list", "Packets received as a list cross PREROUTING one after the other, each all of its hooks, before any goes on.",
          tuple(_listed(pf) for pf in (_V4, _V6)), needs=("netdev", "veth_gro")),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 
-from harness.conformance.expect import Answers, Array, At, Splats, Walk
+from harness.conformance.expect import Array, At, Crosses, Returns, Splats
 from harness.conformance.rule import Rule, script
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family
-from harness.scenario.steps import Dump, Nft, RawDelete, RawInsert, Register, RegisterMany, Send, Unregister
+from harness.scenario.steps.hooks import Alter, Dump, Nft, Register, RegisterMany, Unregister
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.raw import RawDelete, RawInsert
 from harness.scenario.topology import ROUTER
 
 __all__ = ("RULES",)
@@ -16,6 +18,7 @@ __all__ = ("RULES",)
 _V4, _V6 = Family.IPV4, Family.IPV6
 _IN = ("host", _V4, "INPUT")
 _FULL = 1024
+_WARNING = "net/netfilter/core.c"
 
 
 def _newest_first(name: str, count: int = _FULL) -> str:
@@ -50,7 +53,7 @@ ORDER = (
             Register("one", *_IN, 1),
             Array(*_IN, "first minus-5 zero one seven last"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "first minus-5 zero one seven last"),)),
+            Crosses((At("host", "INPUT", "first minus-5 zero one seven last"),)),
         ),
         script(
             "order.ascending, other ways round",
@@ -59,10 +62,17 @@ ORDER = (
             *(Register(f"up{priority}", *_IN, priority) for priority in (1, 2, 3)),
             Array(*_IN, "up1 up2 up3"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "PREROUTING", "down1 down2 down3"), At("host", "INPUT", "up1 up2 up3"))),
+            Crosses((At("host", "PREROUTING", "down1 down2 down3"), At("host", "INPUT", "up1 up2 up3"))),
         ),
     )),
     Rule("order.equal-newest-first", "Of hooks with equal priority the newest registration runs first.", (
+        script(
+            "order.equal-newest-first, behind many",
+            RegisterMany("many", *_IN, 80, -1),
+            Register("older", *_IN, 0),
+            Register("newer", *_IN, 0),
+            Array(*_IN, f"{_newest_first('many', 80)} newer older"),
+        ),
         script(
             "order.equal-newest-first",
             Register("oldest", *_IN, 0),
@@ -70,7 +80,7 @@ ORDER = (
             Register("newest", *_IN, 0),
             Array(*_IN, "newest older oldest"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "newest older oldest"),)),
+            Crosses((At("host", "INPUT", "newest older oldest"),)),
         ),
         script(
             "order.equal-newest-first, at the ends",
@@ -78,7 +88,7 @@ ORDER = (
               for name, priority in (("max", PRIORITY_MAX), ("min", PRIORITY_MIN))),
             Array(*_IN, "min2 min1 max2 max1"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "min2 min1 max2 max1"),)),
+            Crosses((At("host", "INPUT", "min2 min1 max2 max1"),)),
         ),
     )),
     Rule("order.stable", "Inserting or removing one hook keeps the order of the others.", (
@@ -89,13 +99,13 @@ ORDER = (
             Register("e", *_IN, 3),
             Array(*_IN, "c b a e d"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "c b a e d"),)),
+            Crosses((At("host", "INPUT", "c b a e d"),)),
             Unregister("b"),
             Array(*_IN, "c a e d"),
             Register("f", *_IN, 0),
             Array(*_IN, "c f a e d"),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk((At("host", "INPUT", "c f a e d"),)),
+            Crosses((At("host", "INPUT", "c f a e d"),)),
         ),
     )),
     Rule("order.many", "Forty hooks of eleven priorities, registered in no order, run in order; also when every third has gone.", (
@@ -104,11 +114,11 @@ ORDER = (
             *(Register(name, *_IN, priority) for name, priority in _MANY),
             Array(*_IN, _by_priority(_MANY)),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", _by_priority(_MANY)),)),
+            Crosses((At("host", "INPUT", _by_priority(_MANY)),)),
             *(Unregister(name) for name, _ in _EVERY_THIRD),
             Array(*_IN, _by_priority(_OTHERS)),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk((At("host", "INPUT", _by_priority(_OTHERS)),)),
+            Crosses((At("host", "INPUT", _by_priority(_OTHERS)),)),
         ),
     )),
     Rule("validate.order", "hooks_validate finds every array in order: equal priorities, the ends of the range, whatever comes and goes.", (
@@ -125,7 +135,7 @@ ORDER = (
             Register("again", *_IN, PRIORITY_MIN),
             Splats(),
             Array(*_IN, "again min1 mid2 max2 max1"),
-            RegisterMany("many", *_IN, 40, PRIORITY_MAX),
+            RegisterMany("many", *_IN, 10, PRIORITY_MAX),
             Splats(),
             *(RawInsert(f"raw{number}", "host", "a", priority) for number, priority in enumerate((3, 1, 3, 2, 1))),
             Splats(),
@@ -133,6 +143,27 @@ ORDER = (
             Splats(),
         ),
     )),
+    Rule("validate.altered-live", "A hook whose owner has changed its priority stays where it is; each array made of it warns.", (
+        script(
+            "validate.altered-live",
+            *(Register(name, *_IN, number) for number, name in enumerate("abc")),
+            Alter("a", 5),
+            Splats(),
+            Array(*_IN, "a b c"),
+            Register("d", *_IN, 3),
+            Array(*_IN, "d a b c"),
+            Splats((_WARNING,) * 2),
+            Unregister("d"),
+            Array(*_IN, "a b c"),
+            Splats((_WARNING,) * 2),
+            Alter("a", 0),
+            Register("e", *_IN, 4),
+            Array(*_IN, "a b c e"),
+            Splats(),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INPUT", "a b c e"),)),
+        ),
+    ), needs=("hooks_validated",)),
     Rule("order.foreign", "Hooks of nftables and conntrack stand among others by priority like any.", (
         script(
             "order.foreign",
@@ -143,7 +174,7 @@ ORDER = (
             Register("after", *_IN, 6),
             Array(*_IN, "before newer older after"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "before newer older after"),)),
+            Crosses((At("host", "INPUT", "before newer older after"),)),
         ),
     )),
 )
@@ -153,19 +184,19 @@ LIMIT = (
         script(
             "limit.1024",
             _fill(_V4, "INPUT"),
-            Answers(0),
+            Returns(0),
             Array(*_IN, _newest_first("full")),
             Register("too-many", *_IN, 0),
-            Answers(errno.E2BIG),
+            Returns(errno.E2BIG),
             Array(*_IN, _newest_first("full")),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", _newest_first("full")),)),
+            Crosses((At("host", "INPUT", _newest_first("full")),)),
             Unregister("full.512"),
             Register("fits", *_IN, 0),
-            Answers(0),
+            Returns(0),
             Array(*_IN, f"fits {_newest_first('full')}".replace(" full.512 ", " ")),
             Register("too-many-again", *_IN, PRIORITY_MIN),
-            Answers(errno.E2BIG),
+            Returns(errno.E2BIG),
         ),
     )),
     Rule("limit.per-point", "The limit is that of one namespace, family and hook: a full point does not affect its neighbours.", (
@@ -173,15 +204,15 @@ LIMIT = (
             "limit.per-point",
             _fill(_V4, "INPUT"),
             Register("full-point", *_IN),
-            Answers(errno.E2BIG),
+            Returns(errno.E2BIG),
             Register("other-hook", "host", _V4, "PREROUTING"),
-            Answers(0),
+            Returns(0),
             Register("other-family", "host", _V6, "INPUT"),
-            Answers(0),
+            Returns(0),
             Register("other-namespace", "peer", _V4, "INPUT"),
-            Answers(0),
+            Returns(0),
             Register("a-device", "host", Family.NETDEV, "INGRESS", device="eth0"),
-            Answers(0),
+            Returns(0),
         ),
     ), needs=("netdev",)),
     Rule("limit.per-device", "The limit of a device's point is that device's own.", (
@@ -189,11 +220,11 @@ LIMIT = (
             "limit.per-device",
             _fill(Family.NETDEV, "INGRESS", "eth0"),
             Register("full-device", "host", Family.NETDEV, "INGRESS", device="eth0"),
-            Answers(errno.E2BIG),
+            Returns(errno.E2BIG),
             Register("other-device", "host", Family.NETDEV, "INGRESS", device="lo"),
-            Answers(0),
+            Returns(0),
             Register("peer-device", "peer", Family.NETDEV, "INGRESS", device="eth0"),
-            Answers(0),
+            Returns(0),
         ),
     ), needs=("netdev",)),
 )
@@ -208,9 +239,9 @@ INET = (
             Register("v4", *_IN, 0),
             Register("v6", "host", _V6, "INPUT", 1),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "v4 both"),)),
+            Crosses((At("host", "INPUT", "v4 both"),)),
             Send("peer", "host", cookie=2, pf=_V6),
-            Walk((At("host", "INPUT", "both v6", pf=_V6),)),
+            Crosses((At("host", "INPUT", "both v6", pf=_V6),)),
         ),
     )),
     Rule("inet.first-half", "IPV4 refuses an NFPROTO_INET hook: its errno is returned and IPV6 is not tried.", (
@@ -219,7 +250,7 @@ INET = (
             _fill(_V4, "INPUT"),
             Register("v6", "host", _V6, "INPUT"),
             Register("both", "host", Family.INET, "INPUT"),
-            Answers(errno.E2BIG),
+            Returns(errno.E2BIG),
             Array(*_IN, _newest_first("full")),
             Array("host", _V6, "INPUT", "v6"),
         ),
@@ -230,35 +261,35 @@ INET = (
             Register("v4", *_IN),
             _fill(_V6, "INPUT"),
             Register("both", "host", Family.INET, "INPUT", -1),
-            Answers(errno.E2BIG),
+            Returns(errno.E2BIG),
             Array(*_IN, "v4"),
             Array("host", _V6, "INPUT", _newest_first("full")),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "v4"),)),
+            Crosses((At("host", "INPUT", "v4"),)),
         ),
     )),
 )
 
 HEADS = (
-    Rule("head.by-hook", "Each hook number of a family has an array of its own, and so has each family.", (
+    Rule("head.by-hook", "Each hook number of a family has its own array, and so has each family.", (
         script("head.by-hook", *(
             line for pf in (_V4, _V6) for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING") for line in (
                 Dump("host", pf, hook), Array("host", pf, hook, ""),
                 Register(f"{pf.name} {hook}".replace(" ", "-"), "host", pf, hook), Array("host", pf, hook, f"{pf.name}-{hook}"))
         )),
     )),
-    Rule("head.arp", "ARP has three points, IN, OUT and FORWARD, each with an array of its own.", (
+    Rule("head.arp", "ARP has three points, IN, OUT and FORWARD, each with its own array.", (
         script("head.arp", *(
             line for hook in ("INPUT", "OUTPUT", "FORWARD") for line in (
                 Dump("host", Family.ARP, hook), Array("host", Family.ARP, hook, ""),
-                Register(hook, "host", Family.ARP, hook), Answers(0), Array("host", Family.ARP, hook, hook))
+                Register(hook, "host", Family.ARP, hook), Returns(0), Array("host", Family.ARP, hook, hook))
         )),
     ), needs=("arp",)),
-    Rule("head.bridge", "BRIDGE has five points, each with an array of its own.", (
+    Rule("head.bridge", "BRIDGE has five points, each with its own array.", (
         script("head.bridge", *(
             line for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING") for line in (
                 Dump("host", Family.BRIDGE, hook), Array("host", Family.BRIDGE, hook, ""),
-                Register(hook, "host", Family.BRIDGE, hook), Answers(0), Array("host", Family.BRIDGE, hook, hook))
+                Register(hook, "host", Family.BRIDGE, hook), Returns(0), Array("host", Family.BRIDGE, hook, hook))
         )),
     ), needs=("bridge",)),
     Rule("netns.isolated", "A hook in one namespace never sees another's packets; a namespace starts without any.", (
@@ -273,9 +304,9 @@ HEADS = (
             Dump("server", _V4, "INPUT"),
             Array("server", _V4, "INPUT", ""),
             Send("client", "server", cookie=1),
-            Walk(()),
+            Crosses(()),
             Send("server", "router", cookie=2),
-            Walk((At("router", "INPUT", "router"),)),
+            Crosses((At("router", "INPUT", "router"),)),
             topology=ROUTER,
         ),
     )),
@@ -284,19 +315,19 @@ HEADS = (
             "key.off",
             Register("input", *_IN),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "input"),)),
+            Crosses((At("host", "INPUT", "input"),)),
             Register("pre", "host", _V4, "PREROUTING"),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk((At("host", "PREROUTING", "pre"), At("host", "INPUT", "input"))),
+            Crosses((At("host", "PREROUTING", "pre"), At("host", "INPUT", "input"))),
             Unregister("pre"),
             Send("peer", "host", cookie=3, source_port=40002),
-            Walk((At("host", "INPUT", "input"),)),
+            Crosses((At("host", "INPUT", "input"),)),
             Unregister("input"),
             Send("peer", "host", cookie=4, source_port=40003),
-            Walk(()),
+            Crosses(()),
             Register("pre-again", "host", _V4, "PREROUTING"),
             Send("peer", "host", cookie=5, source_port=40004),
-            Walk((At("host", "PREROUTING", "pre-again"),)),
+            Crosses((At("host", "PREROUTING", "pre-again"),)),
         ),
     )),
 )

@@ -20,20 +20,35 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.conformance.judge import State
-from harness.conformance.matrix import Result, Target
+from harness.conformance.matrix import RuleResult, Target
+from harness.conformance.reference import PREFIX
 from harness.errors import ExitCode
 
-__all__ = ("as_json", "exit_code", "junit", "ktap", "lines_of", "printable")
+__all__ = ("as_json", "exit_code", "junit", "ktap", "lines_of", "missed", "printable")
 
 _NO_XML = re.compile(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def exit_code(results: Sequence[Result]) -> int:
-    """1 if any is different; else 125 if any is inconclusive or lost; else 0."""
+def exit_code(results: Sequence[RuleResult], *, dead_is_different: bool = False) -> int:
+    """1 if any is different, or the kernel died of it; else 125 if any is inconclusive, or none of the rules applies; else 0.
+
+    :param dead_is_different: 1 also for a kernel that died before it could be asked anything, which is 125 otherwise
+    """
     states = {result.state for result in results}
-    if "different" in states:
+    if "different" in states or any(result.state == "lost" and (result.asked or dead_is_different) for result in results):
         return ExitCode.DIFFERENT
-    return ExitCode.CANNOT if states & {"inconclusive", "lost"} else ExitCode.CONFORMANT
+    rules = [result for result in results if not result.rule.startswith(PREFIX)]
+    nothing_applies = bool(rules) and all(result.state == "not_applicable" for result in rules)
+    return ExitCode.CANNOT if nothing_applies or states & {"inconclusive", "lost"} else ExitCode.CONFORMANT
+
+
+def missed(results: Sequence[RuleResult]) -> dict[tuple[str, str], list[str]]:
+    """(kernel, reference) → the rules that apply to the reference and not to the kernel."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        if result.applies_to:
+            found.setdefault((result.kernel, result.applies_to), []).append(result.rule)
+    return found
 
 
 def lines_of(lines: Sequence[tuple[int, int]]) -> str:
@@ -41,19 +56,23 @@ def lines_of(lines: Sequence[tuple[int, int]]) -> str:
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in lines)
 
 
-def as_json(targets: Sequence[Target], results: Sequence[Result]) -> dict[str, Any]:
+def as_json(targets: Sequence[Target], results: Sequence[RuleResult]) -> dict[str, Any]:
     """What ``check --json`` prints."""
     return {
         "kernels": [target.identity() for target in targets],
         "results": [
-            {"rule": one.rule, "kernel": one.kernel, "state": one.state, "seed_lines": [list(lines) for lines in one.seed_lines],
-             "reason": one.reason, "seconds": round(one.seconds, 3), "bundle": str(one.bundle) if one.bundle else None}
+            {"rule": one.rule, "kernel": one.kernel, "state": one.state, "core_lines": [list(lines) for lines in one.core_lines],
+             "own_lines": [list(lines) for lines in one.own_lines], "promise": list(one.promise),
+             "reason": one.reason, "seconds": round(one.seconds, 3), "bundle": str(one.bundle) if one.bundle else None,
+             "details": list(one.details)}
             for one in results
         ],
+        "applies_to_reference_only": [{"kernel": kernel, "reference": reference, "rules": rules}
+                                      for (kernel, reference), rules in missed(results).items()],
     }
 
 
-def ktap(results: Sequence[Result]) -> Iterator[str]:
+def ktap(results: Sequence[RuleResult]) -> Iterator[str]:
     """Lines of KTAP, a subtest for each kernel."""
     kernels = list(dict.fromkeys(result.kernel for result in results))
     yield "KTAP version 1"
@@ -65,16 +84,18 @@ def ktap(results: Sequence[Result]) -> Iterator[str]:
         yield f"  # Subtest: {name}"
         yield f"  1..{len(own)}"
         for position, result in enumerate(own, 1):
-            yield from (f"  # {_line(detail)}" for detail in result.details)
+            yield from (f"  # {_line(detail)}" for detail in (*result.promise, *result.details))
             if result.bundle:
                 yield f"  # bundle: {result.bundle}"
             yield f"  {_ktap_result(position, result)}"
+        for (_, reference), rules in missed(own).items():
+            yield f"  # apply to {reference} and not here: {', '.join(rules)}"
         yield f"  {_ktap_totals(own)}"
         yield f"{'ok' if exit_code(own) == ExitCode.CONFORMANT else 'not ok'} {number} {name}"
     yield _ktap_totals(results)
 
 
-def _ktap_result(position: int, result: Result) -> str:
+def _ktap_result(position: int, result: RuleResult) -> str:
     reason = _line(result.reason).replace("#", "")
     match result.state:
         case "conformant":
@@ -87,7 +108,7 @@ def _ktap_result(position: int, result: Result) -> str:
             return f"not ok {position} {result.rule} # ERROR {result.state}: {reason}"
 
 
-def _ktap_totals(results: Sequence[Result]) -> str:
+def _ktap_totals(results: Sequence[RuleResult]) -> str:
     count: Counter[State] = Counter(result.state for result in results)
     error = count["inconclusive"] + count["lost"]
     return (f"# Totals: pass:{count['conformant']} fail:{count['different']} xfail:0 xpass:0 "
@@ -103,7 +124,7 @@ def printable(text: str) -> str:
     return _NO_XML.sub("�", text)
 
 
-def junit(results: Sequence[Result]) -> bytes:
+def junit(results: Sequence[RuleResult]) -> bytes:
     """JUnit XML as Jenkins' schema has it (junit-10.xsd), a suite for each kernel. What it has no place for is in ``system-out``."""
     counts = _counts(results)
     del counts["skipped"]  # the schema has none here
@@ -118,13 +139,13 @@ def junit(results: Sequence[Result]) -> bytes:
     return text.encode()
 
 
-def _counts(results: Sequence[Result]) -> dict[str, str]:
+def _counts(results: Sequence[RuleResult]) -> dict[str, str]:
     count: Counter[State] = Counter(result.state for result in results)
     return {"tests": str(len(results)), "failures": str(count["different"]), "errors": str(count["inconclusive"] + count["lost"]),
             "skipped": str(count["not_applicable"]), "time": f"{sum(result.seconds for result in results):.3f}"}
 
 
-def _junit_case(suite: ElementTree.Element, result: Result) -> None:
+def _junit_case(suite: ElementTree.Element, result: RuleResult) -> None:
     case = ElementTree.SubElement(suite, "testcase", name=result.rule, classname=result.kernel, time=f"{result.seconds:.3f}")
     kinds: dict[State, str] = {"different": "failure", "not_applicable": "skipped", "inconclusive": "error", "lost": "error"}
     if result.state in kinds:
@@ -132,6 +153,8 @@ def _junit_case(suite: ElementTree.Element, result: Result) -> None:
         if result.state != "not_applicable":
             attributes["type"] = result.state
         child = ElementTree.SubElement(case, kinds[result.state], attributes)
-        child.text = printable("\n".join(result.details)) or None
-    facts = {"state": result.state, "seed lines": lines_of(result.seed_lines), "bundle": str(result.bundle or "none")}
+        child.text = printable("\n".join((*result.promise, *result.details))) or None
+    facts = {"state": result.state, "core.c lines": lines_of(result.core_lines), "bundle": str(result.bundle or "none")}
+    if result.applies_to:
+        facts["applies to"] = result.applies_to
     ElementTree.SubElement(case, "system-out").text = "".join(f"{name}: {fact}\n" for name, fact in facts.items())

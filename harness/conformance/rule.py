@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from harness.conformance.expect import Answered, Expectation, Walk, unmet
+from harness.conformance.expect import Answered, Crosses, Expectation, unmet
+from harness.errors import UserError
 from harness.model.foreign import Foreign
+from harness.model.predict import predict
 from harness.netfilter import Family
 from harness.outcome.diff import Difference
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import Outcome
 from harness.scenario.check import check
-from harness.scenario.steps import Packets, Scenario, Step
+from harness.scenario.step import Scenario, Step
 from harness.scenario.topology import PAIR, Topology
 
 __all__ = ("PROBES", "Rule", "Script", "script")
@@ -21,6 +23,7 @@ __all__ = ("PROBES", "Rule", "Script", "script")
 #: What a rule may need of a kernel, by the name of what was probed.
 PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "arp": lambda profile: Family.ARP in profile.families,
+    "drop_reasons": lambda profile: profile.drop_reasons,
     "failing_allocations": lambda profile: profile.failing_allocations,
     "bpf_link": lambda profile: profile.bpf_link,
     "br_netfilter": lambda profile: profile.br_netfilter,
@@ -37,7 +40,10 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "static_keys": lambda profile: profile.static_keys,
     "stolen_errno": lambda profile: profile.stolen_errno,
     "unknown_verdict_warns": lambda profile: profile.unknown_verdict_warns,
+    "conntrack_glue": lambda profile: profile.conntrack_glue,
+    "ct_closing": lambda profile: profile.ct_closing,
     "conntrack_module": lambda profile: profile.conntrack_module,
+    "redirect": lambda profile: profile.redirect,
     "tee": lambda profile: profile.tee,
     "unknown_verdict_silent": lambda profile: not profile.unknown_verdict_warns,
     "veth_gro": lambda profile: profile.veth_gro,
@@ -54,6 +60,19 @@ _OTHERWISE: dict[str, dict[str, Any]] = {
     "unknown_verdict_silent": {"unknown_verdict_warns": False},
     "veth_segments": {"veth_udp_gso": False},
 }
+
+
+class _Noting(KernelProfile):
+    """A profile that notes which of its fields are read."""
+
+    def __init__(self, profile: KernelProfile) -> None:
+        super().__init__(**{one.name: getattr(profile, one.name) for one in fields(profile)})
+        object.__setattr__(self, "noted", set())
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in KernelProfile.__match_args__:
+            object.__getattribute__(self, "noted").add(name)
+        return object.__getattribute__(self, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +104,25 @@ def script(name: str, *lines: Step | Expectation, topology: Topology = PAIR, for
     for line in lines:
         if isinstance(line, Step):
             steps.append(line)
-        elif not steps or (isinstance(line, Walk | Answered) and not isinstance(steps[-1], Packets)):
+        elif not steps or (isinstance(line, Crosses | Answered) and steps[-1].traffic.cookie is None):
             raise ValueError(f"{name}: no step to expect {line} of")
         else:
             expected.append((len(steps) - 1, line))
     scenario = Scenario(name, "", topology, tuple(steps))
-    check(scenario)
+    try:
+        check(scenario)
+    except UserError as error:
+        raise UserError(f"{name}: {error.message}", hint=error.hint) from error
     return Script(scenario, tuple(expected), foreign or Foreign())
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """:param id: ``order.ascending``: what it is about, and what it says
+    """A promise of core.c and what proves it.
+
+    :param id: ``order.ascending``: what it is about, and what it says
     :param sentence: the promise
-    :param scripts: each must be kept; run one after the other, in namespaces of their own
+    :param scripts: each must be kept; run one after the other, in their own namespaces
     :param needs: those of :data:`PROBES` that must say yes for the rule to apply
     """
 
@@ -116,6 +140,14 @@ class Rule:
     def profile(self) -> KernelProfile:
         """Of a kernel to which the rule applies, as current as can be: for a prediction where there is no kernel."""
         return KernelProfile(**{name: value for need in self.needs for name, value in _OTHERWISE.get(need, {}).items()})
+
+    def reads(self) -> frozenset[str]:
+        """Fields of the profile that decide whether the rule applies, or what the model predicts of its scripts."""
+        noting = _Noting(self.profile)
+        self.lacking(noting)
+        for one in self.scripts:
+            predict(one.scenario, noting, one.foreign)
+        return frozenset(noting.noted)
 
     def lacking(self, profile: KernelProfile) -> str | None:
         """The first probe that says that the rule does not apply; ``None`` if it does."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from harness.conformance.expect import Answers, Array, At, Finds, Splats, Walk
+from harness.conformance.expect import Array, At, Crosses, Finds, Returns, Splats
 from harness.conformance.rule import Rule, script
 from harness.model import Foreign
 from harness.netfilter import Family, hook_number
 from harness.outcome import Slot, point_key
-from harness.scenario.steps import AddDevice, AddNetns, DeleteDevice, DeleteNetns, Keys, Nft, Register, Send, Unregister
+from harness.scenario.steps.hooks import Nft, Register, Unregister
+from harness.scenario.steps.namespaces import AddDevice, AddNetns, DeleteDevice, DeleteNetns, Keys
+from harness.scenario.steps.packets import Send
 
 __all__ = ("RULES",)
 
@@ -34,9 +36,9 @@ RULES = (
             Nft("host", _NETDEV_CHAIN.format("doomed")),
             Register("behind", "host", _NETDEV, "INGRESS", 1, device="doomed"),
             Keys(),
-            Finds.of(**{"NETDEV INGRESS": 2}),
+            Finds.of(**{"NETDEV INGRESS": 2, "ingress_needed_key": 2}),
             DeleteDevice("host", "doomed"),
-            Answers(0),
+            Returns(0),
             Splats(),
             Keys(),
             _NONE_LEFT,
@@ -56,14 +58,14 @@ RULES = (
             Array(*_LATER_IN, "before after"),
             Register("host", "host", *_LATER_IN[1:]),
             Keys(),
-            Finds((("IPV4 INPUT", 4), ("IPV6 INPUT", 1), ("NETDEV INGRESS", 1)), more=True),
+            Finds((("IPV4 INPUT", 4), ("IPV6 INPUT", 1), ("NETDEV INGRESS", 1), ("ingress_needed_key", 1)), more=True),
             DeleteNetns("later"),
             Finds.of(netns="gone", proc="gone"),
             Splats(),
             Keys(),
             Finds((("IPV4 INPUT", 1),)),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "host"),)),
+            Crosses((At("host", "INPUT", "host"),)),
             foreign=_brought(4, "later", "lo", Family.IPV4, Family.IPV6),
         ),
     ), needs=("netdev", "static_keys")),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 
-from harness.conformance.expect import Answers, At, Finds, Splats, Walk
+from harness.conformance.expect import BY_STACK, At, Crosses, Finds, Returns, Splats
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.facts import duplicated, port, tracked
-from harness.scenario.steps import Answer, CtRead, CtRun, Flow, KernelModule, Listen, Nft, Redirect, Register, Send, Tee, Track
+from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
+from harness.scenario.steps.hooks import Nft, Register
+from harness.scenario.steps.nat import Redirect
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.queue import Answer, Listen
 from harness.scenario.topology import PAIR, ROUTER, SINGLE
 
 __all__ = ("RULES",)
@@ -44,26 +48,52 @@ RULES = (
             topology=SINGLE,
         ),
     ), needs=("conntrack_module",)),
-    Rule("ct.hooks", "A tuple is the hook's answer; attach is called for a packet with a connection only; destroy once, at the end.", (
+    Rule("ct.hooks", "A tuple is the hook's answer; attach is called for what is tracked or is not to be, and only then; destroy once.", (
         script(
             "ct.hooks", _ABSENT,
             CtRun("host", _FLOW, own=("hooks",)), Finds(tracked(_FLOW, None, 0, (1, 0, 0, 0), 0)),
             CtRun("host", _FLOW, own=("connection", "hooks")), Finds(tracked(_FLOW, "NEW", 2, (1, 1, 0, 1), 0)),
+            CtRun("host", _FLOW, own=("untracked", "hooks")), Finds(tracked(_FLOW, "UNTRACKED", 0, (1, 1, 0, 0), 0)),
+            CtRun("host", _FLOW, own=("untracked",)), Finds(tracked(None, None, 0, _NO_CALLS, 0)),
             CtRead(), _NONE,
             _CONNTRACK,
-            CtRun("host", _FLOW, own=("hooks",)), Answers(errno.EBUSY),
+            CtRun("host", _FLOW, own=("hooks",)), Returns(errno.EBUSY),
             Splats(),
             topology=SINGLE,
         ),
     ), needs=("conntrack_module",)),
-    Rule("ct.orphan", "A connection that nobody is there to destroy: core warns, and leaves it.", (
+    Rule("ct.closing", "A connection that a reset ends is closed by the hook's set_closing, once; no connection and no hook are nothing.", (
+        script(
+            "ct.closing", _ABSENT,
+            CtRun("host", _FLOW, own=("connection", "hooks"), close=True), Finds(tracked(_FLOW, "NEW", 2, (1, 1, 0, 1), 0, closings=1)),
+            CtRun("host", _FLOW, own=("hooks",), close=True), Finds(tracked(_FLOW, None, 0, (1, 0, 0, 0), 0, closings=0)),
+            CtRun("host", _FLOW, own=("connection",), close=True), Finds(tracked(None, None, 1, _NO_CALLS, 0, closings=0)),
+            CtRun("host", _FLOW, close=True), Finds(tracked(None, None, 0, _NO_CALLS, 0, closings=0)),
+            Track("host"),
+            CtRun("host", _FLOW, track=True, close=True), Finds(tracked(_FLOW, "RELATED_REPLY", 2, _NO_CALLS, 0, closings=0)),
+            Splats(),
+            topology=SINGLE,
+        ),
+    ), needs=("conntrack_module", "ct_closing")),
+    Rule("ct.closing-tracked", "With nf_conntrack a reset leaves a connection that has no states to close as it is.", (
+        script(
+            "ct.closing-tracked", _ABSENT,
+            Track("host"),
+            CtRun("host", _FLOW, track=True, close=True), Finds(tracked(_FLOW, "RELATED_REPLY", 2, _NO_CALLS, 0, closings=0)),
+            CtRun("host", _FLOW, close=True), Finds(tracked(None, None, 0, _NO_CALLS, 0, closings=0)),
+            Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port),
+            CtRun("host", _FLOW, track=True, close=True), Finds(tracked(_FLOW, "RELATED_REPLY", 3, _NO_CALLS, 1, closings=0)),
+            Splats(),
+        ),
+    ), needs=("ct_closing",)),
+    Rule("ct.orphan", "A connection that nobody is there to destroy: core warns, each time, and leaves it.", (
         script(
             "ct.orphan", _ABSENT,
             CtRun("host", _FLOW, own=("connection",)), Splats(),
-            CtRun("host", _FLOW, own=("connection", "orphan")), Finds(tracked(None, None, 1, _NO_CALLS, 0)), Splats((_CORE,)),
+            CtRun("host", _FLOW, own=("connection", "orphan")), Finds(tracked(None, None, 1, _NO_CALLS, 0)), Splats((_CORE, _CORE)),
             CtRun("host", _FLOW, own=("connection", "hooks")), Finds(tracked(_FLOW, "NEW", 2, (1, 1, 0, 1), 0)), Splats(),
             _CONNTRACK,
-            CtRun("host", _FLOW, own=("connection", "orphan")), Answers(errno.EBUSY), Splats(),
+            CtRun("host", _FLOW, own=("connection", "orphan")), Returns(errno.EBUSY), Splats(),
             topology=SINGLE,
         ),
     ), needs=("conntrack_module", "orphans_warn")),
@@ -71,7 +101,7 @@ RULES = (
         script(
             "ct.present", _ABSENT,
             Track("host"),
-            CtRead(), _pointers(nf_ct_hook=True, nfnl_ct_hook=False, nf_nat_hook=False),
+            CtRead(), _pointers(nf_ct_hook=True),
             CtRun("host", _FLOW), Finds(tracked(None, None, 0, _NO_CALLS, 0)),
             CtRun("host", _FLOW, track=True), Finds(tracked(_FLOW, "RELATED_REPLY", 2, _NO_CALLS, 0)),
             Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port),
@@ -100,10 +130,10 @@ RULES = (
             Listen("host", 7), Register("queue", "host", _V4, "INPUT", 0, Verdict(VerdictKind.QUEUE, queue=7)),
             Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port),
             CtRun("host", _FLOW), Finds(tracked(None, None, 0, _NO_CALLS, 1)),
-            Answer("host", 7), Answers(0),
+            Answer("host", 7), Returns(0),
             CtRun("host", _FLOW), Finds(tracked(_FLOW.inverted(), None, 0, _NO_CALLS, 1)),
         ),
-    ), needs=("conntrack_module",)),
+    )),
     Rule("ct.goes", "nf_conntrack goes with connections in its table: they go first, and core's pointers after them.", (
         script(
             "ct.goes", _ABSENT,
@@ -126,13 +156,13 @@ RULES = (
             Nft("router", _RELATED_ONLY),
             Register("out", "router", _V4, "OUTPUT", 10),
             Send("client", "server", 1, ttl=1),
-            Walk((), "consumed"),
-            Walk((At("router", "OUTPUT", "out"),), nth=1),
+            Crosses((), BY_STACK),
+            Crosses((At("router", "OUTPUT", "out"),), nth=1),
             CtRun("router", Flow("10.0.1.2", 40000, "10.0.2.2", 9), track=True),
             Finds(tracked(Flow("10.0.1.2", 40000, "10.0.2.2", 9), "RELATED_REPLY", 2, _NO_CALLS, 0)),
             topology=ROUTER,
         ),
-    ), needs=("conntrack_module",)),
+    )),
     Rule("ct.zone-default", "nf_ct_zone_dflt is zone 0 in both directions, with and without nf_conntrack.", (
         script(
             "ct.zone-default", _ABSENT,
@@ -141,7 +171,7 @@ RULES = (
             CtRead(), _ZONE,
             topology=SINGLE,
         ),
-    ), needs=("conntrack_module",)),
+    )),
     Rule("nat.hook", "nf_nat_hook is there as long as NAT is, nfnl_ct_hook as long as ctnetlink is, and neither without conntrack.", (
         script(
             "nat.hook", _ABSENT,
@@ -159,7 +189,7 @@ RULES = (
             Splats(),
             topology=SINGLE,
         ),
-    ), needs=("conntrack_module",)),
+    ), needs=("conntrack_module", "conntrack_glue")),
     Rule("nat.order", "NAT's chains run by ascending priority, equal ones newest first; the first that binds a connection decides.", (
         script(
             "nat.order",
@@ -177,13 +207,13 @@ RULES = (
             Send("peer", "host", 7, source_port=40001), Finds(port(20)),
             Send("peer", "host", 8, source_port=40006, port=7), Finds(port(7)),
         ),
-    ), needs=("conntrack_module",)),
+    ), needs=("redirect",)),
     Rule("nat.tuple", "A redirected connection is found by what was asked for and by its answer from where it went, by nothing else.", (
         script(
             "nat.tuple", _ABSENT,
             Track("host"),
             Redirect("host", _WENT.port, port=_FLOW.port),
-            CtRead(), _pointers(nf_ct_hook=True, nfnl_ct_hook=False, nf_nat_hook=True),
+            CtRead(), _pointers(nf_ct_hook=True, nf_nat_hook=True),
             Send("peer", "host", 1, source_port=_FLOW.source_port, port=_FLOW.port), Finds(port(_WENT.port)),
             CtRun("host", _FLOW), Finds(tracked(_WENT.inverted(), None, 0, _NO_CALLS, 1)),
             CtRun("host", _WENT.inverted()), Finds(tracked(_FLOW, None, 0, _NO_CALLS, 1)),
@@ -195,7 +225,7 @@ RULES = (
             CtRun("host", replace(_OTHER, port=7)), Finds(tracked(replace(_OTHER, port=7).inverted(), None, 0, _NO_CALLS, 2)),
             Splats(),
         ),
-    ), needs=("conntrack_module",)),
+    ), needs=("redirect",)),
     Rule("tee.duplicated", "A copy that nft sends is not copied again where it comes by.", (
         script("tee.duplicated", Tee("host", "peer"), Finds(duplicated(2)), Tee("host", "peer"), Finds(duplicated(2)), Splats()),
     ), needs=("tee",)),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from harness.conformance.expect import Array, At, Walk
+from harness.conformance.expect import Array, At, Crosses
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family
-from harness.scenario.steps import Dump, Register, Send, Unregister
+from harness.scenario.steps.hooks import Dump, Register, Unregister
+from harness.scenario.steps.packets import Send
 
 __all__ = ("RULES",)
 
@@ -21,13 +22,13 @@ RULES = (
             Unregister("b"),
             Array(*_IN, "a c d e"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "a c d e"),)),
+            Crosses((At("host", "INPUT", "a c d e"),)),
             Unregister("a"),
             Array(*_IN, "c d e"),
             Unregister("e"),
             Array(*_IN, "c d"),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk((At("host", "INPUT", "c d"),)),
+            Crosses((At("host", "INPUT", "c d"),)),
         ),
     )),
     Rule("unregister.last", "When the last hook goes the head is empty again: there is nothing to dump, and packets pass.", (
@@ -40,11 +41,11 @@ RULES = (
             Dump(*_IN),
             Array(*_IN, ""),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "PREROUTING", "pre"),)),
+            Crosses((At("host", "PREROUTING", "pre"),)),
             Register("new", *_IN),
             Array(*_IN, "new"),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk((At("host", "PREROUTING", "pre"), At("host", "INPUT", "new"))),
+            Crosses((At("host", "PREROUTING", "pre"), At("host", "INPUT", "new"))),
         ),
     )),
     Rule("unregister.elsewhere", "Unregistering a hook leaves its neighbours at other points, families and namespaces alone.", (
@@ -77,9 +78,9 @@ RULES = (
             Array(*_IN, "v4"),
             Array("host", _V6, "INPUT", "v6"),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "v4"),)),
+            Crosses((At("host", "INPUT", "v4"),)),
             Send("peer", "host", cookie=2, pf=_V6),
-            Walk((At("host", "INPUT", "v6", pf=_V6),)),
+            Crosses((At("host", "INPUT", "v6", pf=_V6),)),
         ),
     )),
     Rule("inet.unregister-last", "An NFPROTO_INET hook that was alone leaves both arrays empty.", (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 
-from harness.conformance.expect import Answers, At, Walk
+from harness.conformance.expect import At, Crosses, Returns
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family, Verdict, VerdictKind, errno_name
-from harness.scenario.steps import Register, Send
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import ROUTER
 
 __all__ = ("RULES",)
@@ -26,7 +27,7 @@ def _drops_at_every_point(pf: Family) -> Script:
     points = (("client", "OUTPUT"), ("client", "POSTROUTING"), ("router", "PREROUTING"), ("router", "FORWARD"),
               ("router", "POSTROUTING"), ("server", "PREROUTING"), ("server", "INPUT"))
     names = [f"{netns}-{hook}" for netns, hook in points]
-    lines: list[Register | Send | Walk | Answers] = []
+    lines: list[Register | Send | Crosses | Returns] = []
     for cookie, (name, (netns, hook)) in enumerate(zip(names, points, strict=True), 1):
         lines.append(Register(name, netns, pf, hook, 0, _DROP, cookie=cookie))
         lines.append(Register(f"after-{name}", netns, pf, hook, 1))
@@ -34,8 +35,8 @@ def _drops_at_every_point(pf: Family) -> Script:
         passed = tuple(At(netns, hook, f"{name} after-{name}", pf=pf)
                        for name, (netns, hook) in zip(names[:cookie - 1], points[:cookie - 1], strict=True))
         lines.append(Send("client", "server", cookie, pf, source_port=40000 + cookie))
-        lines.append(Answers(errno.EPERM if netns == "client" else 0))
-        lines.append(Walk((*passed, At(netns, hook, name, -errno.EPERM, pf)), "dropped", errno.EPERM))
+        lines.append(Returns(errno.EPERM if netns == "client" else 0))
+        lines.append(Crosses((*passed, At(netns, hook, name, -errno.EPERM, pf)), "dropped", errno.EPERM))
     return script(f"drop.eperm, {pf.name}", *lines, topology=ROUTER)
 
 
@@ -46,13 +47,13 @@ _ERRNOS = (errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EINV
 def _each_errno() -> Script:
     """One packet for each errno; its dropper is the hook after those of the packets before it."""
     names = [errno_name(number) for number in _ERRNOS]
-    lines: list[Register | Send | Walk | Answers] = [Register("first", "host", _V4, "OUTPUT", -1)]
+    lines: list[Register | Send | Crosses | Returns] = [Register("first", "host", _V4, "OUTPUT", -1)]
     for cookie, (name, number) in enumerate(zip(names, _ERRNOS, strict=True), 1):
         lines.append(Register(name, "host", _V4, "OUTPUT", cookie, _drop(number), cookie=cookie))
     for cookie, number in enumerate(_ERRNOS, 1):
         called = " ".join(["first", *names[:cookie]])
-        lines += [Send("host", "peer", cookie, source_port=40000 + cookie), Answers(number),
-                  Walk((At("host", "OUTPUT", called, -number),), "dropped", number)]
+        lines += [Send("host", "peer", cookie, source_port=40000 + cookie), Returns(number),
+                  Crosses((At("host", "OUTPUT", called, -number),), "dropped", number)]
     return script("drop.errno", *lines)
 
 ACCEPT_AND_DROP = (
@@ -61,14 +62,31 @@ ACCEPT_AND_DROP = (
             "accept.all",
             *(Register(f"{hook}-{number}", "host", _V4, hook, number) for hook in ("PREROUTING", "INPUT") for number in (1, 2, 3)),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "PREROUTING", "PREROUTING-1 PREROUTING-2 PREROUTING-3"), At("host", "INPUT", "INPUT-1 INPUT-2 INPUT-3"))),
+            Crosses((At("host", "PREROUTING", "PREROUTING-1 PREROUTING-2 PREROUTING-3"), At("host", "INPUT", "INPUT-1 INPUT-2 INPUT-3"))),
             Send("peer", "host", cookie=2, size=1400, source_port=40001),
-            Walk((At("host", "PREROUTING", "PREROUTING-1 PREROUTING-2 PREROUTING-3"), At("host", "INPUT", "INPUT-1 INPUT-2 INPUT-3"))),
+            Crosses((At("host", "PREROUTING", "PREROUTING-1 PREROUTING-2 PREROUTING-3"), At("host", "INPUT", "INPUT-1 INPUT-2 INPUT-3"))),
         ),
     )),
     Rule("drop.eperm", "NF_DROP without an errno: -EPERM; later hooks and okfn do not run, sendto() at OUTPUT and POSTROUTING sees EPERM.",
          (_drops_at_every_point(_V4), _drops_at_every_point(_V6))),
     Rule("drop.errno", "NF_DROP_ERR(-e): the loop returns -e, and sendto() at OUTPUT sees e.", (_each_errno(),)),
+    Rule("drop.reason", "The rest of the kernel is told of a drop: the packet is freed, not consumed, and the reason is NETFILTER_DROP.", (
+        script(
+            "drop.reason",
+            Register("guard", *_IN, 0, _DROP, cookie=1),
+            Register("refuses", *_IN, 0, _drop(errno.EHOSTUNREACH), cookie=2),
+            Register("guard6", "host", _V6, "PREROUTING", 0, _DROP),
+            Register("out", "host", _V4, "OUTPUT", 0, _DROP),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INPUT", "refuses guard", -errno.EPERM),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Crosses((At("host", "INPUT", "refuses", -errno.EHOSTUNREACH),), "dropped", errno.EHOSTUNREACH, reason="NETFILTER_DROP"),
+            Send("peer", "host", cookie=3, pf=_V6),
+            Crosses((At("host", "PREROUTING", "guard6", -errno.EPERM, _V6),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
+            Send("host", "peer", cookie=4),
+            Crosses((At("host", "OUTPUT", "out", -errno.EPERM),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
+        ),
+    ), needs=("drop_reasons",)),
     Rule("drop.only-its-packet", "A drop ends one packet's walk; the next packet crosses the same array from its start.", (
         script(
             "drop.only-its-packet",
@@ -76,12 +94,12 @@ ACCEPT_AND_DROP = (
             Register("guard", *_IN, 0, _drop(errno.EHOSTUNREACH), cookie=2),
             Register("last", *_IN, 1),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "first guard last"),)),
+            Crosses((At("host", "INPUT", "first guard last"),)),
             Send("peer", "host", cookie=2, source_port=40001),
-            Answers(0),
-            Walk((At("host", "INPUT", "first guard", -errno.EHOSTUNREACH),), "dropped", errno.EHOSTUNREACH),
+            Returns(0),
+            Crosses((At("host", "INPUT", "first guard", -errno.EHOSTUNREACH),), "dropped", errno.EHOSTUNREACH),
             Send("peer", "host", cookie=3, source_port=40002),
-            Walk((At("host", "INPUT", "first guard last"),)),
+            Crosses((At("host", "INPUT", "first guard last"),)),
         ),
     )),
     Rule("drop.first-decides", "Of two hooks that would drop, the first one's errno is returned; the other is not asked.", (
@@ -90,8 +108,8 @@ ACCEPT_AND_DROP = (
             Register("second", "host", _V4, "OUTPUT", 0, _drop(errno.EACCES)),
             Register("first", "host", _V4, "OUTPUT", 0, _drop(errno.ENETUNREACH)),
             Send("host", "peer", cookie=1),
-            Answers(errno.ENETUNREACH),
-            Walk((At("host", "OUTPUT", "first", -errno.ENETUNREACH),), "dropped", errno.ENETUNREACH),
+            Returns(errno.ENETUNREACH),
+            Crosses((At("host", "OUTPUT", "first", -errno.ENETUNREACH),), "dropped", errno.ENETUNREACH),
         ),
     )),
 )
@@ -105,18 +123,18 @@ STOLEN = (
             Register("after", "host", _V4, "PREROUTING", 1),
             Register("input", *_IN),
             Send("peer", "host", cookie=1),
-            Answers(0),
-            Walk((At("host", "PREROUTING", "before thief", 0),), "stolen"),
+            Returns(0),
+            Crosses((At("host", "PREROUTING", "before thief", 0),), "stolen"),
             Send("peer", "host", cookie=2, source_port=40001),
-            Walk((At("host", "PREROUTING", "before thief after"), At("host", "INPUT", "input"))),
+            Crosses((At("host", "PREROUTING", "before thief after"), At("host", "INPUT", "input"))),
         ),
         script(
             "stolen, at OUTPUT",
             Register("thief", "host", _V4, "OUTPUT", 0, _STOLEN),
             Register("after", "host", _V4, "POSTROUTING", 1),
             Send("host", "peer", cookie=1),
-            Answers(0),
-            Walk((At("host", "OUTPUT", "thief", 0),), "stolen"),
+            Returns(0),
+            Crosses((At("host", "OUTPUT", "thief", 0),), "stolen"),
         ),
     )),
     Rule("stolen.errno", "NF_STOLEN with an errno in its upper bits: the loop returns that errno, and sendto() at OUTPUT sees it.", (
@@ -125,11 +143,11 @@ STOLEN = (
             Register("thief", "host", _V4, "OUTPUT", 0, Verdict(VerdictKind.STOLEN, errno=errno.EHOSTUNREACH), cookie=1),
             Register("in-thief", *_IN, 0, Verdict(VerdictKind.STOLEN, errno=errno.EACCES)),
             Send("host", "peer", cookie=1),
-            Answers(errno.EHOSTUNREACH),
-            Walk((At("host", "OUTPUT", "thief", -errno.EHOSTUNREACH),), "stolen", errno.EHOSTUNREACH),
+            Returns(errno.EHOSTUNREACH),
+            Crosses((At("host", "OUTPUT", "thief", -errno.EHOSTUNREACH),), "stolen", errno.EHOSTUNREACH),
             Send("peer", "host", cookie=2),
-            Answers(0),
-            Walk((At("host", "INPUT", "in-thief", -errno.EACCES),), "stolen", errno.EACCES),
+            Returns(0),
+            Crosses((At("host", "INPUT", "in-thief", -errno.EACCES),), "stolen", errno.EACCES),
         ),
     ), needs=("stolen_errno",)),
 )
@@ -142,15 +160,15 @@ QUEUE = (
             Register("queue", *_IN, 0, Verdict(VerdictKind.QUEUE, queue=8)),
             Register("after", *_IN, 1),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "before queue", 0),), "dropped"),
+            Crosses((At("host", "INPUT", "before queue", 0),), "dropped"),
         ),
         script(
             "queue.no-handler, at OUTPUT",
             Register("queue", "host", _V4, "OUTPUT", 0, Verdict(VerdictKind.QUEUE, queue=8)),
             Register("post", "host", _V4, "POSTROUTING"),
             Send("host", "peer", cookie=1),
-            Answers(0),
-            Walk((At("host", "OUTPUT", "queue", 0),), "dropped"),
+            Returns(0),
+            Crosses((At("host", "OUTPUT", "queue", 0),), "dropped"),
         ),
     )),
     Rule("queue.bypass", "NF_QUEUE with the bypass flag and nobody who listens: the packet goes on at the next hook.", (
@@ -160,7 +178,7 @@ QUEUE = (
             Register("bypass", *_IN, 0, Verdict(VerdictKind.QUEUE, queue=7, bypass=True)),
             Register("after", *_IN, 1),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "before bypass after"),)),
+            Crosses((At("host", "INPUT", "before bypass after"),)),
         ),
         script(
             "queue.bypass, two of them and then a drop",
@@ -168,7 +186,7 @@ QUEUE = (
             Register("second", *_IN, 1, Verdict(VerdictKind.QUEUE, queue=65535, bypass=True)),
             Register("guard", *_IN, 2, _drop(errno.EACCES)),
             Send("peer", "host", cookie=1),
-            Walk((At("host", "INPUT", "first second guard", -errno.EACCES),), "dropped", errno.EACCES),
+            Crosses((At("host", "INPUT", "first second guard", -errno.EACCES),), "dropped", errno.EACCES),
         ),
     )),
 )

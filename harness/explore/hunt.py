@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -12,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from harness.backends.executor import Executor, started
 from harness.conformance.bundle import save
-from harness.conformance.judge import Judgement, judge
-from harness.conformance.matrix import Target, conclusive, default_jobs
-from harness.conformance.rule import Script
-from harness.errors import GuestError, HostError, KernelDied, NfharnessError
-from harness.explore.engine import BATCH, Plan, found_before, shrink
-from harness.explore.search import Ask, Search
-from harness.scenario.steps import Scenario, Send
-from harness.vm.executor import Executor, started
+from harness.conformance.matrix import Target, default_jobs
+from harness.errors import EmulatorDied, GuestError, HostError, NfharnessError
+from harness.explore.engine import Plan
+from harness.explore.guests import Guests, Seen, observed
+from harness.explore.kept import keep, kept
+from harness.explore.search import Search, Shortest
+from harness.scenario.step import Scenario
 
 __all__ = ("Finding", "Hunt", "Limits", "State", "explore")
 
@@ -34,7 +32,11 @@ _GUESTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """:param seconds: from when the first guest is asked for; :param steps: of all scenarios together. What comes first counts"""
+    """When a search ends.
+
+    :param seconds: from when the first guest is asked for
+    :param steps: of all scenarios together. What comes first counts
+    """
 
     seconds: float | None = None
     steps: int | None = None
@@ -42,17 +44,21 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A scenario on which kernel and model differ.
+    """A scenario on which kernel and model differ, in a fresh guest.
 
-    :param judgement: of the shortest one; ``None`` for a kernel that died
     :param first: the scenario that was drawn
+    :param shortest: what is left of it
     :param bundle: ``None`` if it could not be written
     """
 
-    scenario: Scenario
     first: Scenario
-    judgement: Judgement | None
+    shortest: Shortest
     bundle: Path | None
+
+    @property
+    def scenario(self) -> Scenario:
+        """The shortest."""
+        return self.shortest.seen.scenario
 
 
 async def explore(targets: Sequence[Target], plan: Plan, limits: Limits, hunts: list[Hunt], *, jobs: int | None = None) -> None:
@@ -62,9 +68,9 @@ async def explore(targets: Sequence[Target], plan: Plan, limits: Limits, hunts: 
     :param jobs: guests side by side; what cores and memory allow by default
     :raises HostError: QEMU does not start
     """
-    jobs = jobs or default_jobs(len(os.sched_getaffinity(0)))
+    jobs = jobs or default_jobs()
     guests = max(1, jobs // len(targets))
-    hunts += [Hunt(target, replace(plan, profile=target.profile), limits, guests) for target in targets]
+    hunts += [Hunt(target, replace(plan, profile=target.standard), limits, guests) for target in targets]
     gate = asyncio.Semaphore(max(1, jobs // guests))
 
     async def run(hunt: Hunt) -> None:
@@ -74,20 +80,19 @@ async def explore(targets: Sequence[Target], plan: Plan, limits: Limits, hunts: 
     await asyncio.gather(*map(run, hunts))
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    batch: int
-    scenario: Scenario
-
-
 @dataclass(slots=True)
 class Hunt:
     """An exploration of one kernel, as far as it has come.
 
     :param guests: side by side
     :ivar doing: for a reader
-    :ivar scenarios: that came to an end; :ivar steps: theirs; :ivar packets: those of the steps that send one
-    :ivar inconclusive: scenarios of which nothing could be concluded; :ivar reasons: why, the last few, and why there is no bundle
+    :ivar scenarios: that came to an end
+    :ivar steps: theirs
+    :ivar packets: those of the steps that send one
+    :ivar conformant: scenarios on which kernel and model agree
+    :ivar inconclusive: scenarios of which nothing could be concluded
+    :ivar reasons: why, the last few, and why there is no bundle
+    :ivar unconfirmed: those of them that differed in a guest that others had run on, and in no fresh one
     """
 
     target: Target
@@ -99,18 +104,18 @@ class Hunt:
     scenarios: int = 0
     steps: int = 0
     packets: int = 0
+    conformant: int = 0
     inconclusive: int = 0
+    unconfirmed: int = 0
     reasons: deque[str] = field(default_factory=lambda: deque(maxlen=3))
     finding: Finding | None = None
     seconds: float = 0.0
     _start: float = 0.0
     _asked: int = 0
     _batch: int = 0
-    _pending: deque[_Drawn] = field(default_factory=deque)
+    _pending: deque[Scenario] = field(default_factory=deque)
     _next_batch: asyncio.Task[list[Scenario]] | None = None
     _drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _tried: asyncio.Event = field(default_factory=asyncio.Event)
-    _passed: deque[Scenario] = field(default_factory=lambda: deque(maxlen=2 * BATCH))
     _over: bool = False
 
     @property
@@ -127,78 +132,67 @@ class Hunt:
 
         :raises HostError: QEMU does not start
         """
-        self._start, self.doing = time.monotonic(), "restoring guests"
+        self._start, self.doing = time.monotonic(), "exploring"
+        self._pending.extend(kept(self.plan.mix))
         self._next_batch = asyncio.create_task(asyncio.to_thread(self.plan.batch, 0))
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(self.guests):
-                    group.create_task(self._work(number))
+                for _ in range(self.guests):
+                    group.create_task(self._work())
         except ExceptionGroup as group:
             raise next((error for error in group.exceptions if isinstance(error, NfharnessError)), group) from None
         finally:
             self._next_batch.cancel()
             self.seconds = time.monotonic() - self._start
             self.doing = "done"
-        if self.state == "conformant" and self.inconclusive and not self._passed:
+        if self.state == "conformant" and (self.unconfirmed or (self.inconclusive and not self.conformant)):
             self.state = "inconclusive"
 
-    async def _work(self, number: int) -> None:
+    async def _work(self) -> None:
         """One guest after the other, as long as there is something to do."""
         failures = 0
         while not self._over:
+            before = self.scenarios
             try:
                 async with started(self.target.source) as executor:
-                    if number == 0 and failures == 0:
-                        await self._known_cases(executor)
-                        self._tried.set()
-                    await self._tried.wait()
-                    await self._drawn_cases(executor)
-                    return
-            except GuestError as error:
-                self._tried.set()
-                failures += 1
+                    found = await self._drawn_cases(executor)
+            except (GuestError, EmulatorDied) as error:
+                failures = failures + 1 if self.scenarios == before else 1
                 self._doubt(error.message)
                 if failures == _GUESTS:
                     self.state = "inconclusive"
                     return
+                continue
+            if found is None:
+                return
+            await self._settle(*found)
 
-    async def _known_cases(self, executor: Executor) -> None:
-        """What was found before, on whichever kernel."""
-        self.doing = "trying what was found before"
-        search = Search(self._asker(executor))
-        await search.by_hypothesis(lambda oracle: found_before(self.plan, oracle))
-        await self._leave_out(search)
-        self.doing = "exploring"
-        if search.smallest is not None and search.first is not None:
-            self._found(search.first, search.smallest, executor)
-
-    async def _drawn_cases(self, executor: Executor) -> None:
-        under_way: deque[tuple[_Drawn, asyncio.Task[Judgement]]] = deque()
+    async def _drawn_cases(self, executor: Executor) -> tuple[Seen, list[Scenario]] | None:
+        """What differs first, with all that ran before in the guest: it may be harmed. ``None``: it is over."""
+        under_way: deque[tuple[Scenario, asyncio.Task[Seen]]] = deque()
+        ran: list[Scenario] = []
         try:
             while True:
                 while len(under_way) < _WINDOW and (drawn := await self._draw()):
-                    under_way.append((drawn, asyncio.create_task(self._judged(drawn.scenario, executor))))
+                    under_way.append((drawn, asyncio.create_task(observed(drawn, self.target, self.plan.profile, executor))))
                 if not under_way:
-                    return
+                    return None
                 drawn, task = under_way.popleft()
                 try:
-                    judgement = await task
-                except KernelDied as death:
-                    self._died(drawn.scenario, death)
-                    return
-                self._count(drawn.scenario, judgement)
-                if judgement.comparison.verdict == "different" and not self._over:
-                    await self._shrink(drawn, judgement, executor)
+                    seen = await task
+                except EmulatorDied:
+                    self._put_back(drawn, *(other for other, _ in under_way))
+                    raise
+                self._count(seen)
+                if seen.kinds:
+                    self._put_back(*(other for other, _ in under_way))
+                    return seen, ran
+                ran.append(drawn)
         finally:
             for _, task in under_way:
                 task.cancel()
 
-    async def _judged(self, scenario: Scenario, executor: Executor) -> Judgement:
-        script = Script(scenario, ())
-        judgement = judge(script, self.target.profile, await executor.observe(scenario))
-        return judgement if judgement.comparison.verdict != "inconclusive" else await conclusive(script, self.target, executor)
-
-    async def _draw(self) -> _Drawn | None:
+    async def _draw(self) -> Scenario | None:
         """The next scenario; ``None`` when it is over."""
         async with self._drawing:
             if self._is_over():
@@ -206,12 +200,17 @@ class Hunt:
             if not self._pending:
                 assert self._next_batch is not None  # noqa: S101
                 scenarios = await self._next_batch
-                self._pending.extend(_Drawn(self._batch, scenario) for scenario in scenarios)
+                self._pending.extend(scenarios)
                 self._batch += 1
                 self._next_batch = asyncio.create_task(asyncio.to_thread(self.plan.batch, self._batch))
             drawn = self._pending.popleft()
-            self._asked += len(drawn.scenario.steps)
+            self._asked += len(drawn.steps)
             return drawn
+
+    def _put_back(self, *drawn: Scenario) -> None:
+        """Scenarios that nothing is known of yet: another guest is asked."""
+        self._pending.extendleft(reversed(drawn))
+        self._asked -= sum(len(one.steps) for one in drawn)
 
     def _is_over(self) -> bool:
         limits = self.limits
@@ -219,52 +218,63 @@ class Hunt:
         self._over = self._over or timed_out or (limits.steps is not None and self._asked >= limits.steps)
         return self._over
 
-    def _asker(self, executor: Executor) -> Ask:
-        async def ask(scenario: Scenario) -> Judgement:
-            self.doing = f"shrinking, trying one of {len(scenario.steps)} steps"
-            return await conclusive(Script(scenario, ()), self.target, executor)
-
-        return ask
-
-    def _count(self, scenario: Scenario, judgement: Judgement) -> None:
+    def _count(self, seen: Seen) -> None:
+        if seen.judgement is None:
+            return
         self.scenarios += 1
-        self.steps += len(scenario.steps)
-        self.packets += sum(isinstance(step, Send) for step in scenario.steps)
-        if judgement.comparison.verdict == "inconclusive":
-            self._doubt("; ".join(judgement.comparison.reasons))
-        elif judgement.comparison.verdict == "conformant":
-            self._passed.append(scenario)
+        self.steps += len(seen.scenario.steps)
+        self.packets += sum(step.traffic.cookie is not None for step in seen.scenario.steps)
+        if seen.judgement.comparison.verdict == "inconclusive":
+            self._doubt("; ".join(seen.judgement.comparison.reasons))
+        elif seen.judgement.comparison.verdict == "conformant":
+            self.conformant += 1
 
     def _doubt(self, reason: str) -> None:
         self.inconclusive += 1
         self.reasons.append(reason)
 
-    async def _shrink(self, drawn: _Drawn, judgement: Judgement, executor: Executor) -> None:
-        self._over = True
-        search = Search(self._asker(executor), judgement, self._passed)
-        await search.by_hypothesis(lambda oracle: shrink(self.plan, drawn.batch, oracle))
-        await self._leave_out(search)
-        self._found(drawn.scenario, search.smallest or judgement, executor)
+    async def _settle(self, seen: Seen, ran: list[Scenario]) -> None:
+        """Find what a fresh guest does differently; meanwhile nothing is drawn.
 
-    async def _leave_out(self, search: Search) -> None:
-        """A kernel that dies meanwhile has done so after it differed: that is what is told."""
-        with contextlib.suppress(NfharnessError):
-            await search.by_leaving_out()
+        :param ran: before it in its guest
+        """
+        async with self._drawing:
+            if self.finding is not None:
+                return
+            async with Guests(self.target, self.plan.profile, ahead=self.guests - 1) as guests:
+                search = Search(guests, seen.kinds, tell=self._tell)
+                try:
+                    await search.run(seen.scenario, ran)
+                finally:  # also when Ctrl-C cuts it short: what was reached until then is smaller
+                    if search.shortest is not None:
+                        self._found(seen.scenario, search.shortest)
+                if search.shortest is None:
+                    self._unconfirmed(seen, len(ran), guests.doubt)
+        self.doing = "exploring"
 
-    def _found(self, first: Scenario, smallest: Judgement, executor: Executor) -> None:
-        self._over, self.state = True, "different"
-        bundle = self._kept(smallest, executor.guest.console_tail())
-        self.finding = Finding(smallest.script.scenario, first, smallest, bundle)
+    def _tell(self, doing: str) -> None:
+        self.doing = doing
 
-    def _died(self, scenario: Scenario, death: KernelDied) -> None:
-        """The scenario that was under way is the one to look at."""
-        self._over, self.state = True, "lost"
-        self._doubt(death.message)
-        self.finding = Finding(scenario, scenario, None, self._kept(scenario, death.console_tail))
+    def _found(self, first: Scenario, shortest: Shortest) -> None:
+        seen = shortest.seen
+        self._over, self.state = True, "lost" if seen.death else "different"
+        if seen.death:
+            self._doubt(seen.death.message)
+        if not shortest.before:
+            keep(seen.scenario, self.plan.mix)
+        self.finding = Finding(first, shortest, self._kept(shortest))
 
-    def _kept(self, found: Judgement | Scenario, console_tail: str) -> Path | None:
+    def _unconfirmed(self, seen: Seen, ran: int, doubt: str) -> None:
+        """A difference of which nothing is known but that it was there."""
+        self.unconfirmed += 1
+        self._doubt(f"what a scenario of {len(seen.scenario.steps)} steps showed in its guest, after {ran} others, no fresh guest shows"
+                    f"{f' ({doubt})' if doubt else ''}: {seen.said[0]}")
+
+    def _kept(self, shortest: Shortest) -> Path | None:
+        seen = shortest.seen
         try:
-            return save("explore", found, self.target.identity(), console_tail, seed=self.plan.seed)
+            return save("explore", seen.judgement or seen.scenario, self.target.identity(), seen.console_tail, seed=self.plan.seed,
+                        before=shortest.before)
         except HostError as error:
             self.reasons.append(error.message)
             return None

@@ -1,7 +1,4 @@
-"""Making a scenario smaller while it still differs in the same way: delta debugging of its steps, then of what is in them.
-
-Hypothesis shrinks what it has drawn itself; a scenario that comes from a bundle or a file it has not.
-"""
+"""Making a scenario smaller while it still differs in the same way: delta debugging of its steps, then of what is in them."""
 
 from __future__ import annotations
 
@@ -11,16 +8,14 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.explore.sound import without_idle_cookies
+from harness.explore.steps import DRAWN
 from harness.scenario.check import check
-from harness.scenario.forms import BY_STEP
-from harness.scenario.forms.form import Scope
-from harness.scenario.forms.topologies import check_topology
-from harness.scenario.steps import RawInsert, Register, RegisterBatch, RegisterMany, Scenario, Send, Step
+from harness.scenario.scope import Scope
+from harness.scenario.step import Scenario, Step
+from harness.scenario.topologies import check_topology
 from harness.scenario.topology import Topology
 
-__all__ = ("minimised",)
-
-_WITH_PRIORITY = (Register, RegisterMany, RawInsert)
+__all__ = ("Differs", "fewest", "minimised")
 
 Differs = Callable[[Scenario], Awaitable[bool]]
 
@@ -30,14 +25,7 @@ async def minimised(scenario: Scenario, differs: Differs) -> Scenario:
 
     :param differs: asks the kernel, once for each scenario; what it raises ends this
     """
-    known: dict[Scenario, bool] = {scenario: True}
-
-    async def smaller(candidate: Scenario | None) -> bool:
-        if candidate is None or candidate in known:
-            return False
-        known[candidate] = await differs(candidate)
-        return known[candidate]
-
+    smaller = _asked_once(scenario, differs)
     before = None
     while before != scenario:
         before = scenario
@@ -47,7 +35,28 @@ async def minimised(scenario: Scenario, differs: Differs) -> Scenario:
     return scenario
 
 
+async def fewest(scenario: Scenario, differs: Differs) -> Scenario:
+    """The scenario with steps of which none can be left out, each as it is.
+
+    :param differs: as :func:`minimised` has it
+    """
+    return await _with_fewer_steps(scenario, _asked_once(scenario, differs))
+
+
 Try = Callable[[Scenario | None], Awaitable[bool]]
+
+
+def _asked_once(scenario: Scenario, differs: Differs) -> Try:
+    """Whether a candidate that was not tried before differs."""
+    known: dict[Scenario, bool] = {scenario: True}
+
+    async def smaller(candidate: Scenario | None) -> bool:
+        if candidate is None or candidate in known:
+            return False
+        known[candidate] = await differs(candidate)
+        return known[candidate]
+
+    return smaller
 
 
 async def _with_fewer_steps(scenario: Scenario, smaller: Try) -> Scenario:
@@ -72,7 +81,7 @@ def _sound(scenario: Scenario, steps: Sequence[Step]) -> Scenario | None:
     kept: list[Step] = []
     for step in steps:
         try:
-            BY_STEP[type(step)].check(scope, step, "")
+            step.check(scope, "")
         except UserError:
             continue
         scope.index += 1
@@ -89,10 +98,9 @@ def _checked(scenario: Scenario) -> Scenario | None:
 
 
 async def _with_plainer_steps(scenario: Scenario, smaller: Try) -> Scenario:
-    for priority in sorted({step.priority for step in scenario.steps if isinstance(step, _WITH_PRIORITY)} - {0}):
+    for priority in sorted({getattr(step, "priority", 0) for step in scenario.steps} - {0}):
         # Those of equal priority together: that they are equal may be what matters.
-        steps = tuple(replace(step, priority=0) if isinstance(step, _WITH_PRIORITY) and step.priority == priority else step
-                      for step in scenario.steps)
+        steps = tuple(_with(step, priority=0) if getattr(step, "priority", 0) == priority else step for step in scenario.steps)
         if (candidate := _sound(scenario, steps)) is not None and await smaller(candidate):
             scenario = candidate
     for index in range(len(scenario.steps)):
@@ -109,17 +117,27 @@ def _plainer(step: Step) -> Iterator[Step]:
     values: dict[str, Any] = {field.name: field.default for field in fields(step) if field.default is not MISSING}
     defaults = {name: value for name, value in values.items() if name != "device" and getattr(step, name) != value}
     if len(defaults) > 1:
-        yield replace(step, **defaults)
+        yield _with(step, **defaults)
     for name, value in defaults.items():
-        yield replace(step, **{name: value})
-    if isinstance(step, RegisterBatch):
-        yield from (replace(step, hooks=step.hooks[:left] + step.hooks[left + 1:]) for left in range(len(step.hooks)))
-        yield from (replace(step, hooks=(*step.hooks[:at], plain, *step.hooks[at + 1:]))
-                    for at, hook in enumerate(step.hooks) for plain in _plainer(hook) if isinstance(plain, Register))
-    elif isinstance(step, RegisterMany) and step.count > 1:
-        yield from (replace(step, count=count) for count in (1, step.count // 2, step.count - 1))
-    elif isinstance(step, Send) and step.ttl < 64:
-        yield replace(step, ttl=step.ttl + 1)
+        yield _with(step, **{name: value})
+    for name, hooks in _parts(step):
+        yield from (_with(step, **{name: hooks[:at] + hooks[at + 1:]}) for at in range(len(hooks)))
+        yield from (_with(step, **{name: (*hooks[:at], plain, *hooks[at + 1:])})
+                    for at, hook in enumerate(hooks) for plain in _plainer(hook))
+    if step.concern in DRAWN:
+        yield from DRAWN[step.concern].plainer(step)
+
+
+def _parts(step: Step) -> Iterator[tuple[str, tuple[Step, ...]]]:
+    """The steps that a step is made of, by the name that they have in it."""
+    for field in fields(step):
+        value = getattr(step, field.name)
+        if isinstance(value, tuple) and value and all(isinstance(one, Step) for one in value):
+            yield field.name, value
+
+
+def _with(step: Step, **changes: Any) -> Step:
+    return replace(step, **changes)
 
 
 async def _on_less_ground(scenario: Scenario, smaller: Try) -> Scenario:

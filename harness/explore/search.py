@@ -1,120 +1,154 @@
-"""Looking for the shortest scenario that differs in a certain way: what Hypothesis and delta debugging ask, a kernel answers."""
+"""From a scenario that differed to the shortest that does, each that counts judged on a guest that has run nothing before."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import CancelledError
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from harness.conformance.judge import Judgement
-from harness.errors import NfharnessError
-from harness.explore.engine import Different, Oracle
-from harness.explore.minimise import minimised
-from harness.outcome.diff import Difference
-from harness.outcome.kind import kind
-from harness.scenario.steps import Scenario
+from harness.explore.guests import Seen
+from harness.explore.minimise import Differs, fewest, minimised
+from harness.host.deadlines import Deadline
+from harness.scenario.step import Scenario
 
-__all__ = ("Ask", "Search")
+__all__ = ("Guests", "Search", "Shortest")
 
 _SECONDS = 120.0
 
-Ask = Callable[[Scenario], Awaitable[Judgement]]
-"""Runs a scenario on a kernel."""
+
+class Guests(Protocol):
+    """Who judges: see :class:`harness.explore.guests.Guests`."""
+
+    async def fresh(self, scenarios: Sequence[Scenario]) -> Seen: ...
+
+    async def used(self, scenario: Scenario) -> Seen: ...
 
 
-class _Stopped(BaseException):
-    """Ends Hypothesis where nobody waits for it any more: an ``Exception`` it would take for what the scenario did."""
+@dataclass(frozen=True, slots=True)
+class Shortest:
+    """What a fresh guest does differently.
+
+    :param seen: of the last scenario
+    :param before: scenarios that must run before it in its guest, for they harm the kernel; none, mostly
+    :param whole: whether the search came to its end: no step can be left out
+    """
+
+    seen: Seen
+    before: tuple[Scenario, ...] = ()
+    whole: bool = True
 
 
 class Search:
-    """One difference, and ever smaller scenarios that show it.
+    """One difference, and ever smaller scenarios that show it on a fresh guest. A guest that was used before is asked first, as it is
+    quick; what it says counts when a fresh one says it too.
 
-    :param judgement: of the scenario that is known to differ; without, the first that does is meant
-    :param passed: scenarios that are known not to differ
-    :param about: the difference that is meant, of several; the first by default
-    :ivar first: the scenario that was found first; :ivar smallest: of the last that differed in the same way, which is the smallest
+    :param meant: kinds of differences to look for; with none any will do
+    :param tell: is told what is done
+    :ivar shortest: so far; ``None`` as long as no fresh guest has differed
+    :ivar first: what the first fresh guest said
     """
 
-    def __init__(self, ask: Ask, judgement: Judgement | None = None, passed: Iterable[Scenario] = (), *,
-                 about: Difference | None = None) -> None:
-        self._ask = ask
-        self._known: dict[Scenario, Judgement | None] = dict.fromkeys(passed)
-        self._kind = ""
-        self._error: NfharnessError | None = None
-        self._stop = threading.Event()
-        self.first: Scenario | None = None
-        self.smallest: Judgement | None = None
-        if judgement is not None:
-            self._begin_with(judgement, about)
+    def __init__(self, guests: Guests, meant: Sequence[str] = (), *, tell: Callable[[str], None] = lambda _doing: None) -> None:
+        self._guests, self._tell = guests, tell
+        self._meant = frozenset(meant)
+        self._deadline = Deadline(_SECONDS)
+        self.shortest: Shortest | None = None
+        self.first: Seen | None = None
 
-    def _begin_with(self, judgement: Judgement, about: Difference | None = None) -> None:
-        self.first, self.smallest = judgement.script.scenario, judgement
-        self._kind = kind(about or judgement.comparison.differences[0])
-        self._known[self.first] = judgement
+    async def run(self, scenario: Scenario, ran: Sequence[Scenario] = ()) -> Shortest | None:
+        """The shortest; ``None`` if no fresh guest differs, even after all that ran before.
 
-    async def by_hypothesis(self, search: Callable[[Oracle], None]) -> None:
-        """Let Hypothesis ask, which waits for each answer: in a thread.
-
-        :param search: calls an oracle as long as it likes
-        :raises NfharnessError: a guest could not answer, and nothing that differs is known
+        :param ran: in the guest that differed, before the scenario, in order
         """
-        loop, deadline = asyncio.get_running_loop(), time.monotonic() + _SECONDS
+        if not await self._confirmed((), scenario):
+            await self._harmed(ran, scenario)
+        if self.shortest is not None:
+            rely = not self.shortest.before and await self._shrink_by_used()
+            await self._shrink_by_fresh(fewest if rely else minimised)
+        return self.shortest
 
-        def oracle(scenario: Scenario) -> None:
-            if self._stop.is_set() or time.monotonic() > deadline:
-                raise _Stopped
-            if scenario not in self._known:
-                self._known[scenario] = self._answer(scenario, loop)
-            if (judgement := self._known[scenario]) is not None:
-                self.smallest = judgement
-                raise Different
+    async def _confirmed(self, before: Sequence[Scenario], scenario: Scenario) -> bool:
+        """Whether a fresh guest differs, too; what it says is the shortest then."""
+        self._tell(f"trying {len(scenario.steps)} steps on a fresh guest" + (f", after {len(before)} scenarios" if before else ""))
+        seen = await self._guests.fresh((*before, scenario))
+        self.first = self.first or seen
+        if not self._is_meant(seen):
+            return False
+        at = before.index(seen.scenario) if seen.scenario != scenario else len(before)
+        self._meant = self._meant & {*seen.kinds} if self._meant else frozenset(seen.kinds[:1])
+        self.shortest = Shortest(seen, tuple(before[:at]), whole=False)
+        return True
 
-        def searched() -> None:
-            with contextlib.suppress(_Stopped):
-                search(oracle)
+    def _is_meant(self, seen: Seen) -> bool:
+        return bool(self._meant & {*seen.kinds} if self._meant else seen.kinds)
 
-        try:
-            await asyncio.to_thread(searched)
-        finally:
-            self._stop.set()
-        if self._error is not None and self.smallest is None:
-            raise self._error
+    def _in_time(self) -> bool:
+        return self._deadline.left() > 0
 
-    async def by_leaving_out(self) -> None:
-        """Make the smallest smaller: what Hypothesis cannot, which must draw it, or of a scenario that it has not drawn."""
-        deadline = time.monotonic() + _SECONDS
+    async def _harmed(self, ran: Sequence[Scenario], scenario: Scenario) -> None:
+        """The scenario is right on a kernel that nothing has harmed: find those of the others that it takes."""
+        count = 1
+        while not await self._confirmed(ran[-count:], scenario):
+            if count >= len(ran) or not self._in_time():
+                return
+            count *= 2
+        assert self.shortest is not None  # noqa: S101
+        size = (len(self.shortest.before) + 1) // 2
+        while size and self._in_time():
+            end = len(self.shortest.before)
+            while end > 0 and self._in_time():
+                start = max(0, end - size)
+                before = self.shortest.before
+                await self._confirmed(before[:start] + before[end:], self.shortest.seen.scenario)
+                end = start
+            size //= 2
 
-        async def differs(scenario: Scenario) -> bool:
-            if scenario not in self._known and time.monotonic() < deadline:
-                self._known[scenario] = await self._differing(scenario)
-            self.smallest = self._known.get(scenario) or self.smallest
-            return self._known.get(scenario) is not None
+    async def _shrink_by_used(self) -> bool:
+        """Go on as long as a used guest differs; go back to the last of those scenarios on which a fresh one does, too.
 
-        if self.smallest is not None:
-            await minimised(self.smallest.script.scenario, differs)
+        :returns: whether there was no need to go back
+        """
+        assert self.shortest is not None  # noqa: S101
+        accepted = [self.shortest.seen.scenario]
 
-    def _answer(self, scenario: Scenario, loop: asyncio.AbstractEventLoop) -> Judgement | None:
-        """The judgement of a scenario that differs in the way that is meant."""
-        async def unless_stopped() -> Judgement | None:
-            if self._stop.is_set():
-                raise asyncio.CancelledError
-            return await self._differing(scenario)
+        async def differs(candidate: Scenario) -> bool:
+            if not self._in_time():
+                return False
+            self._tell(f"shrinking, trying one of {len(candidate.steps)} steps")
+            if not self._is_meant(await self._guests.used(candidate)):
+                return False
+            accepted.append(candidate)
+            return True
 
-        try:
-            return asyncio.run_coroutine_threadsafe(unless_stopped(), loop).result()
-        except NfharnessError as error:
-            self._error = error
-            raise _Stopped from None
-        except CancelledError:
-            raise _Stopped from None
+        await minimised(accepted[0], differs)
+        sure, doubtful = 0, len(accepted) - 1
+        while sure < doubtful:
+            middle = doubtful if doubtful == len(accepted) - 1 else (sure + doubtful + 1) // 2
+            if await self._confirmed((), accepted[middle]):
+                sure = middle
+            else:
+                doubtful = middle - 1
+        return sure == len(accepted) - 1
 
-    async def _differing(self, scenario: Scenario) -> Judgement | None:
-        judgement = await self._ask(scenario)
-        if judgement.comparison.verdict != "different":
-            return None
-        if self.first is None:
-            self._begin_with(judgement)
-        return judgement if self._kind in map(kind, judgement.comparison.differences) else None
+    async def _shrink_by_fresh(self, smaller: Callable[[Scenario, Differs], Awaitable[Scenario]]) -> None:
+        """Of what is left every step counts."""
+        assert self.shortest is not None  # noqa: S101
+        for place in reversed(range(len(self.shortest.before) + 1)):
+            await self._shrink_one(place, smaller)
+        self.shortest = Shortest(self.shortest.seen, self.shortest.before, whole=self._in_time())
+
+    async def _shrink_one(self, place: int, smaller: Callable[[Scenario, Differs], Awaitable[Scenario]]) -> None:
+        """Make one of several scenarios shorter.
+
+        :param place: of the scenario, among those before and the last
+        """
+        assert self.shortest is not None  # noqa: S101
+        all_of_them = [*self.shortest.before, self.shortest.seen.scenario]
+        if place >= len(all_of_them):
+            return
+
+        async def differs(candidate: Scenario) -> bool:
+            tried = [*all_of_them[:place], candidate, *all_of_them[place + 1:]]
+            return self._in_time() and await self._confirmed(tried[:-1], tried[-1])
+
+        await smaller(all_of_them[place], differs)

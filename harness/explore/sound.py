@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
-from harness.netfilter import Family, VerdictKind
-from harness.scenario.steps import Answer, Packets, Register, RegisterBatch, Step
+from harness.netfilter import Family
+from harness.scenario.step import Step, changed
 
 __all__ = ("queues_ipv6", "without_idle_cookies")
-
-T = TypeVar("T", Register, Answer)
 
 
 def queues_ipv6(step: Step) -> bool:
@@ -19,22 +17,16 @@ def queues_ipv6(step: Step) -> bool:
 
     So would the multicast listener reports of devices that come up while a scenario is under way, and be counted.
     """
-    hooks = step.hooks if isinstance(step, RegisterBatch) else (step,) if isinstance(step, Register) else ()
-    return any(hook.pf in (Family.IPV6, Family.INET) and hook.verdict.kind is VerdictKind.QUEUE for hook in hooks)
+    return any(pf in (Family.IPV6, Family.INET) for pf in step.facts.queues(step))
 
 
 def without_idle_cookies(steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps, but that no hook and no listener waits for a packet that none of them sends."""
-    sent = {step.cookie for step in steps if isinstance(step, Packets)}
+    sent = {step.traffic.cookie for step in steps}
+    no_cookie: dict[str, Any] = {"cookie": None}
 
-    def told(one: T) -> T:
-        return one if one.cookie in sent else replace(one, cookie=None)
+    def told(step: Step) -> Step:
+        waits_in_vain = step.traffic.cookie is None and getattr(step, "cookie", None) not in (None, *sent)
+        return replace(step, **no_cookie) if waits_in_vain else step
 
-    def each(step: Step) -> Step:
-        if isinstance(step, Register):
-            return told(step)
-        if isinstance(step, Answer):
-            return told(step)
-        return replace(step, hooks=tuple(map(told, step.hooks))) if isinstance(step, RegisterBatch) else step
-
-    return tuple(map(each, steps))
+    return tuple(changed(step, told) for step in steps)

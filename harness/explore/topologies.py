@@ -45,7 +45,10 @@ small = st.sampled_from([SINGLE, PAIR])
 
 @st.composite
 def _link(draw: st.DrawFn, number: int, near: str, far: str, *, gro: bool) -> Link:
-    """*far*'s device is called after its neighbour, and the other way round. :param gro: whether it may receive in lists"""
+    """*far*'s device is called after its neighbour, and the other way round.
+
+    :param gro: whether it may receive in lists
+    """
     versions = draw(_VERSIONS)
 
     def addresses(host: int) -> tuple[str, ...]:

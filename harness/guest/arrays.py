@@ -28,7 +28,10 @@ def points_of(pf: Family, hook: int, device: str | None) -> tuple[Point, ...]:
 
 
 def arrays_of(module: HookModule, network: Network, netns: str, points: Iterable[Point], labels: Mapping[int, str]) -> Arrays:
-    """Read the arrays of *points*. :raises HookRefused: the kernel has no such point"""
+    """Read the arrays of *points*.
+
+    :raises HookRefused: the kernel has no such point
+    """
     found = []
     for pf, hook, device in points:
         live = module.slots(pf, hook, network.ifindexes[netns, device] if device else 0)
@@ -57,6 +60,9 @@ def changed(before: Arrays, after: Arrays) -> Arrays:
 
 
 def slot_of(slot: LiveSlot, labels: Mapping[int, str]) -> Slot:
-    """A slot in the terms of an outcome. :param labels: id of a hook of ours → its name in the scenario"""
+    """A slot in the terms of an outcome.
+
+    :param labels: id of a hook of ours → its name in the scenario
+    """
     label = labels.get(slot.hook_id) if slot.hook_id is not None else None
     return Slot(slot.index, slot.function, slot.module, slot.priority, slot.dummy, label)

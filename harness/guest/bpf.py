@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from functools import cache
 
 from harness.guest.netns import Namespace
-from harness.netfilter import Verdict, hook_number
+from harness.netfilter import VerdictKind, hook_number
 from harness.scenario.steps.bpf import BpfLink
 
 __all__ = ("link",)
@@ -23,22 +24,21 @@ _libc.syscall.restype = ctypes.c_long
 
 
 def link(namespace: Namespace, step: BpfLink) -> int:
-    """The step. :returns: a file descriptor; when it is closed, the hook goes
+    """The step.
+
+    :returns: a file descriptor; when it is closed, the hook goes
 
     :raises OSError: EINVAL: the kernel has no such programs; EBUSY: the priority is taken
     """
-    program = _load(step.verdict)
-    try:
-        with namespace.inside():
-            return _bpf(_LINK_CREATE, struct.pack("=IIIIIIiI", program, 0, _ATTACH_NETFILTER, 0, int(step.pf),
-                                                  hook_number(step.pf, step.hook), step.priority, 0))
-    finally:
-        os.close(program)
+    with namespace.inside():
+        return _bpf(_LINK_CREATE, struct.pack("=IIIIIIiI", _program(step.verdict.kind), 0, _ATTACH_NETFILTER, 0, int(step.pf),
+                                              hook_number(step.pf, step.hook), step.priority, 0))
 
 
-def _load(verdict: Verdict) -> int:
-    """A program that gives every packet the same verdict."""
-    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", _MOV64_R0, 0, 0, int(verdict.kind), _EXIT, 0, 0, 0))
+@cache
+def _program(verdict: VerdictKind) -> int:
+    """A program that gives every packet the same verdict; links of one program have ``hook`` and ``priv`` in common."""
+    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", _MOV64_R0, 0, 0, int(verdict), _EXIT, 0, 0, 0))
     licence = ctypes.create_string_buffer(b"GPL")
     unverbose = struct.pack("=IIQ", 0, 0, 0)
     return _bpf(_PROG_LOAD, struct.pack("=IIQQ", _PROG_TYPE_NETFILTER, 2, ctypes.addressof(code), ctypes.addressof(licence)) + unverbose
@@ -46,7 +46,11 @@ def _load(verdict: Verdict) -> int:
 
 
 def _bpf(command: int, attributes: bytes) -> int:
-    """:returns: a file descriptor, closed in programs that this one starts; :raises OSError: the kernel refuses"""
+    """Call ``bpf(2)``.
+
+    :returns: a file descriptor, closed in programs that this one starts
+    :raises OSError: the kernel refuses
+    """
     descriptor = int(_libc.syscall(_SYSCALL, command, ctypes.create_string_buffer(attributes, len(attributes)), len(attributes)))
     if descriptor < 0:
         number = ctypes.get_errno()

@@ -13,11 +13,10 @@ from harness.guest import netns
 from harness.guest.module import HookModule
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network, add_pair, await_ready, iproute, mac_address, set_sysctls, set_up
-from harness.scenario.steps import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, MoveDevice
-from harness.scenario.steps.ground import after
+from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, MoveDevice
 from harness.scenario.topology import End
 
-__all__ = ("add_dummy", "add_link", "add_netns", "await_gone", "await_quiet", "delete_device", "delete_netns", "move_device",
+__all__ = ("add_dummy", "add_link", "add_netns", "await_gone", "await_quiet", "delete_device", "delete_netns", "has_loggers", "move_device",
            "proc_directory", "proc_inode")
 
 _PROC = "/proc/thread-self/net/netfilter"
@@ -25,9 +24,12 @@ _POLL_SECONDS = 0.005
 
 
 def add_netns(network: Network, name: str) -> Namespace:
-    """Another namespace, its ``lo`` up. :raises OSError: there is none, as :func:`harness.guest.netns.create` says"""
+    """Another namespace, its ``lo`` up.
+
+    :raises OSError: there is none, as :func:`harness.guest.netns.create` says
+    """
     namespace = network.namespaces[name] = netns.create(f"{network.prefix}-{name}")
-    network.topology = after(network.topology, AddNetns(name))
+    network.topology = AddNetns(name).after(network.topology)
     with namespace.inside():
         set_sysctls(network.topology, name)
         with iproute() as routes:
@@ -38,14 +40,14 @@ def add_netns(network: Network, name: str) -> Namespace:
 
 def delete_netns(network: Network, name: str) -> None:
     """Nothing of the network's uses a namespace any more; other users' sockets may."""
-    network.topology = after(network.topology, DeleteNetns(name))
+    network.topology = DeleteNetns(name).after(network.topology)
     network.namespaces.pop(name).delete()
     _forget_devices(network)
 
 
 def add_link(network: Network, a: End, b: End) -> None:
     """A veth pair, up."""
-    network.topology = after(network.topology, AddLink(a, b))
+    network.topology = AddLink(a, b).after(network.topology)
     number = network.new_pair()
     with network.namespaces[a.netns].inside(), iproute() as routes:
         add_pair(routes, a, b, number, network.namespaces[b.netns])
@@ -60,7 +62,7 @@ def add_link(network: Network, a: End, b: End) -> None:
 
 def add_dummy(network: Network, name: str, device: str) -> None:
     """A device of type dummy, up."""
-    network.topology = after(network.topology, AddDevice(name, device))
+    network.topology = AddDevice(name, device).after(network.topology)
     with network.namespaces[name].inside(), iproute() as routes:
         routes.link("add", kind="dummy", ifname=device)
         network.ifindexes[name, device] = socket.if_nametoindex(device)
@@ -71,7 +73,7 @@ def delete_device(network: Network, name: str, device: str) -> None:
     """A device, and a veth's peer with it."""
     with network.namespaces[name].inside(), iproute() as routes:
         routes.link("del", index=network.ifindexes[name, device])
-    network.topology = after(network.topology, DeleteDevice(name, device))
+    network.topology = DeleteDevice(name, device).after(network.topology)
     _forget_devices(network)
 
 
@@ -79,7 +81,7 @@ def move_device(network: Network, name: str, device: str, to: str) -> None:
     """A device moves to another namespace, where it is up, and takes what comes of either family."""
     with network.namespaces[name].inside(), iproute() as routes, network.namespaces[to].path.open() as there:
         routes.link("set", index=network.ifindexes[name, device], net_ns_fd=there.fileno())
-    network.topology = after(network.topology, MoveDevice(name, device, to))
+    network.topology = MoveDevice(name, device, to).after(network.topology)
     _forget_devices(network)
     with network.namespaces[to].inside(), iproute() as routes:
         network.ifindexes[to, device] = socket.if_nametoindex(device)
@@ -101,22 +103,28 @@ def _forget_devices(network: Network) -> None:
 
 
 def await_gone(module: HookModule, inum: int, seconds: float) -> bool:
-    """Wait until a namespace has been cleaned up; whether it was in time. :param inum: its ``net->ns.inum``"""
-    deadline = time.monotonic() + seconds
-    while inum in set().union(*module.namespaces()):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
+    """Wait until a namespace, and every other one that nothing uses, has gone through all of ``cleanup_net()``; whether it was in time.
+
+    :param inum: its ``net->ns.inum``
+    """
+    return _await(module, lambda live: inum not in live, seconds)
 
 
 def await_quiet(module: HookModule, seconds: float) -> bool:
     """Wait until every namespace that was deleted, and any other that nothing uses, has been cleaned up; whether that was in time."""
+    quiet = _await(module, lambda live: not live & netns.deleted, seconds)
+    if quiet:
+        netns.deleted.clear()
+    return quiet
+
+
+def _await(module: HookModule, done: Callable[[frozenset[int]], bool], seconds: float) -> bool:
+    """Wait until what is live satisfies, and nothing is dying: one that is neither live nor dying may still be in ``cleanup_net()`` with
+    those that are."""
     deadline = time.monotonic() + seconds
     while True:
         live, dying = module.namespaces()
-        if not dying and not live & netns.deleted:
-            netns.deleted.clear()
+        if not dying and done(live):
             return True
         if time.monotonic() > deadline:
             return False
@@ -124,10 +132,19 @@ def await_quiet(module: HookModule, seconds: float) -> bool:
 
 
 def proc_inode(namespace: Namespace | None) -> int | None:
-    """Inode number of a namespace's ``/proc/net/netfilter``; ``None`` if it has none. :param namespace: ``None``: the caller's"""
+    """Inode number of a namespace's ``/proc/net/netfilter``; ``None`` if it has none.
+
+    :param namespace: ``None``: the caller's
+    """
     with namespace.inside() if namespace else contextlib.nullcontext(), contextlib.suppress(FileNotFoundError):
         return Path(_PROC).stat().st_ino
     return None
+
+
+def has_loggers(namespace: Namespace) -> bool:
+    """Whether a namespace has the ``nf_log`` of ``netfilter_log_init`` in its ``/proc/net/netfilter``."""
+    with namespace.inside():
+        return Path(_PROC, "nf_log").exists()
 
 
 @contextlib.contextmanager

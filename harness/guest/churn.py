@@ -14,7 +14,7 @@ from harness.errors import GuestError
 from harness.guest.netns import Namespace
 from harness.guest.traffic import cookie_of, payload
 from harness.trace.capture import Capture
-from harness.trace.events import Call, Entry
+from harness.walks.events import Call, Entry
 
 __all__ = ("Sender", "Sink", "calls_of", "on_processor")
 
@@ -56,7 +56,10 @@ class Sink:
 
 @dataclass(slots=True)
 class Sender:
-    """A process that sends some datagrams whenever it is told to. :ivar sent: those that ``sendto()`` took"""
+    """A process that sends some datagrams whenever it is told to.
+
+    :ivar sent: those that ``sendto()`` took
+    """
 
     pid: int
     tell: int
@@ -65,7 +68,7 @@ class Sender:
 
     @classmethod
     def start(cls, netns: Namespace, to: str, cookies: Sequence[int]) -> Sender:
-        """Fork it; it has a processor of its own where there are two."""
+        """Fork it; it has its own processor where there are two."""
         (order, tell), (told, answer) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
@@ -80,12 +83,15 @@ class Sender:
         os.write(self.tell, count.to_bytes(4, "little"))
 
     def done(self) -> bool:
-        """Whether it has sent them. :raises GuestError: it died"""
+        """Whether it has sent them.
+
+        :raises GuestError: it died
+        """
         if not select.select([self.told], [], [], 0)[0]:
             return False
         answer = os.read(self.told, 4)
         if not answer:
-            raise GuestError("the sender died", mend="look at the guest's log")
+            raise GuestError("the sender died", hint="look at the guest's log")
         self.sent += int.from_bytes(answer, "little")
         return True
 

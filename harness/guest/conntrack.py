@@ -17,20 +17,24 @@ from harness.trace.bugs import only_warns
 from harness.trace.probes import read_kernel
 from harness.trace.symbols import Symbols
 
-__all__ = ("POINTERS", "Zone", "count", "dependants", "is_available", "is_module", "kept", "load", "loaded", "orphans_warn", "pointers",
-           "unload", "zone_default")
+__all__ = ("POINTERS", "Zone", "count", "dependants", "is_available", "is_builtin", "is_module", "kept", "load", "loaded", "orphans_warn",
+           "pointers", "unload", "zone_default")
 
-#: Core's pointers, of which a kernel may lack some: attach moved from a pointer of its own into ``struct nf_ct_hook`` (5.17).
+#: Core's pointers, of which a kernel may lack some: attach moved from its own pointer into ``struct nf_ct_hook`` (5.17).
 POINTERS = ("nf_ct_hook", "ip_ct_attach", "nfnl_ct_hook", "nf_nat_hook")
 
 _MODULES = Path("/proc/modules")
+_BUILTIN = "(builtin)"
 _UNLOAD_SECONDS, _COMMAND_SECONDS = 30.0, 60
 _PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """``struct nf_conntrack_zone``. :param dir: bits of ``enum ip_conntrack_dir``"""
+    """``struct nf_conntrack_zone``.
+
+    :param dir: bits of ``enum ip_conntrack_dir``
+    """
 
     id: int
     flags: int
@@ -38,12 +42,18 @@ class Zone:
 
 
 def pointers(symbols: Symbols) -> Mapping[str, bool]:
-    """Which of core's pointers the kernel has, and whether each leads anywhere. :raises GuestError: it cannot be read"""
+    """Which of core's pointers the kernel has, and whether each leads anywhere.
+
+    :raises GuestError: it cannot be read
+    """
     return {name: any(read_kernel(symbols.one(name).address, 8)) for name in POINTERS if symbols.named(name)}
 
 
 def zone_default(symbols: Symbols) -> Zone:
-    """``nf_ct_zone_dflt``. :raises GuestError: the kernel has none"""
+    """``nf_ct_zone_dflt``.
+
+    :raises GuestError: the kernel has none
+    """
     layout = _zone_layout()
     data = read_kernel(symbols.one("nf_ct_zone_dflt").address, max(field.offset + field.size for field in layout))
     return Zone(*(int.from_bytes(data[field.offset:field.offset + field.size], "little") for field in layout))
@@ -78,7 +88,12 @@ def loaded() -> Mapping[str, Collection[str]]:
 
 def is_module(name: str) -> bool:
     """Whether the kernel has it as a module, loaded or not, rather than built in or not at all."""
-    return _filename(name) not in ("", "(builtin)")
+    return _filename(name) not in ("", _BUILTIN)
+
+
+def is_builtin(name: str) -> bool:
+    """Whether the kernel has it built in."""
+    return _filename(name) == _BUILTIN
 
 
 def is_available(name: str) -> bool:
@@ -117,10 +132,13 @@ def dependants(name: str) -> list[str]:
 
 
 def load(name: str) -> None:
-    """``modprobe``. :raises GuestError: the kernel has no such module, or does not take it"""
+    """``modprobe``.
+
+    :raises GuestError: the kernel has no such module, or does not take it
+    """
     done = subprocess.run(["modprobe", name], check=False, capture_output=True, text=True, timeout=_COMMAND_SECONDS)
     if done.returncode:
-        raise GuestError(f"modprobe {name}: {done.stderr.strip()}", mend="the kernel's log says why: dmesg")
+        raise GuestError(f"modprobe {name}: {done.stderr.strip()}", hint="the kernel's log says why: dmesg")
 
 
 def unload(name: str) -> list[str]:
@@ -136,7 +154,7 @@ def unload(name: str) -> list[str]:
             gone.append(order[0])
         elif time.monotonic() > deadline:
             raise GuestError(f"{order[0]} is still in use after {_UNLOAD_SECONDS:.0f} s: {done.stderr.strip()}",
-                             mend="something in this guest uses it: a ruleset, or a socket")
+                             hint="something in this guest uses it: a ruleset, or a socket")
         else:
             time.sleep(_PAUSE_SECONDS)
     return gone

@@ -7,32 +7,31 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from harness.errors import GuestError, NfharnessError
-from harness.guest import conntrack
-from harness.guest.changes import await_quiet
-from harness.guest.child import described
+from harness.errors import NfharnessError, described
+from harness.guest import conntrack, leaks
 from harness.guest.fates import judged
 from harness.guest.faults import no_memory
 from harness.guest.ground import Grounds, without_idle_addresses
 from harness.guest.health import KernelLog, warn_again
-from harness.guest.module import HookRefused
-from harness.guest.prepare import tracer
+from harness.guest.met import met
+from harness.guest.privilege import require_root
 from harness.guest.run import Run
 from harness.guest.softirq import preemptible, softirqs_first
-from harness.guest.steps import HANDLERS, touched, undone
+from harness.guest.steps import BASELINES, HANDLERS, undone
+from harness.guest.tracing import tracer
 from harness.outcome import codec
 from harness.outcome.types import BEFORE, Outcome, StepOutcome
+from harness.scenario import builtin
 from harness.scenario.codec import loads
-from harness.scenario.steps import KernelModule, Keys, Scenario, Step
+from harness.scenario.step import Scenario, Step
 from harness.trace.capture import Capture
-from harness.trace.walk import Count, compare_calls
+from harness.walks.assembly import assembled
+from harness.walks.counts import Count, compare_calls
 
-__all__ = ("Executor", "execute", "main")
-
-_QUIET_SECONDS = 20.0
+__all__ = ("Executor", "execute", "main", "rehearse")
 
 
 def main() -> None:
@@ -50,9 +49,17 @@ def main() -> None:
 
 
 def execute(scenario: Scenario) -> Outcome:
-    """Run one scenario. Nothing of it is left. :raises NfharnessError: as :meth:`Executor.execute` does"""
+    """Run one scenario. Nothing of it is left.
+
+    :raises NfharnessError: as :meth:`Executor.execute` does
+    """
     with Executor() as executor:
         return executor.execute(scenario)
+
+
+def rehearse() -> None:
+    """Run the scenario that ``nfharness run`` runs without a name, for a template: what the first one finds to do is done then."""
+    execute(builtin.load())
 
 
 class Executor:
@@ -61,6 +68,11 @@ class Executor:
     """
 
     def __enter__(self) -> Executor:
+        """Get ready: load the module, arm the tracer.
+
+        :raises GuestError: we are not root of the machine
+        """
+        require_root()
         with ExitStack() as stack:
             stack.enter_context(softirqs_first())
             self._log = stack.enter_context(KernelLog())
@@ -83,13 +95,14 @@ class Executor:
         if any(link.gro for link in scenario.topology.links):
             self._stack.enter_context(preemptible())  # once is for all that follow
         with ExitStack() as stack:
-            if any(isinstance(step, KernelModule) for step in scenario.steps):
+            if any(step.facts.modules for step in scenario.steps):
                 stack.enter_context(conntrack.kept())
             ground = stack.enter_context(self._grounds.borrowed(scenario.topology, keep=all(map(undone, scenario.steps))))
             run = Run(scenario, ground, self._log, self._capture)
             run.open_sinks()
-            if any(isinstance(step, Keys) for step in scenario.steps):
-                _read_keys(run)
+            for kind in {type(step) for step in scenario.steps} & BASELINES.keys():
+                BASELINES[kind](run)
+            run.memory = leaks.books(run)
             self._capture.begin()
             before = StepOutcome(BEFORE, 0, ground.before, splats=run.splats())
             with _links(run), _listeners(run):
@@ -98,7 +111,8 @@ class Executor:
                 run.sinks.take()  # what lies in a socket has not come to its end
                 over = time.monotonic_ns()
             self._capture.end()
-            return _outcome(run, steps, over)
+            outcome = _outcome(run, steps, over)
+        return _warned_late(outcome, run)
 
     def _steps(self, run: Run) -> Iterator[StepOutcome]:
         for index, step in enumerate(run.scenario.steps):
@@ -125,20 +139,11 @@ def _links(run: Run) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _read_keys(run: Run) -> None:
-    """:raises GuestError: namespaces of others do not come to their end: they would count"""
-    module = next(iter(run.modules.values()))
-    if not await_quiet(module, _QUIET_SECONDS):
-        raise GuestError(f"namespaces are being cleaned up for more than {_QUIET_SECONDS:.0f} s", mend="look at the kernel's log: dmesg")
-    with suppress(HookRefused):  # which the step says
-        run.keys.update(module.keys())
-
-
 def _step(run: Run, index: int, step: Step) -> StepOutcome:
-    points = touched(run, step)
+    points = tuple(step.facts.touches(step, run))
     disputes = tuple(run.journal.before(points) if run.journal.lists else run.journal.unchanged(run.arrays_of(points)))
     with no_memory(run, step):
-        outcome = HANDLERS[type(step)](run, index, step)
+        outcome = met(run, index, step, HANDLERS[type(step)])
     splats, queues = run.splats(), run.queues()
     disputes = (*disputes, *run.journal.after(outcome.slots))
     return replace(outcome, splats=splats, queues=queues, disputes=disputes) if splats or queues or disputes else outcome
@@ -147,7 +152,16 @@ def _step(run: Run, index: int, step: Step) -> StepOutcome:
 def _looked_over(run: Run, steps: tuple[StepOutcome, ...]) -> tuple[StepOutcome, ...]:
     """The last step gets what has changed at any point since the step that was about it."""
     disputes = [dispute for name in run.modules for dispute in run.journal.at_the_end(name, run.all_arrays(name))]
-    return (*steps[:-1], replace(steps[-1], disputes=(*steps[-1].disputes, *disputes)))
+    last = steps[-1]
+    return (*steps[:-1], replace(last, disputes=(*last.disputes, *disputes), facts=(*last.facts, *leaks.found(run))))
+
+
+def _warned_late(outcome: Outcome, run: Run) -> Outcome:
+    """The last step gets what the kernel warned of while its hooks, sockets and namespaces were taken away."""
+    if not (late := run.splats()):
+        return outcome
+    *steps, last = outcome.steps
+    return replace(outcome, steps=(*steps, replace(last, splats=(*last.splats, *late))), log=tuple(run.said))
 
 
 def _count_calls(run: Run) -> None:
@@ -159,10 +173,12 @@ def _count_calls(run: Run) -> None:
 
 
 def _outcome(run: Run, steps: tuple[StepOutcome, ...], over: int) -> Outcome:
-    """Put together what the tracer, the module, the sinks and sendto() saw. :param over: when the scenario ended; as events' times"""
-    seen = run.capture.walk(netns=run.sightings, labels=run.labels, until=over)
+    """Put together what the tracer, the module, the sinks and sendto() saw.
+
+    :param over: when the scenario ended; as events' times
+    """
+    seen = assembled(run.capture.recording(namespaces=run.sightings, labels=run.labels, until=over))
     counted = compare_calls(run.capture.events(), run.calls)
     packets = judged(run, tuple(packet for packet in seen.packets if packet.cookie not in run.synthetic))
     overrun = ("the kernel's log overran before it was read: a warning may be missing",) if run.log.lost else ()
-    doubts = (*run.capture.doubts, *run.doubts, *seen.doubts, *counted, *overrun)
-    return Outcome(steps, packets, run.capture.lost_events, doubts, tuple(tracer().blind.items()), tuple(run.said))
+    return replace(seen, steps=steps, packets=packets, doubts=(*seen.doubts, *run.doubts, *counted, *overrun), log=tuple(run.said))

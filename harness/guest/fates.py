@@ -9,12 +9,10 @@ from collections import Counter
 from dataclasses import replace
 
 from harness.guest.run import Run, Sent
-from harness.outcome.types import Fate, PacketOutcome
+from harness.outcome.fate import Fate
+from harness.outcome.types import PacketOutcome
 
 __all__ = ("judged",)
-
-_ICMP_ENDS = ("icmp_rcv", "icmpv6_rcv")
-"""Where the stack ends an ICMP error that it has acted upon: no socket gets it."""
 
 
 def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome, ...]:
@@ -34,7 +32,7 @@ def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome,
         arrivals[place] -= parts * arrived
         if first:
             met[packet.cookie] = len(found)
-        fate = _fate(packet, arrived or (not first and _taken(packet)))
+        fate = _fate(packet, arrived=arrived, awaited=first)
         if fate.kind == "queued" and packet.cookie in run.watch.waiting:
             fate = Fate("leaked", reason="its listener is gone, and nobody has freed it")
         found.append(replace(packet, fate=fate, sent_errno=sent.errno if first else packet.sent_errno))
@@ -47,13 +45,19 @@ def judged(run: Run, packets: tuple[PacketOutcome, ...]) -> tuple[PacketOutcome,
     return tuple(found)
 
 
-def _fate(packet: PacketOutcome, delivered: bool) -> Fate:
-    """The one end that a packet came to, or the bad one."""
+def _fate(packet: PacketOutcome, *, arrived: bool, awaited: bool) -> Fate:
+    """The one end that a packet came to, or the bad one.
+
+    :param arrived: a sink got it
+    :param awaited: one would have, had it been delivered
+    """
     fate = packet.fate
-    if delivered and fate.kind in ("dropped", "stolen", "queued"):
+    if arrived and fate.kind in ("dropped", "rejected", "stolen", "queued"):
         return Fate("doubled", fate.errno, f"{fate.kind}, and delivered")
-    if delivered:
+    if arrived:
         fate = Fate("delivered", reason=fate.reason)
+    elif awaited and fate.kind == "delivered":
+        fate = Fate("consumed", reason="taken for the host, and no socket got it")
     if packet.alive and fate.kind != "queued" and all(traversal.returned is not None for traversal in packet.traversals):
         end = "no end was seen" if fate.kind == "unknown" else fate.kind
         return Fate("leaked", fate.errno, f"{end}, and {packet.alive} skb{'s' * (packet.alive > 1)} of it not freed")
@@ -61,7 +65,7 @@ def _fate(packet: PacketOutcome, delivered: bool) -> Fate:
 
 
 def _unhooked(cookie: int, sent: Sent, arrivals: int) -> PacketOutcome:
-    """A packet that crossed no hook point that has a hook: the tracer has nothing to say of it. What nobody got, the stack ended.
+    """A packet that crossed no hook point that has a hook: the tracer has nothing to say of it. What no sink got, the stack ended.
 
     The answer to oneself arrives in the same place.
     """
@@ -69,9 +73,3 @@ def _unhooked(cookie: int, sent: Sent, arrivals: int) -> PacketOutcome:
         arrivals -= 1
     fate = Fate("delivered" if arrivals else "consumed") if arrivals < 2 else Fate("doubled", reason=f"delivered {arrivals} times")
     return PacketOutcome(f"packet {cookie}", cookie, fate, (), sent.errno, kind=sent.kind)
-
-
-def _taken(packet: PacketOutcome) -> bool:
-    """Whether the stack that an ICMP error was meant for took it. Older kernels do not say where an skb was consumed."""
-    reason = packet.fate.reason
-    return packet.fate.kind == "consumed" and (reason is None or reason.rpartition(" ")[2] in _ICMP_ENDS)

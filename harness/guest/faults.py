@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from harness.errors import GuestError
 from harness.guest.module import HookRefused
 from harness.guest.run import Run
-from harness.scenario.steps import AddNetns, RawDelete, RegisterAgain, Step, Unregister, UnregisterBatch
+from harness.scenario.step import Allocates, Step
 
 __all__ = ("no_memory",)
 
@@ -28,7 +29,7 @@ def no_memory(run: Run, step: Step) -> Iterator[None]:
     try:
         fail()
     except HookRefused as refusal:
-        raise GuestError(f"no allocation can be made to fail: {refusal.reason}", mend="run it on a kernel with kretprobes") from refusal
+        raise GuestError(f"no allocation can be made to fail: {refusal.reason}", hint="run it on a kernel with kretprobes") from refusal
     try:
         yield
     finally:
@@ -36,18 +37,15 @@ def no_memory(run: Run, step: Step) -> Iterator[None]:
 
 
 def _arming(run: Run, step: Step, numbers: tuple[int, ...]) -> tuple[Callable[[], None], Callable[[], None]]:
-    if isinstance(step, AddNetns):
+    if step.facts.allocates(step) is Allocates.NAMESPACE:
         module = next(iter(run.modules.values()))
         return partial(module.fail_netns, True), partial(module.fail_netns, False)
     module = run.modules[_netns(run, step)]
     return partial(module.fail_next, *numbers), module.fail_next
 
 
-def _netns(run: Run, step: Step) -> str:
-    match step:
-        case Unregister() | UnregisterBatch() | RegisterAgain():
-            return run.registers[step.id].netns
-        case RawDelete():
-            return run.private[step.id].netns
-    netns: str = step.netns  # type: ignore[union-attr]
-    return netns
+def _netns(run: Run, step: Any) -> str:
+    """The step's own, or that of the hook that it is about."""
+    if hasattr(step, "netns"):
+        return str(step.netns)
+    return (run.registers.get(step.id) or run.private[step.id]).netns

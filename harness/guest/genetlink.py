@@ -112,7 +112,9 @@ class Netlink:
         self._socket.close()
 
     def dump_bodies(self, kind: int, payload: bytes) -> list[bytes]:
-        """The messages of a dump, each with its header of four bytes. :param kind: ``nlmsg_type``
+        """The messages of a dump, each with its header of four bytes.
+
+        :param kind: ``nlmsg_type``
 
         :raises NetlinkRefused: it failed
         :raises DumpInterrupted: it is not consistent

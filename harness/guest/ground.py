@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from harness.errors import GuestError
@@ -18,9 +18,8 @@ from harness.guest.nfnetlink_hook import HookList
 from harness.guest.senders import Senders
 from harness.guest.topology import Network, built
 from harness.guest.traffic import Sinks
-from harness.netfilter import Family
 from harness.scenario.addresses import ip_interface
-from harness.scenario.steps import AddLink, Arp, Churn, Scenario, Send, Tee
+from harness.scenario.step import Scenario, Step
 from harness.scenario.topology import Bridge, End, Topology, Vlan
 
 __all__ = ("Ground", "Grounds", "without_idle_addresses")
@@ -32,7 +31,9 @@ T = TypeVar("T", End, Vlan, Bridge)
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """:param lists: the kernel's own lists of hooks, by namespace; none if it has none
+    """A topology that stands, with the module and the sockets in each namespace.
+
+    :param lists: the kernel's own lists of hooks, by namespace; none if it has none
     :param before: the arrays of every namespace that were not empty when it was built
     """
 
@@ -107,8 +108,7 @@ def _closed_on_error(ground: Ground) -> Iterator[None]:
 
 def without_idle_addresses(scenario: Scenario) -> Scenario:
     """The scenario without the addresses that no packet of it needs: IPv6 alone would chatter across the hook points."""
-    sending = [step for step in scenario.steps if isinstance(step, Send | Arp | Churn | Tee)]
-    versions = {6 if isinstance(step, Send) and step.pf is Family.IPV6 else 4 for step in sending}
+    versions = {version for step in scenario.steps for version in step.traffic.versions}
 
     def trimmed(one: T) -> T:
         return replace(one, addresses=tuple(text for text in one.addresses if ip_interface(text).version in versions))
@@ -116,10 +116,18 @@ def without_idle_addresses(scenario: Scenario) -> Scenario:
     topology = scenario.topology
     links = tuple(replace(link, a=trimmed(link.a), b=trimmed(link.b)) for link in topology.links)
     routes = tuple(route for route in topology.routes if ip_interface(route.via).version in versions)
-    steps = tuple(replace(step, a=trimmed(step.a), b=trimmed(step.b)) if isinstance(step, AddLink) else step for step in scenario.steps)
+    steps = tuple(replace(step, **{name: trimmed(end) for name, end in _ends(step)}) for step in scenario.steps)
     trimmed_topology = replace(topology, links=links, routes=routes, vlans=tuple(map(trimmed, topology.vlans)),
                                bridges=tuple(map(trimmed, topology.bridges)))
     return replace(scenario, topology=trimmed_topology, steps=steps)
+
+
+def _ends(step: Step) -> Iterator[tuple[str, End]]:
+    """Devices that a step brings, by the name that each has in the step."""
+    for field in fields(step):
+        value = getattr(step, field.name)
+        if isinstance(value, End):
+            yield field.name, value
 
 
 def _build(topology: Topology) -> Ground:
@@ -150,13 +158,16 @@ def _not_empty(network: Network, modules: dict[str, HookModule]) -> Arrays:
 
 
 def _verify(ground: Ground) -> None:
-    """:raises GuestError: something is left of an earlier scenario"""
+    """Look whether a topology is as it was when it was built.
+
+    :raises GuestError: something is left of an earlier scenario
+    """
     before, now = dict(ground.before), dict(_not_empty(ground.network, ground.modules))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             hooks = ", ".join(slot.function for slot in now.get(key, ())) or "none"
             raise GuestError(f"an earlier scenario has left {key} with other hooks than it found there: {hooks}",
-                             mend="run each scenario on its own with 'nfharness run' to see which one does")
+                             hint="run each scenario on its own with 'nfharness run' to see which one does")
     for name, module in ground.modules.items():
         if module.hooks():
             raise GuestError(f"an earlier scenario has left hooks in {name}")

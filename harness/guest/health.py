@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import select
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from harness.errors import GuestError
+from harness.trace.kmsg import KernelMessages
 
-__all__ = ("WARNED", "KernelLog", "LogLine", "Splat", "leaks_in", "memory_leaks", "show_tasks", "splats",
+__all__ = ("WARNED", "KernelLog", "Splat", "leaks_in", "memory_leaks", "show_tasks", "splats",
            "taint", "taint_names", "warn_again")
 
 _CLEAR_WARN_ONCE = Path("/sys/kernel/debug/clear_warn_once")
@@ -37,14 +35,6 @@ _FAULTS = {
     "unregister_netdevice": re.compile(r"waiting for"),
 }
 _PLACE = re.compile(r"(?:^|at )(?P<file>[\w./-]+\.[ch]):\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """:param sequence: of the record, without gaps unless the ring overran; :param text: its message"""
-
-    sequence: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,42 +69,11 @@ def splats(lines: Iterable[str]) -> Iterator[Splat]:
         cut, message = False, []
 
 
-class KernelLog:
-    """What the kernel says from now on.
-
-    :ivar lost: records that the ring overran before they were read
-    """
-
-    def __init__(self) -> None:
-        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.lseek(self._fd, 0, os.SEEK_END)
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
-        self.lost = False
-
-    def __enter__(self) -> KernelLog:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.close(self._fd)
-
-    def lines(self) -> list[LogLine]:
-        """Those since the last call."""
-        found: list[LogLine] = []
-        while found or self._poll.poll(0):  # which says sooner that there is nothing than an error does
-            try:
-                record = os.read(self._fd, 8192).decode(errors="replace")
-            except BlockingIOError:
-                return found
-            except BrokenPipeError:
-                self.lost = True
-                continue
-            head, _, text = record.partition(";")
-            found.append(LogLine(int(head.split(",")[1]), text.partition("\n")[0]))
-        return found
+class KernelLog(KernelMessages):
+    """What the kernel says from now on, and what it complains of."""
 
     def splats(self) -> list[Splat]:
-        """Those since the last call. Whoever warned has written all of it before it went on."""
+        """Those since the last call. The kernel writes a warning whole before it goes on."""
         return list(splats(line.text for line in self.lines()))
 
 
@@ -139,7 +98,7 @@ def memory_leaks(file: Path = _KMEMLEAK) -> list[str]:
     if not file.exists():
         if file.parent.exists() and not file.parent.is_mount():
             raise GuestError(f"{file.parent} is not mounted: whether the kernel has kmemleak cannot be told",
-                             mend=f"mount -t debugfs debugfs {file.parent}")
+                             hint=f"mount -t debugfs debugfs {file.parent}")
         return []
     for seconds in (_LEAK_AGE_S, 0):
         file.write_text("scan")

@@ -15,7 +15,8 @@ from harness.guest.genetlink import NetlinkRefused
 from harness.guest.nfnetlink_hook import HookList, ListedHook, decoded
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import Slot, point_key
-from harness.scenario.steps import Register
+from harness.scenario.step import Point
+from harness.scenario.steps.hooks import Register
 
 __all__ = ("Journal",)
 
@@ -25,7 +26,9 @@ Place = tuple[str, Family, int, str | None]
 
 @dataclass(slots=True)
 class Journal:
-    """:param lists: the kernel's own, by namespace; none where it has none
+    """What a scenario's steps led to, one after the other.
+
+    :param lists: the kernel's own, by namespace; none where it has none
     :ivar registered: by point, how often each hook of the scenario is registered there
     :ivar places: by :func:`harness.outcome.types.point_key`, of the points that were named
     :ivar left: by point, what the module has found there last
@@ -56,21 +59,24 @@ class Journal:
                 if of == netns and device in (None, last):
                     del table[key]
 
-    def _keys(self, hook: Register) -> Iterator[str]:
+    def _keys(self, hook: Point) -> Iterator[str]:
         for pf, number, device in points_of(hook.pf, hook_number(hook.pf, hook.hook), hook.device):
             key = point_key(hook.netns, pf, number, device)
             self.places[key] = hook.netns, pf, number, device
             yield key
 
-    def before(self, points: Iterable[Register]) -> Iterator[str]:
+    def before(self, points: Iterable[Point]) -> Iterator[str]:
         """What the list says to have changed since the last step, at the points that a step is about to touch."""
-        for key in (key for point in points for key in self._keys(point)):
+        for key in dict.fromkeys(key for point in points for key in self._keys(point)):
             now = self._list(key)
             if now is not None and now != self.read.get(key) and _found(self.left.get(key, ())) != _found_listed(now):
                 yield f"{key}: the array was left with {_slots(self.left.get(key, ()))}, and nfnetlink_hook lists {_listed(now)}"
 
     def at_the_end(self, netns: str, arrays: Arrays) -> Iterator[str]:
-        """What has changed since the module looked last, at any point. :param arrays: all of a namespace's that have slots"""
+        """What has changed since the module looked last, at any point.
+
+        :param arrays: all of a namespace's that have slots
+        """
         found = {key: slots for key, slots in arrays if "/raw/" not in key}
         left = [key for key, slots in self.left.items() if slots and key.startswith(f"{netns}/")]
         yield from self.unchanged(tuple((key, found.get(key, ())) for key in sorted({*found, *left})))

@@ -18,7 +18,7 @@ from harness.guest.netns import Namespace
 from harness.guest.uapi import Attribute, Command, Tamper, pack, unpack
 from harness.netfilter import Family, Verdict, VerdictKind
 
-__all__ = ("KERNEL_OBJECT", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Place", "ensure", "is_loaded", "load",
+__all__ = ("KERNEL_OBJECT", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Memory", "Place", "ensure", "is_loaded", "load",
            "unload")
 
 #: Where a guest finds the module built for its kernel.
@@ -49,19 +49,25 @@ def ensure(kernel_object: Path) -> None:
 
 
 def load(kernel_object: Path = KERNEL_OBJECT) -> None:
-    """Load the module. :raises GuestError: there is none, or the kernel does not take it"""
+    """Load the module.
+
+    :raises GuestError: there is none, or the kernel does not take it
+    """
     _run("insmod", str(kernel_object))
 
 
 def unload() -> None:
-    """Unload the module; all of its hooks go. :raises GuestError: the kernel keeps it"""
+    """Unload the module; all of its hooks go.
+
+    :raises GuestError: the kernel keeps it
+    """
     _run("rmmod", _NAME)
 
 
 def _run(*command: str) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise GuestError(f"{' '.join(command)}: {done.stderr.strip()}", mend="the kernel's log says why: dmesg")
+        raise GuestError(f"{' '.join(command)}: {done.stderr.strip()}", hint="the kernel's log says why: dmesg")
 
 
 class HookRefused(OSError):
@@ -89,7 +95,8 @@ class Hook:
     :param hook: ``hooknum``
     :param ifindex: for NETDEV and INET's INGRESS, 0 for others
     :param cookie: only a packet that carries it gets the verdict; ``None``: every packet does
-    :param reinject_verdict: the u32 that it returns to ``nf_reinject``; :param times: so many times, then it accepts
+    :param reinject_verdict: the u32 that it returns to ``nf_reinject``
+    :param times: so many times, then it accepts
     :param unchecked: core, not the module, refuses a hook point that there is not; *pf* and *hook* may be any number
     :param device_netns: descriptor of a foreign namespace, whose device *ifindex* is; goes with *unchecked*
     """
@@ -109,7 +116,11 @@ class Hook:
 
 @dataclass(frozen=True, slots=True)
 class HookState:
-    """:param calls: of the hook function; :param matches: those that gave the verdict"""
+    """What the module knows of one of its hooks.
+
+    :param calls: of the hook function
+    :param matches: those that gave the verdict
+    """
 
     hook: Hook
     calls: int
@@ -136,6 +147,28 @@ class LiveSlot:
     address: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Core's arrays since the first look.
+
+    :param allocated: for this module's commands
+    :param freed: of these
+    :param early: of these, by the very call that replaced them
+    :param waiting: RCU has them
+    :param untold: there was no room in the books for them
+    :param overwritten: core had written into their last ops, which readers may look at, when it freed them
+    :param leaked: slots of each that neither a hook point, nor a private array, nor RCU has, 64 at most
+    """
+
+    allocated: int
+    freed: int
+    early: int
+    waiting: int
+    untold: int
+    overwritten: int
+    leaked: tuple[int, ...]
+
+
 Place = tuple[Family, int, int] | int
 """Family, hook number and ifindex (0 for none) of a hook point; or the number of a private array."""
 
@@ -154,7 +187,7 @@ class HookModule:
             except NetlinkRefused as refusal:
                 if refusal.errno != errno.ENOENT:
                     raise
-                raise GuestError("nfharness.ko is not loaded", mend=f"insmod {KERNEL_OBJECT}") from refusal
+                raise GuestError("nfharness.ko is not loaded", hint=f"insmod {KERNEL_OBJECT}") from refusal
 
     def __enter__(self) -> HookModule:
         return self
@@ -167,7 +200,10 @@ class HookModule:
         self._netlink.close()
 
     def add_hook(self, hook: Hook) -> None:
-        """``nf_register_net_hook``. :raises HookRefused: EEXIST, E2BIG, EINVAL, ENODEV, EOPNOTSUPP …"""
+        """``nf_register_net_hook``.
+
+        :raises HookRefused: EEXIST, E2BIG, EINVAL, ENODEV, EOPNOTSUPP …
+        """
         self.request(Command.HOOK_ADD, _encode(hook))
 
     def add_hooks(self, hooks: Iterable[Hook]) -> list[HookRefused | None]:
@@ -175,30 +211,50 @@ class HookModule:
         return self.request_many(Command.HOOK_ADD, map(_encode, hooks))
 
     def churn(self, hook: Hook, turns: int, *, registered: bool) -> list[HookRefused]:
-        """Register and unregister a hook by turns, as fast as it goes; the refusals. :param registered: whether it is when this begins"""
+        """Register and unregister a hook by turns, as fast as it goes; the refusals.
+
+        :param registered: whether it is when this begins
+        """
         both = ((Command.HOOK_ADD, _encode(hook)), (Command.HOOK_DEL, pack(Attribute.ID, hook.id)))
         answers = self._netlink.run_many(both[(turn + registered) % 2] for turn in range(turns))
         return [HookRefused(refusal) for refusal in answers if refusal]
 
     def del_hook(self, hook_id: int) -> None:
-        """``nf_unregister_net_hook``. :raises HookRefused: ENOENT"""
+        """``nf_unregister_net_hook``.
+
+        :raises HookRefused: ENOENT
+        """
         self.request(Command.HOOK_DEL, pack(Attribute.ID, hook_id))
 
     def add_hook_again(self, hook_id: int) -> None:
         """``nf_register_net_hook`` of the same ops; :meth:`del_hook` then takes one registration at a time."""
         self.request(Command.HOOK_AGAIN, pack(Attribute.ID, hook_id))
 
-    def del_absent_hook(self, pf: int, hook: int, ifindex: int = 0, *, unchecked: bool = False) -> None:
-        """``nf_unregister_net_hook`` of ops that were never registered: core warns. :raises HookRefused: no such point"""
-        self.request(Command.HOOK_DEL_ABSENT, _point(pf, hook, ifindex) + (attribute(Attribute.UNCHECKED, b"") if unchecked else b""))
+    def del_absent_hook(
+        self, pf: int, hook: int, ifindex: int = 0, *, unchecked: bool = False, device_netns: int | None = None,
+    ) -> None:
+        """``nf_unregister_net_hook`` of ops that were never registered: core warns.
+
+        :param device_netns: as of :class:`Hook`
+        :raises HookRefused: no such point
+        """
+        foreign = pack(Attribute.DEVICE_NETNS, device_netns) if device_netns is not None else b""
+        self.request(Command.HOOK_DEL_ABSENT,
+                     _point(pf, hook, ifindex) + (attribute(Attribute.UNCHECKED, b"") if unchecked else b"") + foreign)
 
     def add_batch(self, hooks: Iterable[Hook]) -> None:
-        """``nf_register_net_hooks``: all of them, 64 at most, or none. :raises HookRefused: what the first that failed did"""
+        """``nf_register_net_hooks``: all of them, 64 at most, or none.
+
+        :raises HookRefused: what the first that failed did
+        """
         elements = b"".join(attribute(1 | _NESTED, _encode(hook)) for hook in hooks)
         self.request(Command.BATCH_ADD, attribute(Attribute.HOOKS | _NESTED, elements))
 
     def del_batch(self, hook_id: int) -> None:
-        """``nf_unregister_net_hooks`` of the batch that a hook came with. :raises HookRefused: it came in none, or some are gone"""
+        """``nf_unregister_net_hooks`` of the batch that a hook came with.
+
+        :raises HookRefused: it came in none, or some are gone
+        """
         self.request(Command.BATCH_DEL, pack(Attribute.ID, hook_id))
 
     def fail_next(self, *allocations: int) -> None:
@@ -216,19 +272,53 @@ class HookModule:
         self.request(Command.FAIL_NETNS, pack(Attribute.FAIL, int(fail)))
 
     def namespaces(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Inode numbers of the kernel's network namespaces: those that are used, and those that nothing uses and that are cleaned up."""
+        """Inode numbers of the kernel's network namespaces: those that are used, and those that nothing uses and whose cleanup begins.
+
+        Where there are none of the second kind, every other one has been cleaned up.
+        """
         (reply,) = self.request(Command.NETNS_GET, b"")
         live, dying = (frozenset(_numbers(reply[kind])) for kind in (Attribute.NETNS_LIVE, Attribute.NETNS_DYING))
         return live, dying
 
     def keys(self) -> dict[tuple[Family, int], int]:
-        """``nf_hooks_needed``: by family and hook number, in all namespaces. :raises HookRefused: EOPNOTSUPP: no jump labels"""
+        """``nf_hooks_needed``: by family and hook number, in all namespaces.
+
+        :raises HookRefused: EOPNOTSUPP: no jump labels
+        """
         (reply,) = self.request(Command.KEYS_GET, b"")
         counts = enumerate(_numbers(reply[Attribute.KEYS]))
         return {(Family(position // _KEYS_HOOKS), position % _KEYS_HOOKS): count for position, count in counts}
 
+    def memory(self, *, settle: bool = False) -> Memory:
+        """What became of the arrays that core has allocated for this module's commands since the first call.
+
+        :param settle: wait until RCU has called what it was given
+        :raises HookRefused: EOPNOTSUPP: no probes can be put on the kernel's allocator
+        """
+        (reply,) = self.request(Command.MEMORY_GET, attribute(Attribute.SETTLE, b"") if settle else b"")
+        allocated, freed, early, waiting, untold, overwritten = _numbers(reply[Attribute.MEMORY])
+        return Memory(allocated, freed, early, waiting, untold, overwritten, _numbers(reply[Attribute.LEAKED]))
+
+    def add_together(self, first: Hook, second: Hook) -> None:
+        """Two tasks register two hooks at once. The caller stays on one processor.
+
+        :raises HookRefused: what the first that failed did; EOPNOTSUPP: there is one processor, or no kretprobes
+        """
+        elements = b"".join(attribute(1 | _NESTED, _encode(hook)) for hook in (first, second))
+        self.request(Command.TOGETHER, attribute(Attribute.HOOKS | _NESTED, elements))
+
+    def del_together(self, first: int, second: int) -> None:
+        """Two tasks unregister two hooks at once.
+
+        :raises HookRefused: as of :meth:`add_together`, ENOENT
+        """
+        self.request(Command.TOGETHER, pack(Attribute.ID, first) + pack(Attribute.OTHER, second))
+
     def tamper(self, hook_id: int, how: Tamper) -> None:
-        """Let a hook do what none should, until it goes. :raises HookRefused: ENOENT, EOPNOTSUPP, EALREADY"""
+        """Let a hook do what none should, until it goes.
+
+        :raises HookRefused: ENOENT, EOPNOTSUPP, EALREADY
+        """
         self.request(Command.TAMPER, pack(Attribute.ID, hook_id) + pack(Attribute.TAMPER, how))
 
     def flush(self) -> None:
@@ -236,16 +326,25 @@ class HookModule:
         self.request(Command.HOOK_FLUSH, b"")
 
     def hook(self, hook_id: int) -> HookState:
-        """One hook and its counters. :raises HookRefused: ENOENT"""
+        """One hook and its counters.
+
+        :raises HookRefused: ENOENT
+        """
         (reply,) = self.request(Command.HOOK_GET, pack(Attribute.ID, hook_id))
         return _hook_state(reply)
 
     def hooks(self) -> list[HookState]:
-        """All of the namespace's hooks, in the order they were added. :raises DumpInterrupted: they changed meanwhile"""
+        """All of the namespace's hooks, in the order they were added.
+
+        :raises DumpInterrupted: they changed meanwhile
+        """
         return [_hook_state(reply) for reply in self._netlink.dump(Command.HOOK_GET)]
 
     def slots(self, pf: Family, hook: int, ifindex: int = 0) -> list[LiveSlot]:
-        """The array of a hook point, read once. :raises HookRefused: no such point, or no such device"""
+        """The array of a hook point, read once.
+
+        :raises HookRefused: no such point, or no such device
+        """
         return self.dump_slots(_point(pf, hook, ifindex))
 
     def all_slots(self) -> dict[Place, list[LiveSlot]]:
@@ -257,7 +356,11 @@ class HookModule:
         return found
 
     def dump_slots(self, which: bytes) -> list[LiveSlot]:
-        """:param which: attributes that name an array. :raises HookRefused: there is none"""
+        """The slots of an array, in the order in which they are called.
+
+        :param which: attributes that name an array.
+        :raises HookRefused: there is none
+        """
         try:
             return [_placed(body)[1] for body in self._netlink.dump_replies(Command.SLOT_GET, which)]
         except NetlinkRefused as refusal:
@@ -268,7 +371,10 @@ class HookModule:
         return [HookRefused(refusal) if refusal else None for refusal in self._netlink.request_many(command, bodies)]
 
     def request(self, command: Command, body: bytes) -> list[Mapping[int, bytes]]:
-        """Send a command; the attributes of its answers. :raises HookRefused: it is refused"""
+        """Send a command; the attributes of its answers.
+
+        :raises HookRefused: it is refused
+        """
         try:
             return list(self._netlink.request(command, body))
         except NetlinkRefused as refusal:

@@ -50,7 +50,10 @@ class Namespace:
 
     @classmethod
     def find(cls, name: str) -> Namespace:
-        """A namespace that exists. :raises FileNotFoundError: there is none of that name"""
+        """A namespace that exists.
+
+        :raises FileNotFoundError: there is none of that name
+        """
         return cls(name, (DIRECTORY / name).stat().st_ino)
 
     @contextlib.contextmanager

@@ -20,7 +20,10 @@ _NUMBER, _SIGNED = struct.Struct("!I"), struct.Struct("!i")
 
 
 class ListedHook(NamedTuple):
-    """A hook as the list has it. :param module: ``None`` for vmlinux"""
+    """A hook as the list has it.
+
+    :param module: ``None`` for vmlinux
+    """
 
     function: str
     module: str | None
@@ -28,7 +31,10 @@ class ListedHook(NamedTuple):
 
 
 class HookList:
-    """The list, as one namespace sees it. :param netns: ``None`` for the calling thread's"""
+    """The list, as one namespace sees it.
+
+    :param netns: ``None`` for the calling thread's
+    """
 
     def __init__(self, netns: Namespace | None = None) -> None:
         with netns.inside() if netns else contextlib.nullcontext():

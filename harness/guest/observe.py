@@ -1,10 +1,12 @@
 """The observer: a task beside a command that the host runs. It keeps the tracer armed and sends what it sees, raw, while it happens.
 
 Records go to standard output as the kernel laid them out; what there is to say of them goes to standard error, a JSON object a line:
-``armed``; then, once the host has said ``ended`` on standard input, ``records`` (bytes sent in all), ``lost_events``, ``doubts``,
-``namespaces``, ``reasons``, ``loops`` and ``blind``; then ``symbols`` for the ``addresses`` that the host asks for. Telling records
-apart and putting them together is the host's work: it is many times faster than an emulated guest, where a flood would overrun the ring
-meanwhile.
+``armed``, with all that the host needs to tell walks even of a kernel that dies; ``namespaces`` as names come; ``symbols`` for the
+``addresses`` that the host asks for, numbered as by :func:`harness.walks.sightings.numbered`, and ``frees``: when modules went; the
+``rules`` of nftables' that it asks for, with chain and text; and once
+the host has said ``ended`` on standard input, ``records`` (bytes sent in all), ``lost_events``, ``doubts``, and what the kernel complained
+of meanwhile (``splats``, ``taint``, ``log``). Telling records apart and putting them together is the host's work: it is many times faster
+than an emulated guest, where a flood would overrun the ring meanwhile.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.guest.health import KernelLog, splats, taint, taint_names
+from harness.guest.listing import Listings
 from harness.guest.netns import DIRECTORY, current_inum
-from harness.guest.prepare import tracer
+from harness.guest.tracing import tracer
 from harness.trace.capture import Capture
+from harness.walks.sightings import netns_of
 
 __all__ = ("Namespaces", "main", "set_up")
 
@@ -31,7 +36,7 @@ _TICK_MS, _HURRY_MS = 10, 1
 _QUIET_SECONDS, _SETTLE_SECONDS = 0.02, 1.0
 _CHUNK = 1 << 16
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-_IN_CREATE, _IN_MOVED_TO = 0x100, 0x80
+_IN_CREATE, _IN_MOVED_TO, _IN_DELETE = 0x100, 0x80, 0x200
 
 
 def main(hold: bool = False) -> None:
@@ -43,34 +48,99 @@ def main(hold: bool = False) -> None:
     set_up("lo")
     _be_first()
     os.set_blocking(1, False)
-    pending, sent = bytearray(), 0
-    with Namespaces() as namespaces, Capture(tracer()) as capture:
-        _say(armed=True, connection=os.environ.get("SSH_CONNECTION", ""))
-        poll = select.poll()
-        poll.register(0, select.POLLIN)
-        poll.register(namespaces.fd, select.POLLIN)
-        while not any(fd == 0 for fd, _ in poll.poll(_HURRY_MS if namespaces.unresolved else _TICK_MS)):
-            namespaces.look()
-            capture.drain()
-            pending += capture.hand_over()
-            if not hold:
-                sent += _write(pending)
-        namespaces.look()
+    with KernelLog() as log, Namespaces() as namespaces, Capture(tracer()) as capture:
+        before, host = taint(), _Host(namespaces)
+        _say(armed=True, connection=os.environ.get("SSH_CONNECTION", ""), reasons=list(tracer().layout.drop_reasons.items()),
+             loops=tracer().loops, blind=tracer().blind, unnamed=tracer().unnamed, undecided=tracer().undecided,
+             tells_takers=tracer().tells_takers,
+             namespaces=namespaces.seen)
+        sent, pending = _follow(host, namespaces, capture, hold=hold)
         deadline = time.monotonic() + _SETTLE_SECONDS
         while capture.drain(_QUIET_SECONDS) and time.monotonic() < deadline:
             continue
+        lines, tainted = [line.text for line in log.lines()], taint() & ~before
     pending += capture.hand_over()
     os.set_blocking(1, True)
     while pending:
         sent += _write(pending)
-    if not sys.stdin.readline():
+    if host.gone:
         return
-    reasons = tracer().layout.drop_reasons
-    _say(records=sent, lost_events=capture.lost_events, doubts=capture.doubts, namespaces=namespaces.seen, reasons=list(reasons.items()),
-         loops=tracer().loops, blind=tracer().blind)
-    addresses = json.loads(sys.stdin.readline() or '{"addresses": []}')["addresses"]
-    symbols = {address: tracer().symbols.function(address) for address in addresses}
-    _say(symbols=[(address, symbol.name, symbol.module) for address, symbol in symbols.items() if symbol])
+    complaints = [splat.summary for splat in splats(lines)]
+    _say(records=sent, lost_events=capture.lost_events, doubts=capture.doubts, namespaces=namespaces.seen, frees=tracer().modules.frees,
+         splats=complaints, taint=taint_names(tainted), log=lines if complaints else [])
+    while not host.gone:
+        host.tell_rules(wait=True)  # of listings that were under way when the command ended, too: the host waits for them
+        host.heed()
+
+
+def _follow(host: _Host, namespaces: Namespaces, capture: Capture, *, hold: bool) -> tuple[int, bytearray]:
+    """Drain what comes until the host says that it is over.
+
+    :returns: bytes that were sent, and those that were not yet
+    """
+    pending, sent, told, idle, first = bytearray(), 0, len(namespaces.seen), True, False
+    busy, waiting = select.poll(), select.poll()
+    for each in (busy, waiting):
+        for descriptor in (0, namespaces.fd, capture.module_descriptor):
+            each.register(descriptor, select.POLLIN)
+    for descriptor in capture.ring_descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    while True:
+        # The first record after a pause is taken at once, and its packet's others soon: the kernel may die of that packet. In a flood
+        # waking up for each would cost more than the tracer does.
+        tick = _HURRY_MS if namespaces.unresolved or first else _TICK_MS
+        ready = {descriptor for descriptor, _ in (waiting if idle else busy).poll(tick)}
+        namespaces.look()
+        host.tell_rules()
+        drained = capture.drain()
+        first, idle = idle and drained, not drained
+        pending += capture.hand_over()
+        if not hold:
+            sent += _write(pending)
+            if told < len(namespaces.seen):
+                _say(namespaces=namespaces.seen[told:])
+                told = len(namespaces.seen)
+        if 0 in ready and host.heed():
+            return sent, pending
+
+
+class _Host:
+    """What the host says on standard input.
+
+    :ivar gone: it says nothing any more
+    """
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self.gone = False
+        self._heard = b""
+        self._namespaces, self._listings = namespaces, Listings()
+
+    def tell_rules(self, *, wait: bool = False) -> None:
+        """Answer for the rules whose listings have ended.
+
+        :param wait: for all
+        """
+        for rules in self._listings.answers(wait=wait):
+            _say(rules=[(netns_of(inum, life), *rest) for inum, life, *rest in rules])
+
+    def heed(self) -> bool:
+        """Read what it says, and answer.
+
+        :returns: whether the command has ended
+        """
+        heard = os.read(0, _CHUNK)
+        self.gone = not heard
+        *lines, self._heard = (self._heard + heard).split(b"\n")
+        ended = self.gone
+        for message in map(json.loads, lines):
+            ended |= "ended" in message
+            if "rules" in message:
+                self._listings.ask([tuple(each) for each in message["rules"]], self._namespaces.seen)
+            if "addresses" in message:
+                symbols = {number: tracer().modules.function(number) for number in message["addresses"]}
+                _say(symbols=[(number, symbol.address, symbol.name, symbol.module) for number, symbol in symbols.items() if symbol],
+                     frees=tracer().modules.frees)
+        return ended
 
 
 def set_up(device: str) -> None:
@@ -82,8 +152,8 @@ def set_up(device: str) -> None:
 
 
 def _be_first() -> None:
-    """Whoever empties the ring must not wait for those that fill it."""
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    """The reader of the ring must not wait for those that fill it; its children may."""
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
 
 
 def _say(**message: Any) -> None:
@@ -106,8 +176,8 @@ def _write(pending: bytearray) -> int:
 class Namespaces:
     """Names of network namespaces, those included that are gone before the end.
 
-    :ivar seen: (``CLOCK_MONOTONIC`` in ns, ``net->ns.inum``, name) of each name, in the order they came; an inum is used again
-        once its namespace is gone
+    :ivar seen: (``CLOCK_MONOTONIC`` in ns, ``net->ns.inum``, name) of each name, in the order they came, an empty one when a name has gone;
+        an inum is used again once its namespace is gone
     :ivar fd: readable when a name has come
     :ivar unresolved: names whose namespace is not mounted on them yet
     """
@@ -119,7 +189,7 @@ class Namespaces:
         DIRECTORY.mkdir(parents=True, exist_ok=True)
         libc = ctypes.CDLL(None, use_errno=True)
         self.fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(DIRECTORY), _IN_CREATE | _IN_MOVED_TO) < 0:
+        if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(DIRECTORY), _IN_CREATE | _IN_MOVED_TO | _IN_DELETE) < 0:
             raise OSError(ctypes.get_errno(), "inotify")
         self._resolve({path.name for path in DIRECTORY.iterdir()})
 
@@ -135,12 +205,21 @@ class Namespaces:
         try:
             events = os.read(self.fd, 1 << 16)
             while events:
-                length, = struct.unpack_from("I", events, 12)
-                found.add(os.fsdecode(events[16:16 + length].rstrip(b"\0")))
+                mask, length = struct.unpack_from("I4xI", events, 4)
+                name = os.fsdecode(events[16:16 + length].rstrip(b"\0"))
+                if mask & _IN_DELETE:
+                    self._gone(name)
+                found.add(name)
                 events = events[16 + length:]
         except BlockingIOError:
             pass
         self._resolve(found)
+
+    def _gone(self, name: str) -> None:
+        """Its number may be another namespace's from now on, which nobody need name."""
+        inum = next((inum for _, inum, seen in reversed(self.seen) if seen == name), None)
+        if inum is not None and next(seen for _, number, seen in reversed(self.seen) if number == inum) == name:
+            self.seen.append((time.monotonic_ns(), inum, ""))
 
     def _resolve(self, names: set[str]) -> None:
         """``ip netns`` makes a file and then mounts the namespace on it."""

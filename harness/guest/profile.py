@@ -1,14 +1,16 @@
-"""Probing the running kernel's hook core where kernels differ: by asking it, in a namespace of its own."""
+"""Probing the running kernel's hook core where kernels differ: by asking it, in its own namespace."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import platform
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 from harness.errors import GuestError
 from harness.guest import bpf, conntrack, netns, raw
@@ -20,49 +22,83 @@ from harness.guest.topology import br_netfilter, built, has_gro
 from harness.guest.traffic import Sinks, payload, send_udp
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.profile import KernelProfile
-from harness.scenario.steps import BpfLink, Listen
+from harness.scenario.steps.bpf import BpfLink
 from harness.scenario.steps.conntrack import KERNEL_MODULES
+from harness.scenario.steps.queue import Listen
 from harness.scenario.topology import PAIR
+from harness.trace.btf import Btf
 from harness.trace.symbols import Symbols
 
-__all__ = ("probe",)
+__all__ = ("probed", "tell")
 
 _ACCEPT = Verdict(VerdictKind.ACCEPT)
 _LOOPBACK_INDEX = 1
 _SEGMENT, _SECONDS = 64, 10
 _QUEUE = 7
 _PROBE_ERRNO = errno.EHOSTUNREACH
+_CTNETLINK = "nf_conntrack_netlink"
 
 
-def probe() -> KernelProfile:
-    """Register hooks at each kind of point, and let one steal a packet. The caller's process should end soon after: it has been about."""
+def tell() -> None:
+    """Print as JSON what :func:`probed` finds."""
+    print(json.dumps(probed()))
+
+
+def probed() -> dict[str, Any]:
+    """The kernel's profile, as JSON has it, and the first line of each warning that the probing has provoked.
+
+    The caller's process should end soon after: it has been about.
+    """
+    with KernelLog() as log:
+        found = _probe()
+        return {"profile": found.to_json(), "provoked": [splat.first_line for splat in log.splats()]}
+
+
+def _probe() -> KernelProfile:
+    """What the kernel does where kernels differ. A probe that fails costs its own fields: that too is what the kernel does."""
     with _namespace() as namespace, HookModule(namespace) as module:
-        families = tuple(family for family in Family if _has_family(module, family))
-        egress = _egress_errno(module)
         symbols = Symbols()
-        return KernelProfile(
-            release=platform.release(),
-            families=families,
-            stolen_errno=_stolen_errno(module, namespace),
-            inet_ingress=_errno_of(module, Family.INET, "INGRESS", _LOOPBACK_INDEX) == 0,
-            netdev_egress=egress == 0,
-            netdev_egress_errno=egress or KernelProfile().netdev_egress_errno,
-            unknown_verdict_warns=_unknown_verdict_warns(module),
-            failing_allocations=_failing_allocations(module),
-            reinject_warns=_reinject_warns(module, namespace),
-            hook_list=_hook_list(namespace),
-            bpf_link=_bpf_link(namespace),
-            static_keys=_static_keys(module),
-            hooks_validated=_hooks_validated(module),
-            orphans_warn=conntrack.orphans_warn(symbols),
-            br_netfilter=_has_br_netfilter(),
-            **_devices(namespace),
-            veth_udp_gso=_veth_udp_gso(),
-            conntrack_module=all(map(conntrack.is_module, KERNEL_MODULES)),
-            ip_ct_attach=bool(symbols.named("ip_ct_attach")),
-            tee=conntrack.is_available("nft_dup_ipv4"),
-            duplicated_per_cpu=bool(symbols.named("nf_skb_duplicated")),
-        )
+        found: dict[str, Any] = {"release": platform.release()}
+        failed = []
+        for name, ask in _probes(module, namespace, symbols).items():
+            try:
+                answer = ask()
+            except (GuestError, OSError) as error:
+                failed.append(f"{name}: {error}")
+                module.flush()
+                continue
+            found |= answer if isinstance(answer, dict) else {name: answer}
+        return KernelProfile(**found, unprobed=tuple(failed))
+
+
+def _probes(module: HookModule, namespace: netns.Namespace, symbols: Symbols) -> dict[str, Callable[[], Any]]:
+    """Field → how it is found out; one that finds out several fields returns them by name."""
+    return {
+        "families": lambda: tuple(family for family in Family if _has_family(module, family)),
+        "stolen_errno": lambda: _stolen_errno(module, namespace),
+        "inet_ingress": lambda: _errno_of(module, Family.INET, "INGRESS", _LOOPBACK_INDEX) == 0,
+        "netdev_egress": lambda: _egress(module),
+        "unknown_verdict_warns": lambda: _unknown_verdict_warns(module),
+        "failing_allocations": lambda: _failing_allocations(module),
+        "reinject_warns": lambda: _reinject_warns(module, namespace),
+        "hook_list": lambda: _hook_list(namespace),
+        "bpf_link": lambda: _bpf_link(namespace),
+        "static_keys": lambda: _static_keys(module),
+        "hooks_validated": lambda: _hooks_validated(module),
+        "orphans_warn": lambda: conntrack.orphans_warn(symbols),
+        "br_netfilter": _has_br_netfilter,
+        "veth_gro": lambda: _devices(namespace),
+        "veth_udp_gso": _veth_udp_gso,
+        "conntrack_module": lambda: all(map(conntrack.is_module, KERNEL_MODULES)),
+        "conntrack_builtin": lambda: tuple(filter(conntrack.is_builtin, KERNEL_MODULES)),
+        "conntrack_glue": lambda: _conntrack_glue(symbols),
+        "ip_ct_attach": lambda: bool(symbols.named("ip_ct_attach")),
+        "drop_reasons": lambda: "SKB_DROP_REASON_NETFILTER_DROP" in Btf.of_running_kernel().enumerators("skb_drop_reason").values(),
+        "ct_closing": lambda: bool(symbols.named("nf_ct_set_closing")),
+        "redirect": lambda: all(map(conntrack.is_available, ("nft_redir", "nft_chain_nat"))),
+        "tee": lambda: conntrack.is_available("nft_dup_ipv4"),
+        "duplicated_per_cpu": lambda: bool(symbols.named("nf_skb_duplicated")),
+    }
 
 
 @contextmanager
@@ -94,25 +130,25 @@ def _errno_of(module: HookModule, family: Family, hook: str, ifindex: int) -> in
     return 0
 
 
-def _egress_errno(module: HookModule) -> int:
-    """Likewise at EGRESS, whose answer is core's: the module lets it through."""
+def _egress(module: HookModule) -> dict[str, bool | int]:
+    """Whether a hook may sit at EGRESS, whose answer is core's as the module lets it through; without it the errno."""
     try:
         module.add_batch([Hook(1, Family.NETDEV, hook_number(Family.NETDEV, "EGRESS"), 0, _ACCEPT, _LOOPBACK_INDEX, unchecked=True)])
     except HookRefused as refusal:
-        return refusal.errno or 0
+        return {"netdev_egress": False, "netdev_egress_errno": refusal.errno or 0}
     module.del_hook(1)
-    return 0
+    return {"netdev_egress": True}
 
 
 def _stolen_errno(module: HookModule, namespace: netns.Namespace) -> bool:
-    """Whether ``sendto()`` sees the errno that a STOLEN at OUTPUT carries: whether ``nf_hook_slow`` returns it."""
+    """Whether ``sendto()`` fails if a STOLEN at OUTPUT carries an errno: whether ``nf_hook_slow`` returns one."""
     verdict = Verdict(VerdictKind.STOLEN, errno=_PROBE_ERRNO)
     module.add_hook(Hook(1, Family.IPV4, hook_number(Family.IPV4, "OUTPUT"), 0, verdict))
     try:
         sent = send_udp(namespace, "127.0.0.1", 9, b"probe")
     finally:
         module.del_hook(1)
-    return sent == _PROBE_ERRNO
+    return sent != 0
 
 
 def _static_keys(module: HookModule) -> bool:
@@ -138,14 +174,27 @@ def _hooks_validated(module: HookModule) -> bool:
 
 
 def _failing_allocations(module: HookModule) -> bool:
-    """Whether a registration can be made to find no memory."""
+    """Whether a registration can be made to find no memory: it is refused then. With which errno is for the rules to say."""
     try:
         module.fail_netns(True)
         module.fail_netns(False)
         module.fail_next(0)
     except HookRefused:
         return False
-    return _errno_of(module, Family.IPV4, "INPUT", 0) == errno.ENOMEM
+    return _errno_of(module, Family.IPV4, "INPUT", 0) != 0
+
+
+def _conntrack_glue(symbols: Symbols) -> bool:
+    """Whether nf_conntrack_netlink sets core's ``nfnl_ct_hook``; what it takes to see that is unloaded again."""
+    before = conntrack.loaded()
+    if not conntrack.is_available(_CTNETLINK):
+        return False
+    conntrack.load(_CTNETLINK)
+    try:
+        return conntrack.pointers(symbols)["nfnl_ct_hook"]
+    finally:
+        if _CTNETLINK in conntrack.loaded() and _CTNETLINK not in before:
+            conntrack.unload(_CTNETLINK)
 
 
 def _reinject_warns(module: HookModule, namespace: netns.Namespace) -> str:

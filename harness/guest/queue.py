@@ -20,7 +20,7 @@ from harness.guest.genetlink import attribute, attributes
 from harness.guest.netns import Namespace
 from harness.guest.traffic import cookie_of
 from harness.outcome.types import QueueState
-from harness.scenario.steps import Listen
+from harness.scenario.steps.queue import Listen
 
 __all__ = ("Listener", "Waiting", "queues")
 
@@ -59,7 +59,10 @@ class _Setting(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A packet that was queued and has not been answered. :param cookie: ``None`` if it carries none, or was not copied so far"""
+    """A packet that was queued and has not been answered.
+
+    :param cookie: ``None`` if it carries none, or was not copied so far
+    """
 
     id: int
     cookie: int | None
@@ -136,7 +139,10 @@ class Listener:
         self._request(_CONFIG, attribute(setting, value))
 
     def _request(self, kind: int, body: bytes) -> None:
-        """Send a request, wait for its ack. :raises OSError: the kernel refuses it; TimeoutError: it does not answer"""
+        """Send a request, wait for its ack.
+
+        :raises OSError: the kernel refuses it; TimeoutError: it does not answer
+        """
         self._sequence += 1
         payload = _NFGEN.pack(socket.AF_UNSPEC, 0, self._number) + body
         self._socket.send(_HEADER.pack(_HEADER.size + len(payload), kind, _REQUEST | _ACK, self._sequence, 0) + payload)
@@ -165,7 +171,7 @@ class Listener:
 
 
 def queues(netns: Namespace) -> tuple[tuple[int, QueueState], ...]:
-    """The kernel's books of the queues of a namespace that somebody listens to, by their numbers."""
+    """The kernel's books of the queues of a namespace that have a listener, by their numbers."""
     with netns.inside():
         lines = Path(_BOOKS).read_text().splitlines()
     found = []

@@ -13,28 +13,34 @@ from harness.guest.arrays import Arrays, all_arrays, arrays_of, points_of
 from harness.guest.ground import Ground
 from harness.guest.health import KernelLog, splats, warn_again
 from harness.guest.journal import Journal
-from harness.guest.module import Hook, HookModule, HookRefused
+from harness.guest.module import Hook, HookModule, HookRefused, Memory
 from harness.guest.netns import Namespace
 from harness.guest.nfnetlink_hook import HookList
+from harness.guest.procs import Procs
 from harness.guest.queue import Listener, queues
 from harness.guest.settle import Watch
 from harness.guest.topology import Network
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import QueueState, queue_key
-from harness.scenario.steps import BpfLink, RawInsert, Redirect, Register, Scenario, Send, destination, is_point
-from harness.scenario.steps.ground import grounds
+from harness.scenario.step import Point, Scenario, grounds
+from harness.scenario.steps.bpf import BpfLink
+from harness.scenario.steps.hooks import Register, is_point
+from harness.scenario.steps.raw import RawInsert
 from harness.scenario.topology import Topology
 from harness.trace.capture import Capture
-from harness.trace.walk import Count
+from harness.walks.counts import Count
 
 __all__ = ("Run", "Sent")
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A packet that was sent. :param errno: of ``sendto()``; :param source: its namespace's name in ``/run/netns``;
-    :param to: likewise, of the namespace that the packet is meant for
+    """A packet that was sent.
+
+    :param errno: of ``sendto()``
+    :param source: its namespace's name in ``/run/netns``
+    :param to: the same of the namespace that the packet is meant for
     :param kind: as of :class:`harness.outcome.types.PacketOutcome`
     :param parts: datagrams that a socket there gets of it
     """
@@ -51,7 +57,8 @@ class Run:
     """A scenario under way.
 
     :param capture: the tracer, armed
-    :param ids: the module's number for each hook that is in core's arrays or was; :param labels: the scenario's name for each number
+    :param ids: the module's number for each hook that is in core's arrays or was
+    :param labels: the scenario's name for each number
     :param registers: what each hook's step said of it
     :param calls: the module's own count of each hook's calls
     :param batches: hook → all that came with it
@@ -61,14 +68,18 @@ class Run:
     :param listeners: by namespace and number of the queue
     :param links: BPF links, each with its file descriptor
     :param synthetic: cookies of datagrams that are no packets of the scenario's: what a tracer sees of them is no packet's walk
+    :param listed: cookies of datagrams that go through private arrays in lists, by the scenario's numbers for them
+    :param failed: steps that answered with an errno
     :param doubts: why what was seen cannot be trusted
     :param said: the kernel's log around its warnings
     :param journal: what was registered, and other readings of it
     :ivar grounds: what each step finds
     :ivar redirects: whether ports of packets are changed on their way
     :ivar ends: source, namespace and address of packets, by topology (its ``id()``), sender, destination and family
-    :ivar sightings: of namespaces, see :func:`harness.trace.sightings.told_apart`
-    :ivar keys: static keys before the first step
+    :ivar sightings: of namespaces, see :func:`harness.walks.sightings.told_apart`
+    :ivar keys: static keys before the first step, by name
+    :ivar procs: what of namespaces is left in procfs
+    :ivar memory: core's arrays before the first step; ``None`` where they cannot be followed
     """
 
     scenario: Scenario
@@ -87,9 +98,13 @@ class Run:
     listeners: dict[tuple[str, int], Listener] = field(default_factory=dict)
     links: dict[str, tuple[BpfLink, int]] = field(default_factory=dict)
     synthetic: set[int] = field(default_factory=set)
+    listed: dict[int, int] = field(default_factory=dict)
+    failed: set[int] = field(default_factory=set)
     doubts: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
-    keys: Counter[tuple[Family, int]] = field(default_factory=Counter)
+    keys: Counter[str] = field(default_factory=Counter)
+    procs: Procs = field(default_factory=Procs)
+    memory: Memory | None = None
     journal: Journal = field(init=False)
     grounds: tuple[Topology, ...] = field(init=False)
     redirects: bool = field(init=False)
@@ -99,10 +114,10 @@ class Run:
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.capture, self.sinks)
-        taken = {step.cookie for step in self.scenario.steps if isinstance(step, Send)}
+        taken = {step.traffic.cookie for step in self.scenario.steps}
         self.journal = Journal(self.ground.lists, left=dict(self.ground.before))
         self.grounds = grounds(self.scenario.topology, self.scenario.steps)
-        self.redirects = any(isinstance(step, Redirect) for step in self.scenario.steps)
+        self.redirects = any(step.facts.redirects for step in self.scenario.steps)
         self.sightings = [(0, namespace.inum, name) for name, namespace in self.network.namespaces.items()]
         self._unused = (number for number in range(2**64 - 1, 0, -1) if number not in taken)
 
@@ -148,7 +163,7 @@ class Run:
         changes.delete_netns(self.network, name)
 
     def queues(self) -> tuple[tuple[str, QueueState], ...]:
-        """The kernel's books of the queues that somebody listens to."""
+        """The kernel's books of the queues that have a listener."""
         return tuple((queue_key(netns, number), state) for netns in sorted({netns for netns, _ in self.listeners})
                      for number, state in queues(self.network.namespaces[netns]))
 
@@ -164,7 +179,10 @@ class Run:
         return self.network.ifindexes[netns, device] if device else 0
 
     def new_id(self, label: str) -> int:
-        """The module's number for another hook. :param label: the scenario's name for it"""
+        """The module's number for another hook.
+
+        :param label: the scenario's name for it
+        """
         number = self.ids[label] = len(self.ids) + 1
         self.labels[number] = label
         return number
@@ -174,6 +192,15 @@ class Run:
         cookie = next(self._unused)
         self.synthetic.add(cookie)
         return cookie
+
+    def list_cookie(self, number: int) -> int:
+        """Of a packet of lists that the module makes.
+
+        :param number: the scenario's for it
+        """
+        if number not in self.listed:
+            self.listed[number] = self.new_cookie()
+        return self.listed[number]
 
     def hook(self, step: Register) -> Hook:
         """Another hook, as the module takes it."""
@@ -191,10 +218,10 @@ class Run:
         except HookRefused:
             return ()
 
-    def arrays_of(self, hooks: Iterable[Register]) -> Arrays:
+    def arrays_of(self, hooks: Iterable[Point]) -> Arrays:
         """The arrays of several hooks' points, of those that the kernel has."""
-        points = [(hook.device_netns or hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks
-                  if is_point(hook.pf, hook.hook, hook.device)]
+        points = {(hook.device_netns or hook.netns, hook.pf, hook.hook, hook.device) for hook in hooks
+                  if is_point(hook.pf, hook.hook, hook.device)}
         return tuple(sorted({key: slots for point in points for key, slots in self.arrays(*point)}.items()))
 
     def all_arrays(self, netns: str) -> Arrays:
@@ -202,20 +229,16 @@ class Run:
         return all_arrays(self.modules[netns], self.network, netns, self.labels)
 
     def open_sinks(self, since: int = 0) -> None:
-        """Where packets are meant to end: without them the kernel answers with errors of its own.
+        """Where packets are meant to end: without them the kernel answers with its own errors.
 
         :param since: the step from which on packets are sent
         """
         for step, topology in list(zip(self.scenario.steps, self.grounds, strict=False))[since:]:
-            if isinstance(step, Redirect) and step.netns in self.network.namespaces:
-                self.sinks.add_udp(self.network.namespaces[step.netns], socket.AF_INET, step.to)
-            if isinstance(step, Send):
-                netns, address = destination(topology, step)
-                family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-                for name in {netns} if step.kind == "udp" else {netns, step.source}:
-                    if name not in self.network.namespaces:
-                        continue  # it comes later
-                    if step.kind == "udp":
-                        self.sinks.add_udp(self.network.namespaces[name], family, step.port)
-                    else:
-                        self.sinks.add_echo(self.network.namespaces[name], family)
+            for sink in step.facts.sinks(step, topology):
+                family = socket.AF_INET6 if sink.version == 6 else socket.AF_INET
+                if sink.netns not in self.network.namespaces:
+                    continue  # it comes later
+                if sink.kind == "udp":
+                    self.sinks.add_udp(self.network.namespaces[sink.netns], family, sink.port)
+                else:
+                    self.sinks.add_echo(self.network.namespaces[sink.netns], family)

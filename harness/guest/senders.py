@@ -40,11 +40,17 @@ class Senders:
             self._sockets.pop(key).close()
 
     def send_ip(self, netns: Namespace, packet: bytes, to: str) -> int:
-        """A whole IP or IPv6 packet, routed like a local one. :returns: positive errno of ``sendto()``, 0 if it was taken"""
+        """A whole IP or IPv6 packet, routed like a local one.
+
+        :returns: positive errno of ``sendto()``, 0 if it was taken
+        """
         return _sendto(self._socket(netns, _family(to), socket.IPPROTO_RAW), packet, to)
 
     def send_echo(self, netns: Namespace, request: bytes, to: str, ttl: int) -> int:
-        """An echo request without IP header. :returns: as :meth:`send_ip`"""
+        """An echo request without IP header.
+
+        :returns: as :meth:`send_ip`
+        """
         family = _family(to)
         protocol = socket.IPPROTO_ICMPV6 if family is socket.AF_INET6 else socket.IPPROTO_ICMP
         sender = self._socket(netns, family, protocol)
@@ -55,7 +61,10 @@ class Senders:
         return _sendto(sender, request, to)
 
     def send_frame(self, netns: Namespace, device: str, frame: bytes) -> int:
-        """A frame out of a device. :returns: as :meth:`send_ip`"""
+        """A frame out of a device.
+
+        :returns: as :meth:`send_ip`
+        """
         # Kept like the others: to close a packet socket takes a grace period.
         return _sendto(self._socket(netns, socket.AF_PACKET, 0), frame, device)
 
@@ -87,7 +96,8 @@ def _raw_socket(family: socket.AddressFamily, protocol: int) -> socket.socket:
 def datagram(source: str, to: str, ports: tuple[int, int], *, size: int, cookie: int, ttl: int) -> bytes:
     """A UDP datagram with its IP header, whose checksum the kernel fills in (``raw_send_hdrinc``).
 
-    :param ports: source and destination; :param size: bytes of payload, of which the last carry the cookie
+    :param ports: source and destination
+    :param size: bytes of payload, of which the last carry the cookie
     """
     packet, transport = _datagram(source, to, ports, size)
     at = _HOP_LIMIT if _family(to) is socket.AF_INET6 else _TTL
@@ -96,7 +106,12 @@ def datagram(source: str, to: str, ports: tuple[int, int], *, size: int, cookie:
 
 @lru_cache(maxsize=64)
 def ethernet(source: str, to: str, kind: int, vlan: int | None) -> bytes:
-    """The header of a frame. :param source: hardware address, as is *to*; :param kind: EtherType; :param vlan: a tag's"""
+    """The header of a frame.
+
+    :param source: hardware address, as is *to*
+    :param kind: EtherType
+    :param vlan: a tag's
+    """
     from scapy.layers.l2 import Dot1Q, Ether  # noqa: PLC0415 - seconds in an emulated guest
 
     tagged = Ether(src=source, dst=to) / Dot1Q(vlan=vlan, type=kind) if vlan is not None else Ether(src=source, dst=to, type=kind)
@@ -104,14 +119,20 @@ def ethernet(source: str, to: str, kind: int, vlan: int | None) -> bytes:
 
 
 def echo_request(pf: socket.AddressFamily, size: int, cookie: int) -> bytes:
-    """An echo request; the kernel fills in the checksum of an ICMPv6 one. :param size: as of :func:`datagram`"""
+    """An echo request; the kernel fills in the checksum of an ICMPv6 one.
+
+    :param size: as of :func:`datagram`
+    """
     request = _echo_request(pf, size)
     return _stamped(request, payload(size, cookie), 0, None if pf is socket.AF_INET6 else _ICMP_CHECKSUM)
 
 
 @lru_cache(maxsize=512)
 def _datagram(source: str, to: str, ports: tuple[int, int], size: int) -> tuple[bytes, int]:
-    """:returns: also where its UDP header begins"""
+    """A UDP datagram, its IP header included.
+
+    :returns: also where its UDP header begins
+    """
     packet = udp_packet(source, to, *ports, payload(size, 0))
     if packet.version == 4:
         packet.chksum = 0
@@ -131,7 +152,8 @@ def _echo_request(pf: socket.AddressFamily, size: int) -> bytes:
 def _stamped(packet: bytes, data: bytes, transport: int, checksum: int | None) -> bytes:
     """The packet with another payload in the place of one of the same size with cookies that are 0, and its checksum to match (RFC 1624).
 
-    :param transport: where the header with the checksum begins; :param checksum: its place there
+    :param transport: where the header with the checksum begins
+    :param checksum: its place there
     """
     stamped = packet[:-len(data)] + data
     if checksum is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from harness.guest.traffic import Sinks
 from harness.netfilter import VerdictKind
 from harness.trace.capture import Capture
-from harness.trace.events import End, Entry, Exit
+from harness.walks.events import Call, Came, End, Entry, Exit, Turn
 
 __all__ = ("Watch",)
 
@@ -52,7 +52,7 @@ class Watch:
             self._look(_POLL_SECONDS)
 
     def settle_all(self) -> None:
-        """Likewise, when nothing of any packet is under way; one that waits for a listener is not."""
+        """Go on when nothing of any packet is under way; one that waits for a listener is not."""
         self._until(lambda: not self._alive and not self._runs)
 
     def settle_waiting(self, number: int) -> None:
@@ -86,7 +86,10 @@ class Watch:
             elif isinstance(event, End):
                 self._alive.pop(event.skb, None)
                 self._waiting.pop(event.skb, None)
-            elif event.traversal in self._runs:
+            elif isinstance(event, Turn):
+                if event.what is Came.LOCAL:  # what a socket has then may lie there for long
+                    self._alive.pop(event.skb, None)
+            elif isinstance(event, Call) and event.traversal in self._runs:
                 self._note_verdict(event.traversal, event.verdict)
                 if event.verdict & 0xFF == VerdictKind.STOLEN:
                     self._alive.pop(self._runs[event.traversal][0], None)

@@ -1,4 +1,4 @@
-"""Letting the network stack finish before whoever sends goes on."""
+"""Letting the network stack finish before the sender goes on."""
 
 from __future__ import annotations
 

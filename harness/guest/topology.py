@@ -197,7 +197,10 @@ def _neighbours(topology: Topology, interface: Interface) -> list[tuple[Interfac
 
 
 def set_up(routes: IPRoute, index: int, interface: Interface, neighbours: Iterable[tuple[Interface, str]]) -> None:
-    """A device, with its addresses and its neighbours. :param neighbours: with their hardware addresses"""
+    """A device, with its addresses and its neighbours.
+
+    :param neighbours: with their hardware addresses
+    """
     routes.link("set", index=index, state="up")
     for text in interface.addresses:
         address = ip_interface(text)
@@ -243,7 +246,7 @@ def br_netfilter() -> Iterator[None]:
         return
     loaded = subprocess.run(["modprobe", "br_netfilter"], capture_output=True, text=True, check=False)
     if loaded.returncode:
-        raise GuestError(f"no br_netfilter: {loaded.stderr.strip()}", mend="take a kernel with CONFIG_BRIDGE_NETFILTER=m")
+        raise GuestError(f"no br_netfilter: {loaded.stderr.strip()}", hint="take a kernel with CONFIG_BRIDGE_NETFILTER=m")
     is_module = Path("/sys/module/br_netfilter/initstate").exists()  # one that is built in has none, and stays
     try:
         yield

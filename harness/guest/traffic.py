@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from harness.guest.netns import Namespace
 from harness.scenario.addresses import ip_address
-from harness.scenario.steps import COOKIE_BYTES
-from harness.trace.summary import COOKIE_MAGIC as MAGIC
-from harness.trace.summary import cookie_of as _cookie_at_end
+from harness.scenario.steps.packets import COOKIE_BYTES
+from harness.walks.summary import COOKIE_MAGIC as MAGIC
+from harness.walks.summary import cookie_of as _cookie_at_end
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
@@ -36,7 +36,10 @@ _UDP_SEGMENT = 103
 
 
 def payload(size: int, cookie: int) -> bytes:
-    """*size* bytes full of the cookie, so that every fragment of them ends with it. :raises ValueError: they do not hold a cookie"""
+    """*size* bytes full of the cookie, so that every fragment of them ends with it.
+
+    :raises ValueError: they do not hold a cookie
+    """
     if size < COOKIE_BYTES:
         raise ValueError(f"a payload with a cookie has at least {COOKIE_BYTES} bytes, not {size}")
     cookies, rest = divmod(size, COOKIE_BYTES)
@@ -50,7 +53,7 @@ def cookie_of(data: bytes) -> int | None:
 
 def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: int = 0, ttl: int = 64,
              segment: int | None = None) -> int:
-    """One datagram through a socket of its own.
+    """One datagram through its own socket.
 
     :param segment: ``UDP_SEGMENT``: so many bytes of payload in each of several datagrams, which the kernel keeps together
     :returns: positive errno of ``sendto()``, 0 if it was taken
@@ -65,7 +68,10 @@ def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: 
 
 
 def send_echo(netns: Namespace, to: str, data: bytes, *, identifier: int = 1, ttl: int = 64) -> int:
-    """One echo request through a raw socket. :returns: positive errno of ``sendto()``, 0 if it was taken"""
+    """One echo request through a raw socket.
+
+    :returns: positive errno of ``sendto()``, 0 if it was taken
+    """
     from scapy.layers.inet import ICMP  # noqa: PLC0415 - seconds in an emulated guest
     from scapy.layers.inet6 import ICMPv6EchoRequest  # noqa: PLC0415
 
@@ -88,7 +94,10 @@ def udp_packet(source: str, to: str, source_port: int, port: int, data: bytes, *
 
 
 def fragments(packet: Packet, size: int) -> list[Packet]:
-    """A scapy datagram in fragments. :param size: bytes of IP payload in each, a multiple of 8"""
+    """A scapy datagram in fragments.
+
+    :param size: bytes of IP payload in each, a multiple of 8
+    """
     from scapy.layers.inet import IP, fragment  # noqa: PLC0415 - seconds in an emulated guest
     from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment  # noqa: PLC0415
     from scapy.packet import Raw  # noqa: PLC0415
@@ -127,7 +136,11 @@ def send_frame(netns: Namespace, device: str, frame: Packet, cookie: int | None 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A cookie that a sink saw. :param netns: the namespace's name under ``/run/netns``; :param port: of UDP, else 0"""
+    """A cookie that a sink saw.
+
+    :param netns: the namespace's name under ``/run/netns``
+    :param port: of UDP, else 0
+    """
 
     netns: str
     cookie: int
@@ -135,7 +148,7 @@ class Arrival:
 
 
 class Sinks:
-    """Sockets that take what is sent. Without one, a datagram is answered with an ICMP error, which is a walk of its own."""
+    """Sockets that take what is sent. Without one, a datagram is answered with an ICMP error, which is another walk."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()

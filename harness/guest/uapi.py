@@ -34,6 +34,9 @@ class Command(IntEnum):
     TAMPER = 17
     FAIL_NETNS = 18
     RAW_ALTER = 19
+    RAW_LIST = 20
+    MEMORY_GET = 21
+    TOGETHER = 22
 
 
 class Attribute(IntEnum):
@@ -85,10 +88,20 @@ class Attribute(IntEnum):
     TAMPER = 43
     REINJECT_VERDICT = 44
     TIMES = 45
+    COOKIES = 46
+    PASSED = 47
+    LIST_USERS = 48
+    SETTLE = 49
+    MEMORY = 50
+    LEAKED = 51
+    OTHER = 52
+    CT_CLOSE = 53
+    CT_CLOSINGS = 54
+    LIST_LINKED = 55
 
 
 class Tamper(IntEnum):
-    """``enum nfharness_tamper``: out of its array behind core's back, one call too many, a copy of each packet, a reference kept."""
+    """``enum nfharness_tamper``: out of its array and still listed, one call too many, a copy of each packet, packets kept for good."""
 
     HIDE = 0
     MISCOUNT = 1
@@ -97,10 +110,11 @@ class Tamper(IntEnum):
 
 
 _FORMATS = {
-    **dict.fromkeys((Attribute.ID, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
+    **dict.fromkeys((Attribute.ID, Attribute.OTHER, Attribute.COOKIE, Attribute.CALLS, Attribute.MATCHES, Attribute.SLOT_ADDRESS), "=Q"),
     **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX,
                     Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS, Attribute.FAIL, Attribute.CT_OWN,
-                    Attribute.CT_INFO, Attribute.CT_USES, Attribute.REINJECT_VERDICT, Attribute.TIMES, Attribute.TAMPER), "=I"),
+                    Attribute.CT_INFO, Attribute.CT_USES, Attribute.REINJECT_VERDICT, Attribute.TIMES, Attribute.TAMPER,
+                    Attribute.CT_CLOSINGS), "=I"),
     **dict.fromkeys((Attribute.PRIORITY, Attribute.RETURN, Attribute.DEVICE_NETNS), "=i"),
     **dict.fromkeys((Attribute.SPORT, Attribute.DPORT), "!H"),
     Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",
@@ -113,5 +127,8 @@ def pack(kind: Attribute, value: int) -> bytes:
 
 
 def unpack(reply: Mapping[int, bytes], kind: Attribute) -> int:
-    """A number of an answer. :raises KeyError: the answer has no such attribute"""
+    """A number of an answer.
+
+    :raises KeyError: the answer has no such attribute
+    """
     return int(struct.unpack(_FORMATS[kind], reply[kind])[0])

@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from harness.model.entries import Warnings
+from harness.model.structures import Connection, CtSkb, Warnings
 from harness.outcome.profile import KernelProfile
-from harness.scenario.steps import Flow
-from harness.scenario.steps.conntrack import KERNEL_MODULES
+from harness.scenario.steps.conntrack import KERNEL_MODULES, Flow
 
-__all__ = ("NF_CT_ZONE_DFLT", "Connection", "CtHook", "CtSkb", "Tracking", "Zone", "nf_conntrack_destroy", "nf_conntrack_put",
-           "nf_ct_attach", "nf_ct_get_tuple_skb", "nf_dup_ipv4")
+__all__ = (
+    "NF_CT_ZONE_DFLT",
+    "CtHook",
+    "Tracking",
+    "Zone",
+    "nf_conntrack_destroy",
+    "nf_conntrack_put",
+    "nf_ct_attach",
+    "nf_ct_get_tuple_skb",
+    "nf_ct_set_closing",
+    "nf_dup_ipv4",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """``struct nf_conntrack_zone``. :param dir: bits of ``enum ip_conntrack_dir``"""
+    """``struct nf_conntrack_zone``.
+
+    :param dir: bits of ``enum ip_conntrack_dir``
+    """
 
     id: int
     flags: int
@@ -31,48 +43,24 @@ NF_CT_ZONE_DFLT = Zone(id=0, flags=0, dir=3)
 """``nf_ct_zone_dflt``, l.601-604: ``NF_CT_DEFAULT_ZONE_ID``, and both directions."""
 
 
-@dataclass(slots=True, eq=False)
-class Connection:
-    """``struct nf_conn``. :param use: references; :param replied: ``IPS_SEEN_REPLY``; :param confirmed: it is in the table"""
-
-    net: str
-    original: Flow
-    reply: Flow
-    use: int = 1
-    replied: bool = False
-    confirmed: bool = False
-
-
-@dataclass(slots=True)
-class CtSkb:
-    """``struct sk_buff``, as far as connection tracking looks at it.
-
-    :param nfct: ``skb->_nfct``, and with it :param info: ``enum ip_conntrack_info``
-    """
-
-    net: str = ""
-    flow: Flow | None = None
-    nfct: Connection | None = None
-    info: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class CtHook:
-    """``struct nf_ct_hook``; before 5.17 ``attach`` had a pointer of its own, ``ip_ct_attach``, which is set and cleared with it."""
+    """``struct nf_ct_hook``; before 5.17 ``attach`` had its own pointer, ``ip_ct_attach``, which is set and cleared with it."""
 
     destroy: Callable[[Connection], None]
     get_tuple_skb: Callable[[CtSkb], Flow | None]
     attach: Callable[[CtSkb, CtSkb], None]
+    set_closing: Callable[[Connection], None]
 
 
 @dataclass(slots=True)
 class Tracking:
     """Core's pointers, and what is behind them.
 
-    :param modules: loaded ones
-    :param nf_ct_hook: whoever set it, while nf_conntrack is not loaded; see :attr:`hook`
+    :param modules: loaded ones; those that are built in are always
+    :param nf_ct_hook: the pointer's value while nf_conntrack is not loaded; see :attr:`hook`
     :param connections: all of them
-    :param nf_skb_duplicated: l.34, of the one processor that the model has (▲ of the task, in 6.16)
+    :param nf_skb_duplicated: l.34, of the one processor that the model has (since 6.16 of the task)
     """
 
     profile: KernelProfile
@@ -82,17 +70,22 @@ class Tracking:
     connections: list[Connection] = field(default_factory=list)
     nf_skb_duplicated: bool = False
 
+    def __post_init__(self) -> None:
+        self.modules |= set(self.profile.conntrack_builtin)
+
     @property
     def hook(self) -> CtHook | None:
         """``nf_ct_hook``, l.545."""
-        return CtHook(self._destroy, self._get_tuple_skb, self._attach) if "nf_conntrack" in self.modules else self.nf_ct_hook
+        if "nf_conntrack" in self.modules:
+            return CtHook(self._destroy, self._get_tuple_skb, self._attach, lambda _connection: None)  # it closes those of TCP
+        return self.nf_ct_hook
 
     def pointers(self) -> Iterator[tuple[str, bool]]:
         """Core's pointers, l.542-556, and whether each leads anywhere."""
         yield "nf_ct_hook", self.hook is not None
         if self.profile.ip_ct_attach:
             yield "ip_ct_attach", self.hook is not None
-        yield "nfnl_ct_hook", "nf_conntrack_netlink" in self.modules
+        yield "nfnl_ct_hook", "nf_conntrack_netlink" in self.modules and self.profile.conntrack_glue
         yield "nf_nat_hook", "nf_nat" in self.modules
 
     def load(self, name: str) -> None:
@@ -100,7 +93,8 @@ class Tracking:
 
     def unload(self, name: str) -> None:
         """With all that need it; nf_conntrack takes its connections along."""
-        self.modules -= {name, *(other for other, needed in KERNEL_MODULES.items() if name in needed)}
+        going = {name, *(other for other, needed in KERNEL_MODULES.items() if name in needed)}
+        self.modules -= going - set(self.profile.conntrack_builtin)
         if "nf_conntrack" not in self.modules:
             self.connections.clear()
 
@@ -164,20 +158,29 @@ class Tracking:
 
 def nf_ct_attach(tracking: Tracking, new: CtSkb, skb: CtSkb) -> None:
     """``nf_ct_attach``, l.559-570."""
-    if skb.nfct is not None and tracking.hook is not None:
+    if skb.has_nfct and tracking.hook is not None:
         tracking.hook.attach(new, skb)
 
 
 def nf_conntrack_destroy(tracking: Tracking, nfct: Connection) -> None:
-    """``nf_conntrack_destroy``, l.573-582: whoever has a connection has the hook; ▲ otherwise a warning, and nothing is destroyed."""
+    """``nf_conntrack_destroy``, l.573-582: a connection needs a hook; on newer kernels otherwise a warning, and nothing is destroyed."""
     if tracking.hook is None:
         tracking.warnings.append("nf_conntrack_destroy")
         return
     tracking.hook.destroy(nfct)
 
 
+def nf_ct_set_closing(tracking: Tracking, nfct: Connection | None) -> None:
+    """Since 6.6 ``nf_ct_set_closing``: of a connection that a reset ends; none is nothing to close."""
+    if nfct is not None and tracking.hook is not None:
+        tracking.hook.set_closing(nfct)
+
+
 def nf_ct_get_tuple_skb(tracking: Tracking, skb: CtSkb) -> Flow | None:
-    """``nf_ct_get_tuple_skb``, l.585-597. :returns: ``None`` for false"""
+    """``nf_ct_get_tuple_skb``, l.585-597.
+
+    :returns: ``None`` for false
+    """
     return tracking.hook.get_tuple_skb(skb) if tracking.hook is not None else None
 
 
@@ -191,7 +194,10 @@ def nf_conntrack_put(tracking: Tracking, skb: CtSkb) -> None:
 
 
 def nf_dup_ipv4(tracking: Tracking, leaves: Callable[[], None]) -> None:
-    """``nf_dup_ipv4``: send a copy, unless one is being sent. :param leaves: the copy goes by the points that it crosses"""
+    """``nf_dup_ipv4``: send a copy, unless one is being sent.
+
+    :param leaves: the copy goes by the points that it crosses
+    """
     if tracking.nf_skb_duplicated:
         return
     tracking.nf_skb_duplicated = True

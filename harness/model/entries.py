@@ -10,28 +10,30 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from harness.model.structures import Context, Entries, Head, HookOps, Warnings
 from harness.netfilter import PRIORITY_MIN, Family, Verdict, VerdictKind
 
-if TYPE_CHECKING:
-    from harness.model.register import NetDevice
-    from harness.model.slow import Context
-
 __all__ = (
-    "DUMMY_OPS", "MAX_HOOK_COUNT", "Allocator", "Entries", "Head", "HookFunction", "HookOps", "Warnings", "hooks_validate",
-    "nf_hook_entries_delete_raw", "nf_hook_entries_grow", "nf_hook_entries_insert_raw", "nf_hook_entries_try_shrink",
-    "nf_remove_net_hook", "plenty",
+    "DUMMY_OPS",
+    "MAX_HOOK_COUNT",
+    "Allocator",
+    "Books",
+    "hooks_validate",
+    "nf_hook_entries_delete_raw",
+    "nf_hook_entries_free",
+    "nf_hook_entries_grow",
+    "nf_hook_entries_insert_raw",
+    "nf_hook_entries_try_shrink",
+    "nf_remove_net_hook",
+    "plenty",
 )
 
 MAX_HOOK_COUNT = 1024
 """``MAX_HOOK_COUNT``, line 45."""
 
-HookFunction = Callable[["HookOps", "Context"], Verdict]
 Allocator = Callable[[int], bool]
 """Whether ``kvzalloc`` finds memory for an array of so many entries."""
-Warnings = list[str]
-"""What ``WARN_ON`` said: on a real kernel each is a splat."""
 
 
 def accept_all(_ops: HookOps, _context: Context) -> Verdict:
@@ -39,39 +41,34 @@ def accept_all(_ops: HookOps, _context: Context) -> Verdict:
     return Verdict(VerdictKind.ACCEPT)
 
 
-@dataclass(slots=True, eq=False)
-class HookOps:
-    """``struct nf_hook_ops``. Compared by identity, as core.c compares pointers; its owner's, who may change it.
-
-    :param function: symbol of ``hook``, and the module that it is in: what a dump shows
-    :param device: ``dev``, for points that belong to one
-    :param label: the scenario's name for it, if it is one of ours
-    :param bpf: ▲ ``hook_ops_type`` is ``NF_HOOK_OP_BPF``
-    """
-
-    hook: HookFunction
-    function: str
-    module: str | None
-    pf: Family
-    hooknum: int
-    priority: int
-    device: NetDevice | None = None
-    label: str | None = None
-    bpf: bool = False
-
-
 DUMMY_OPS = HookOps(accept_all, "accept_all", None, Family.INET, 0, PRIORITY_MIN)
 """``dummy_ops``, l.98: what an unregistration leaves when it finds no memory for a smaller array."""
 
-Entries = list[HookOps]
-"""``struct nf_hook_entries``: never empty."""
-
-
 @dataclass(slots=True)
-class Head:
-    """``struct nf_hook_entries __rcu **pp``: the place that points to an array."""
+class Books:
+    """What became of arrays.
 
-    entries: Entries | None = None
+    :param early: those that were freed with no time for their readers to leave
+    :param overwritten: those into whose ops ``call_rcu`` wrote, where readers may look
+    """
+
+    allocated: int = 0
+    replaced: int = 0
+    freed: int = 0
+    early: int = 0
+    overwritten: int = 0
+
+    def took_place(self, old: Entries | None, new: Entries | None) -> None:
+        """A head has *new* now, where it had *old*."""
+        self.allocated += new is not None
+        self.replaced += old is not None
+        nf_hook_entries_free(old, self)
+
+
+def nf_hook_entries_free(old: Entries | None, books: Books) -> None:
+    """``nf_hook_entries_free``, l.75-89: ``call_rcu`` of the head behind the ops. What readers have still is freed when they
+    have left it."""
+    books.freed += old is not None
 
 
 def plenty(_num: int) -> bool:
@@ -82,7 +79,7 @@ def plenty(_num: int) -> bool:
 def nf_hook_entries_grow(old: Entries | None, reg: HookOps, alloc: Allocator = plenty) -> Entries | int:
     """``nf_hook_entries_grow``, l.103-162: a new array with *reg* before the first entry of no smaller priority.
 
-    Dummies are left behind. ▲ A BPF program shares no priority.
+    Dummies are left behind. Since 6.4 a BPF program shares no priority.
 
     :returns: the array, -EBUSY for a BPF program at a priority that is taken, -E2BIG over 1024 live hooks, -ENOMEM
     """
@@ -119,7 +116,10 @@ def hooks_validate(hooks: Entries, warnings: Warnings) -> None:
 
 
 def nf_hook_entries_insert_raw(pp: Head, reg: HookOps, alloc: Allocator = plenty, warnings: Warnings | None = None) -> int:
-    """``nf_hook_entries_insert_raw``, l.185-203: grow a private array. :returns: 0, -E2BIG, -ENOMEM"""
+    """``nf_hook_entries_insert_raw``, l.185-203: grow a private array.
+
+    :returns: 0, -E2BIG, -ENOMEM
+    """
     new_hooks = nf_hook_entries_grow(pp.entries, reg, alloc)
     if isinstance(new_hooks, int):
         return new_hooks

@@ -19,9 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.model.conntrack import Tracking
-from harness.model.entries import HookFunction, HookOps
-from harness.model.register import Core, Net, NetDevice
-from harness.model.slow import Context
+from harness.model.register import Core
+from harness.model.structures import Context, HookFunction, HookOps, Net, NetDevice
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.types import OURS, HookCall, Outcome, Slot
 

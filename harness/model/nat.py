@@ -1,6 +1,6 @@
 """NAT's inner loop: ``nf_nat_register_fn`` and ``nf_nat_inet_fn`` of ``nf_nat_core.c``, whose array core's raw functions make.
 
-NAT has one hook at a hook point, whatever number of nat chains there are: theirs are in an array of its own, which that hook walks for
+NAT has one hook at a hook point, whatever number of nat chains there are: theirs are in another array, which that hook walks for
 the first packet of a connection until one has bound it to an address and port.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from harness.model.entries import Entries, Head, HookOps, Warnings, nf_hook_entries_insert_raw, plenty
-from harness.model.slow import Context, HookState, Skb
+from harness.model.entries import nf_hook_entries_insert_raw, plenty
+from harness.model.structures import Context, Entries, Head, HookOps, HookState, Skb, Warnings
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario.addresses import Address
 from harness.scenario.routing import first_address
-from harness.scenario.steps import Flow, Redirect
+from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.nat import Redirect
 from harness.scenario.topology import Topology
 
 __all__ = ("Nat", "nf_nat_inet_fn")
@@ -52,7 +53,10 @@ class Nat:
         nf_hook_entries_insert_raw(self.heads.setdefault(step.netns, Head()), ops, plenty, warnings)
 
     def redirected(self, topology: Topology, netns: str, device: str, skb: Skb, destination: Address) -> Address:
-        """Where a packet goes that has crossed PREROUTING. :returns: its destination, or the device's own address"""
+        """Where a packet goes that has crossed PREROUTING.
+
+        :returns: its destination, or the device's own address
+        """
         flow, head = skb.ct.flow, self.heads.get(netns)
         if flow is None or head is None:
             return destination

@@ -6,11 +6,10 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from harness.model.queue import QueueEntry
-from harness.model.register import Net
+from harness.model.structures import Net, QueueEntry
 from harness.netfilter import Verdict, VerdictKind
 from harness.outcome.types import QueueState, queue_key
-from harness.scenario.steps import Listen
+from harness.scenario.steps.queue import Listen
 
 __all__ = ("Instance", "Nfqnl")
 
@@ -50,7 +49,10 @@ class Nfqnl:
     instances: dict[tuple[str, int], Instance] = field(default_factory=dict)
 
     def outfn(self, entry: QueueEntry, queuenum: int) -> int:
-        """``nfqnl_enqueue_packet``. :returns: 0; -ESRCH: nobody listens; -EINVAL, -ENOBUFS: there is no place for it"""
+        """``nfqnl_enqueue_packet``.
+
+        :returns: 0; -ESRCH: nobody listens; -EINVAL, -ENOBUFS: there is no place for it
+        """
         queue = self.instances.get((entry.context.state.net, queuenum))
         if queue is None:
             return -errno.ESRCH
@@ -82,7 +84,10 @@ class Nfqnl:
                      for key, queue in sorted(self.instances.items()))
 
     def recv_config(self, config: Listen) -> int:
-        """``nfqnl_recv_config`` with ``NFQNL_CFG_CMD_BIND``, from a socket of its own. :returns: 0; -EPERM: another one listens"""
+        """``nfqnl_recv_config`` with ``NFQNL_CFG_CMD_BIND``, from its own socket.
+
+        :returns: 0; -EPERM: another one listens
+        """
         key = config.netns, config.queue
         if key in self.instances:
             return -errno.EPERM

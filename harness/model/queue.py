@@ -5,43 +5,14 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
-from harness.model.entries import Entries
+from harness.model.structures import Context, Entries, QueueEntry, QueueHandler
 from harness.netfilter import Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 
-if TYPE_CHECKING:
-    from harness.model.register import Net
-    from harness.model.slow import Context
-
-__all__ = ("QueueEntry", "QueueHandler", "nf_iterate", "nf_queue", "nf_reinject")
+__all__ = ("nf_iterate", "nf_queue", "nf_reinject")
 
 _ACCEPT, _REPEAT = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.REPEAT)
-
-
-@dataclass(slots=True, eq=False)
-class QueueEntry:
-    """``struct nf_queue_entry``.
-
-    :param context: the skb, and the state that its hook point gave it
-    :param hook_index: slot of the hook that queued it; whatever the array becomes meanwhile
-    """
-
-    context: Context
-    hook_index: int
-    id: int = 0
-
-
-class QueueHandler(Protocol):
-    """``struct nf_queue_handler``."""
-
-    def outfn(self, entry: QueueEntry, queuenum: int) -> int:
-        """Take a packet. :returns: 0, or a negative errno"""
-
-    def nf_hook_drop(self, net: Net) -> None:
-        """Drop every packet that waits in a namespace."""
 
 
 def nf_queue(context: Context, index: int, verdict: Verdict, handler: QueueHandler | None) -> int:

@@ -1,6 +1,6 @@
 """Registration and unregistration in namespaces: lines 266 to 501 of ``net/netfilter/core.c``.
 
-Marked ▲ is what newer kernels added to the file quoted: INET ingress, NETDEV egress.
+What newer kernels added to the file quoted says since when: INET ingress (5.10), NETDEV egress (5.16).
 """
 
 from __future__ import annotations
@@ -12,57 +12,35 @@ from dataclasses import dataclass, field
 
 from harness.model.entries import (
     Allocator,
-    Entries,
-    Head,
-    HookOps,
-    Warnings,
+    Books,
     hooks_validate,
     nf_hook_entries_grow,
     nf_hook_entries_try_shrink,
     nf_remove_net_hook,
     plenty,
 )
-from harness.model.queue import QueueHandler
+from harness.model.structures import (
+    ARRAY_SIZE,
+    NET_DEVICE_HOOKS,
+    NETDEV_EGRESS,
+    NETDEV_INGRESS,
+    Entries,
+    Head,
+    HookOps,
+    Net,
+    NetDevice,
+    QueueHandler,
+    Warnings,
+)
 from harness.netfilter import Family
+from harness.outcome.facts import NO_PROC
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("NETDEV_EGRESS", "NETDEV_INGRESS", "NET_DEVICE_HOOKS", "NF_INET_INGRESS", "Core", "Net", "NetDevice")
+__all__ = ("NF_INET_INGRESS", "Core")
 
 NF_INET_INGRESS = 5
-NETDEV_INGRESS, NETDEV_EGRESS = 0, 1
-NET_DEVICE_HOOKS = (NETDEV_INGRESS, NETDEV_EGRESS)
-
-ARRAY_SIZE = {Family.IPV4: 5, Family.IPV6: 5, Family.ARP: 3, Family.BRIDGE: 5}
-"""Heads of each family in ``struct netns_nf`` (BRIDGE has none for BROUTING, although the number is defined)."""
-
-
-def _heads(sizes: dict[Family, int]) -> dict[Family, list[Head]]:
-    return {pf: [Head() for _ in range(size)] for pf, size in sizes.items()}
-
-
-@dataclass(slots=True, eq=False)
-class NetDevice:
-    """``struct net_device``. :param hooks: ``nf_hooks_ingress``, and ▲ ``nf_hooks_egress``"""
-
-    name: str
-    net: Net
-    hooks: dict[int, Head] = field(default_factory=lambda: {hooknum: Head() for hooknum in NET_DEVICE_HOOKS})
-
-
-@dataclass(slots=True, eq=False)
-class Net:
-    """``struct net``, as ``netfilter_net_init`` (l.608-643) leaves it: every head NULL."""
-
-    name: str
-    hooks: dict[Family, list[Head]] = field(default_factory=lambda: _heads(ARRAY_SIZE))
-    devices: dict[str, NetDevice] = field(default_factory=dict)
-
-    def add_device(self, name: str) -> NetDevice:
-        return self.devices.setdefault(name, NetDevice(name, self))
-
-
 def _static_key(pf: Family, hooknum: int) -> tuple[Family, int]:
-    """▲ ``nf_static_key_inc``: INET ingress counts as NETDEV ingress, whose array it is in."""
+    """Since 5.10 ``nf_static_key_inc``: INET ingress counts as NETDEV ingress, whose array it is in."""
     return (Family.NETDEV, NETDEV_INGRESS) if pf is Family.INET else (pf, hooknum)
 
 
@@ -74,6 +52,9 @@ class Core:
     :param warnings: splats so far
     :param nf_queue_handler: who takes queued packets; ``None``: nobody
     :param proc: namespaces that have a ``/proc/net/netfilter``
+    :param books: of the arrays
+    :param queues_needed: ``ingress_needed_key`` and ``egress_needed_key`` (net/core/dev.c): registrations at a device's point
+    :param log: what it printed, but for warnings
     """
 
     profile: KernelProfile = field(default_factory=KernelProfile)
@@ -82,17 +63,21 @@ class Core:
     warnings: Warnings = field(default_factory=list)
     nf_queue_handler: QueueHandler | None = None
     proc: set[Net] = field(default_factory=set)
+    books: Books = field(default_factory=Books)
+    queues_needed: Counter[str] = field(default_factory=Counter)
+    log: list[str] = field(default_factory=list)
 
     def netfilter_net_init(self, name: str) -> Net | int:
         """``netfilter_net_init``, l.617-643: every head NULL, and a ``/proc/net/netfilter`` of the namespace's own, or an errno."""
         net = Net(name)
         if not self.alloc(1):
+            self.log.append(NO_PROC)
             return -errno.ENOMEM
         self.proc.add(net)
         return net
 
     def netfilter_net_exit(self, net: Net) -> None:
-        """``netfilter_net_exit``, l.645-648. Whoever registered hooks in the namespace has taken them away before."""
+        """``netfilter_net_exit``, l.645-648. The owners of the namespace's hooks have unregistered them before."""
         self.proc.discard(net)
 
     def nf_hook_entry_head(self, net: Net, pf: Family, hooknum: int, dev: NetDevice | None) -> Head | None:
@@ -101,7 +86,7 @@ class Core:
             if hooknum < len(net.hooks[pf]):
                 return net.hooks[pf][hooknum]
         elif pf in (Family.NETDEV, Family.INET) and dev is not None and dev.net is net:
-            if pf is Family.INET:  # ▲ shares the device's ingress array
+            if pf is Family.INET:  # since 5.10: shares the device's ingress array
                 return dev.hooks[NETDEV_INGRESS] if hooknum == NF_INET_INGRESS else None
             if hooknum in dev.hooks:
                 return dev.hooks[hooknum]
@@ -125,20 +110,32 @@ class Core:
         return 0
 
     def _register(self, net: Net, pf: Family, reg: HookOps) -> int:
-        """``__nf_register_net_hook``, l.314-357. :returns: 0, -EINVAL, -EOPNOTSUPP, -E2BIG, -ENOMEM"""
+        """``__nf_register_net_hook``, l.314-357.
+
+        :returns: 0, -EINVAL, -EOPNOTSUPP, -E2BIG, -ENOMEM
+        """
         err = self._refused(net, pf, reg)
         if err < 0:
             return err
         pp = self.nf_hook_entry_head(net, pf, reg.hooknum, reg.device)
         if pp is None:
             return -errno.EINVAL
-        new_hooks = nf_hook_entries_grow(pp.entries, reg, self.alloc)
+        p = pp.entries
+        new_hooks = nf_hook_entries_grow(p, reg, self.alloc)
         if isinstance(new_hooks, int):
             return new_hooks
         pp.entries = new_hooks
         hooks_validate(new_hooks, self.warnings)
-        self.nf_hooks_needed[_static_key(pf, reg.hooknum)] += 1
+        self._needed(pf, reg.hooknum, 1)
+        self.books.took_place(p, new_hooks)
         return 0
+
+    def _needed(self, pf: Family, hooknum: int, more: int) -> None:
+        """``net_inc_ingress_queue``, since 5.16 ``net_inc_egress_queue``, the static key; or down again."""
+        point = _static_key(pf, hooknum)
+        if point[0] is Family.NETDEV:
+            self.queues_needed["ingress_needed_key" if point[1] == NETDEV_INGRESS else "egress_needed_key"] += more
+        self.nf_hooks_needed[point] += more
 
     def _unregister(self, net: Net, pf: Family, reg: HookOps) -> None:
         """``__nf_unregister_net_hook``, l.386-423: cannot fail; without memory a dummy stays behind."""
@@ -150,11 +147,12 @@ class Core:
             self.warnings.append("__nf_unregister_net_hook")
             return
         if nf_remove_net_hook(p, reg):
-            self.nf_hooks_needed[_static_key(pf, reg.hooknum)] -= 1
+            self._needed(pf, reg.hooknum, -1)
         else:
             self.warnings.append(f"hook not found, pf {pf:d} num {reg.hooknum}")
         if nf_hook_entries_try_shrink(p, pp, self.alloc, self.warnings) is not None:
             self.nf_queue_nf_hook_drop(net)
+            self.books.took_place(p, pp.entries)
 
     def nf_queue_nf_hook_drop(self, net: Net) -> None:
         """``nf_queue_nf_hook_drop``: packets hold slots of arrays by their number."""
@@ -162,7 +160,7 @@ class Core:
             self.nf_queue_handler.nf_hook_drop(net)
 
     def nf_register_net_hook(self, net: Net, reg: HookOps) -> int:
-        """``nf_register_net_hook``, l.449-470: INET means IPV4 and IPV6, both or neither; ▲ INET ingress is a device's."""
+        """``nf_register_net_hook``, l.449-470: INET means IPV4 and IPV6, both or neither; since 5.10 INET ingress is a device's."""
         if reg.pf is not Family.INET or reg.hooknum == NF_INET_INGRESS:
             return self._register(net, reg.pf, reg)
         err = self._register(net, Family.IPV4, reg)

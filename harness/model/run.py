@@ -5,19 +5,22 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.model.conntrack import Tracking
-from harness.model.entries import DUMMY_OPS, Head, HookOps
+from harness.model.entries import DUMMY_OPS, Books
 from harness.model.foreign import Oracle, adopt
 from harness.model.nat import Nat
 from harness.model.path import Packet, Stack, known_hooks, register_br_netfilter
-from harness.model.register import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Core, Net
-from harness.netfilter import Family, hook_number
+from harness.model.register import Core
+from harness.model.structures import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Head, HookOps, Net
+from harness.model.sysctl import given
+from harness.netfilter import Family, hook_name, hook_number
 from harness.outcome.types import BEFORE, Slot, StepOutcome, point_key
-from harness.scenario.steps import BpfLink, Register, Scenario, is_point
+from harness.scenario.step import Scenario, grounds
+from harness.scenario.steps.bpf import BpfLink
 from harness.scenario.steps.conntrack import KERNEL_MODULES
-from harness.scenario.steps.ground import grounds
+from harness.scenario.steps.hooks import Register, is_point
 from harness.scenario.topology import Topology
 
 __all__ = ("Arrays", "Point", "Run", "slots_of")
@@ -53,7 +56,7 @@ class Run:
     nets: dict[str, Net] = field(default_factory=dict, init=False)
     stack: Stack = field(init=False)
     grounds: tuple[Topology, ...] = field(init=False)
-    keys: Counter[tuple[Family, int]] = field(init=False)
+    keys: Counter[str] = field(init=False)
     live: dict[str, HookOps] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
     batches: dict[str, tuple[Register, ...]] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class Run:
         for netns in topology.namespaces:
             if isinstance(net := self.core.netfilter_net_init(netns), Net):  # there is memory before the first step
                 self.nets[netns] = net
+                net.sysctl = given(topology, netns)
         for netns, net in self.nets.items():
             for device in topology.devices(netns):
                 net.add_device(device)
@@ -89,20 +93,31 @@ class Run:
             reported = {key for key, _ in self.oracle.foreign.arrays[BEFORE]}
             empty = (point_key(netns, *point) for netns, point in self._all_points())
             adopt(self.core, self.nets, tuple((key, ()) for key in empty if key not in reported), self.oracle, {})
+            self.core.books = Books()
             yield self.adopt(BEFORE)
-        self.keys = self.core.nf_hooks_needed.copy()
+        self.keys = self.needed()
+
+    def needed(self) -> Counter[str]:
+        """How often each point, and each direction of devices, is needed, by name."""
+        points = {f"{pf.name} {hook_name(pf, number)}": count for (pf, number), count in self.core.nf_hooks_needed.items()}
+        return Counter({**points, **self.core.queues_needed})
 
     def adopt(self, index: int) -> StepOutcome:
         """Foreign hooks come or go as they were seen to; their arrays come out as the model has them."""
         arrays = self.oracle.foreign.arrays.get(index, ())
+        own = replace(self.core.books)
         adopt(self.core, self.nets, arrays, self.oracle, known_hooks(self.stack))
+        self.core.books = own  # others' arrays are not in it
         for module in {slot.module for _, slots in arrays for slot in slots} & KERNEL_MODULES.keys():
             self.tracking.load(str(module))
         points = {point_key(netns, *point): (netns, point) for netns, point in self._all_points()}
         return StepOutcome(index, 0, tuple(self._array(*points[key]) for key, _ in arrays if key in points))
 
     def module_refuses(self, pf: Family, hook: str) -> int:
-        """Points that this kernel has not: nfharness.ko answers before core is asked. :returns: a positive errno, or 0"""
+        """Points that this kernel has not: nfharness.ko answers before core is asked.
+
+        :returns: a positive errno, or 0
+        """
         if pf not in self.core.profile.families:
             return errno.EAFNOSUPPORT
         if pf in ARRAY_SIZE and hook_number(pf, hook) >= ARRAY_SIZE[pf]:

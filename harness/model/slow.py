@@ -3,70 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
 
-from harness.model.conntrack import CtSkb
-from harness.model.entries import Entries, Warnings
-from harness.model.queue import QueueHandler, nf_queue
-from harness.netfilter import Family, Verdict, VerdictKind
+from harness.model.queue import nf_queue
+from harness.model.structures import Context, Entries, QueueHandler
+from harness.netfilter import Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
-from harness.outcome.types import HookCall
 
-__all__ = ("Context", "HookState", "Skb", "nf_drop_geterr", "nf_hook_slow")
-
-SkbState = Literal["in flight", "freed", "stolen", "queued", "leaked"]
-
-
-@dataclass(slots=True)
-class Skb:
-    """``struct sk_buff``, as far as hooks of ours look at it.
-
-    :param nth: which of the packets with this cookie it is, from 0: answers carry the cookie of what they answer
-    :param state: who has it: ``freed`` by core, ``stolen`` by the hook, ``leaked`` by an unconventional verdict
-    """
-
-    cookie: int | None = None
-    nth: int = 0
-    state: SkbState = "in flight"
-    ct: CtSkb = field(default_factory=CtSkb)
-
-
-@dataclass(frozen=True, slots=True)
-class HookState:
-    """``struct nf_hook_state``. :param indev: empty for none, as is *outdev*; :param okfn: its name, ``None`` for NULL"""
-
-    pf: Family
-    hook: int
-    net: str
-    indev: str = ""
-    outdev: str = ""
-    okfn: str | None = None
-
-
-@dataclass(slots=True)
-class Context:
-    """What a hook function is called with, and the calls of this run of the loop so far.
-
-    :param okfn: ``state->okfn``, bound to what it needs
-    :param reinjected: it is ``nf_reinject`` that runs
-    """
-
-    skb: Skb
-    state: HookState
-    okfn: Callable[[], object] = lambda: None
-    reinjected: bool = False
-    calls: list[HookCall] = field(default_factory=list)
-    warnings: Warnings = field(default_factory=list)
-
-    def call(self, hooks: Entries, index: int) -> Verdict:
-        """``nf_hook_entry_hookfn``."""
-        ops = hooks[index]
-        verdict = ops.hook(ops, self)
-        self.calls.append(HookCall(index, ops.function, ops.module, ops.priority, verdict, label=ops.label))
-        return verdict
-
+__all__ = ("nf_drop_geterr", "nf_hook_slow", "nf_hook_slow_list")
 
 def nf_drop_geterr(verdict: Verdict) -> int:
     """``NF_DROP_GETERR``: ``-(verdict >> NF_VERDICT_QBITS)`` of a signed int: with the top bit set, a positive number comes out."""
@@ -103,3 +47,17 @@ def nf_hook_slow(context: Context, e: Entries, s: int = 0, *, profile: KernelPro
                     context.warnings.append("nf_hook_slow")
                 return 0
     return 1
+
+
+def nf_hook_slow_list(contexts: Sequence[Context], e: Entries, *, profile: KernelProfile) -> list[Context]:
+    """``nf_hook_slow_list``, newer than the file quoted: each packet of a list crosses all hooks, alone, before the next one does.
+
+    :returns: those that pass, in their order
+    """
+    passed = []
+    for context in contexts:
+        context.skb.linked = False  # skb_list_del_init()
+        if nf_hook_slow(context, e, profile=profile) == 1:
+            context.skb.linked = True
+            passed.append(context)
+    return passed

@@ -1,13 +1,21 @@
-"""Outcomes: what both executors answer with, and where two of them differ."""
+"""Outcomes: what both executors answer with, and where two of them differ.
+
+The life of an outcome: an executor, model or kernel, makes it (``types``: steps, packets, traversals, hook calls; ``fate``: the ends that
+a packet comes to); it crosses the wire as JSON (``codec``); the comparison pairs its parts with those of the prediction (``pairing``),
+says where they depart (``diff``) in short words (``describe``), and concludes: conformant, different or inconclusive.
+
+Read ``types``, ``fate``, ``profile`` (in what kernels legitimately differ), ``diff``.
+"""
 
 from __future__ import annotations
 
 from harness.outcome.codec import from_json, report, to_json
-from harness.outcome.diff import Comparison, Conclusion, Difference, compare, conclude, diff
+from harness.outcome.diff import Comparison, Conclusion, Difference, compare, conclude
+from harness.outcome.fate import Fate, FateKind
 from harness.outcome.profile import KernelProfile
-from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutcome, RawRun, Slot, StepOutcome, Traversal, point_key, raw_key
+from harness.outcome.types import HookCall, Outcome, PacketOutcome, RawOutcome, Slot, StepOutcome, Traversal, point_key, raw_key
 
 __all__ = (
     "Comparison", "Conclusion", "Difference", "Fate", "FateKind", "HookCall", "KernelProfile", "Outcome", "PacketOutcome",
-    "RawRun", "Slot", "StepOutcome", "Traversal", "compare", "conclude", "diff", "from_json", "point_key", "raw_key", "report", "to_json",
+    "RawOutcome", "Slot", "StepOutcome", "Traversal", "compare", "conclude", "from_json", "point_key", "raw_key", "report", "to_json",
 )

@@ -10,7 +10,20 @@ from typing import Any, cast, get_args
 
 from harness.netfilter import Family, Verdict, VerdictKind, errno_name, hook_name, hook_number
 from harness.outcome.diff import Comparison
-from harness.outcome.types import Fate, FateKind, HookCall, Outcome, PacketOutcome, QueueState, RawRun, Slot, StepOutcome, Traversal
+from harness.outcome.fate import Fate, FateKind
+from harness.outcome.types import (
+    Change,
+    HookCall,
+    Outcome,
+    PacketOutcome,
+    QueueState,
+    RawOutcome,
+    Relation,
+    Rule,
+    Slot,
+    StepOutcome,
+    Traversal,
+)
 
 __all__ = ("from_json", "report", "to_json", "verdict_from_text")
 
@@ -32,7 +45,10 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def from_json(document: Mapping[str, Any]) -> Outcome:
-    """:raises ValueError, KeyError, TypeError: it was not :func:`to_json` that wrote it"""
+    """The outcome that a JSON document describes.
+
+    :raises ValueError, KeyError, TypeError: it was not :func:`to_json` that wrote it
+    """
     return Outcome(
         steps=tuple(_step(step) for step in document["steps"]),
         packets=tuple(_packet(packet) for packet in document["packets"]),
@@ -73,7 +89,7 @@ def _step(document: Mapping[str, Any]) -> StepOutcome:
     slots = tuple((key, tuple(map(_slot, array))) for key, array in document["slots"].items())
     raw = document.get("raw")
     return StepOutcome(document["step"], _errno(document["errno"]), slots,
-                       raw and RawRun(raw["returned"], tuple(raw["called"]), raw["users"]), tuple(document.get("splats", ())),
+                       raw and RawOutcome(raw["returned"], tuple(raw["called"]), raw["users"]), tuple(document.get("splats", ())),
                        tuple(document.get("facts", {}).items()), tuple(document.get("disputes", ())),
                        tuple((key, QueueState(**state)) for key, state in document.get("queues", {}).items()))
 
@@ -91,6 +107,8 @@ def _slot(document: Mapping[str, Any]) -> Slot:
 def _packet_json(packet: PacketOutcome) -> dict[str, Any]:
     return {
         "packet": packet.packet,
+        "number": packet.number,
+        "relation": packet.relation and packet.relation._asdict(),
         "kind": packet.kind,
         "cookie": packet.cookie,
         "fate": packet.fate.kind,
@@ -114,6 +132,8 @@ def _packet(document: Mapping[str, Any]) -> PacketOutcome:
         sent_errno=_errno(document["sent_errno"]),
         alive=document.get("alive", 0),
         kind=document["kind"],
+        number=document.get("number", 0),
+        relation=Relation(**document["relation"]) if document.get("relation") else None,
     )
 
 
@@ -129,6 +149,16 @@ def _traversal_json(traversal: Traversal) -> dict[str, Any]:
         "loop": traversal.loop,
         "answer": None if traversal.answer is None else str(traversal.answer),
         "returned": traversal.returned,
+        "packet": traversal.packet,
+        "mark": traversal.mark,
+        "connection": traversal.connection,
+        "changed": [change._asdict() for change in traversal.changed],
+        "head": traversal.head.hex(),
+        "length": traversal.length,
+        "slots": traversal.slots,
+        "time": traversal.time,
+        "waited": traversal.waited,
+        "socket": traversal.socket,
         "calls": [_call_json(call) for call in traversal.calls],
     }
 
@@ -139,21 +169,38 @@ def _traversal(document: Mapping[str, Any]) -> Traversal:
     hook = int(name[4:]) if re.fullmatch(r"HOOK\d+", name) else hook_number(pf, name)
     return Traversal(pf, hook, document["netns"], document["in"], document["out"], tuple(map(_call, document["calls"])),
                      document["returned"], document["okfn"], document["start"], document["loop"],
-                     verdict_from_text(document["answer"]) if document.get("answer") else None)
+                     verdict_from_text(document["answer"]) if document.get("answer") else None, document.get("packet", ""),
+                     document.get("mark", 0), document.get("connection", "none"), _changed(document),
+                     bytes.fromhex(document.get("head", "")), document.get("length", 0), document.get("slots", 0),
+                     document.get("time"), document.get("waited"), document.get("socket", False))
+
+
+def _changed(document: Mapping[str, Any]) -> tuple[Change, ...]:
+    return tuple(Change(**change) for change in document.get("changed", ()))
 
 
 def _call_json(call: HookCall) -> dict[str, Any]:
     return {"index": call.index, "function": call.function, "module": call.module, "priority": call.priority, "label": call.label,
-            "verdict": str(call.verdict), "ns": call.ns}
+            "verdict": str(call.verdict), "ns": call.ns, "chain": call.chain, "calls": list(map(_call_json, call.calls)),
+            "changed": [change._asdict() for change in call.changed], "rule": call.rule and call.rule._asdict(), "policy": call.policy}
 
 
 def _call(document: Mapping[str, Any]) -> HookCall:
     return HookCall(document["index"], document["function"], document["module"], document["priority"],
-                    verdict_from_text(document["verdict"]), document["ns"], document["label"])
+                    verdict_from_text(document["verdict"]), document["ns"], document["label"], document.get("chain"),
+                    tuple(map(_call, document.get("calls", ()))), _changed(document), _rule(document.get("rule")),
+                    document.get("policy", False))
+
+
+def _rule(document: Mapping[str, Any] | None) -> Rule | None:
+    return Rule(document["handle"], document["chain"], document["text"], tuple(document["via"])) if document else None
 
 
 def verdict_from_text(text: str) -> Verdict:
-    """The inverse of ``str(verdict)``. :raises ValueError: no verdict reads like that"""
+    """The inverse of ``str(verdict)``.
+
+    :raises ValueError: no verdict reads like that
+    """
     found = _VERDICT.fullmatch(text)
     rest = int(found["rest"], 16) if found is not None and found["rest"] else 0
     if found is not None and found["kind"] == "VERDICT" and found["number"]:
@@ -173,7 +220,10 @@ def _errno_json(number: int) -> str | None:
 
 
 def _errno(name: str | None) -> int:
-    """:raises ValueError: neither a number nor a name that this system has"""
+    """The number of an errno.
+
+    :raises ValueError: neither a number nor a name that this system has
+    """
     if name is None:
         return 0
     if name.isdigit():

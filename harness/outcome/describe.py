@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind, errno_name, hook_name
-from harness.outcome.types import Fate, HookCall, QueueState, RawRun, Slot, Traversal
+from harness.outcome.fate import Fate
+from harness.outcome.types import Change, HookCall, QueueState, RawOutcome, Slot, Traversal
 
-__all__ = ("calls", "devices", "errno", "facts", "fate", "name", "point", "priority", "queue", "raw", "returned", "slots")
+__all__ = ("answer", "calls", "changed", "changed_by", "cookie", "decided_by", "devices", "duration", "errno", "facts", "fate", "name",
+           "point", "priority", "queue", "raw", "returned", "slots")
+
+
+_NAT = ("nf_nat", "iptable_nat", "ip6table_nat")
+_TRANSLATED = {"source": "SNAT", "destination": "DNAT"}
+
+
+def cookie(number: int | None, kind: str = "") -> str:
+    """A packet by its cookie; ARP, whose number is made of the two addresses that it is about, by those.
+
+    :param kind: as :func:`harness.walks.summary.kind_of` has it
+    """
+    if number is None or not kind.startswith("arp"):
+        return f"packet {number}"
+    return f"ARP of {IPv4Address(number >> 32)} and {IPv4Address(number & 0xFFFF_FFFF)}"
 
 
 def name(hook: HookCall | Slot) -> str:
@@ -35,6 +52,22 @@ def priority(number: int | None) -> str:
     return names.get(number, str(number))
 
 
+def answer(traversal: Traversal) -> str:
+    """``answered ACCEPT after 1.25 ms``: what a listener said to ``nf_reinject``; empty of other loops."""
+    if traversal.answer is None:
+        return ""
+    waited = "" if traversal.waited is None else f" after {duration(traversal.waited)}"
+    return f"answered {traversal.answer}{waited}"
+
+
+def duration(ns: int) -> str:
+    """``870 ns``, ``12.3 µs``, ``1.25 ms``, ``2.50 s``: three digits."""
+    for unit, size in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
+        if ns >= size:
+            return f"{ns / size:.{max(0, 2 - (len(str(ns // size)) - 1))}f} {unit}"
+    return f"{ns} ns"
+
+
 def errno(number: int) -> str:
     return errno_name(number) if number else "success"
 
@@ -58,6 +91,42 @@ def calls(calls: Sequence[HookCall]) -> str:
     return ", ".join(name(call) if call.verdict.kind is accept else f"{name(call)} {call.verdict}" for call in calls) or "none"
 
 
+def changed(changes: Sequence[Change]) -> str:
+    """``TTL 64 → 63, mark 0x0 → 0x1``."""
+    return ", ".join(f"{change.what} {change.before} → {change.after}" for change in changes)
+
+
+def changed_by(call: HookCall) -> str:
+    """What a call made of a packet. What NAT translated has NAT's words, and the chain that bound the connection if it did just now."""
+    if not (call.module or call.function).startswith(_NAT):
+        return changed(call.changed)
+    said = changed([Change(_TRANSLATED.get(change.what, change.what), *change[1:]) for change in call.changed])
+    # A source port may become another one without any chain: where the old one is taken.
+    binds = any(change.what == "destination" or (change.what == "source" and _address(change.before) != _address(change.after))
+                for change in call.changed)
+    chain = call.calls[-1].chain if call.calls and binds else None
+    return f"{said} by {chain}" if chain else said
+
+
+def decided_by(call: HookCall) -> str:
+    """``rule 7: tcp dport 22 drop``; of another chain than the base chain ``rule 7 of web, from rule 5: …``; or the policy that dropped."""
+    if call.policy:
+        return "" if call.verdict.kind is VerdictKind.ACCEPT else "its policy: no rule gave a verdict"
+    if call.rule is None:
+        return ""
+    handle, chain, text, via = call.rule
+    if not text and call.verdict.kind is VerdictKind.ACCEPT:
+        return ""
+    base = (call.chain or "").split(" ")[-1]
+    where = f" of {chain}" if chain and chain != base else ""
+    way = f", from rule {' and '.join(map(str, via))}" if via else ""
+    return f"rule {handle}{where}{way}: {text}" if text else f"rule {handle}, whose text is not known"
+
+
+def _address(end: str) -> str:
+    return end.partition("]")[0] if end.startswith("[") else end.partition(":")[0] if end.count(":") == 1 else end
+
+
 def slots(slots: Sequence[Slot]) -> str:
     return ", ".join("dummy" if slot.dummy else f"{name(slot)} ({priority(slot.priority)})" for slot in slots) or "empty"
 
@@ -67,7 +136,7 @@ def facts(facts: Sequence[tuple[str, str | int]]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts) or "nothing"
 
 
-def raw(run: RawRun | None) -> str:
+def raw(run: RawOutcome | None) -> str:
     """``a, b called, returned -EPERM, skb freed``."""
     if run is None:
         return "not run"

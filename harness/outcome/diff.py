@@ -1,6 +1,6 @@
 """Where an observation departs from the prediction, and what a run amounts to.
 
-Never compared: nanoseconds, drop reasons, summaries and strangers' packets; they are there for a reader.
+Never compared: nanoseconds, drop reasons that are not ``nf_hook_slow``'s, summaries and strangers' packets; they are there for a reader.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.outcome import describe
-from harness.outcome.pairing import identity, pair_calls, pair_packets, pair_traversals, reordered
-from harness.outcome.types import OURS, HookCall, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
+from harness.outcome.pairing import CallPair, PacketPair, TraversalPair, aligned, identity, reordered
+from harness.outcome.types import OURS, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
 
-__all__ = ("Comparison", "Conclusion", "Difference", "compare", "conclude", "diff", "inconclusive_reasons", "packet_names")
+__all__ = ("Comparison", "Conclusion", "Difference", "compare", "conclude", "inconclusive_reasons")
 
 Conclusion = Literal["conformant", "different", "inconclusive"]
 
@@ -24,7 +24,8 @@ class Difference:
     """One departure.
 
     :param where: a path: ``steps[3]``, ``packet 1/router FORWARD``, ``packet 1/router FORWARD/call 2``, ``packet 1/fate``
-    :param predicted: what the model says, in words; :param observed: what the kernel did
+    :param predicted: what the model says, in words
+    :param observed: what the kernel did
     :param explanation: what that means
     """
 
@@ -36,19 +37,25 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """:param reasons: why the run is inconclusive, if it is"""
+    """What is to be said of a run.
+
+    :param reasons: why the run is inconclusive, if it is
+    :param packets: as predicted and as observed
+    """
 
     verdict: Conclusion
     differences: tuple[Difference, ...]
     reasons: tuple[str, ...]
+    packets: tuple[PacketPair, ...]
 
 
 def compare(predicted: Outcome, observed: Outcome) -> Comparison:
-    """All that is to be said of a run."""
-    differences = diff(predicted, observed)
+    """All that is to be said of a run: every departure, in the order of the steps and then of the packets."""
+    packets = aligned(predicted.packets, observed.packets)
+    differences = (*_diff_steps(predicted.steps, observed.steps), *_diff_packets(packets))
     reasons = inconclusive_reasons(predicted, observed)
     verdict: Conclusion = "inconclusive" if reasons else "different" if differences else "conformant"
-    return Comparison(verdict, differences, reasons)
+    return Comparison(verdict, differences, reasons, packets)
 
 
 def conclude(predicted: Outcome, observed: Outcome) -> Conclusion:
@@ -67,20 +74,16 @@ def inconclusive_reasons(predicted: Outcome, observed: Outcome) -> tuple[str, ..
     seen = {packet.cookie for packet in observed.packets}
     for packet in predicted.packets:
         if packet.traversals and packet.cookie not in seen:
-            reasons.append(f"packet {packet.cookie} was sent but not seen")
+            reasons.append(f"{describe.cookie(packet.cookie, packet.kind)} was sent but not seen")
     for packet in observed.packets:
         if packet.cookie is None:
             continue
+        name = describe.cookie(packet.cookie, packet.kind)
         if packet.fate.kind == "unknown":
-            reasons.append(f"packet {packet.cookie}: what became of it was not seen")
-        reasons += [f"packet {packet.cookie}: the end of the verdict loop at {one.netns} {describe.point(one)} was not seen"
+            reasons.append(f"{name}: what became of it was not seen")
+        reasons += [f"{name}: the end of the verdict loop at {one.netns} {describe.point(one)} was not seen"
                     for one in packet.traversals if one.returned is None]
     return tuple(dict.fromkeys(reasons))
-
-
-def diff(predicted: Outcome, observed: Outcome) -> tuple[Difference, ...]:
-    """Every departure, in the order of the steps and then of the packets."""
-    return (*_diff_steps(predicted.steps, observed.steps), *_diff_packets(predicted.packets, observed.packets))
 
 
 def _diff_steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> Iterator[Difference]:
@@ -160,49 +163,42 @@ def _odd(some: Sequence[Slot], others: Sequence[Slot]) -> list[Slot]:
     return [slot for slot in some if lacking[identity(slot)]]
 
 
-def packet_names(packets: Sequence[PacketOutcome]) -> list[str]:
-    """``packet 1``; the answers that carry the same cookie are ``packet 1 (2)`` and so on."""
-    nth: Counter[int | None] = Counter()
-    names = []
-    for packet in packets:
-        nth[packet.cookie] += 1
-        names.append(f"packet {packet.cookie}" + (f" ({nth[packet.cookie]})" if nth[packet.cookie] > 1 else ""))
-    return names
+def _diff_packets(pairs: Sequence[PacketPair]) -> Iterator[Difference]:
+    for pair in pairs:
+        if pair.predicted is not None and pair.observed is not None:
+            yield from _diff_packet(pair, pair.predicted, pair.observed)
+        elif pair.observed is not None and pair.compared:
+            yield Difference(pair.name, "no such packet", pair.observed.packet, "a packet with this cookie that the model does not know of")
+        elif pair.predicted is not None and pair.predicted.cookie is not None and pair.predicted.traversals:  # no hook sees any other
+            yield Difference(pair.name, pair.predicted.packet, "no such packet", "the packet was not seen")
 
 
-def _diff_packets(predicted: Sequence[PacketOutcome], observed: Sequence[PacketOutcome]) -> Iterator[Difference]:
-    pairs = [pair for pair in pair_packets(predicted, observed) if any(packet and packet.cookie is not None for packet in pair)]
-    names = packet_names([expected or found for expected, found in pairs if (expected or found)])  # type: ignore[misc]
-    for where, (expected, found) in zip(names, pairs, strict=True):
-        if expected is not None and found is not None:
-            yield from _diff_packet(where, expected, found)
-        elif found is not None:
-            yield Difference(where, "no such packet", found.packet, "a packet with this cookie that the model does not know of")
-        elif expected is not None and expected.traversals:  # no hook sees any other
-            yield Difference(where, expected.packet, "no such packet", "the packet was not seen")
-
-
-def _diff_packet(where: str, predicted: PacketOutcome, observed: PacketOutcome) -> Iterator[Difference]:
-    for expected, found in pair_traversals(predicted.traversals, observed.traversals):
-        if expected is not None and found is not None:
-            yield from _diff_traversal(f"{where}/{_place(expected)}", expected, found)
-        elif found is not None:
-            yield Difference(f"{where}/{_place(found)}", "not crossed", describe.calls(found.calls),
+def _diff_packet(pair: PacketPair, predicted: PacketOutcome, observed: PacketOutcome) -> Iterator[Difference]:
+    for point in pair.traversals:
+        where = f"{pair.name}/{_place(point.either)}"
+        if point.predicted is not None and point.observed is not None:
+            yield from _diff_traversal(where, point, point.predicted, point.observed)
+        elif point.observed is not None:
+            yield Difference(where, "not crossed", describe.calls(point.observed.calls),
                              "the packet came to a hook point that the model did not send it to")
-        elif expected is not None:
-            yield Difference(f"{where}/{_place(expected)}", describe.calls(expected.calls), "not crossed",
-                             "no hook of this point was called")
+        elif point.predicted is not None:
+            yield Difference(where, describe.calls(point.predicted.calls), "not crossed", "no hook of this point was called")
     if (predicted.fate.kind, predicted.fate.errno) != (observed.fate.kind, observed.fate.errno):
         meaning = {"leaked": "nobody has freed the packet", "doubled": "the packet came to more than one end"}
-        yield Difference(f"{where}/fate", describe.fate(predicted.fate), describe.fate(observed.fate),
+        yield Difference(f"{pair.name}/fate", describe.fate(predicted.fate), describe.fate(observed.fate),
                          meaning.get(observed.fate.kind, "the packet came to another end"))
+        return
+    reason, told = predicted.fate.reason or "", observed.fate.reason or ""
+    if reason.isupper() and reason not in told.split():  # one of the kernel's; others are for a reader
+        yield Difference(f"{pair.name}/reason", f"freed with the reason {reason}", told or "freed without a reason",
+                         "the rest of the kernel is told something else of a drop")
 
 
 def _place(traversal: Traversal) -> str:
     return f"{traversal.netns} {describe.point(traversal)}"
 
 
-def _diff_traversal(where: str, predicted: Traversal, observed: Traversal) -> Iterator[Difference]:
+def _diff_traversal(where: str, pair: TraversalPair, predicted: Traversal, observed: Traversal) -> Iterator[Difference]:
     for side, expected, found in (("in", predicted.indev, observed.indev), ("out", predicted.outdev, observed.outdev)):
         if expected != found:
             yield Difference(where, f"{side} {expected or 'none'}", f"{side} {found or 'none'}", f"state->{side} is another device")
@@ -219,15 +215,19 @@ def _diff_traversal(where: str, predicted: Traversal, observed: Traversal) -> It
         yield Difference(where, describe.calls(predicted.calls), describe.calls(observed.calls),
                          "the same hooks ran in another order")
     shifted = shuffled or len(predicted.calls) != len(observed.calls)
-    for position, (expected_call, found_call) in enumerate(pair_calls(predicted.calls, observed.calls)):
-        yield from _diff_call(f"{where}/call {position}", expected_call, found_call, shifted=shifted)
+    for position, call in enumerate(pair.calls):
+        yield from _diff_call(f"{where}/call {position}", call, shifted=shifted)
     if predicted.returned != observed.returned:
         returned = describe.returned(predicted.returned), describe.returned(observed.returned)
         yield Difference(where, f"returned {returned[0]}", f"returned {returned[1]}", f"{observed.loop} returned something else")
 
 
-def _diff_call(where: str, predicted: HookCall | None, observed: HookCall | None, *, shifted: bool) -> Iterator[Difference]:
-    """:param shifted: the calls are not the same ones in the same order, so that indexes differ of themselves"""
+def _diff_call(where: str, pair: CallPair, *, shifted: bool) -> Iterator[Difference]:
+    """The differences between two calls of one hook.
+
+    :param shifted: the calls are not the same ones in the same order, so that indexes differ of themselves
+    """
+    predicted, observed = pair.predicted, pair.observed
     if predicted is not None and observed is not None:
         if predicted.index != observed.index and not shifted:
             yield Difference(where, f"slot {predicted.index}", f"slot {observed.index}",

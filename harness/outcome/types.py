@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from harness.netfilter import Family, Verdict, hook_name
+from harness.outcome.fate import Fate
 
 __all__ = (
-    "BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_REINJECT", "OURS", "OUR_MODULE", "Fate", "FateKind", "HookCall",
-    "Outcome", "PacketOutcome", "QueueState", "RawRun", "Slot", "StepOutcome", "Traversal", "by_namespace", "carries_on", "point_key",
-    "queue_key", "raw_key",
+    "BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_NAT_INET_FN", "NF_REINJECT", "OURS", "OUR_MODULE", "Change", "HookCall",
+    "Outcome", "PacketOutcome", "QueueState", "RawOutcome", "Relation", "Rule", "Slot", "StepOutcome", "Traversal", "by_namespace",
+    "point_key", "queue_key", "raw_key",
 )
 
 T = TypeVar("T")
@@ -21,11 +21,46 @@ OURS, OUR_MODULE = "nfharness_hook", "nfharness"
 """Hook function of every hook of ours, and its module."""
 
 NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT = "nf_hook_slow", "nf_hook_slow_list", "nf_reinject"
+NF_NAT_INET_FN = "nf_nat_inet_fn"
 
 BEFORE = -1
 """Number of the step before the first one: what an executor found when the topology stood and nothing had been done yet."""
 
-FateKind = Literal["delivered", "dropped", "stolen", "queued", "consumed", "leaked", "doubled", "unknown"]
+class Relation(NamedTuple):
+    """What a packet is to another one.
+
+    :param packet: the other one's number
+    """
+
+    kind: Literal["answer to", "segment of", "copy of"]
+    packet: int
+
+
+class Change(NamedTuple):
+    """Something about a packet that became something else.
+
+    :param what: ``destination``, ``TTL``, ``mark``, ``connection``
+    """
+
+    what: str
+    before: str
+    after: str
+
+
+class Rule(NamedTuple):
+    """A rule of nftables'.
+
+    :param handle: its number in its table
+    :param chain: where it stands
+    :param text: as ``nft`` lists it; both empty for a rule that was not listed
+    :param via: handles of the rules that jumped to its chain, the base chain's first; empty for a rule of the base chain, and where the
+        way is not known
+    """
+
+    handle: int
+    chain: str = ""
+    text: str = ""
+    via: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +74,14 @@ class HookCall:
     :param verdict: what the function returned
     :param ns: nanoseconds the call took, the probe's own cost included; ``None`` in a prediction
     :param label: the scenario's name for the hook, if it is one of ours
+    :param chain: ``inet admin forward``: family, table and name of the base chain of nftables' that it is; ``iptables filter FORWARD``: of
+        an xtables table; ``None`` of others and in a prediction
+    :param calls: that the function made in its own loop: NAT's hooks those of nat chains (``nf_nat_inet_fn``). No prediction has them,
+        and they are not compared
+    :param changed: what the function made of the packet; this and what follows is not compared
+    :param rule: of nftables', which decided
+    :param policy: whether the base chain's policy did: no rule gave a verdict. Of a chain for
+        which neither holds, the kernel does not tell
     """
 
     index: int
@@ -48,6 +91,11 @@ class HookCall:
     verdict: Verdict
     ns: int | None = None
     label: str | None = None
+    chain: str | None = None
+    calls: tuple[HookCall, ...] = ()
+    changed: tuple[Change, ...] = field(default=(), compare=False)
+    rule: Rule | None = field(default=None, compare=False)
+    policy: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +104,25 @@ class Traversal:
 
     :param hook: ``hooknum``
     :param netns: the namespace's name in the scenario
-    :param indev: ``state->in``, empty for none; :param outdev: likewise
+    :param indev: ``state->in``, empty for none
+    :param outdev: ``state->out``
     :param returned: the loop's return value; 1 means that okfn runs; ``None`` if it was not seen. ``nf_reinject`` returns nothing: 1 if
         it called okfn, else 0
     :param okfn: symbol of ``state->okfn``; ``None`` for NULL
     :param start: the slot that the loop began with; of ``nf_reinject`` that of the hook that queued
-    :param loop: ``nf_hook_slow``, ``nf_hook_slow_list`` if that called it, or a loop of its own such as ``nf_hook_bridge_pre``
+    :param loop: ``nf_hook_slow``, ``nf_hook_slow_list`` if that called it, or another loop such as ``nf_hook_bridge_pre``
     :param answer: what the listener said to ``nf_reinject``; ``None`` of other loops
+    :param packet: one-line summary of the packet's headers as they were here; this and what follows is for a reader, never compared
+    :param mark: ``skb->mark`` here
+    :param connection: state of its connection here, ``none`` for no connection; no prediction has them
+    :param changed: what the packet had become since it was seen last
+    :param head: up to 64 bytes from the network header on, as they were here
+    :param length: ``skb->len`` here, bytes
+    :param slots: of the array; 0 in a prediction
+    :param time: when the loop was entered, ns since the first record of the recording; ``None`` in a prediction
+    :param waited: ns from the end of the traversal that queued the packet to the listener's answer; ``None`` of other loops than
+        ``nf_reinject``
+    :param socket: whether it had one here, which had sent it or was to get it
     """
 
     pf: Family
@@ -76,27 +136,16 @@ class Traversal:
     start: int = 0
     loop: str = NF_HOOK_SLOW
     answer: Verdict | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What became of the skb.
-
-    ``delivered``: the stack of the namespace that it was meant for took it (its INPUT let it pass).
-    ``dropped``: the verdict loop freed it: DROP, or QUEUE with nobody to queue to.
-    ``stolen``: a hook returned STOLEN; with an errno that is how newer nft drops.
-    ``queued``: it waits for an NFQUEUE listener still when the scenario ends.
-    ``consumed``: the stack ended it between two hook points: its ttl ran out, no route, a namespace that does not forward.
-    ``leaked``: the scenario is over, and nobody has freed it; nor does it wait in a queue.
-    ``doubled``: it came to more than one end: delivered twice, or dropped and delivered.
-
-    :param errno: positive; what the last verdict loop returned, negated; 0 where that returned 0 or 1
-    :param reason: for a reader only, never compared: the kernel's drop reason, or the function that freed the skb
-    """
-
-    kind: FateKind
-    errno: int = 0
-    reason: str | None = None
+    packet: str = field(default="", compare=False)
+    mark: int = field(default=0, compare=False)
+    connection: str = field(default="none", compare=False)
+    changed: tuple[Change, ...] = field(default=(), compare=False)
+    head: bytes = field(default=b"", compare=False)
+    length: int = field(default=0, compare=False)
+    slots: int = field(default=0, compare=False)
+    time: int | None = field(default=None, compare=False)
+    waited: int | None = field(default=None, compare=False)
+    socket: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +160,8 @@ class PacketOutcome:
     :param sent_errno: positive errno that ``sendto()`` failed with, 0 if it did not; what is compared is the errno of the step
     :param alive: skbs of it that were seen at a hook point and not to end; never compared: what it means is the fate's to say
     :param kind: what its headers say that it is (``udp``, ``echo reply``, ``arp request``): that differs from what it answers
+    :param number: which one of a capture it is, from 1
+    :param relation: to another one of them; neither is compared
     """
 
     packet: str
@@ -120,6 +171,8 @@ class PacketOutcome:
     sent_errno: int = 0
     alive: int = 0
     kind: str = ""
+    number: int = field(default=0, compare=False)
+    relation: Relation | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +192,7 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class RawRun:
+class RawOutcome:
     """One ``nf_hook_slow`` over a private array.
 
     :param returned: its return value
@@ -154,10 +207,11 @@ class RawRun:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The kernel's books of one NFQUEUE queue that somebody listens to.
+    """The kernel's books of one NFQUEUE queue that has a listener.
 
     :param total: packets that wait
-    :param dropped: for want of room in the queue; :param user_dropped: for want of room in the listener's socket
+    :param dropped: for want of room in the queue
+    :param user_dropped: for want of room in the listener's socket
     :param sequence: id of the packet that came last
     """
 
@@ -183,13 +237,13 @@ class StepOutcome:
     :param splats: what the kernel warned of, in order: the warning's message, or else its source file
     :param facts: what else the step was to find out, by name
     :param disputes: of a real kernel: readings of one array that do not agree, in words
-    :param queues: those that somebody listens to after the step, by :func:`queue_key`, sorted by namespace and number
+    :param queues: those that have a listener after the step, by :func:`queue_key`, sorted by namespace and number
     """
 
     step: int
     errno: int = 0
     slots: tuple[tuple[str, tuple[Slot, ...]], ...] = ()
-    raw: RawRun | None = None
+    raw: RawOutcome | None = None
     splats: tuple[str, ...] = ()
     facts: tuple[tuple[str, str | int], ...] = ()
     disputes: tuple[str, ...] = ()
@@ -218,17 +272,12 @@ def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple
     """The walk of a packet in fragments: namespace by namespace, in each in order, and its fate is the last one's. Nothing orders what
     several skbs of a packet, under way at once, do in different namespaces.
 
-    :param traversals: or what stands for them; :param netns: where each is
+    :param traversals: or what stands for them
+    :param netns: where each is
     """
     found = tuple(traversals)
     order = list(dict.fromkeys(map(netns, found)))
     return tuple(sorted(found, key=lambda one: order.index(netns(one))))
-
-
-@lru_cache(maxsize=1024)
-def carries_on(function: str) -> bool:
-    """Whether a hook's STOLEN is no end of the packet: ``br_netfilter``'s, a module or built in, have sent it on themselves."""
-    return function.startswith("br_nf_") or function == "ip_sabotage_in"
 
 
 def point_key(netns: str, pf: Family, hook: int, device: str | None = None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,15 +15,19 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from harness.guest.module import Hook, HookModule, LiveSlot
-from harness.guest.prepare import tracer
-from harness.netfilter import Family, Verdict, VerdictKind, hook_number
+from harness.guest.tracing import tracer
+from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind, hook_number
 from harness.pytest_plugin import networks
 from harness.pytest_plugin.chains import load
+from harness.pytest_plugin.guest.comparing import WALKED
+from harness.pytest_plugin.guest.watch import SENT, Watch
 from harness.pytest_plugin.kernel import RunningKernel
+from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold
 from harness.pytest_plugin.networks import Bridge, Host, Network, Pair, Router
-from harness.pytest_plugin.sending import Sender, traced
-from harness.pytest_plugin.walks import Walk, number_of
-from harness.pytest_plugin.watch import SENT, Watch
+from harness.pytest_plugin.sending import Sender, check_packet, traced
+from harness.pytest_plugin.walks import Walk
+from harness.scenario.reader import quote
+from harness.scenario.topologies import check_netns_name, check_topology
 from harness.scenario.topology import PAIR, ROUTER, End, Link, Topology
 from harness.trace.capture import Capture
 
@@ -32,11 +38,22 @@ __all__ = ("Lab", "RegisteredHook")
 
 _Kind = TypeVar("_Kind", bound=Network)
 _numbers = itertools.count(1)
+_FAMILIES = {family.name: family for family in HOOK_POINTS}
+_NUMBERED, _COOKIE_MAX = re.compile(r"HOOK\d{1,9}", re.IGNORECASE), (1 << 64) - 1
+#: Where a rule leads datagrams: ``dnat to 10.0.2.2:53``, ``redirect to :53``.
+_NAT_PORT = re.compile(r"\b(?:dnat|redirect)\b[^;}\n]*:(\d{1,5})\b")
+#: What a hook of nfharness.ko may answer: REPEAT would not end, and STOP is the queue's affair.
+_VERDICTS = {kind.name: kind for kind in (VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.STOLEN, VerdictKind.QUEUE)}
+#: Families whose packets ``nf_reinject`` finds its way back for.
+_QUEUEING = (Family.IPV4, Family.IPV6, Family.BRIDGE, Family.INET)
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredHook:
-    """A hook of the lab's. :param name: as walks have it"""
+    """A hook of the lab's.
+
+    :param name: as walks have it
+    """
 
     name: str
     number: int
@@ -44,16 +61,22 @@ class RegisteredHook:
 
     @property
     def calls(self) -> int:
-        """How often it was called. :raises HookRefused: it is gone"""
+        """How often it was called.
+
+        :raises HookRefused: it is gone
+        """
         return self.module.hook(self.number).calls
 
     def remove(self) -> None:
-        """``nf_unregister_net_hook``. :raises HookRefused: it is gone"""
+        """``nf_unregister_net_hook``.
+
+        :raises HookRefused: it is gone
+        """
         self.module.del_hook(self.number)
 
 
 class Lab:
-    """Namespaces, hooks, rulesets, traffic and the tracer of one test.
+    """Namespaces, hooks, rulesets, traffic and the tracer of one test. What makes no sense is a :class:`Mistake`, which says what would.
 
     :ivar kernel: that the test runs on
     """
@@ -68,8 +91,11 @@ class Lab:
         assert isinstance(watch, Watch)  # noqa: S101
         self._watch = watch
         self._sender: Sender | None = None
+        self._nat_ports: set[int] = set()
         self._capture: Capture | None = None
+        self._tracing = False
         self._sent = item.stash.setdefault(SENT, [])
+        self._walked = item.stash.setdefault(WALKED, [])
 
     def __enter__(self) -> Lab:
         return self
@@ -91,12 +117,13 @@ class Lab:
         networks.add_bridge(made.bridge, ("to-left", "to-right"))
         return made
 
-    def vlan(self, number: int = 10) -> Pair:
-        """``peer`` (10.0.0.2) - ``host`` (10.0.0.1), their addresses on ``eth0.NUMBER`` (IEEE 802.1Q)."""
+    def vlan(self, vlan: int = 10) -> Pair:
+        """``peer`` (10.0.0.2) - ``host`` (10.0.0.1), their addresses on ``eth0.VLAN`` (IEEE 802.1Q)."""
+        number("the VLAN's number", vlan, 1, 4094)
         bare = Topology("vlan", ("peer", "host"), links=(Link(End("peer", "eth0"), End("host", "eth0")),))
         made = self._made(Pair, bare, "host")
         for host, address in ((made.peer, "10.0.0.2/24"), (made.host, "10.0.0.1/24")):
-            networks.add_vlan(host, number, (address,))
+            networks.add_vlan(host, vlan, (address,))
         return made
 
     def network(self, topology: Topology, *, main: str | None = None) -> Network:
@@ -105,9 +132,15 @@ class Lab:
         :param main: the host that a ruleset without a host is for; the first by default
         :raises GuestError: it does not come up
         """
-        return self._made(Network, topology, main or topology.namespaces[0])
+        of_kind("the topology", topology, Topology, "Topology(name, namespaces, links=(Link(End(…), End(…)),))")
+        with retold(f"topology {topology.name}"):
+            check_topology(topology)
+        names = {name: name for name in topology.namespaces}
+        return self._made(Network, topology, chosen("namespace", main, names) if main else topology.namespaces[0])
 
     def _made(self, kind: type[_Kind], topology: Topology, main: str) -> _Kind:
+        for name in topology.namespaces:
+            self._check_is_new(name)
         _, hosts = networks.network_of(self._stack, topology)
         made = kind(hosts, hosts[main])
         self._networks.append(made)
@@ -116,9 +149,16 @@ class Lab:
 
     def namespace(self, name: str) -> Host:
         """An empty namespace, to be filled with pyroute2 (:meth:`Host.routes`)."""
+        with retold("namespace"):
+            check_netns_name(name, "name")
+        self._check_is_new(name)
         host = networks.fresh_namespace(self._stack, f"lab{os.getpid()}-{next(_numbers)}", name)
         self._hosts[host.namespace.name] = host
         return host
+
+    def _check_is_new(self, name: str) -> None:
+        if any(host.name == name for host in self._hosts.values()):
+            raise Mistake(f"the lab has a host {quote(name)} already", hint="walks name hosts: network(Topology(…)) has other names")
 
     def hook(self, host: Host, pf: str, hook: str, *, priority: int = 0, verdict: str = "ACCEPT", errno: int | str = 0, queue: int = 0,
              bypass: bool = False, device: str | None = None, cookie: int | None = None, name: str | None = None) -> RegisteredHook:
@@ -127,30 +167,62 @@ class Lab:
         :param pf: ``"ipv4"``, ``"ipv6"``, ``"inet"``, ``"arp"``, ``"bridge"``, ``"netdev"``
         :param hook: ``"PREROUTING"`` … ``"INGRESS"``
         :param errno: that DROP or STOLEN carries, as a number or by its name
-        :param queue: number, for QUEUE; :param bypass: let the packet go on if nobody listens
+        :param queue: number, for QUEUE
+        :param bypass: let the packet go on if nobody listens
         :param device: for ``netdev``, and INET's INGRESS
         :param cookie: only the packet that carries it gets the verdict (:meth:`send`); others are accepted
         :param name: as walks have it
         :raises HookRefused: the kernel refuses it: EINVAL, EOPNOTSUPP, EBUSY …
         """
-        family, number = Family[pf.upper()], next(_numbers)
-        ifindex = self._index(host, device) if device else 0
-        made = Hook(number, family, hook_number(family, hook.upper()), priority,
-                    Verdict(VerdictKind[verdict.upper()], number_of(errno), queue, bypass), ifindex, cookie)
+        family, point, ifindex = self._point(host, pf, hook, device)
+        says = Verdict(chosen("verdict", verdict, _VERDICTS), errno_number(errno), number("the queue", queue, 0, 0xFFFF), bypass)
+        _check_verdict(says, family, f"{family.name} {hook.upper()}", of_device=device is not None)
+        number("the priority", priority, PRIORITY_MIN, PRIORITY_MAX)
+        if cookie is not None:
+            number("the cookie", cookie, 0, _COOKIE_MAX)
+        if name is not None and not of_kind("the name", name, str, 'name="mine"').isprintable():
+            raise Mistake(f"the name is {quote(name)}", hint="printable characters, as walks show it")
+        made = Hook(next(_numbers), family, point, priority, says, ifindex, cookie)
         host.module.add_hook(made)
-        registered = RegisteredHook(name or f"{hook.lower()}-{priority}-{number}", number, host.module)
-        self._labels[number] = registered.name
+        registered = RegisteredHook(name or f"{hook.lower()}-{priority}-{made.id}", made.id, host.module)
+        self._labels[made.id] = registered.name
         return registered
 
     def hooks(self, host: Host, pf: str, hook: str, *, device: str | None = None) -> list[LiveSlot]:
-        """The live array of a hook point. :raises HookRefused: the kernel has no such point"""
-        family = Family[pf.upper()]
-        return host.module.slots(family, hook_number(family, hook.upper()), self._index(host, device) if device else 0)
+        """The live array of a hook point.
 
-    @staticmethod
-    def _index(host: Host, device: str) -> int:
-        with host.routes() as routes:
-            return int(routes.link_lookup(ifname=device)[0])
+        :raises HookRefused: the kernel has no such point
+        """
+        return host.module.slots(*self._point(host, pf, hook, device))
+
+    def _point(self, host: Host, pf: str, hook: str, device: str | None) -> tuple[Family, int, int]:
+        """Family, hook number and ifindex.
+
+        :raises Mistake: there is no such point
+        """
+        self._own(host)
+        family = chosen("family", pf, _FAMILIES)
+        point = hook_number(family, hook.upper()) if _NUMBERED.fullmatch(str(hook)) else chosen(
+            f"hook point of {family.name.lower()}", hook, HOOK_POINTS[family])
+        with host.inside():
+            devices = {name: index for index, name in socket.if_nameindex()}
+        if device is None:
+            if _has_device(family, hook):
+                raise Mistake(f"device= is missing: each device has a {family.name} {hook.upper()} of its own",
+                              hint=f"devices of {host}: {', '.join(devices)}")
+            return family, point, 0
+        index = chosen(f"device of {host}", device, devices)
+        if not _has_device(family, hook) and not _NUMBERED.fullmatch(hook):
+            raise Mistake(f"{family.name} {hook.upper()} is no device's",
+                          hint="only hook points of netdev, and INGRESS of inet, have a device=")
+        return family, point, index
+
+    def _own(self, host: object) -> Host:
+        """The host.
+
+        :raises Mistake: it is none of this lab's
+        """
+        return of_kind("the host", host, Host, f"hosts, as in net.host: {', '.join(map(str, self._hosts.values())) or 'none yet'}")
 
     def nft(self, ruleset: str, at: Host | None = None) -> None:
         """Load a ruleset; its base chains show up in walks as ``table chain``.
@@ -158,29 +230,56 @@ class Lab:
         :param at: by default the router, host or bridge of the network that was made last
         :raises UserError: nft does not take it
         """
-        load((at or self._networks[-1].main).namespace, ruleset)
+        if at is None and not self._networks:
+            raise Mistake("there is no network to load the ruleset in", hint="make one before, or name a host: nft(…, at=host)")
+        of_kind("the ruleset", ruleset, str, '"table inet t { … }", as nft -f reads it')
+        self._nat_ports.update(int(port) for port in _NAT_PORT.findall(ruleset))
+        with retold("the ruleset"):
+            load((self._networks[-1].main if at is None else self._own(at)).namespace, ruleset)
 
     def send(self, host: Host, packet: Packet, *, device: str | None = None, cookie: int | None = None) -> Walk:
         """Send a scapy packet and see where it goes.
 
         An IP packet is routed like a local one; a frame (``Ether``) leaves by *device*. A source address that is not given is the host's.
-        Where a datagram is meant to end, a socket takes it.
+        Where a datagram is meant to end, or a NAT rule of :meth:`nft` leads it, a socket takes it unless a server of the test's does.
 
         :param cookie: to carry; one of its own by default
         :raises Inconclusive: the tracer lost something
         """
+        if self._tracing:
+            raise Mistake("send() traces its own packet, and the block is traced already",
+                          hint="send the packet outside of trace(), or by a program of the host's: host.run(…)")
+        check_packet(self._own(host), packet, device)
+        if cookie is not None:
+            number("the cookie", cookie, 0, _COOKIE_MAX)
         if self._sender is None:
             self._sender = self._stack.enter_context(Sender(self._armed()))
-        walk = self._sender.send(host, packet, self._hosts, self._labels, device=device, cookie=cookie)
-        self._sent += [walk.outcome, *(answer.outcome for answer in walk.answers)]
+        walk = self._sender.send(host, packet, self._hosts, self._labels, device=device, cookie=cookie,
+                                 ports=self._nat_ports)
+        self._keep(walk, *walk.answers)
         return walk
+
+    def _keep(self, *walks: Walk) -> None:
+        """For what a failure of the test shows."""
+        self._sent += [walk.outcome for walk in walks]
+        self._walked += walks
 
     @contextmanager
     def trace(self) -> Iterator[list[Walk]]:
-        """Trace a block; the walks of all packets are in the list when it has ended. :raises Inconclusive: the tracer lost something"""
+        """Trace a block; the walks of all packets are in the list when it has ended.
+
+        :raises Inconclusive: the tracer lost something
+        """
         walks: list[Walk] = []
-        with traced(self._armed(), self._hosts, self._labels, walks):
-            yield walks
+        if self._tracing:
+            raise Mistake("the block is traced already", hint="one trace() at a time")
+        self._tracing = True
+        try:
+            with traced(self._armed(), self._hosts, self._labels, walks):
+                yield walks
+        finally:
+            self._tracing = False
+            self._keep(*walks)
 
     def _armed(self) -> Capture:
         if self._capture is None:
@@ -193,5 +292,29 @@ class Lab:
         :param pattern: a regular expression, searched in the message and in the line that names the splat
         :param harmless: the kernel is none the worse and may serve other tests; by default they get a new one
         """
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise Mistake(f"the pattern {pattern!r} is no regular expression: {error}") from None
         return self._watch.expecting(pattern, harmless=harmless)
 
+
+def _has_device(family: Family, hook: str) -> bool:
+    """Whether each device has the hook point for itself. One that is asked for by number is left to the kernel."""
+    return not _NUMBERED.fullmatch(hook) and (family is Family.NETDEV or (family is Family.INET and hook.upper() == "INGRESS"))
+
+
+def _check_verdict(verdict: Verdict, family: Family, point: str, *, of_device: bool) -> None:
+    """Refuse what the module would.
+
+    :raises Mistake: parts of the verdict do not go together, or not with the hook point
+    """
+    kind = verdict.kind
+    if verdict.errno and kind not in (VerdictKind.DROP, VerdictKind.STOLEN):
+        raise Mistake(f"{kind.name} has no errno", hint='only DROP and STOLEN have one: verdict="DROP", errno="EPERM"')
+    if kind is not VerdictKind.QUEUE and (verdict.queue or verdict.bypass):
+        name = "queue" if verdict.queue else "bypass"
+        raise Mistake(f"{kind.name} has no {name}=", hint=f'only QUEUE has one: verdict="QUEUE", {name}=…')
+    if kind is VerdictKind.QUEUE and (family not in _QUEUEING or of_device):
+        raise Mistake(f"{point} cannot queue: nf_reinject() does not find its way back there",
+                      hint="hook points of ipv4, ipv6, bridge, and of inet but INGRESS, can")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -16,14 +19,16 @@ from harness.guest.module import HookModule
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network as Built
 from harness.guest.topology import built
+from harness.pytest_plugin.mistakes import Mistake, chosen
 from harness.scenario.addresses import ip_interface
+from harness.scenario.reader import quote, suggest
 from harness.scenario.topology import End, Link, Topology
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
-__all__ = ("BRIDGED", "Bridge", "Flow", "Host", "Network", "Pair", "Router", "add_bridge", "add_vlan", "fresh_namespace", "host_of",
-           "network_of")
+__all__ = ("BRIDGED", "Bridge", "CommandFailed", "Flow", "Host", "Network", "Pair", "Router", "add_bridge", "add_vlan",
+           "fresh_namespace", "host_of", "network_of")
 
 _COMMAND_S = 60
 _BRIDGE = "br0"
@@ -35,11 +40,37 @@ BRIDGED = Topology("bridge", ("left", "bridge", "right"), links=(
 ))
 
 
+class CommandFailed(subprocess.CalledProcessError):
+    """A command that failed: what it was, its exit status and what it said.
+
+    :param status: ``None`` if it did not end in time
+    :param streams: its standard output, its standard error
+    """
+
+    __module__ = "builtins"
+
+    def __init__(self, host: str, command: Sequence[str], status: int | None, *streams: str | bytes | None) -> None:
+        out, err = (text.decode(errors="backslashreplace") if isinstance(text, bytes) else text or "" for text in streams)
+        super().__init__(-signal.SIGKILL if status is None else status, list(command), out, err)
+        self._host, self._ended = host, status is not None
+
+    def __str__(self) -> str:
+        if not self._ended:
+            how = f"did not end within {_COMMAND_S} s"
+        elif self.returncode < 0:
+            how = f"was ended by signal {-self.returncode}"
+        else:
+            how = f"ended with exit status {self.returncode}"
+        said = "".join(f"\n{name}:\n{text.rstrip()}" for name, text in (("stdout", self.stdout), ("stderr", self.stderr)) if text.strip())
+        return f"{shlex.join(map(str, self.cmd))} {how} in {self._host}{said or ', and said nothing'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Flow:
     """A connection that conntrack tracks.
 
-    :param protocol: ``"udp"``, ``"tcp"``, ``"icmp"`` …; :param source: and the rest: of its original direction
+    :param protocol: ``"udp"``, ``"tcp"``, ``"icmp"`` …
+    :param source: and the rest: of its original direction
     :param state: of a TCP connection, ``""`` for others
     """
 
@@ -76,12 +107,18 @@ class Host:
 
     @property
     def address(self) -> str:
-        """Its first IPv4 address. :raises LookupError: it has none"""
+        """Its first IPv4 address.
+
+        :raises LookupError: it has none
+        """
         return self._address(4)
 
     @property
     def address6(self) -> str:
-        """Its first IPv6 address. :raises LookupError: it has none"""
+        """Its first IPv6 address.
+
+        :raises LookupError: it has none
+        """
         return self._address(6)
 
     def _address(self, version: int) -> str:
@@ -97,12 +134,25 @@ class Host:
     def run(self, *command: str, check: bool = True, stdin: str = "") -> str:
         """Run a command in the namespace; its standard output.
 
-        :raises subprocess.CalledProcessError: it failed
+        :raises CommandFailed: it failed
+        :raises Mistake: there is no such command
         """
+        if not command or not all(isinstance(word, (str, os.PathLike)) for word in command):
+            raise Mistake(f"the command is {', '.join(map(repr, command)) or 'empty'}", hint='a string for each word: run("ip", "link")')
         with self.inside():
-            done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=_COMMAND_S)
+            try:
+                done = subprocess.run(command, input=stdin, capture_output=True, text=True, errors="backslashreplace", check=False,
+                                      timeout=_COMMAND_S)
+            except FileNotFoundError:
+                known = {entry: entry for place in os.get_exec_path() for entry in _listed(place)}
+                words = command[0].split()
+                hint = (f"give each argument by itself: run({', '.join(map(quote, words))})" if len(words) > 1
+                        else suggest(command[0], known, what="in the PATH"))
+                raise Mistake(f"there is no command {quote(command[0])}", hint=hint) from None
+            except subprocess.TimeoutExpired as error:
+                raise CommandFailed(self.name, command, None, error.stdout, error.stderr) from None
         if check and done.returncode:
-            raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+            raise CommandFailed(self.name, command, done.returncode, done.stdout, done.stderr)
         return done.stdout
 
     @contextlib.contextmanager
@@ -116,14 +166,33 @@ class Host:
             yield routes
 
     def sysctl(self, name: str, value: object) -> None:
-        """``sysctl -w NAME=VALUE`` in the namespace. :raises OSError: no such setting, or no such value"""
+        """``sysctl -w NAME=VALUE`` in the namespace.
+
+        :raises Mistake: no such setting, or of no namespace's own; no such value
+        """
+        path = Path("/proc/sys", name if "/" in name else name.replace(".", "/"))
         with self.inside():
-            Path("/proc/sys", name.replace(".", "/")).write_text(str(value))
+            if not path.is_file():
+                there = [str(one.relative_to("/proc/sys")).replace("/", ".") for one in path.parent.glob("*")]
+                raise Mistake(f"there is no setting {quote(name)}", hint=suggest(name, there, what="beside it"))
+            if not path.is_relative_to("/proc/sys/net"):
+                raise Mistake(f"{name} is the whole kernel's, not a namespace's", hint="a namespace's settings are below net.")
+            try:
+                path.write_text(str(value))
+            except OSError as error:
+                raise Mistake(f"{name} does not take {quote(str(value))}: {error.strerror}",
+                              hint=f"it is {path.read_text().strip()}") from None
 
     def flows(self) -> list[Flow]:
         """What conntrack tracks in the namespace."""
         text = self.run("conntrack", "-L", "-o", "xml", check=False)
         return [_flow(entry) for entry in ElementTree.fromstring(text)] if text.strip() else []  # noqa: S314 - a program's own output
+
+
+def _listed(directory: str) -> list[str]:
+    with contextlib.suppress(OSError):
+        return [entry.name for entry in os.scandir(directory)]
+    return []
 
 
 def _flow(entry: ElementTree.Element) -> Flow:
@@ -138,15 +207,33 @@ def _flow(entry: ElementTree.Element) -> Flow:
                 int(text("meta/mark") or 0), entry.find("meta/assured") is not None)
 
 
+class NoSuchHost(Mistake, AttributeError):
+    """A network has no host of that name."""
+
+    __module__ = "builtins"
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Hosts by name. :param main: the host that a ruleset without a host is for"""
+    """Hosts by name.
+
+    :param main: the host that a ruleset without a host is for
+    """
 
     hosts: dict[str, Host]
     main: Host
 
     def __getitem__(self, name: str) -> Host:
-        return self.hosts[name]
+        """The host of that name.
+
+        :raises Mistake: there is none
+        """
+        return chosen("host", name, self.hosts)
+
+    def __getattr__(self, name: str) -> Host:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NoSuchHost(f"there is no host {quote(name)}", hint=suggest(name, self.hosts, what="there are"))
 
 
 class Router(Network):

@@ -1,7 +1,7 @@
 """The pytest plugin: its options, its markers, and which tests are for a kernel.
 
 A test is for a kernel if it is marked ``kernel`` or uses, itself or through other fixtures, ``lab`` or ``kernel``. It is collected once
-for each ``--kernel``; :mod:`harness.pytest_plugin.host` runs it in a guest, where this plugin is loaded as well.
+for each ``--kernel``; :mod:`harness.pytest_plugin.host.runner` runs it in a guest, where this plugin is loaded as well.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--report-jsonl", metavar="FILE", help="write a JSON object for each test, and one for the whole run")
     group.addoption("--report-html", metavar="FILE", help="write a page with the walks and consoles of what failed")
     parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
+    parser.addini("packages", "Debian packages that guests have beside the userland's", type="args", default=[])
     parser.addini("kernel_files", "files and directories beside the tests' own that their guests get", type="paths", default=[])
 
 
@@ -53,17 +54,21 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     if os.environ.get(IN_GUEST):
-        from harness.pytest_plugin.guest import GuestHalf  # noqa: PLC0415 - each side has libraries that the other has not
+        from harness.pytest_plugin.guest.worker import GuestHalf  # noqa: PLC0415 - each side has libraries that the other has not
 
         config.pluginmanager.register(GuestHalf(config), "nfharness-guest")
     else:
-        from harness.pytest_plugin.controller import Controller  # noqa: PLC0415
-        from harness.pytest_plugin.host import HostHalf  # noqa: PLC0415
-        from harness.pytest_plugin.reports import Reports  # noqa: PLC0415
+        from harness.pytest_plugin.host.controller import Controller  # noqa: PLC0415
+        from harness.pytest_plugin.host.runner import HostHalf  # noqa: PLC0415
+        from harness.pytest_plugin.report.reports import Reports  # noqa: PLC0415
 
         config.pluginmanager.register(HostHalf(config), "nfharness-host")
         config.pluginmanager.register(Controller(config), "nfharness-controller")
-        if not hasattr(config, "workerinput"):
+        if hasattr(config, "workerinput"):
+            from harness.pytest_plugin.carried import Carrier  # noqa: PLC0415
+
+            config.pluginmanager.register(Carrier(config))
+        else:
             config.pluginmanager.register(Reports(config), "nfharness-reports")
 
 
@@ -73,7 +78,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     wanted = getattr(config.option, "numprocesses", None)
     if os.environ.get(IN_GUEST) or not kernels(config) or not wanted:
         return
-    from harness.pytest_plugin.controller import capped, workers_of  # noqa: PLC0415
+    from harness.pytest_plugin.host.controller import capped, workers_of  # noqa: PLC0415
 
     number = workers_of(config, wanted)
     allowed, why = (1, "a Vagrant machine") if backend_of(config) == "vagrant" else (capped(number), "this host's memory")

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("CANNOT", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "WALKS", "backend_of", "isolation_of", "kernel_of", "kernels")
+__all__ = ("CANNOT", "EXIT", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "TREE", "WALKS", "backend_of", "exact_keywords",
+           "isolation_of", "kernel_of", "kernels", "packages")
 
 #: Set in a guest's environment: this side of the plugin is the guest's.
 IN_GUEST = "NFHARNESS_IN_GUEST"
+#: Where a guest has the tests, under their paths from the host's root directory.
+TREE = Path("/run/nfharness/tests")
 
 #: In a guest: what probing its kernel found; ``None`` for a bare one.
 PROFILE = pytest.StashKey[KernelProfile | None]()
 #: Property of a report: the kernel that the test ran on.
 KERNEL = "kernel"
 #: Properties of a report: why no other test may have this test's kernel; how its guest was lost; the exit status of a run whose
-#: tests could not be run at all.
-SPOILT, LOST, CANNOT = "nfharness-spoilt", "nfharness-lost", "nfharness-cannot"
+#: tests could not be run at all; why the test wants the run to end.
+SPOILT, LOST, CANNOT, EXIT = "nfharness-spoilt", "nfharness-lost", "nfharness-cannot", "nfharness-exit"
 #: Property of a report: the walks of the packets that the test sent.
 WALKS = "nfharness-walks"
+
+#: What pytest takes for one name in ``-k`` (``_pytest/mark/expression.py``), and which of them may be a series of kernels.
+_WORD, _SERIES = re.compile(r"[\w:+\-.\[\]\\/]+"), re.compile(r"\d+\.\d+")
 
 
 def kernels(config: pytest.Config) -> list[str]:
     """The kernels to use: the command line's, else the configuration's; each once."""
     return list(dict.fromkeys(config.getoption("kernels") or config.getini("kernels")))
+
+
+def packages(config: pytest.Config) -> list[str]:
+    """Debian packages that guests have beside the userland's: the configuration's."""
+    return list(config.getini("packages"))
 
 
 def backend_of(config: pytest.Config) -> str:
@@ -37,6 +52,35 @@ def kernel_of(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
     spec = callspec.params.get("kernel_spec") if callspec else None
     return None if spec is None else str(spec)
+
+
+def exact_keywords(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Let a kernel's name in ``-k`` mean that kernel: ``6.1`` is part of ``6.12`` for pytest.
+
+    A name of the run's is that kernel; ``6.12`` without one of that name is 6.12-rt and 6.12.118; ``6.1`` is no other series.
+    """
+    specs = kernels(config)
+    for item in items:
+        if spec := kernel_of(item):
+            item.extra_keyword_matches.add(_keyword(spec))
+
+    def meant(found: re.Match[str]) -> str:
+        word = found[0]
+        if word in specs:
+            return _keyword(word)
+        if not any(spec.startswith(word) for spec in specs) or not _SERIES.match(word):
+            return word
+        builds = [_keyword(spec) for spec in specs if re.match(rf"{re.escape(word)}[^\w]", spec)]
+        return f"({' or '.join(builds or [_keyword(word)])})"
+
+    if config.option.keyword:
+        config.option.keyword = _WORD.sub(meant, config.option.keyword)
+
+
+def _keyword(spec: str) -> str:
+    """What only a test of that kernel has, in characters that ``-k`` takes."""
+    safe = re.sub(r"[^\w.+-]", "_", spec)
+    return f"[kernel:{safe}]"
 
 
 def isolation_of(item: pytest.Item) -> str:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import socket
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from harness.guest import traffic
+from harness.guest.listing import with_rules
 from harness.guest.settle import Watch
 from harness.guest.softirq import softirqs_first
-from harness.outcome.types import Fate, PacketOutcome
-from harness.pytest_plugin.chains import base_chains
+from harness.outcome import describe
+from harness.outcome.fate import Fate
+from harness.outcome.types import PacketOutcome
+from harness.outcome.unseen import unseen
+from harness.pytest_plugin.mistakes import Mistake, chosen, of_kind
 from harness.pytest_plugin.networks import Host
 from harness.pytest_plugin.walks import Walk
 from harness.trace.capture import Capture
+from harness.walks.assembly import assembled
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-__all__ = ("Inconclusive", "Sender", "traced")
+__all__ = ("Inconclusive", "Sender", "check_packet", "traced")
 
 _cookies = itertools.count(1)
 
@@ -33,23 +40,32 @@ class Inconclusive(AssertionError):
 
 @contextmanager
 def traced(capture: Capture, hosts: Mapping[str, Host], labels: Mapping[int, str], walks: list[Walk]) -> Iterator[None]:
-    """Append the walks of a block's packets. :param capture: armed; arming it for each packet would take a hundred times as long
+    """Append the walks of a block's packets.
 
-    :param hosts: by the name of the namespace; :param labels: by the number of the hook
+    :param capture: armed; arming it for each packet would take a hundred times as long
+
+    :param hosts: by the name of the namespace
+    :param labels: by the number of the hook
     :raises Inconclusive: something was lost
     """
-    chains = dict(pair for host in hosts.values() for pair in base_chains(host.name, host.namespace))
     capture.begin()
-    yield
-    capture.end()
-    seen = capture.walk(netns=[(0, host.namespace.inum, host.name) for host in hosts.values()], labels=labels)
-    if doubts := (*capture.doubts, *seen.doubts):
+    try:
+        yield
+    finally:
+        capture.end()
+        names = [(0, host.namespace.inum, host.name) for host in hosts.values()]
+        paths = {host.name: host.namespace.path for host in hosts.values()}
+        seen = assembled(with_rules(capture.recording(namespaces=names, labels=labels), paths, accepted=False))
+        walks += _with_answers(seen.packets)
+    if doubts := (*seen.doubts, *unseen(seen.packets, seen.blind)):
         raise Inconclusive(f"inconclusive: {'; '.join(doubts)}")
-    walks += [Walk(packet, chains) for packet in seen.packets]
 
 
 class Sender:
-    """Packets with cookies, and the sockets that take them. :param capture: armed"""
+    """Packets with cookies, and the sockets that take them.
+
+    :param capture: armed
+    """
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
@@ -62,11 +78,14 @@ class Sender:
         self._sinks.close()
 
     def send(self, host: Host, packet: Packet, hosts: Mapping[str, Host], labels: Mapping[int, str], *, device: str | None,
-             cookie: int | None) -> Walk:
-        """See :meth:`harness.pytest_plugin.lab.Lab.send`."""
+             cookie: int | None, ports: Collection[int] = ()) -> Walk:
+        """See :meth:`harness.pytest_plugin.lab.Lab.send`.
+
+        :param ports: to which NAT may lead a datagram
+        """
         cookie = next(_cookies) if cookie is None else cookie
         packet = _addressed(host, packet)
-        target = self._open_sink(host, packet, hosts)
+        target = self._open_sinks(host, packet, hosts, ports)
         walks: list[Walk] = []
         with softirqs_first(), traced(self._capture, hosts, labels, walks):
             watch = Watch(self._capture, self._sinks)
@@ -75,17 +94,22 @@ class Sender:
             else:
                 sent = traffic.send_ip(host.namespace, packet, cookie)
             watch.settle(cookie)
-        arrived = {arrival.netns for arrival in self._sinks.wait((), 0) if arrival.cookie == cookie}
-        own = [walk.outcome for walk in walks if walk.outcome.cookie == cookie]
-        delivered = target is not None and target.namespace.name in arrived
-        if not own:
-            own = [PacketOutcome(packet.summary(), cookie, Fate("delivered" if delivered else "unknown"), ())]
-        fate = Fate("delivered", reason=own[0].fate.reason) if delivered else own[0].fate
-        chains = dict(pair for one in hosts.values() for pair in base_chains(one.name, one.namespace))
-        return Walk(replace(own[0], fate=fate, sent_errno=sent), chains, [Walk(answer, chains) for answer in own[1:]])
+        arrived = Counter(arrival.netns for arrival in self._sinks.wait((), 0) if arrival.cookie == cookie)
+        copies = arrived[target.namespace.name] if target else 0
+        own, *answers = [walk for walk in walks if walk.outcome.cookie == cookie] or [
+            Walk(PacketOutcome(packet.summary(), cookie, Fate("delivered" if copies else "unknown"), ()))]
+        answers += [answer for answer in own.answers if answer.outcome.cookie != cookie]  # a reset quotes no payload
+        if own.outcome.fate.kind != "queued":  # the ports are free for a server of the test's
+            for each in hosts.values():
+                self._sinks.close_netns(each.namespace)
+        return Walk(replace(own.outcome, fate=_fate(own.outcome, copies), sent_errno=sent), answers)
 
-    def _open_sink(self, host: Host, packet: Packet, hosts: Mapping[str, Host]) -> Host | None:
-        """A socket where the packet is meant to end, if that is one of the lab's hosts; without it the kernel answers with an error."""
+    def _open_sinks(self, host: Host, packet: Packet, hosts: Mapping[str, Host], ports: Collection[int]) -> Host | None:
+        """Sockets where the packet may end, on each of the lab's hosts as NAT may lead it there; without them the kernel answers with an
+        error. A server of the test's that has the port takes the packet itself.
+
+        :returns: the host that has the packet's destination, if one has
+        """
         from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - seconds in an emulated guest
         from scapy.layers.inet6 import IPv6  # noqa: PLC0415
 
@@ -94,12 +118,68 @@ class Sender:
             return None
         target = next((one for one in hosts.values() if any(text.partition("/")[0] == layer.dst for text in one.addresses)), None)
         family = socket.AF_INET6 if layer.version == 6 else socket.AF_INET
-        if target and UDP in packet:
-            self._sinks.add_udp(target.namespace, family, packet[UDP].dport)
+        if UDP in packet:
+            for end in hosts.values():
+                for port in {packet[UDP].dport, *ports}:
+                    self._open_sink(end, family, port)
         elif target:
             for end in (target, host):
                 self._sinks.add_echo(end.namespace, family)
         return target
+
+
+    def _open_sink(self, host: Host, family: socket.AddressFamily, port: int) -> None:
+        try:
+            self._sinks.add_udp(host.namespace, family, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:  # a server of the test's own takes it
+                raise
+
+
+def _fate(packet: PacketOutcome, copies: int) -> Fate:
+    """The end of a packet of which a host's sockets have got some copies."""
+    dropped = next((at for at in packet.traversals if at.calls and at.calls[-1].verdict.is_drop), None)
+    if copies and dropped:
+        return Fate("doubled", reason=f"dropped by {describe.name(dropped.calls[-1])} at {describe.point(dropped)}, and delivered")
+    if copies > 1:
+        return Fate("doubled", reason=f"delivered {copies} times")
+    return Fate("delivered", reason=packet.fate.reason) if copies else packet.fate
+
+
+def check_packet(host: Host, packet: object, device: str | None) -> None:
+    """Refuse what cannot be sent.
+
+    :raises Mistake: it is no scapy packet, or leaves neither by a route nor by a device
+    """
+    from scapy.layers.inet import IP  # noqa: PLC0415
+    from scapy.layers.inet6 import IPv6  # noqa: PLC0415
+    from scapy.packet import Packet  # noqa: PLC0415
+
+    of_kind("the packet", packet, Packet, "IP(dst=…) / UDP(dport=…); Ether(…) / IP(…) with device=")
+    with host.inside():
+        devices = {name: name for _, name in socket.if_nameindex()}
+    if device is not None:
+        chosen(f"device of {host}", device, devices)
+    elif not isinstance(packet, (IP, IPv6)):
+        raise Mistake(f"{type(packet).__name__} is not routed, and no device is named that it leaves by",
+                      hint=f"send(…, device=…); devices of {host}: {', '.join(devices)}")
+    if isinstance(packet, (IP, IPv6)):
+        destination = packet.fields.get("dst", "127.0.0.1")
+        if not isinstance(destination, str):
+            raise Mistake(f"the packet's destination is {destination!r}", hint='one address: IP(dst="10.0.2.2")')
+    try:
+        bytes(packet)  # type: ignore[call-overload]
+    except Exception as error:
+        raise Mistake(f"scapy cannot build the packet: {error}", hint="look at its fields: bytes(packet)") from None
+
+
+def _with_answers(packets: Sequence[PacketOutcome]) -> Iterator[Walk]:
+    """The walks of packets, each with those of its answers."""
+    answers: dict[int, list[Walk]] = {}
+    for packet in packets:
+        if packet.relation and packet.relation.kind == "answer to":
+            answers.setdefault(packet.relation.packet, []).append(Walk(packet))
+    return (Walk(packet, answers.get(packet.number, ())) for packet in packets)
 
 
 def _addressed(host: Host, packet: Packet) -> Packet:
@@ -111,7 +191,11 @@ def _addressed(host: Host, packet: Packet) -> Packet:
     for kind, family in ((IP, socket.AF_INET), (IPv6, socket.AF_INET6)):
         if kind in made and "src" not in made[kind].fields:
             with host.inside(), socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
-                probe.connect((made[kind].dst, 9))
+                try:
+                    probe.connect((made[kind].dst, 9))
+                except OSError as error:
+                    raise Mistake(f"{host} has no way to {made[kind].dst}: {error.strerror}",
+                                  hint="add a route or an address (host.routes()), or give the packet its src") from None
                 made[kind].src = probe.getsockname()[0]
     return made
 

@@ -9,19 +9,22 @@ from types import TracebackType
 
 import pytest
 
-from harness.pytest_plugin.selection import kernels
+from harness.backends.session import session
+from harness.host.progress import Progress
+from harness.images.kernels import DEFAULT
+from harness.pytest_plugin.selection import kernels, packages
 from harness.vm.channel import Request
 from harness.vm.guest import Guest
-from harness.vm.kernels import DEFAULT
-from harness.vm.progress import Progress
-from harness.vm.session import session
 
 __all__ = ("Result", "VirtualMachine", "VirtualMachines")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """:param status: minus the signal's number if one ended it"""
+    """What became of a command.
+
+    :param status: minus the signal's number if one ended it
+    """
 
     status: int
     stdout: str
@@ -29,13 +32,20 @@ class Result:
 
 
 class VirtualMachine:
-    """A running guest. :ivar release: of its kernel"""
+    """A running guest.
+
+    :ivar release: of its kernel
+    """
 
     def __init__(self, runner: asyncio.Runner, guest: Guest, release: str) -> None:
         self._runner, self._guest, self.release = runner, guest, release
 
     def run(self, *command: str, stdin: str = "") -> Result:
-        """Run a command to its end. :raises OSError: it cannot be run; :raises KernelDied: the guest died of it"""
+        """Run a command to its end.
+
+        :raises OSError: it cannot be run
+        :raises KernelDied: the guest died of it
+        """
         status, out, err = self._runner.run(self._guest.output(Request(argv=command), stdin.encode()))
         return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))
 
@@ -44,6 +54,7 @@ class VirtualMachines:
     """Starts guests, which are gone when the test is over."""
 
     def __init__(self, config: pytest.Config) -> None:
+        self._packages = packages(config)
         self._default = (kernels(config) or [DEFAULT])[0]
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
@@ -61,5 +72,6 @@ class VirtualMachines:
         :param kernel: as ``--kernel`` names it; by default the first of those
         :raises NfharnessError: it does not start
         """
-        opened = self._runner.run(self._stack.enter_async_context(session(kernel or self._default, Progress(quiet=True))))
+        opening = session(kernel or self._default, Progress(quiet=True), with_packages=self._packages)
+        opened = self._runner.run(self._stack.enter_async_context(opening))
         return VirtualMachine(self._runner, opened.guest, opened.kernel.release)

@@ -1,64 +1,30 @@
-"""A packet's walk, in the terms that a test compares: fates, hook points, calls."""
+"""A packet's walk, in the terms that a test compares: hook points and calls; its fate is a :class:`harness.outcome.fate.Fate`."""
 
 from __future__ import annotations
 
-import errno as errno_names
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from harness.netfilter import Family, errno_name, hook_name
+from harness.netfilter import HOOK_POINTS, errno_name, hook_name
 from harness.outcome import describe
-from harness.outcome.types import OURS, Fate, HookCall, PacketOutcome, Traversal
+from harness.outcome.types import OURS, HookCall, PacketOutcome, Traversal
+from harness.pytest_plugin.mistakes import chosen
 
-__all__ = ("Call", "Consumed", "Delivered", "Dropped", "Queued", "Stolen", "Visit", "Walk")
-
-Chains = Mapping[tuple[str, Family, int, int], str]
-"""Namespace, family, hook number and slot → ``table chain``."""
-
-
-def Delivered() -> Fate:  # noqa: N802 - a fate is compared as if it were a class of its own
-    """The stack that the packet was meant for took it."""
-    return Fate("delivered")
-
-
-def Dropped(errno: int | str = "EPERM") -> Fate:  # noqa: N802
-    """The verdict loop freed it. :param errno: what the loop returned, EPERM for a DROP that names none (``nf_hook_slow``)"""
-    return Fate("dropped", number_of(errno))
-
-
-def Stolen(errno: int | str = 0) -> Fate:  # noqa: N802
-    """A hook took it; with an errno that is how newer nft drops."""
-    return Fate("stolen", number_of(errno))
-
-
-def Queued() -> Fate:  # noqa: N802
-    """It waits for an NFQUEUE listener."""
-    return Fate("queued")
-
-
-def Consumed() -> Fate:  # noqa: N802
-    """The stack ended it between two hook points."""
-    return Fate("consumed")
-
-
-def number_of(errno: int | str) -> int:
-    """``"EPERM"`` → 1. :raises ValueError: no errno has that name"""
-    if isinstance(errno, int):
-        return errno
-    number = getattr(errno_names, errno, None)
-    if not isinstance(number, int):
-        raise ValueError(f"no errno is called {errno}")
-    return number
+__all__ = ("Call", "Visit", "Walk")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of one hook function.
 
-    :param name: ours by its name, nft's by table and chain, others by their function
+    :param name: ours by its name, nft's and xtables' by table and chain, others by their function
     :param verdict: ``"ACCEPT"``, ``"DROP"``, ``"STOLEN"``, ``"QUEUE"`` …
     :param errno: that the verdict carries, 0 for none
     :param ns: nanoseconds it took, the probe's own cost included
+    :param chain: of nft's, the base chain with its family: ``inet admin forward``; of xtables' ``iptables filter FORWARD``
+    :param calls: that it made in its own loop: NAT's hook those of nat chains
+    :param rule: of nft's, the rule that did not accept the packet, as nft lists it: ``udp dport 53 drop``; ``None`` if the policy did not,
+        if all was accepted, or if the kernel does not tell
     """
 
     name: str
@@ -69,6 +35,13 @@ class Call:
     errno: int
     slot: int
     ns: int | None
+    chain: str | None = None
+    calls: tuple[Call, ...] = ()
+    rule: str | None = None
+
+    def __str__(self) -> str:
+        said = f"{self.chain or self.name} {self.verdict}" + (f"({errno_name(self.errno)})" if self.errno else "")
+        return f"{said}, rule '{self.rule}'" if self.rule else said
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +64,27 @@ class Visit:
         """Of the calls, in order."""
         return [call.name for call in self.calls]
 
+    def __str__(self) -> str:
+        return f"{self.netns} {self.pf} {self.hook}: {', '.join(map(str, self.calls)) or 'no call'}"
+
 
 class Walk:
     """What one packet met.
 
     :ivar packet: its headers, for a reader
-    :ivar fate: what became of it, to be compared with :func:`Dropped` and the like
+    :ivar fate: what became of it, to be compared with ``Dropped()`` and the like (:mod:`harness.outcome.fate`)
     :ivar reason: the kernel's drop reason or the function that ended it, for a reader
     :ivar visits: hook points, in order
     :ivar sent_errno: what ``sendto()`` failed with, 0 if it did not
     :ivar answers: walks of the packets that answer this one
     """
 
-    def __init__(self, outcome: PacketOutcome, chains: Chains, answers: Sequence[Walk] = ()) -> None:
+    def __init__(self, outcome: PacketOutcome, answers: Sequence[Walk] = ()) -> None:
         self.outcome = outcome
         self.packet = outcome.packet
-        self.fate = replace(outcome.fate, reason=None)
+        self.fate = outcome.fate
         self.reason = outcome.fate.reason
-        self.visits = tuple(_visit(traversal, chains) for traversal in outcome.traversals)
+        self.visits = tuple(map(_visit, outcome.traversals))
         self.sent_errno = outcome.sent_errno
         self.answers = tuple(answers)
 
@@ -118,12 +94,24 @@ class Walk:
         :param netns: a host of the lab, or its name; any by default
         :param pf: ``"ipv4"``, ``"netdev"`` …; any by default
         :raises AssertionError: the packet did not cross it
+        :raises Mistake: no hook point is called so
         """
-        found = [visit for visit in self.visits if visit.hook == hook.upper() and str(netns or visit.netns) == visit.netns
+        known = {name: name for points in HOOK_POINTS.values() for name in points} | {visit.hook: visit.hook for visit in self.visits}
+        hook = chosen("hook point", hook, known)
+        found = [visit for visit in self.visits if visit.hook == hook and str(netns or visit.netns) == visit.netns
                  and (pf or visit.pf).upper() == visit.pf]
         where = f" of {netns}" if netns else ""
         assert found, f"the packet did not cross {hook}{where}; it crossed {', '.join(self.points) or 'no hook point that has a hook'}"  # noqa: S101
         return found[0]
+
+    @property
+    def decided(self) -> str:
+        """Who brought the packet to its end, in words: the hook with its verdict, or what the kernel says of it."""
+        end = describe.fate(self.fate)
+        visit = self.visits[-1] if self.visits else None
+        if visit and visit.calls and self.fate.kind in ("dropped", "rejected", "stolen", "queued", "segmented"):
+            end += f" at {visit.netns} {visit.pf} {visit.hook} by {visit.calls[-1]}"
+        return f"{end}: {self.reason}" if self.reason else end
 
     @property
     def points(self) -> list[str]:
@@ -135,12 +123,13 @@ class Walk:
         return f"<walk of {self.packet}: {'; '.join(self.points)}; {describe.fate(self.fate)}{errno}>"
 
 
-def _visit(traversal: Traversal, chains: Chains) -> Visit:
-    def name(call: HookCall) -> str:
-        chain = chains.get((traversal.netns, traversal.pf, traversal.hook, call.index))
-        return call.label or chain or ("?" if call.function == OURS else call.function)
+def _visit(traversal: Traversal) -> Visit:
+    return Visit(traversal.netns, traversal.pf.name, hook_name(traversal.pf, traversal.hook), traversal.indev, traversal.outdev,
+                 tuple(map(_call, traversal.calls)), traversal.returned)
 
-    calls = tuple(Call(name(call), call.function, call.module, call.priority, call.verdict.kind.name, call.verdict.errno, call.index,
-                       call.ns) for call in traversal.calls)
-    return Visit(traversal.netns, traversal.pf.name, hook_name(traversal.pf, traversal.hook), traversal.indev, traversal.outdev, calls,
-                 traversal.returned)
+
+def _call(call: HookCall) -> Call:
+    chain = call.chain and call.chain.partition(" ")[2]  # less the family
+    name = call.label or chain or ("?" if call.function == OURS else call.function)
+    return Call(name, call.function, call.module, call.priority, call.verdict.kind.name, call.verdict.errno, call.index, call.ns,
+                call.chain, tuple(map(_call, call.calls)), (call.rule.text or None) if call.rule else None)

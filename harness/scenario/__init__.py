@@ -18,30 +18,18 @@
 
 A topology is the name of a built-in one, or its own ``namespaces``, ``links``, ``routes`` and ``forwarding``. What a step may say
 further is in :mod:`harness.scenario.steps`.
+
+Read ``topology``, ``step``, ``steps.hooks``, then ``codec`` and ``check``: what is read from JSON is checked in full, step after step,
+with what the steps before have brought about (``scope``). ``builtin`` and its neighbours are the scenarios that come with nfharness.
 """
 
 from __future__ import annotations
 
 from harness.scenario.builtin import BUILTIN, load
 from harness.scenario.codec import dumps, from_json, loads, to_json
-from harness.scenario.steps import (
-    Dump,
-    Nft,
-    RawDelete,
-    RawInsert,
-    RawRun,
-    Register,
-    RegisterMany,
-    Scenario,
-    Send,
-    Step,
-    Unregister,
-    destination,
-    packet_summary,
-)
+from harness.scenario.step import Scenario, Step
 from harness.scenario.topology import TOPOLOGIES, End, Link, Route, Topology
 
 __all__ = (
-    "BUILTIN", "TOPOLOGIES", "Dump", "End", "Link", "Nft", "RawDelete", "RawInsert", "RawRun", "Register", "RegisterMany", "Route",
-    "Scenario", "Send", "Step", "Topology", "Unregister", "destination", "dumps", "from_json", "load", "loads", "packet_summary", "to_json",
+    "BUILTIN", "TOPOLOGIES", "End", "Link", "Route", "Scenario", "Step", "Topology", "dumps", "from_json", "load", "loads", "to_json",
 )

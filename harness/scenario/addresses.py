@@ -15,17 +15,26 @@ _KEPT = 1024
 
 @lru_cache(_KEPT)
 def ip_address(text: str) -> Address:
-    """``10.0.0.1``, ``fd00::1``. :raises ValueError: not an address"""
+    """``10.0.0.1``, ``fd00::1``.
+
+    :raises ValueError: not an address
+    """
     return ipaddress.ip_address(text)
 
 
 @lru_cache(_KEPT)
 def ip_interface(text: str) -> IPv4Interface | IPv6Interface:
-    """``10.0.0.1/24``, ``fd00::1/64``. :raises ValueError: not an address with a prefix length"""
+    """``10.0.0.1/24``, ``fd00::1/64``.
+
+    :raises ValueError: not an address with a prefix length
+    """
     return ipaddress.ip_interface(text)
 
 
 @lru_cache(_KEPT)
 def ip_network(text: str) -> IPv4Network | IPv6Network:
-    """``10.0.0.0/24``, ``fd00::/64``. :raises ValueError: not a network, or bits of a host in it"""
+    """``10.0.0.0/24``, ``fd00::/64``.
+
+    :raises ValueError: not a network, or bits of a host in it
+    """
     return ipaddress.ip_network(text)

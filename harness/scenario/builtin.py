@@ -8,33 +8,19 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.scenario.codec import loads
-from harness.scenario.ground import GROUND
 from harness.scenario.layers import LAYERS
-from harness.scenario.private import PRIVATE
+from harness.scenario.namespaces import NAMESPACES
 from harness.scenario.queues import QUEUES
-from harness.scenario.reader import quote, suggest
+from harness.scenario.raw import RAW
+from harness.scenario.reader import quote, suggest, text_of
 from harness.scenario.rulesets import CONNTRACK
-from harness.scenario.steps import (
-    Churn,
-    CtRead,
-    CtRun,
-    Dump,
-    Flow,
-    KernelModule,
-    Nft,
-    Redirect,
-    Register,
-    RegisterAgain,
-    RegisterBatch,
-    Scenario,
-    Send,
-    Step,
-    Tee,
-    Track,
-    Unregister,
-    UnregisterAbsent,
-    UnregisterBatch,
-)
+from harness.scenario.step import Scenario, Step
+from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
+from harness.scenario.steps.churn import Churn
+from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
+from harness.scenario.steps.hooks import Dump, Nft, Register, Unregister
+from harness.scenario.steps.nat import Redirect
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR, ROUTER, SINGLE, Topology
 
 __all__ = ("BUILTIN", "DEFAULT", "load")
@@ -196,6 +182,8 @@ _BATCHES = (
           _batch(Register("bad-hook", "host", Family.NETDEV, "HOOK2", device="eth0")),
           _batch(Register("bad-family", "host", Family(4), "HOOK1")),
           UnregisterAbsent("host", Family(4), "HOOK1"),
+          Register("the-peer-s", "peer", Family.NETDEV, "INGRESS", device="eth0"),
+          UnregisterAbsent("host", Family.NETDEV, "INGRESS", "eth0", device_netns="peer"),
           Send("peer", "host", cookie=1)),
     _host("no-memory", "allocations that fail: nothing grows, and what cannot shrink keeps a dummy that accepts",
           *(Register(name, "host", _V4, "INPUT", priority) for name, priority in (("a", 0), ("b", 1), ("c", 2), ("d", 3))),
@@ -253,7 +241,7 @@ _TRACKED = (
 )
 
 #: The built-in scenarios by name, the default one first.
-BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *QUEUES, *LAYERS, *_BATCHES, *GROUND, *_CHURN, *PRIVATE, *_TRACKED)}
+BUILTIN = {scenario.name: scenario for scenario in (*_SCENARIOS, *QUEUES, *LAYERS, *_BATCHES, *NAMESPACES, *_CHURN, *RAW, *_TRACKED)}
 
 
 def load(argument: str | None = None) -> Scenario:
@@ -267,16 +255,16 @@ def load(argument: str | None = None) -> Scenario:
         return BUILTIN[argument]
     path = Path(argument)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except (FileNotFoundError, NotADirectoryError):
-        mend = suggest(argument, BUILTIN, what="built in")
-        raise UserError(f"no built-in scenario and no file {quote(argument)}", mend=mend) from None
+        hint = suggest(argument, BUILTIN, what="built in")
+        raise UserError(f"no built-in scenario and no file {quote(argument)}", hint=hint) from None
     except UnicodeDecodeError:
-        raise UserError(f"{argument}: not JSON: not UTF-8 text", mend="write the file as UTF-8") from None
+        raise UserError(f"{argument}: not JSON: not UTF-8 text", hint="write the file as UTF-8") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{quote(argument)}: {reason}", mend="give a file that can be read") from None
+        raise UserError(f"{quote(argument)}: {reason}", hint="give a file that can be read") from None
     try:
         return loads(text)
     except UserError as error:
-        raise UserError(f"{argument}: {error.message}", mend=error.mend) from error
+        raise UserError(f"{argument}: {error.message}", hint=error.hint) from error

@@ -6,17 +6,19 @@ import json
 from typing import Any
 
 from harness.scenario.check import check
-from harness.scenario.forms import BY_NAME, BY_STEP
-from harness.scenario.forms.topologies import topology, topology_json
 from harness.scenario.reader import Value, parse, suggest
-from harness.scenario.steps import Scenario, Step
+from harness.scenario.step import KINDS, Scenario, Step
+from harness.scenario.topologies import topology, topology_json
 from harness.scenario.topology import TOPOLOGIES
 
 __all__ = ("dumps", "from_json", "line", "loads", "to_json")
 
 
 def loads(text: str) -> Scenario:
-    """:raises UserError: not JSON, or not a scenario that makes sense; the message has the place"""
+    """The scenario that a JSON text describes.
+
+    :raises UserError: not JSON, or not a scenario that makes sense; the message has the place
+    """
     return from_json(parse(text).value)
 
 
@@ -31,7 +33,10 @@ def line(scenario: Scenario) -> str:
 
 
 def from_json(document: object) -> Scenario:
-    """:raises UserError: the document is no scenario that makes sense"""
+    """The scenario that a JSON document describes.
+
+    :raises UserError: the document is no scenario that makes sense
+    """
     value = Value(document)
     value.keys(("name", "topology", "steps"), ("summary",))
     scenario = Scenario(
@@ -46,25 +51,23 @@ def from_json(document: object) -> Scenario:
 
 def to_json(scenario: Scenario) -> dict[str, Any]:
     """The scenario as :func:`json.dumps` takes it; a built-in topology by its name."""
-    ground = scenario.topology
+    topology = scenario.topology
     return {
         "name": scenario.name,
         "summary": scenario.summary,
-        "topology": ground.name if TOPOLOGIES.get(ground.name) == ground else topology_json(ground),
+        "topology": topology.name if TOPOLOGIES.get(topology.name) == topology else topology_json(topology),
         "steps": [_step_json(step) for step in scenario.steps],
     }
 
 
 def _step(value: Value) -> Step:
     if "do" not in value:
-        value.fail('the key "do" is missing', f"it names the step: {', '.join(BY_NAME)}")
+        value.fail('the key "do" is missing', f"it names the step: {', '.join(KINDS)}")
     do = value["do"].string()
-    if do not in BY_NAME:
-        value["do"].fail(f"unknown step {do!r}", suggest(do, BY_NAME, what="steps"))
-    step: Step = BY_NAME[do].read(value)
-    return step
+    if do not in KINDS:
+        value["do"].fail(f"unknown step {do!r}", suggest(do, KINDS, what="steps"))
+    return KINDS[do].read(value)
 
 
 def _step_json(step: Step) -> dict[str, Any]:
-    form = BY_STEP[type(step)]
-    return {key: value for key, value in {"do": form.do, **form.write(step)}.items() if value is not None}
+    return {key: value for key, value in {"do": step.do, **step.write()}.items() if value is not None}

@@ -6,7 +6,10 @@ import errno
 
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario.rulesets import CONNTRACK
-from harness.scenario.steps import Arp, Frame, Nft, Register, Scenario, Send
+from harness.scenario.step import Scenario
+from harness.scenario.steps.hooks import Nft, Register
+from harness.scenario.steps.link import Arp, Frame
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, PAIR, ROUTER, ROUTER_GRO, VLAN, Vlan, with_vlans
 
 __all__ = ("LAYERS",)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.scenario.steps import Answer, HangUp, Listen, Register, Scenario, Send, Step, Unregister
+from harness.scenario.step import Scenario, Step
+from harness.scenario.steps.hooks import Register, Unregister
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.queue import Answer, HangUp, Listen
 from harness.scenario.topology import PAIR
 
 __all__ = ("QUEUES",)

@@ -1,15 +1,18 @@
-"""Strict reading of JSON: a value that knows its path, and errors that say where and how to mend it."""
+"""Strict reading of JSON: a value that knows its path, and errors that say where, with a hint."""
 
 from __future__ import annotations
 
 import difflib
 import json
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.errors import UserError
 
-__all__ = ("Value", "fail", "parse", "quote", "suggest")
+__all__ = ("Value", "fail", "parse", "quote", "suggest", "text_of")
+
+_MOST_BYTES = 64 << 20
 
 _JSON_TYPES = {dict: "an object", list: "a list", str: "a string", bool: "true or false", int: "a whole number",
                float: "a fraction", type(None): "null"}
@@ -21,13 +24,30 @@ def quote(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def fail(path: str, problem: str, mend: str | None = None) -> NoReturn:
-    """:raises UserError: always"""
-    raise UserError(f"{path}: {problem}" if path else problem, mend=mend)
+def text_of(path: Path) -> str:
+    """What stands in a file of a scenario or a bundle.
+
+    :raises UserError: it is larger than any of those
+    :raises OSError: it cannot be read
+    :raises UnicodeDecodeError: it is not UTF-8
+    """
+    with path.open("rb") as file:  # which may be a device without an end
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise UserError(f"{quote(str(path))}: more than {_MOST_BYTES >> 20} MiB", hint="give a scenario's file, or a bundle")
+    return content.decode()
+
+
+def fail(path: str, problem: str, hint: str | None = None) -> NoReturn:
+    """Say what makes no sense, and where it stands.
+
+    :raises UserError: always
+    """
+    raise UserError(f"{path}: {problem}" if path else problem, hint=hint)
 
 
 def suggest(name: object, allowed: Iterable[str], *, what: str = "known") -> str:
-    """The mend for an unknown name: the nearest allowed ones, else all of them."""
+    """The hint for an unknown name: the nearest allowed ones, else all of them."""
     names = sorted(set(allowed))
     folded = {candidate.lower(): candidate for candidate in names}
     near = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.6)
@@ -36,12 +56,15 @@ def suggest(name: object, allowed: Iterable[str], *, what: str = "known") -> str
 
 
 def parse(text: str) -> Value:
-    """The document of a JSON text. :raises UserError: it is not JSON, or a key appears twice"""
+    """The document of a JSON text.
+
+    :raises UserError: it is not JSON, or a key appears twice
+    """
     try:
         return Value(json.loads(text, object_pairs_hook=_object, parse_constant=_constant))
     except json.JSONDecodeError as error:
         raise UserError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
-                        mend="correct the file there; JSON has no comments and no comma after the last element") from error
+                        hint="correct the file there; JSON has no comments and no comma after the last element") from error
     except RecursionError:
         raise UserError("not a scenario: nested too deeply") from None
     except ValueError as error:
@@ -52,7 +75,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise UserError(f"the key {quote(key)} appears twice in one object", mend="remove one of the two")
+            raise UserError(f"the key {quote(key)} appears twice in one object", hint="remove one of the two")
         result[key] = value
     return result
 
@@ -68,8 +91,8 @@ class Value:
         self.value = value
         self.path = path
 
-    def fail(self, problem: str, mend: str | None = None) -> NoReturn:
-        fail(self.path, problem, mend)
+    def fail(self, problem: str, hint: str | None = None) -> NoReturn:
+        fail(self.path, problem, hint)
 
     def _wrong_type(self, wanted: str) -> NoReturn:
         found = _JSON_TYPES.get(type(self.value), "something else")

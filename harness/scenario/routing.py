@@ -30,7 +30,10 @@ class Hop:
 
 
 def family_of(address: str | Address) -> Family:
-    """IPV4 or IPV6. :raises ValueError: not an address"""
+    """IPV4 or IPV6.
+
+    :raises ValueError: not an address
+    """
     version = (ip_address(address) if isinstance(address, str) else address).version
     return Family.IPV4 if version == 4 else Family.IPV6
 

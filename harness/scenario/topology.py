@@ -1,4 +1,4 @@
-"""Namespaces, the veth pairs between them, VLANs and bridges on those, addresses and routes: the ground that a scenario stands on.
+"""Namespaces, the veth pairs between them, VLANs and bridges on those, addresses and routes: what a scenario happens in.
 
 Every namespace has ``lo``, up, besides the devices that are named.
 """
@@ -41,7 +41,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Vlan:
-    """A VLAN device. :param link: the device that carries the tagged frames; :param id: 1 to 4094"""
+    """A VLAN device.
+
+    :param link: the device that carries the tagged frames
+    :param id: 1 to 4094
+    """
 
     netns: str
     device: str
@@ -85,7 +89,9 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """:param forwarding: namespaces that route between their devices, IPv4 and IPv6
+    """Namespaces, and the devices that join them.
+
+    :param forwarding: namespaces that route between their devices, IPv4 and IPv6
     :param dummies: devices of type ``dummy``, without addresses
     """
 
@@ -106,7 +112,10 @@ class Topology:
                     yield end
 
     def peer(self, netns: str, device: str) -> End:
-        """The other end of a device's veth pair. :raises KeyError: no such device, or it is no end of a pair"""
+        """The other end of a device's veth pair.
+
+        :raises KeyError: no such device, or it is no end of a pair
+        """
         for link in self.links:
             if (link.a.netns, link.a.device) == (netns, device):
                 return link.b
@@ -128,7 +137,10 @@ class Topology:
         yield from (one for one in every if netns is None or one.netns == netns)
 
     def interface(self, netns: str, device: str) -> Interface:
-        """:raises KeyError: no such device, or lo"""
+        """The device of that name.
+
+        :raises KeyError: no such device, or lo
+        """
         for one in self.interfaces(netns):
             if one.device == device:
                 return one

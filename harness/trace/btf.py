@@ -29,12 +29,16 @@ _AGGREGATES = frozenset({_STRUCT, _UNION})
 #: ``kind`` → (32-bit words after ``struct btf_type``, words for each of its ``vlen`` elements)
 _TAIL = {0: (0, 0), 1: (1, 0), 2: (0, 0), 3: (3, 0), 4: (0, 3), 5: (0, 3), 6: (0, 2), 7: (0, 0), 8: (0, 0), 9: (0, 0), 10: (0, 0),
          11: (0, 0), 12: (0, 0), 13: (0, 2), 14: (1, 0), 15: (0, 3), 16: (0, 0), 17: (1, 0), 18: (0, 0), 19: (0, 3)}
-_MEND = "this kernel's BTF is newer than nfharness or damaged: try `bpftool btf dump file /sys/kernel/btf/vmlinux`"
+_HINT = "this kernel's BTF is newer than nfharness or damaged: try `bpftool btf dump file /sys/kernel/btf/vmlinux`"
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where a member lies. :param offset: bytes from the start of the outermost structure; :param size: bytes"""
+    """Where a member lies.
+
+    :param offset: bytes from the start of the outermost structure
+    :param size: bytes
+    """
 
     offset: int
     size: int
@@ -49,10 +53,10 @@ class Btf:
 
     def __init__(self, blob: bytes) -> None:
         if len(blob) < _HEADER.size or sys.byteorder != "little":
-            raise GuestError("the kernel's BTF is empty or of another byte order", mend=_MEND)
+            raise GuestError("the kernel's BTF is empty or of another byte order", hint=_HINT)
         magic, _version, _flags, header_len, type_off, type_len, str_off, str_len = _HEADER.unpack_from(blob)
         if magic != _MAGIC:
-            raise GuestError(f"the kernel's BTF has magic {magic:#x}", mend=_MEND)
+            raise GuestError(f"the kernel's BTF has magic {magic:#x}", hint=_HINT)
         types, strings = header_len + type_off, header_len + str_off
         self._words = array("I", blob[types:types + type_len])
         self._strings = blob[strings:strings + str_len]
@@ -60,12 +64,15 @@ class Btf:
 
     @classmethod
     def of_running_kernel(cls, path: Path = VMLINUX) -> Btf:
-        """:raises GuestError: the kernel exports no BTF"""
+        """The type information of the kernel that runs.
+
+        :raises GuestError: the kernel exports no BTF
+        """
         try:
             return cls(path.read_bytes())
         except OSError as error:
             raise GuestError(f"no type information in this kernel: {error}",
-                             mend="boot a kernel with CONFIG_DEBUG_INFO_BTF=y (every Debian kernel since 5.10 has it)") from error
+                             hint="boot a kernel with CONFIG_DEBUG_INFO_BTF=y (every Debian kernel since 5.10 has it)") from error
 
     def _index(self) -> array[int]:
         """Word offset of each type, by type id (id 0 is void)."""
@@ -78,9 +85,9 @@ class Btf:
                 fixed, each = tail[info >> 24 & 0x1F]
                 at += 3 + fixed + each * (info & 0xFFFF)
         except KeyError as error:
-            raise GuestError(f"the kernel's BTF has a type of unknown kind {error}", mend=_MEND) from None
+            raise GuestError(f"the kernel's BTF has a type of unknown kind {error}", hint=_HINT) from None
         if at != end:
-            raise GuestError("the kernel's BTF ends in the middle of a type", mend=_MEND)
+            raise GuestError("the kernel's BTF ends in the middle of a type", hint=_HINT)
         return starts
 
     def _name(self, offset: int) -> str:
@@ -140,7 +147,7 @@ class Btf:
     def _struct(self, name: str) -> int:
         type_id = self._named(name, frozenset({_STRUCT}))
         if type_id is None:
-            raise GuestError(f"this kernel's BTF has no struct {name}", mend=_MEND)
+            raise GuestError(f"this kernel's BTF has no struct {name}", hint=_HINT)
         return type_id
 
     def has(self, struct_name: str, member: str | None = None) -> bool:
@@ -149,22 +156,28 @@ class Btf:
         return type_id is not None and (member is None or self._find(type_id, member) is not None)
 
     def size(self, struct_name: str) -> int:
-        """``sizeof(struct NAME)``. :raises GuestError: no such structure"""
+        """``sizeof(struct NAME)``.
+
+        :raises GuestError: no such structure
+        """
         return self._size(self._struct(struct_name))
 
     def field(self, struct_name: str, path: str) -> Field:
-        """Where ``path`` (``"ns.inum"``) lies in ``struct NAME``. :raises GuestError: no such structure or member"""
+        """Where ``path`` (``"ns.inum"``) lies in ``struct NAME``.
+
+        :raises GuestError: no such structure or member
+        """
         type_id, offset = self._struct(struct_name), 0
         for name in path.split("."):
             found = self._find(self._resolve(type_id), name)
             if found is None:
-                raise GuestError(f"this kernel's struct {struct_name} has no member {path}", mend=_MEND)
+                raise GuestError(f"this kernel's struct {struct_name} has no member {path}", hint=_HINT)
             type_id, offset = found[0], offset + found[1]
         return Field(offset, self._size(type_id))
 
     def unexpected(self, struct_name: str, path: str, field: Field) -> GuestError:
         """The error for a member whose type changed."""
-        return GuestError(f"struct {struct_name}: member {path} has {field.size} bytes, which is new", mend=_MEND)
+        return GuestError(f"struct {struct_name}: member {path} has {field.size} bytes, which is new", hint=_HINT)
 
     def enumerators(self, name: str) -> dict[int, str]:
         """Value → name of ``enum NAME``; empty where the kernel has no such enum."""

@@ -12,14 +12,15 @@ from pathlib import Path
 from types import TracebackType
 
 from harness.errors import GuestError
-from harness.trace.events import Event, decode, in_order
 from harness.trace.kprobes import Profile
-from harness.trace.ring import Rings, records
-from harness.trace.sightings import told_apart
+from harness.trace.ring import Ring, Rings
 from harness.trace.tracer import Control, Counter, Tracer
-from harness.trace.walk import Walk, walk
+from harness.trace.witness import Witness
+from harness.walks.events import Event, decode, in_order
+from harness.walks.framing import records
+from harness.walks.recording import Recording
 
-__all__ = ("Capture", "doubts")
+__all__ = ("Capture", "doubts", "grace_period")
 
 _UNDER_WAY_S, _GLANCE_S = 0.1, 0.005
 _OFF, _STARTING, _ON = range(3)
@@ -41,12 +42,12 @@ class Capture:
 
     :param tracer: loaded; one capture at a time
     :ivar doubts: why what was seen may not be all there was; set by :meth:`end`, and when the context closes
-    :ivar counters: the programs' own; likewise
+    :ivar counters: the programs' own; set at the same moments
     """
 
     def __init__(self, tracer: Tracer) -> None:
         if tracer.bpf is None:
-            raise GuestError("the tracer is not loaded", mend="call Tracer.load() first")
+            raise GuestError("the tracer is not loaded", hint="call Tracer.load() first")
         self._tracer = tracer
         self._taken: list[bytes] = []
         self._events: list[Event] = []
@@ -60,35 +61,43 @@ class Capture:
         tracer = self._tracer
         with ExitStack() as stack:
             stack.enter_context(_locked(tracer.lock))
+            self._witness = Witness(tracer.symbols)
+            stack.callback(self._witness.close)
             # Optimised probes run with interrupts on, where a softirq's own probes would be missed; and disarming one takes 100 ms.
             stack.enter_context(_setting(*_OPTIMISE))
-            for table in ("frames", "skbs"):
+            for table in ("frames", "skbs", "copying", "evaluations", "decisions"):
                 tracer.bpf[table].clear()
             before, _ = self._books()
             self._unpaired = before[Counter.TRAVERSALS] - before[Counter.EXITS]
             self._rings = Rings(tracer.ring_descriptors(), tracer.ring_bytes)
             stack.callback(self._rings.close)
+            self._changes = Ring(tracer.module_descriptor(), tracer.module_ring_bytes)
+            stack.callback(self._changes.close)
             self.begin()
             self._control(Control.OWN_HOOK, tracer.own_hook())
             with _setting(*_EXPEDITED):
                 self._arm(stack)
                 stack.callback(self._control, Control.PHASE, _OFF)
                 self._control(Control.PHASE, _STARTING)
-                _grace_period()
+                grace_period()
             self._control(Control.PHASE, _ON)
+            # What came before the probes were armed; what comes from now on, its tracepoint says.
+            tracer.modules.look(time.monotonic_ns())
+            tracer.find_chained()
             self._undo = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with _setting(*_EXPEDITED), self._undo:
             self._control(Control.PHASE, _OFF)
-            _grace_period()
+            grace_period()
             self.end()
 
     def begin(self) -> None:
         """Forget what was seen so far; the books are about what comes from now on."""
-        self._rings.take()
+        self.drain()
         self._taken, self._events = [], []
+        self._witness.begin()
         for _ in _glances():
             (self._before, self._ran), self._profile = self._books(), self._tracer.kprobes.profile()
             paired = self._before[Counter.TRAVERSALS] - self._before[Counter.EXITS] == self._unpaired
@@ -101,9 +110,10 @@ class Capture:
             self.drain()
             (after, ran), profile = self._books(), self._tracer.kprobes.profile()
             self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
-            self.doubts = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
-                                 {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
-                                  for name, old in self._profile.items()})
+            books = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
+                           {name: Profile(profile[name].hits - old.hits, profile[name].missed - old.missed)
+                            for name, old in self._profile.items()})
+            self.doubts = (*self._witness.doubts(), *books)
             if not self.doubts:
                 return
         self._unpaired = after[Counter.TRAVERSALS] - after[Counter.EXITS]
@@ -116,15 +126,28 @@ class Capture:
         """
         if seconds:
             self._rings.wait(seconds)
+        if changes := self._changes.take():
+            self._tracer.modules.changed(records(changes))
+            self._tracer.find_chained()
         taken = self._rings.take()
         if taken:
             self._taken.append(taken)
         return bool(taken)
 
     def hand_over(self) -> bytes:
-        """What was drained since the last call, for :func:`harness.trace.ring.records`; :meth:`events` does not see it then."""
+        """What was drained since the last call, for :func:`harness.walks.framing.records`; :meth:`events` does not see it then."""
         taken, self._taken = b"".join(self._taken), []
         return taken
+
+    @property
+    def ring_descriptors(self) -> list[int]:
+        """Each readable when there are records to drain."""
+        return self._tracer.ring_descriptors()
+
+    @property
+    def module_descriptor(self) -> int:
+        """Readable when a module has come or gone: then :meth:`drain` soon, while its symbols are there."""
+        return self._changes.fd
 
     @property
     def lost_events(self) -> int:
@@ -143,22 +166,24 @@ class Capture:
         return self._decoded()
 
     def _decoded(self) -> list[Event]:
-        """What was taken and not decoded yet. It may be older than what was: each processor has a ring of its own."""
+        """What was taken and not decoded yet. It may be older than what was: each processor has its own ring."""
         found = decode(record for taken in self._taken for record in records(taken))
         self._taken = []
         self._events += found
         return found
 
-    def walk(self, *, netns: Sequence[tuple[int, int, str]] = (), labels: Mapping[int, str] | None = None,
-             until: int | None = None) -> Walk:
-        """:func:`harness.trace.walk.walk` over the events, with this kernel's names.
+    def recording(self, *, namespaces: Sequence[tuple[int, int, str]] = (), labels: Mapping[int, str] | None = None,
+                  until: int | None = None) -> Recording:
+        """What was seen so far, with this kernel's names.
 
-        :param netns: sightings of namespaces: see :func:`harness.trace.sightings.told_apart`
+        :param namespaces: as :class:`harness.walks.recording.Recording` has them
+        :param labels: as there
         :param until: leave out what came later (``CLOCK_MONOTONIC``, ns)
         """
-        events, names = told_apart([event for event in self.events() if until is None or event.time <= until], netns)
-        return walk(events, self._tracer.symbols.function, netns=names, labels=labels,
-                    reasons=self._tracer.layout.drop_reasons, loops=self._tracer.loops)
+        tracer, events = self._tracer, self.events()
+        return Recording(events if until is None else [event for event in events if event.time <= until], tracer.modules.function,
+                         tracer.loops, tracer.layout.drop_reasons, tracer.modules.frees, namespaces, labels or {}, tracer.blind,
+                         self.lost_events, self.doubts, tells_takers=tracer.tells_takers)
 
     def _arm(self, stack: ExitStack) -> None:
         tracer = self._tracer
@@ -181,7 +206,8 @@ class Capture:
 def doubts(counters: Mapping[Counter, int], ran: Mapping[str, int], profile: Mapping[str, Profile]) -> tuple[str, ...]:
     """Why a capture may have missed something; empty if everything balances.
 
-    :param ran: kprobe event → how often its program ran during the capture; :param profile: kprobe event → its hits and misses
+    :param ran: kprobe event → how often its program ran during the capture
+    :param profile: kprobe event → its hits and misses
     """
     found = [sentence.format(counters[counter]) for counter, sentence in _SENTENCES.items() if counters[counter]]
     if counters[Counter.TRAVERSALS] != counters[Counter.EXITS]:
@@ -204,7 +230,7 @@ def _glances() -> Iterator[None]:
 def _opened(fd: int, name: str) -> int:
     if fd < 0:
         raise GuestError(f"the kernel does not let the probe {name} be attached: {os.strerror(-fd)}",
-                         mend="see the kernel's log; the probes need CAP_SYS_ADMIN and tracefs")
+                         hint="see the kernel's log; the probes need CAP_SYS_ADMIN and tracefs")
     return fd
 
 
@@ -213,7 +239,7 @@ def _locked(fd: int) -> Iterator[None]:
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise GuestError("another capture is under way in this kernel", mend="wait until it is over") from error
+        raise GuestError("another capture is under way in this kernel", hint="wait until it is over") from error
     try:
         yield
     finally:
@@ -234,9 +260,9 @@ def _setting(path: Path, value: str) -> Iterator[None]:
         path.write_text(before)
 
 
-def _grace_period() -> None:
+def grace_period() -> None:
     """Wait until every traversal that is under way has returned: the verdict loop runs inside ``rcu_read_lock()``."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(_SYS_MEMBARRIER, _MEMBARRIER_CMD_GLOBAL, 0, 0):
         raise GuestError(f"membarrier(): {os.strerror(ctypes.get_errno())}",
-                         mend="boot without nohz_full=, on a kernel with CONFIG_MEMBARRIER=y")
+                         hint="boot without nohz_full=, on a kernel with CONFIG_MEMBARRIER=y")

@@ -14,7 +14,7 @@ static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop
 {
 	u64 skb = PT_REGS_PARM2(ctx), state = PT_REGS_PARM3(ctx), phase = setting(PHASE), net = 0, priv = 0;
 	struct frame *under = frames.lookup(&key);
-	struct frame frame = { .task = bpf_get_current_task() };
+	struct frame frame = { .task = bpf_get_current_task(), .skb = skb };
 	u8 hook = 0;
 
 	if (state < PT_REGS_SP(ctx) || state >= key)

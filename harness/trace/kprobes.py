@@ -39,10 +39,13 @@ class KprobeEvents:
         self._names: list[str] = []
         if self._root is None:
             raise GuestError("this kernel has no kprobe events",
-                             mend="mount -t tracefs tracefs /sys/kernel/tracing, on a kernel with CONFIG_KPROBE_EVENTS=y")
+                             hint="mount -t tracefs tracefs /sys/kernel/tracing, on a kernel with CONFIG_KPROBE_EVENTS=y")
 
     def define(self, events: Mapping[str, Iterable[tuple[str, int]]]) -> None:
-        """Define events. :param events: name → the places that trigger it, as (symbol, offset)"""
+        """Define events.
+
+        :param events: name → the places that trigger it, as (symbol, offset)
+        """
         self._remove_orphans()
         for name, places in events.items():
             self._names.append(name)
@@ -85,4 +88,4 @@ class KprobeEvents:
                 os.close(fd)
         except OSError as error:
             raise GuestError(f"the kernel refuses the probe `{line}`: {error.strerror}",
-                             mend=f"see {self._path('error_log')} and whether /sys/kernel/debug/kprobes/enabled says 1") from error
+                             hint=f"see {self._path('error_log')} and whether /sys/kernel/debug/kprobes/enabled says 1") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.trace.btf import Btf
@@ -17,19 +18,24 @@ _OFFSETS = {
     "STATE_NET": ("nf_hook_state", "net"),
     "STATE_OKFN": ("nf_hook_state", "okfn"),
     "NET_INUM": ("net", "ns.inum"),
+    "NET_LIST": ("net", "list"),
+    "NET_HOOKS_IPV4": ("net", "nf.hooks_ipv4"),
     "DEV_NAME": ("net_device", "name"),
     "ENTRIES_NUM": ("nf_hook_entries", "num_hook_entries"),
     "ENTRIES_HOOKS": ("nf_hook_entries", "hooks"),
     "ENTRY_HOOK": ("nf_hook_entry", "hook"),
     "ENTRY_PRIV": ("nf_hook_entry", "priv"),
     "OPS_PRIORITY": ("nf_hook_ops", "priority"),
+    "SKB_DEV": ("sk_buff", "dev"),
     "SKB_LEN": ("sk_buff", "len"),
     "SKB_DATA_LEN": ("sk_buff", "data_len"),
     "SKB_PROTOCOL": ("sk_buff", "protocol"),
     "SKB_NETWORK_HEADER": ("sk_buff", "network_header"),
     "SKB_HEAD": ("sk_buff", "head"),
     "SKB_DATA": ("sk_buff", "data"),
+    "SKB_MARK": ("sk_buff", "mark"),
     "SKB_NEXT": ("sk_buff", "next"),
+    "SKB_SK": ("sk_buff", "sk"),
     "SKB_END": ("sk_buff", "end"),
     "SHARED_NR_FRAGS": ("skb_shared_info", "nr_frags"),
     "SHARED_FRAG_LIST": ("skb_shared_info", "frag_list"),
@@ -39,7 +45,19 @@ _OFFSETS = {
 _FRAGMENT = (("skb_frag", ("netmem", "len", "offset")), ("bio_vec", ("bv_page", "bv_len", "bv_offset")))
 #: The program reads these members with a fixed width.
 _WIDTHS = {"STATE_HOOK": {1, 4}, "STATE_PF": {1}, "ENTRIES_NUM": {2}, "OPS_PRIORITY": {4}, "NET_INUM": {4}, "SKB_LEN": {4},
-           "SKB_DATA_LEN": {4}, "SKB_PROTOCOL": {2}, "SKB_NETWORK_HEADER": {2}, "DEV_NAME": {16}, "SKB_END": {4}, "SHARED_NR_FRAGS": {1}}
+           "SKB_DATA_LEN": {4}, "SKB_MARK": {4}, "SKB_PROTOCOL": {2}, "SKB_NETWORK_HEADER": {2}, "DEV_NAME": {16}, "SKB_END": {4},
+           "SHARED_NR_FRAGS": {1}}
+
+
+_WORD = 8
+#: Members of an skb that are read at one go.
+_GLIMPSED = ("SKB_LEN", "SKB_DATA_LEN", "SKB_PROTOCOL", "SKB_NETWORK_HEADER", "SKB_MARK", "SKB_END", "SKB_HEAD", "SKB_DATA", "SKB_CT")
+
+
+def _glimpsed(defines: Mapping[str, int]) -> tuple[int, int]:
+    """First and last offset, in whole words, of what the programs read of an skb at one go."""
+    offsets = [defines[name] for name in _GLIMPSED if name != "SKB_CT" or defines["HAS_CT"]]
+    return min(offsets) // _WORD * _WORD, max(offsets) // _WORD * _WORD + _WORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +73,10 @@ class Layout:
 
     @classmethod
     def of(cls, btf: Btf) -> Layout:
-        """:raises GuestError: a structure or a member is missing or has another width than the program reads"""
+        """The layouts that a kernel's type information describes.
+
+        :raises GuestError: a structure or a member is missing or has another width than the program reads
+        """
         defines: dict[str, int] = {}
         for constant, (structure, member) in _OFFSETS.items():
             field = btf.field(structure, member)
@@ -67,7 +88,14 @@ class Layout:
         for constant, member in zip(("FRAG_PAGE", "FRAG_LEN", "FRAG_OFFSET"), members, strict=True):
             defines[constant] = btf.field(structure, member).offset
         defines["FRAG_SIZE"] = btf.size(structure)
+        defines["HAS_CT"] = int(btf.has("sk_buff", "_nfct"))
+        defines["SKB_CT"] = btf.field("sk_buff", "_nfct").offset if defines["HAS_CT"] else 0
+        first, end = _glimpsed(defines)
+        defines["SKB_FIRST"], defines["SKB_WORDS"] = first, (end - first) // _WORD
         defines["PAGE_STRUCT"] = btf.size("page")
+        # CONFIG_MODULES=n: the structure is there, and empty.
+        name = btf.field("module", "name") if btf.has("module", "name") else None
+        defines["MODULE_NAME"], defines["MODULE_NAME_BYTES"] = (name.offset, name.size) if name else (0, 56)
         defines["KFREE_HAS_REASON"] = int(btf.tracepoint_arguments("kfree_skb") >= 3)
         defines["CONSUME_HAS_LOCATION"] = int(btf.tracepoint_arguments("consume_skb") >= 2)
         reasons = {value: name.removeprefix("SKB_DROP_REASON_") for value, name in btf.enumerators("skb_drop_reason").items()}

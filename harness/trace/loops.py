@@ -1,5 +1,9 @@
-"""Verdict loops besides ``nf_hook_slow``: those that a compiler puts into the function that calls them (``inlined.bpf.c``), and
-``nf_reinject`` (``reinject.bpf.c``)."""
+"""Verdict loops besides ``nf_hook_slow``: those that a compiler puts into the function that calls them (``inlined.bpf.c``),
+``nf_reinject`` (``reinject.bpf.c``), and NAT's own (``nat.bpf.c``).
+
+No other function of the kernel walks an array of hooks: ``nf_hook_slow_list``, ingress and egress call ``nf_hook_slow``, ``br_netfilter``
+too. Whether the compiler left the first one such a call is looked at (:func:`listed`).
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.errors import GuestError
-from harness.outcome.types import NF_REINJECT
+from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_NAT_INET_FN, NF_REINJECT
 from harness.trace.btf import Btf
-from harness.trace.probes import Placement, code_of, place, place_all
+from harness.trace.probes import Placement, calls, code_of, place, place_all
 from harness.trace.symbols import Symbols
 
-__all__ = ("LOCATORS", "Inlined", "Located", "Loop", "Reinject")
+__all__ = ("LOCATORS", "Inlined", "Located", "Loop", "Nat", "Reinject", "listed")
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A loop without an address of its own.
+    """A loop without its own address.
 
     :param name: of the C function that holds it in the source
-    :param function: that the compiler put it into; :param module: its owner, if it is not built in
+    :param function: that the compiler put it into
+    :param module: its owner, if it is not built in
     :param okfn: that the function calls once every hook has accepted
     :param heads: member of ``struct net`` with the heads of its family's hook points
     """
@@ -54,7 +59,10 @@ class Inlined:
         return {f"{self.loop.name}_{what}": tuple((self.symbol, offset) for offset in offsets) for what, offsets in places.items()}
 
     def programs(self, number: int) -> str:
-        """The program of each event. :param number: of the loop, in the records"""
+        """The program of each event.
+
+        :param number: of the loop, in the records
+        """
         key = f"PT_REGS_SP(ctx) + {self.placement.depth}"
         sole = int(len(self.placement.calls) == 1)
         bodies = {"return": "inlined_end(PT_REGS_SP(ctx), 0)", "okfn": f"inlined_end({key}, 1)",
@@ -79,9 +87,7 @@ class Reinject:
 
     def events(self) -> dict[str, tuple[tuple[str, int], ...]]:
         """As :meth:`Inlined.events`."""
-        places = {"return": self.placement.exits, "call": tuple(after for _, after in self.placement.calls),
-                  "before": tuple(call for call, _ in self.placement.calls), "begin": (self.placement.entry,)}
-        return {f"{NF_REINJECT}_{what}": tuple((self.symbol, offset) for offset in offsets) for what, offsets in places.items()}
+        return _whole(NF_REINJECT, self.symbol, self.placement)
 
     def programs(self, number: int) -> str:
         """As :meth:`Inlined.programs`."""
@@ -93,10 +99,39 @@ class Reinject:
         return _programs(NF_REINJECT, bodies)
 
 
-Located = Inlined | Reinject
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """``nf_nat_inet_fn``, found in the running kernel.
+
+    :param symbol: as tracefs takes it
+    """
+
+    symbol: str
+    placement: Placement
+
+    def events(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """As :meth:`Inlined.events`."""
+        return _whole(NF_NAT_INET_FN, self.symbol, self.placement)
+
+    def programs(self, number: int) -> str:
+        """As :meth:`Inlined.programs`."""
+        key = f"PT_REGS_SP(ctx) + {self.placement.depth}"
+        bodies = {"return": "nat_end(PT_REGS_SP(ctx))", "call": f"nat_call(ctx, {key})", "before": f"nat_before(ctx, {key}, {number})",
+                  "begin": "nat_begin(ctx)"}
+        return _programs(NF_NAT_INET_FN, bodies)
+
+
+Located = Inlined | Reinject | Nat
 
 _QUEUE_ENTRY = ("skb", "state", "hook_index")
 _HEADS = ("nf.hooks_ipv4", "nf.hooks_ipv6", "nf.hooks_bridge")
+
+
+def _whole(loop: str, symbol: str, placement: Placement) -> dict[str, tuple[tuple[str, int], ...]]:
+    """The events of a loop that is a function, probed before and after each indirect call."""
+    places = {"return": placement.exits, "call": tuple(after for _, after in placement.calls),
+              "before": tuple(call for call, _ in placement.calls), "begin": (placement.entry,)}
+    return {f"{loop}_{what}": tuple((symbol, offset) for offset in offsets) for what, offsets in places.items()}
 
 
 def _programs(loop: str, bodies: Mapping[str, str]) -> str:
@@ -121,7 +156,7 @@ def _reinject(symbols: Symbols, btf: Btf) -> Reinject:
     """
     function = next((name for name in (NF_REINJECT, "nfqnl_reinject") if symbols.named(name)), None)
     if function is None:
-        raise GuestError("nfnetlink_queue is not there", mend="modprobe nfnetlink_queue, on a kernel with CONFIG_NETFILTER_NETLINK_QUEUE")
+        raise GuestError("nfnetlink_queue is not there", hint="modprobe nfnetlink_queue, on a kernel with CONFIG_NETFILTER_NETLINK_QUEUE")
     owner, symbol = _owner(symbols, function, "nfnetlink_queue")
     address, code = code_of(symbols, function, owner)
     offsets = {name: btf.field("nf_queue_entry", name).offset for name in _QUEUE_ENTRY}
@@ -131,6 +166,20 @@ def _reinject(symbols: Symbols, btf: Btf) -> Reinject:
         except GuestError:  # a family that the kernel is built without: nobody queues there
             offsets[name] = 0
     return Reinject(symbol, place_all(code, address, symbols.aliases, function), offsets)
+
+
+def _nat(symbols: Symbols, _btf: Btf) -> Nat:
+    if not symbols.named(NF_NAT_INET_FN):
+        raise GuestError("nf_nat is not there", hint="modprobe nf_nat, on a kernel with CONFIG_NF_NAT")
+    owner, symbol = _owner(symbols, NF_NAT_INET_FN, "nf_nat")
+    address, code = code_of(symbols, NF_NAT_INET_FN, owner)
+    return Nat(symbol, place_all(code, address, symbols.aliases, NF_NAT_INET_FN))
+
+
+def listed(symbols: Symbols) -> str | None:
+    """Why the hooks that ``nf_hook_slow_list`` calls are not seen; ``None`` where it calls ``nf_hook_slow``, as in the source."""
+    address, code = code_of(symbols, NF_HOOK_SLOW_LIST)
+    return None if symbols.one(NF_HOOK_SLOW).address in calls(code, address) else f"the compiler put {NF_HOOK_SLOW} into it"
 
 
 def _owner(symbols: Symbols, function: str, module: str) -> tuple[str | None, str]:
@@ -143,4 +192,5 @@ def _owner(symbols: Symbols, function: str, module: str) -> tuple[str | None, st
 LOCATORS: dict[str, Callable[[Symbols, Btf], Located]] = {
     _BRIDGE_PRE.name: lambda symbols, btf: _inlined(_BRIDGE_PRE, symbols, btf),
     NF_REINJECT: _reinject,
+    NF_NAT_INET_FN: _nat,
 }

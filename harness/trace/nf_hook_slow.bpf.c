@@ -34,12 +34,16 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 		event->answer = frame->answer;
 		circumstances(event, state);
 		packet(event, skb);
+		frame->shape.mark = event->mark;
+		frame->shape.ct = event->ct;
+		__builtin_memcpy(frame->shape.head, event->head, sizeof(frame->shape.head));
 		event->time = bpf_ktime_get_ns();
 		events0.ringbuf_submit(event, 0);
 	} else {
 		frame->traversal = 0;
 		count(N_LOST);
 	}
+	frame->skb = skb;
 	frame->since = bpf_ktime_get_ns();
 	if (frames.update(&key, frame))
 		count(N_FRAMES_FULL);
@@ -75,15 +79,39 @@ static __always_inline struct frame *under_way(u64 key)
 	return 0;
 }
 
+/* NF_VERDICT_MASK and NF_STOLEN: a hook that has stolen a packet may have freed it. */
+#define VERDICT_MASK 0xff
+#define STOLEN 2
+
+/* Base chains can be deleted any time: their names are read while one runs (chains.py). */
+static __always_inline void name_chain(struct chain_event *event, u64 chain)
+{
+	u64 table = 0, name = 0;
+
+	event->family = 0;
+	event->table_handle = 0;
+	event->table[0] = event->chain[0] = 0;
+	FETCH(name, chain + CHAIN_NAME);
+	bpf_probe_read_kernel_str(event->chain, sizeof(event->chain), (void *)name);
+	FETCH(table, chain + CHAIN_TABLE);
+	FETCH(event->family, table + TABLE_FAMILY);
+	FETCH(event->table_handle, table + TABLE_HANDLE);
+	FETCH(name, table + TABLE_NAME);
+	bpf_probe_read_kernel_str(event->table, sizeof(event->table), (void *)name);
+}
+
 /* Behind the indirect call: the hook at frame->index has returned. */
 static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 {
 	u64 slot, ops = 0;
 	struct { u64 function, priv; } hook = {};
+	struct chain_event *chain = 0;
 	struct call_event *event;
 
-	if (frame->unseen)
+	if (frame->unseen) {
+		decisions.delete(&frame->skb);
 		return 0;
+	}
 	count(N_CALLS);
 	if (!frame->traversal) {
 		count(N_LOST);
@@ -92,12 +120,17 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 	slot = frame->entries + ENTRIES_HOOKS;
 	FETCH(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
 	FETCH(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
-	event = reserve_call_event();
+	if (HAS_CHAINS && chained.lookup(&hook.function)) {
+		chain = reserve_chain_event();
+		event = chain ? &chain->call : 0;
+	} else {
+		event = reserve_call_event();
+	}
 	if (!event) {
 		count(N_LOST);
 		goto out;
 	}
-	event->type = EV_CALL;
+	event->type = chain ? EV_CHAIN_CALL : EV_CALL;
 	event->flags = 0;
 	event->index = frame->index;
 	event->verdict = verdict;
@@ -114,7 +147,15 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 	FETCH(ops, slot + frame->slots * ENTRY_SIZE + frame->index * sizeof(ops));
 	if (!FETCH(event->priority, ops + OPS_PRIORITY))
 		event->flags |= HAS_PRIORITY;
-	events0.ringbuf_submit(event, 0);
+	if (chain) {
+		name_chain(chain, hook.priv);
+		decided(chain, frame->skb);
+		events0.ringbuf_submit(chain, 0);
+	} else {
+		events0.ringbuf_submit(event, 0);
+	}
+	if ((verdict & VERDICT_MASK) != STOLEN)
+		changed(frame, now);
 out:
 	frame->index++;
 	frame->since = bpf_ktime_get_ns();

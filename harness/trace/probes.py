@@ -7,6 +7,7 @@ way, and they replace the return address that the stack keeps; a probe on the re
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable, Set
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from capstone import x86_const as x86
 from harness.errors import GuestError
 from harness.trace.symbols import Symbols
 
-__all__ = ("Placement", "after_prologue", "code_of", "place", "place_all", "read_kernel")
+__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "code_of", "indirect_calls", "place", "place_all", "read_kernel",
+           "returns")
 
 KCORE = Path("/proc/kcore")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
-_MEND = "this kernel's code is laid out in a way the tracer does not know: report its version and compiler"
+_HINT = "this kernel's code is laid out in a way the tracer does not know: report its version and compiler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,9 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     found, decoded = _scan(code, address, names, function, okfn=okfn)
     if (len(found.calls) != 1 if okfn is None else not found.calls) or not found.exits or decoded < len(code) - 16:
         raise GuestError(f"{function}: {len(found.calls)} indirect calls and {len(found.exits)} returns in {decoded} of {len(code)} bytes",
-                         mend=_MEND)
+                         hint=_HINT)
     if okfn is not None and not found.okfns:
-        raise GuestError(f"{function} does not call {okfn}", mend=_MEND)
+        raise GuestError(f"{function} does not call {okfn}", hint=_HINT)
     return found
 
 
@@ -71,13 +73,45 @@ def place_all(code: bytes, address: int, names: Callable[[int], Set[str]], funct
     found, decoded = _scan(code, address, names, function, tail_calls=True)
     if not found.calls or not found.exits or decoded < len(code) - 16:
         raise GuestError(f"{function}: {len(found.calls)} indirect calls and {len(found.exits)} ends in {decoded} of {len(code)} bytes",
-                         mend=_MEND)
+                         hint=_HINT)
     return found
+
+
+def indirect_calls(code: bytes, address: int, names: Callable[[int], Set[str]]) -> tuple[int, ...]:
+    """Places of a function's indirect calls through a register. Parameters as of :func:`place`.
+
+    :raises GuestError: it calls through memory, where no kernel takes a probe
+    """
+    found: list[int] = []
+    for instruction in _decoder().disasm(code, address):
+        if instruction.id != x86.X86_INS_CALL:
+            continue
+        offset, (operand, *_) = instruction.address - address, instruction.operands
+        if operand.type == x86.X86_OP_MEM:
+            raise GuestError(f"it calls through memory at +{offset:#x}", hint=_HINT)
+        called = names(operand.imm & 2**64 - 1) if operand.type == x86.X86_OP_IMM else frozenset()
+        if not called or any("__x86_indirect_" in name for name in called):
+            found.append(offset)
+    return tuple(found)
+
+
+def returns(code: bytes, address: int, names: Callable[[int], Set[str]], function: str) -> tuple[int, ...]:
+    """Places of the instructions that leave a function. Parameters as of :func:`place`.
+
+    :raises GuestError: there is none, or one is a tail call: what the function is to do is not done there
+    """
+    found, decoded = _scan(code, address, names, function)
+    if not found.exits or decoded < len(code) - 16:
+        raise GuestError(f"{function}: {len(found.exits)} returns in {decoded} of {len(code)} bytes", hint=_HINT)
+    return found.exits
 
 
 def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function: str, *, okfn: str | None = None,
           tail_calls: bool = False) -> tuple[Placement, int]:
-    """:returns: also how many bytes were instructions"""
+    """Where a function's calls and returns are.
+
+    :returns: also how many bytes were instructions
+    """
     def target(instruction: capstone.CsInsn) -> int | None:
         operand = instruction.operands[0]
         return operand.imm & 2**64 - 1 if operand.type == x86.X86_OP_IMM else None
@@ -101,7 +135,7 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
                 if (okfn or tail_calls) and instruction.operands[0].type == x86.X86_OP_MEM:
                     # arch/x86/kernel/kprobes/core.c, prepare_emulation(): "TODO: support memory addressing"
                     raise GuestError(f"{function} calls through memory at +{offset:#x}, where no kernel takes a probe; built with "
-                                     "CONFIG_MITIGATION_RETPOLINE (up to 6.8 CONFIG_RETPOLINE) it calls through a register", mend=_MEND)
+                                     "CONFIG_MITIGATION_RETPOLINE (up to 6.8 CONFIG_RETPOLINE) it calls through a register", hint=_HINT)
                 calls.append((offset, decoded))
             elif okfn in names(to):
                 okfns.append(offset)
@@ -113,7 +147,7 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
                 continue
             # A tail call has given all of its stack back; a jump to the function's cold part has not.
             if not through(to, "return_thunk") and not (tail_calls and depth == 0 and to is not None and names(to)):
-                raise GuestError(f"{function} ends in a jump at +{offset:#x} ({instruction.op_str})", mend=_MEND)
+                raise GuestError(f"{function} ends in a jump at +{offset:#x} ({instruction.op_str})", hint=_HINT)
             exits.append(offset)
             depth = body
         else:
@@ -122,13 +156,36 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     return Placement(entry, tuple(calls), body, tuple(exits), tuple(okfns)), decoded
 
 
+def calls(code: bytes, address: int) -> set[int]:
+    """What a function calls directly, or ends in a jump to. Parameters as of :func:`place`."""
+    jumps = (x86.X86_INS_CALL, x86.X86_INS_JMP)
+    operands = [instruction.operands[0] for instruction in _decoder().disasm(code, address) if instruction.id in jumps]
+    return {operand.imm & 2**64 - 1 for operand in operands if operand.type == x86.X86_OP_IMM}
+
+
+def depth_at(code: bytes, address: int, callee: int) -> int:
+    """Bytes of stack that a function has taken where it calls another one first, its return address not counted.
+
+    Parameters as of :func:`place`.
+
+    :raises GuestError: it does not call that one
+    """
+    depth = 0
+    for instruction in _decoder().disasm(code, address):
+        operand = instruction.operands[0] if instruction.operands else None
+        if instruction.id == x86.X86_INS_CALL and operand and operand.type == x86.X86_OP_IMM and operand.imm & 2**64 - 1 == callee:
+            return depth
+        depth += _stack_use(instruction)
+    raise GuestError(f"the function at {address:#x} does not call {callee:#x}", hint=_HINT)
+
+
 def after_prologue(code: bytes) -> int:
     """Offset of the first instruction behind ``endbr64`` and the tracer's ``__fentry__`` site.
 
     A probe on the site itself goes through ftrace, which takes ten times as long to arm and to disarm. Arguments and stack pointer
     are the same behind it.
     """
-    # The site is a nop, or a call while somebody else traces the function.
+    # The site is a nop, or a call while another tracer traces the function.
     skipped = (x86.X86_INS_ENDBR64, x86.X86_INS_NOP, x86.X86_INS_CALL)
     return next((instruction.address for instruction in _decoder().disasm(code, 0) if instruction.id not in skipped), 0)
 
@@ -153,24 +210,58 @@ def _stack_use(instruction: capstone.CsInsn) -> int:
 
 
 def code_of(symbols: Symbols, function: str, module: str | None = None) -> tuple[int, bytes]:
-    """Address and bytes of a function of the running kernel. :raises GuestError: it has none, or /proc/kcore cannot be read"""
+    """Address and bytes of a function of the running kernel.
+
+    :raises GuestError: it has none, or /proc/kcore cannot be read
+    """
     symbol = symbols.one(function, module)
     return symbol.address, read_kernel(symbol.address, symbols.end(symbol) - symbol.address)
 
 
-def read_kernel(address: int, size: int, kcore: Path = KCORE) -> bytes:
-    """Bytes of kernel memory. :raises GuestError: /proc/kcore is missing or does not cover them"""
-    try:
-        with kcore.open("rb", buffering=0) as core:
-            header = core.read(64)
+class KernelMemory:
+    """The running kernel's memory, read again and again.
+
+    :raises GuestError: /proc/kcore is missing or cannot be read
+    """
+
+    def __init__(self, kcore: Path = KCORE) -> None:
+        try:
+            self._core = kcore.open("rb", buffering=0)
+            header = self._core.read(64)
             (table,), (count,) = struct.unpack_from("<Q", header, 32), struct.unpack_from("<H", header, 56)
-            core.seek(table)
-            segments = core.read(_SEGMENT.size * count)
-            for _type, _flags, offset, virtual, _physical, length, _memory, _align in _SEGMENT.iter_unpack(segments):
-                if virtual <= address and address + size <= virtual + length:
-                    core.seek(offset + address - virtual)
-                    return core.read(size)
-    except (OSError, struct.error) as error:
-        raise GuestError(f"cannot read the kernel's code: {error}", mend="run as root on a kernel with CONFIG_PROC_KCORE=y "
-                         "and without lockdown") from error
-    raise GuestError(f"/proc/kcore does not cover {address:#x}", mend=_MEND)
+            self._core.seek(table)
+            segments = self._core.read(_SEGMENT.size * count)
+            self._segments = [(virtual, virtual + length, offset)
+                              for _type, _flags, offset, virtual, _physical, length, *_ in _SEGMENT.iter_unpack(segments)]
+        except (OSError, struct.error) as error:
+            raise _unreadable(error) from error
+
+    def close(self) -> None:
+        self._core.close()
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes of kernel memory; zeros where nothing is mapped.
+
+        :raises GuestError: the file does not cover them
+        """
+        for start, end, offset in self._segments:
+            if start <= address and address + size <= end:
+                try:
+                    return os.pread(self._core.fileno(), size, offset + address - start)
+                except OSError as error:
+                    raise _unreadable(error) from error
+        raise GuestError(f"/proc/kcore does not cover {address:#x}", hint=_HINT)
+
+
+def _unreadable(error: Exception) -> GuestError:
+    return GuestError(f"cannot read the kernel's memory: {error}", hint="run as root on a kernel with CONFIG_PROC_KCORE=y "
+                      "and without lockdown")
+
+
+def read_kernel(address: int, size: int, kcore: Path = KCORE) -> bytes:
+    """As :meth:`KernelMemory.read`, once."""
+    memory = KernelMemory(kcore)
+    try:
+        return memory.read(address, size)
+    finally:
+        memory.close()

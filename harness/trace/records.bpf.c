@@ -5,7 +5,7 @@
  * Compiled by BCC, together with the other files of this kind. The only kernel header is ptrace.h: structure offsets arrive as constants
  * made from the kernel's BTF (layout.py), DEPTH from the function's own code (probes.py).
  *
- * Every processor has a ring of its own. A probe runs as if in an NMI, where a reservation gives up at once if another processor holds
+ * Every processor has its own ring. A probe runs as if in an NMI, where a reservation gives up at once if another processor holds
  * the ring's lock; the records' times put the rings together again. RINGS and RESERVES are made by tracer.py, one each a processor.
  */
 #include <uapi/linux/ptrace.h>
@@ -14,6 +14,9 @@
 #define EV_CALL 2
 #define EV_EXIT 3
 #define EV_END 4
+#define EV_CHAIN_CALL 5
+#define EV_TURN 6
+#define EV_CHANGE 7
 
 #define HAS_ID 1
 #define HAS_PRIORITY 2
@@ -21,6 +24,9 @@
 
 #define COOKIE 16
 #define LIST_MAX 48
+#define HEAD 64
+#define SHAPE 48
+#define JUMPS 4	/* a power of two */
 
 struct entry_event {
 	u8 type, flags, pf, hook;
@@ -28,8 +34,10 @@ struct entry_event {
 	u64 traversal, skb, time, okfn, caller;
 	u32 len, answer;
 	u16 start, slots, protocol, network, copied, loop;
+	u32 mark;
+	u8 ct, reserved[3];
 	char in[16], out[16];
-	u8 head[64], tail[COOKIE];
+	u8 head[HEAD], tail[COOKIE];
 };
 
 struct call_event {
@@ -40,6 +48,34 @@ struct call_event {
 	s32 priority;
 	u32 ns;
 	u64 time;
+};
+
+/* What a hook made of the packet, behind the record of its call. */
+struct change_event {
+	u8 type, ct;
+	u16 protocol, network, copied;
+	u32 len, mark;
+	u64 traversal, time;
+	u8 head[HEAD];
+};
+
+/*
+ * What nft_do_chain() evaluated last that could give a verdict. Function: what was called indirectly, or 0: then the verdict is known.
+ * Jumps: how many there were; via: the rules of the first of them.
+ */
+struct decision {
+	u64 function, handle;
+	u32 code, jumps;
+	u64 via[JUMPS];
+};
+
+/* A call of a base chain of nftables'. */
+struct chain_event {
+	struct call_event call;
+	struct decision decision;
+	u64 table_handle;
+	u16 family, reserved[3];
+	char table[NAME_BYTES], chain[NAME_BYTES];
 };
 
 struct exit_event {
@@ -53,24 +89,41 @@ struct end_event {
 	u8 type, how;
 	u16 reserved;
 	u32 reason;
-	u64 skb, location, time;
+	u64 skb, location, dev, time;
+};
+
+struct turn_event {
+	u8 type, what;
+	char name[16];
+	u8 reserved[6];
+	u64 skb, other, time;
+};
+
+/* What hooks change of a packet: its mark, its connection, and its headers, of which the first SHAPE bytes are compared. */
+struct shape {
+	u32 mark, ct;
+	u64 head[SHAPE / 8];
 };
 
 struct frame {
 	u64 traversal;	/* 0: its entry event was lost */
 	u64 task, entries, since, skb, state;
-	u32 slots, index, in_hook, accepted, answer;
+	u32 slots, index, in_hook, begun, accepted, answer;
 	u32 unseen;	/* it was under way before the capture: nothing of it is reported */
+	struct shape shape;
 };
 
 /* Ran: how often each probe's program did, which must be as often as the probe was hit. */
 struct books {
 	u64 counters[COUNTERS], ran[PROBES];
+	u64 local;	/* the skb that a host took last */
+	u64 apart;	/* whether that was taken apart since */
 };
 
 RINGS
 BPF_TABLE("hash", u64, struct frame, frames, 4096);
 BPF_TABLE("hash", u64, u8, skbs, 16384);
+BPF_TABLE("hash", u64, u8, chained, 64);	/* hook functions whose priv is a chain */
 BPF_PERCPU_ARRAY(books, struct books, 1);
 BPF_ARRAY(control, u64, 2);
 

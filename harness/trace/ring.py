@@ -9,13 +9,13 @@ from __future__ import annotations
 import mmap
 import select
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-__all__ = ("Ring", "Rings", "records")
+from harness.walks.framing import BUSY, DISCARD, HEADER, LENGTH
 
-_BUSY, _DISCARD = 1 << 31, 1 << 30
-_HEADER = 8
-_POSITION, _LENGTH = struct.Struct("<Q"), struct.Struct("<I")
+__all__ = ("Ring", "Rings")
+
+_POSITION = struct.Struct("<Q")
 
 
 class Ring:
@@ -34,7 +34,7 @@ class Ring:
         self.fd = fd
 
     def take(self) -> bytes:
-        """Take every complete record out of the buffer, as the kernel laid them out: for :func:`records`.
+        """Take every complete record out of the buffer, as the kernel laid them out: for :func:`harness.walks.framing.records`.
 
         Telling the records apart costs more than copying them, and can be done where nothing waits for it.
         """
@@ -45,12 +45,12 @@ class Ring:
             return b""
         # The reader may not lag behind by more than the buffer's size: what lies between is contiguous in the double mapping.
         at, end = page + first % self._size, page + first % self._size + produced - first
-        start, lengths = at, _LENGTH.unpack_from
+        start, lengths = at, LENGTH.unpack_from
         while at < end:
             length, = lengths(self._producer, at)
-            if length & _BUSY:
+            if length & BUSY:
                 break
-            at += _HEADER + ((length & ~_DISCARD) + 7 & ~7)
+            at += HEADER + ((length & ~DISCARD) + 7 & ~7)
         taken = self._producer[start:at]
         _POSITION.pack_into(self._consumer, 0, first + at - start)
         return taken
@@ -64,7 +64,8 @@ class Ring:
 class Rings:
     """The rings of all processors, as one.
 
-    :param fds: the maps'; :param size: bytes of data of each
+    :param fds: the maps'
+    :param size: bytes of data of each
     """
 
     def __init__(self, fds: Iterable[int], size: int) -> None:
@@ -75,7 +76,10 @@ class Rings:
         return b"".join(ring.take() for ring in self._rings)
 
     def wait(self, seconds: float) -> bool:
-        """Wait until there is something to read in any. :returns: whether there is"""
+        """Wait until there is something to read in any.
+
+        :returns: whether there is
+        """
         poll = select.poll()
         for ring in self._rings:
             poll.register(ring.fd, select.POLLIN)
@@ -85,14 +89,3 @@ class Rings:
         """Undo the mappings."""
         for ring in self._rings:
             ring.close()
-
-
-def records(taken: bytes) -> Iterator[bytes]:
-    """The records in what :meth:`Ring.take` took; those that their writer discarded are left out."""
-    at = 0
-    while at < len(taken):
-        length, = _LENGTH.unpack_from(taken, at)
-        at += _HEADER
-        if not length & _DISCARD:
-            yield taken[at:at + length]
-        at += (length & ~_DISCARD) + 7 & ~7

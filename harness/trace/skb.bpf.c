@@ -91,30 +91,116 @@ static __always_inline int far_tail(u64 *tail, u64 shared, u64 linear_end)
 	return before && before_len >= COOKIE && across(tail, before + before_len, at, len);
 }
 
-static __always_inline void packet(struct entry_event *event, u64 skb)
+/* skb->_nfct: the connection, and in its low bits enum ip_conntrack_info. */
+#define INFO_MASK 7
+#define CONNECTED 8
+/* Above both: whether it has a socket, which sent it or is found to be the receiver already. */
+#define SOCKETED 16
+
+/* The part of an skb that holds all that is read of one at a hook point, read at one go: each read costs as much as this. */
+struct glimpse {
+	u64 words[SKB_WORDS];
+};
+
+#define OF(glimpse, type, member) (*(type *)((char *)(glimpse).words + (member) - SKB_FIRST))
+
+/* skb->sk lies too far from the rest: BPF's stack has 512 bytes. */
+static __always_inline u8 connection(const struct glimpse *skb, u64 address)
 {
-	u64 head = 0, data = 0, tail[COOKIE / 8] = {};
-	u32 data_len = 0, end = 0, skip;
-	u16 network = 0;
+	u64 nfct = HAS_CT ? OF(*skb, u64, SKB_CT) : 0, socket = 0;
+
+	FETCH(socket, address + SKB_SK);
+	return (nfct & INFO_MASK) | (nfct & ~(u64)INFO_MASK ? CONNECTED : 0) | (socket ? SOCKETED : 0);
+}
+
+/* Where the network header begins, and how far behind data. That lies behind data on ingress and egress, where data is the link layer's. */
+static __always_inline u64 headers(const struct glimpse *skb, u16 *behind)
+{
+	u64 data = OF(*skb, u64, SKB_DATA);
+	u16 network = OF(*skb, u16, SKB_NETWORK_HEADER);
+	u32 skip = OF(*skb, u64, SKB_HEAD) + network - data;
+
+	*behind = network != 0xffff && skip < 256 ? skip : 0;
+	return data + *behind;
+}
+
+static __always_inline u16 copied(const struct glimpse *skb)
+{
+	u32 linear = OF(*skb, u32, SKB_LEN) - OF(*skb, u32, SKB_DATA_LEN);
+
+	return linear > 0xffff ? 0xffff : linear;
+}
+
+static __always_inline void look(struct shape *shape, const struct glimpse *skb, u64 address)
+{
+	u16 behind;
+
+	shape->mark = OF(*skb, u32, SKB_MARK);
+	shape->ct = connection(skb, address);
+	bpf_probe_read_kernel(shape->head, sizeof(shape->head), (void *)headers(skb, &behind));
+}
+
+/* Whether a hook has made something else of a packet; then what it is now is reported. The hook has not taken the packet away. */
+static __always_inline void changed(struct frame *frame, u64 now)
+{
+	struct glimpse skb = {};
+	struct shape shape = {};
+	struct change_event *event;
+	u64 differs, data;
+	u16 behind = 0;
+	int i;
+
+	FETCH(skb, frame->skb + SKB_FIRST);
+	look(&shape, &skb, frame->skb);
+	differs = (shape.mark ^ frame->shape.mark) | (shape.ct ^ frame->shape.ct);
+#pragma unroll
+	for (i = 0; i < SHAPE / 8; i++)
+		differs |= shape.head[i] ^ frame->shape.head[i];
+	if (!differs)
+		return;
+	frame->shape = shape;
+	event = reserve_change_event();
+	if (!event) {
+		count(N_LOST);
+		return;
+	}
+	event->type = EV_CHANGE;
+	event->ct = shape.ct;
+	event->mark = shape.mark;
+	event->traversal = frame->traversal;
+	event->len = OF(skb, u32, SKB_LEN);
+	event->protocol = OF(skb, u16, SKB_PROTOCOL);
+	data = headers(&skb, &behind);
+	event->network = behind;
+	event->copied = copied(&skb);
+	bpf_probe_read_kernel(event->head, sizeof(event->head), (void *)data);
+	event->time = now;
+	events0.ringbuf_submit(event, 0);
+}
+
+static __always_inline void packet(struct entry_event *event, u64 address)
+{
+	u64 data, tail[COOKIE / 8] = {};
+	struct glimpse skb = {};
+	u32 data_len;
+	u16 behind = 0;
 	int has_tail = 0;
 
-	FETCH(head, skb + SKB_HEAD);
-	FETCH(data, skb + SKB_DATA);
-	FETCH(data_len, skb + SKB_DATA_LEN);
-	FETCH(event->len, skb + SKB_LEN);
-	FETCH(network, skb + SKB_NETWORK_HEADER);
-	FETCH(event->protocol, skb + SKB_PROTOCOL);
-	/* The network header lies behind data on ingress and egress, where data is the link layer's. */
-	skip = head + network - data;
-	event->network = network != 0xffff && skip < 256 ? skip : 0;
-	event->copied = event->len - data_len > 0xffff ? 0xffff : event->len - data_len;
-	bpf_probe_read_kernel(event->head, sizeof(event->head), (void *)(data + event->network));
-	if (data_len) {
-		FETCH(end, skb + SKB_END);
-		has_tail = far_tail(tail, head + end, data + event->len - data_len);
-	} else if (event->len >= COOKIE) {
+	FETCH(skb, address + SKB_FIRST);
+	data_len = OF(skb, u32, SKB_DATA_LEN);
+	event->len = OF(skb, u32, SKB_LEN);
+	event->protocol = OF(skb, u16, SKB_PROTOCOL);
+	event->mark = OF(skb, u32, SKB_MARK);
+	event->ct = connection(&skb, address);
+	data = headers(&skb, &behind);
+	event->network = behind;
+	event->copied = copied(&skb);
+	bpf_probe_read_kernel(event->head, sizeof(event->head), (void *)data);
+	data = OF(skb, u64, SKB_DATA);
+	if (data_len)
+		has_tail = far_tail(tail, OF(skb, u64, SKB_HEAD) + OF(skb, u32, SKB_END), data + event->len - data_len);
+	else if (event->len >= COOKIE)
 		has_tail = !bpf_probe_read_kernel(tail, sizeof(tail), (void *)(data + event->len - sizeof(tail)));
-	}
 	if (has_tail) {
 		__builtin_memcpy(event->tail, tail, sizeof(tail));
 		event->flags |= HAS_TAIL;
@@ -139,12 +225,25 @@ static __always_inline void circumstances(struct entry_event *event, u64 state)
 		FETCH(event->out, out + DEV_NAME);
 }
 
+/* Values of the table of skbs that a verdict loop has seen. */
+#define ALIVE 1
+#define MORPHING 2	/* its next release is none: it becomes the datagram that its fragment completes */
+
+#define FREED 1
+#define CONSUMED 2
+#define RELEASED 3
+
 static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)
 {
 	struct end_event *event;
+	u8 *state = skbs.lookup(&skb);
 
-	if (!skbs.lookup(&skb))
+	if (!state)
 		return 0;
+	if (how == RELEASED && *state == MORPHING) {
+		*state = ALIVE;
+		return 0;
+	}
 	skbs.delete(&skb);
 	event = reserve_end_event();
 	if (!event) {
@@ -157,14 +256,12 @@ static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)
 	event->reason = reason;
 	event->skb = skb;
 	event->location = location;
+	event->dev = 0;
+	FETCH(event->dev, skb + SKB_DEV);
 	event->time = bpf_ktime_get_ns();
 	events0.ringbuf_submit(event, 0);
 	return 0;
 }
-
-#define FREED 1
-#define CONSUMED 2
-#define RELEASED 3
 
 int probe_kfree_skb(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -182,5 +279,253 @@ int probe_consume_skb(struct bpf_raw_tracepoint_args *ctx)
  */
 int probe_release(struct pt_regs *ctx)
 {
-	return end(PT_REGS_PARM1(ctx), RELEASED, 0, 0);
+	u64 skb = PT_REGS_PARM1(ctx), location = 0;
+
+	if (!skbs.lookup(&skb))
+		return 0;
+	FETCH(location, PT_REGS_SP(ctx));
+	/* __kfree_skb() frees all skbs: who called that tells why. */
+	if (location - KFREE < KFREE_BYTES)
+		FETCH(location, PT_REGS_SP(ctx) + sizeof(u64) + KFREE_DEPTH);
+	return end(skb, RELEASED, 0, location);
+}
+
+/* turn_event.what */
+#define LOCAL 1
+#define XMIT 2
+#define ANSWERED 3
+#define SEGMENTED 4
+#define REASSEMBLED 5
+#define TAKEN 6
+#define MERGED 7
+#define DUPLICATED 8
+#define LINGERED 9
+#define SYNACKED 10
+#define FRAGMENTED 11
+
+/*
+ * What an skb comes to between two hook points. @other: the device of XMIT, the answer of ANSWERED, the datagram of MERGED, the copy of
+ * DUPLICATED, what was taken of TAKEN
+ */
+static __always_inline int tell(u64 skb, u8 what, u64 other)
+{
+	struct turn_event *event;
+
+	event = reserve_turn_event();
+	if (!event) {
+		count(N_LOST);
+		return 0;
+	}
+	event->type = EV_TURN;
+	event->what = what;
+	event->skb = skb;
+	event->other = other;
+	event->name[0] = 0;
+	if (what == XMIT)
+		FETCH(event->name, other + DEV_NAME);
+	event->time = bpf_ktime_get_ns();
+	events0.ringbuf_submit(event, 0);
+	return 0;
+}
+
+static __always_inline int turn(u64 skb, u8 what, u64 other)
+{
+	return skbs.lookup(&skb) ? tell(skb, what, other) : 0;
+}
+
+int probe_net_dev_start_xmit(struct bpf_raw_tracepoint_args *ctx)
+{
+	return turn(ctx->args[0], XMIT, ctx->args[1]);
+}
+
+/*
+ * int raw_local_deliver(struct sk_buff *skb, int protocol), bool raw6_local_deliver(struct sk_buff *skb, int nexthdr): what a host has
+ * taken for its own comes here before a protocol gets it.
+ */
+int probe_local(struct pt_regs *ctx)
+{
+	int only = 0;
+	struct books *own = books.lookup(&only);
+
+	runs(RAN_LOCAL);
+	if (own) {
+		own->local = PT_REGS_PARM1(ctx);
+		own->apart = 0;
+	}
+	return turn(PT_REGS_PARM1(ctx), LOCAL, 0);
+}
+
+/* What a socket may take. @whole: what that is of; @apart: a segment is, and the whole has been freed by now */
+struct offer {
+	u64 skb, whole, apart;
+};
+
+BPF_TABLE("hash", u64, struct offer, offered, 1024);	/* by the stack pointer */
+
+/* What an skb is of, of what the host has just taken: itself, a clone of it, or one of the segments that a socket wants it in. */
+static __always_inline u64 whole(u64 skb, u64 *apart)
+{
+	u64 head = 0, whole_head = 0;
+	int only = 0;
+	struct books *own = books.lookup(&only);
+
+	if (skbs.lookup(&skb))
+		return skb;
+	if (!own || !own->local)
+		return 0;
+	*apart = own->apart;
+	if (own->apart)
+		return own->local;
+	FETCH(head, skb + SKB_HEAD);
+	FETCH(whole_head, own->local + SKB_HEAD);
+	return head == whole_head ? own->local : 0;
+}
+
+/*
+ * int __sock_queue_rcv_skb(struct sock *sk, struct sk_buff *skb), of raw and ping sockets;
+ * int __udp_enqueue_schedule_skb(struct sock *sk, struct sk_buff *skb);
+ * enum tcp_tw_status tcp_timewait_state_process(struct inet_timewait_sock *tw, struct sk_buff *skb, ...)
+ */
+int probe_offer(struct pt_regs *ctx)
+{
+	u64 key = PT_REGS_SP(ctx);
+	struct offer offer = { PT_REGS_PARM2(ctx) };
+
+	runs(RAN_OFFER);
+	if (setting(PHASE) == OFF)
+		return 0;
+	offer.whole = whole(offer.skb, &offer.apart);
+	if (offer.whole)
+		offered.update(&key, &offer);
+	return 0;
+}
+
+static __always_inline int answer(struct pt_regs *ctx, u8 what)
+{
+	u64 key = PT_REGS_SP(ctx);
+	struct offer offer, *found = offered.lookup(&key);
+
+	if (!found)
+		return 0;
+	offer = *found;
+	offered.delete(&key);
+	if (!what)
+		return 0;
+	return offer.apart ? tell(offer.whole, what, offer.skb) : turn(offer.whole, what, offer.skb);
+}
+
+/* 0: it is in the socket's queue. */
+int probe_take(struct pt_regs *ctx)
+{
+	runs(RAN_TAKE);
+	return answer(ctx, (u32)PT_REGS_RC(ctx) ? 0 : TAKEN);
+}
+
+#define TCP_TW_SUCCESS 0
+#define TCP_TW_ACK 2
+
+/* A connection in TIME-WAIT has seen it, and neither answers with a reset nor finds it outside of its window (TCP_TW_ACK_OOW, 6.14). */
+int probe_linger(struct pt_regs *ctx)
+{
+	u32 status = PT_REGS_RC(ctx);
+
+	runs(RAN_LINGER);
+	return answer(ctx, status == TCP_TW_SUCCESS || status == TCP_TW_ACK ? LINGERED : 0);
+}
+
+/*
+ * struct sk_buff *tcp_make_synack(const struct sock *sk, struct dst_entry *dst, struct request_sock *req, struct tcp_fastopen_cookie *foc,
+ *				   enum tcp_synack_type synack_type, struct sk_buff *syn_skb)
+ */
+int probe_synack(struct pt_regs *ctx)
+{
+	runs(RAN_SYNACK);
+	return turn(PT_REGS_PARM6(ctx), SYNACKED, 0);
+}
+
+/* void nf_ct_attach(struct sk_buff *new, const struct sk_buff *skb): an ICMP error or a reset answers skb. */
+int probe_attach(struct pt_regs *ctx)
+{
+	runs(RAN_ATTACH);
+	return turn(PT_REGS_PARM2(ctx), ANSWERED, PT_REGS_PARM1(ctx));
+}
+
+/* struct sk_buff *__skb_gso_segment(struct sk_buff *skb, netdev_features_t features, bool tx_path) */
+int probe_segment(struct pt_regs *ctx)
+{
+	u64 skb = PT_REGS_PARM1(ctx);
+	int only = 0;
+	struct books *own = books.lookup(&only);
+
+	runs(RAN_SEGMENT);
+	if (own && own->local == skb)
+		own->apart = 1;
+	return turn(skb, SEGMENTED, 0);
+}
+
+/* int ip_do_fragment(struct net *net, struct sock *sk, struct sk_buff *skb, ...), and ip6_fragment() likewise */
+int probe_fragment(struct pt_regs *ctx)
+{
+	runs(RAN_FRAGMENT);
+	return turn(PT_REGS_PARM3(ctx), FRAGMENTED, 0);
+}
+
+/* void *inet_frag_reasm_prepare(struct inet_frag_queue *q, struct sk_buff *skb, ...): skb came last, and becomes the datagram. */
+int probe_reassemble(struct pt_regs *ctx)
+{
+	runs(RAN_REASSEMBLE);
+	return turn(PT_REGS_PARM2(ctx), REASSEMBLED, 0);
+}
+
+/*
+ * struct sk_buff *skb_morph(struct sk_buff *dst, struct sk_buff *src) releases what dst was, and dst goes on as src, which is freed then.
+ * A dst that no verdict loop has seen is followed from here on.
+ */
+int probe_morph(struct pt_regs *ctx)
+{
+	u64 skb = PT_REGS_PARM1(ctx), src = PT_REGS_PARM2(ctx);
+	u8 *state = skbs.lookup(&skb), morphing = MORPHING;
+
+	runs(RAN_MORPH);
+	if (state) {
+		*state = MORPHING;
+		return 0;
+	}
+	if (!skbs.lookup(&src))
+		return 0;
+	if (skbs.update(&skb, &morphing))
+		count(N_SKBS_FULL);
+	return turn(src, MERGED, skb);
+}
+
+BPF_TABLE("hash", u64, u64, copying, 1024);	/* by the stack pointer: what is being copied */
+
+/* struct sk_buff *__pskb_copy_fclone(struct sk_buff *skb, int headroom, gfp_t gfp_mask, bool fclone): TEE and dup send the copy. */
+int probe_copy_begin(struct pt_regs *ctx)
+{
+	u64 key = PT_REGS_SP(ctx), skb = PT_REGS_PARM1(ctx);
+
+	runs(RAN_COPY_BEGIN);
+	if (setting(PHASE) != OFF && skbs.lookup(&skb))
+		copying.update(&key, &skb);
+	return 0;
+}
+
+/* Followed from here on, so that its end is told even if no verdict loop sees it. */
+int probe_copy_end(struct pt_regs *ctx)
+{
+	u64 key = PT_REGS_SP(ctx), copy = PT_REGS_RC(ctx), skb;
+	u64 *copied = copying.lookup(&key);
+	u8 alive = ALIVE;
+
+	runs(RAN_COPY_END);
+	if (!copied)
+		return 0;
+	skb = *copied;
+	copying.delete(&key);
+	if (!copy)
+		return 0;
+	if (skbs.update(&copy, &alive))
+		count(N_SKBS_FULL);
+	return turn(skb, DUPLICATED, copy);
 }

@@ -1,4 +1,4 @@
-"""``/proc/kallsyms``: address → symbol and owner, and the other way round.
+"""``/proc/kallsyms``: name → symbol and owner; address → symbol of vmlinux. Which module's an address is, ``modules.py`` tells.
 
 The file has up to 200,000 lines. It is kept as the bytes it came in and searched in place: a walk needs the names of a few dozen
 functions, and an emulated guest would take longer to build an index than to answer every question from the text.
@@ -6,25 +6,17 @@ functions, and an emulated guest would take longer to build an index than to ans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
 from operator import attrgetter
 from pathlib import Path
 
 from harness.errors import GuestError
+from harness.walks.symbol import Symbol
 
-__all__ = ("Symbol", "Symbols")
+__all__ = ("Symbols",)
 
-KALLSYMS, MODULES = Path("/proc/kallsyms"), Path("/proc/modules")
-_MEND = "run as root with kernel.kptr_restrict at 0 or 1 and CONFIG_KALLSYMS_ALL=y"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Symbol:
-    """A symbol. :param module: its owner; ``None`` for vmlinux"""
-
-    address: int
-    name: str
-    module: str | None
+KALLSYMS = Path("/proc/kallsyms")
+_HINT = "run as root with kernel.kptr_restrict at 0 or 1 and CONFIG_KALLSYMS_ALL=y"
 
 
 def _parse(line: bytes) -> Symbol:
@@ -33,43 +25,29 @@ def _parse(line: bytes) -> Symbol:
 
 
 class Symbols:
-    """The kernel's symbols, read again when modules came or went.
+    """The kernel's symbols, as they are now.
 
+    :ivar core_start: address of vmlinux's code
+    :ivar core_end: of the end of vmlinux
     :raises GuestError: the kernel hides its addresses
     """
 
-    def __init__(self, kallsyms: Path = KALLSYMS, modules: Path = MODULES) -> None:
-        self._kallsyms, self._modules = kallsyms, modules
-        self.read()
-
-    def read(self) -> None:
-        """Read the symbols anew. :raises GuestError: the kernel hides its addresses"""
+    def __init__(self, kallsyms: Path = KALLSYMS) -> None:
         try:
-            self._loaded = self._modules.read_bytes()
-            text = b"\n" + self._kallsyms.read_bytes()
+            text = b"\n" + kallsyms.read_bytes()
         except OSError as error:
-            raise GuestError(f"no kernel symbols: {error}", mend=_MEND) from error
+            raise GuestError(f"no kernel symbols: {error}", hint=_HINT) from error
         if text.find(b"\nffff") < 0:
-            raise GuestError("the kernel hides its symbols' addresses", mend=_MEND)
+            raise GuestError("the kernel hides its symbols' addresses", hint=_HINT)
         # vmlinux's own symbols come first, ascending; those of modules, ftrace and BPF follow, each module by itself.
         first = text.find(b"\t[")
         cut = text.rfind(b"\n", 0, first) if first >= 0 else len(text.rstrip(b"\n"))
         self._text = text
         self._cut = cut
         self._in_modules = sorted((_parse(line) for line in text[cut:].split(b"\n") if line), key=attrgetter("address"))
-        self._known: dict[int, Symbol | None] = {}
-        self._settled: set[int] = set()
-
-    def refresh(self) -> bool:
-        """Read the symbols anew if a module was loaded or unloaded since. :returns: whether they were"""
-        # The use count changes all the time: compare names and addresses only.
-        def identity(text: bytes) -> list[tuple[bytes, bytes]]:
-            return [(line.split()[0], line.split()[5]) for line in text.splitlines()]
-
-        if identity(self._modules.read_bytes()) == identity(self._loaded):
-            return False
-        self.read()
-        return True
+        self.core_start = self.one("_stext").address
+        last = text.rfind(b"\n", 0, cut) + 1
+        self.core_end = _parse(text[last:cut]).address
 
     def named(self, name: str) -> list[Symbol]:
         """Every symbol of that name."""
@@ -82,12 +60,15 @@ class Symbols:
         return found
 
     def one(self, name: str, module: str | None = None) -> Symbol:
-        """The symbol of that name and owner. :raises GuestError: there is none, or more than one"""
+        """The symbol of that name and owner.
+
+        :raises GuestError: there is none, or more than one
+        """
         found = {symbol for symbol in self.named(name) if symbol.module == module}
         if len(found) != 1:
             where = f"module {module}" if module else "vmlinux"
             raise GuestError(f"{len(found) or 'no'} symbol{'s' * (len(found) > 1)} {name} in {where}",
-                             mend="this kernel's core differs from every one that is known: report its version and config")
+                             hint="this kernel's core differs from every one that is known: report its version and config")
         return found.pop()
 
     def aliases(self, address: int) -> set[str]:
@@ -99,41 +80,33 @@ class Symbols:
         return names
 
     def end(self, symbol: Symbol) -> int:
-        """First address after ``symbol`` at which another one of its owner's begins. :raises GuestError: there is none"""
+        """First address after ``symbol`` at which another one of its owner's begins.
+
+        :raises GuestError: there is none
+        """
         if symbol.module:
             if later := [one.address for one in self._in_modules if one.address > symbol.address and one.module == symbol.module]:
                 return min(later)
-            raise GuestError(f"cannot tell where {symbol.name} ends", mend=_MEND)
+            raise GuestError(f"cannot tell where {symbol.name} ends", hint=_HINT)
         at = self._text.find(f"\n{symbol.address:016x} ".encode())
         while 0 <= at < self._cut:
             following = int(self._text[at + 1:at + 17], 16)
             if following > symbol.address:
                 return following
             at = self._text.find(b"\n", at + 1)
-        raise GuestError(f"cannot tell where {symbol.name} ends", mend=_MEND)
+        raise GuestError(f"cannot tell where {symbol.name} ends", hint=_HINT)
 
     def at(self, address: int) -> Symbol | None:
-        """The symbol that covers ``address``; ``None`` if nothing begins at or before it."""
-        if address not in self._known:
-            self._known[address] = self._search(address)
-        return self._known[address]
+        """The symbol at or before ``address``: of vmlinux if it lies there, else of the modules that are there now."""
+        if core := self.core(address):
+            return core
+        index = bisect_right(self._in_modules, address, key=attrgetter("address"))
+        return self._in_modules[index - 1] if index else None
 
-    def function(self, address: int) -> Symbol | None:
-        """The function that covers ``address``, its module perhaps loaded since the symbols were read."""
-        symbol = self.at(address)
-        # A hook's address is that of its function: anything else says that the symbols are old, or that it is a place in one.
-        if (symbol is None or symbol.address != address) and address not in self._settled:
-            if self.refresh():
-                symbol = self.at(address)
-            self._settled.add(address)
-        return symbol
-
-    def _search(self, address: int) -> Symbol | None:
-        low, high = 0, len(self._in_modules)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (middle + 1, high) if self._in_modules[middle].address <= address else (low, middle)
-        candidates = [self._in_modules[low - 1]] if low else []
+    def core(self, address: int) -> Symbol | None:
+        """The symbol of vmlinux that covers ``address``; ``None`` if it lies outside."""
+        if not self.core_start <= address < self.core_end:
+            return None
         begin, end = 0, self._cut
         while end - begin > 1:
             middle = self._text.rfind(b"\n", begin + 1, (begin + end) // 2 + 1)
@@ -145,7 +118,4 @@ class Symbols:
                 begin = middle
             else:
                 end = middle
-        line_end = self._text.find(b"\n", begin + 1)
-        core = _parse(self._text[begin + 1:line_end])
-        candidates += [core] if core.address <= address else []
-        return max(candidates, key=lambda symbol: symbol.address, default=None)
+        return _parse(self._text[begin + 1:self._text.find(b"\n", begin + 1)])

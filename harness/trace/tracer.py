@@ -7,28 +7,54 @@ little else.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import time
 from enum import IntEnum
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from harness.errors import GuestError
-from harness.outcome.types import NF_HOOK_SLOW
+from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST
 from harness.trace.btf import Btf
+from harness.trace.chains import BLOBS, CHAIN_OFFSETS, CHAINED, chain_layout
 from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
-from harness.trace.loops import LOCATORS, Located
-from harness.trace.probes import Placement, after_prologue, code_of, place, read_kernel
+from harness.trace.loops import LOCATORS, Located, listed
+from harness.trace.modules import ModuleReader, Modules
+from harness.trace.probes import KernelMemory, Placement, after_prologue, code_of, depth_at, place, read_kernel, returns
+from harness.trace.rules import Rules, rules_of
 from harness.trace.symbols import Symbols
+from harness.walks.events import NAME_BYTES
 
 __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
-_RECORDS = ("entry_event", "call_event", "exit_event", "end_event")
-_PROGRAMS = ("records.bpf.c", "skb.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c")
+_RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_event", "end_event", "turn_event")
+_PROGRAMS = ("records.bpf.c", "skb.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c", "nat.bpf.c",
+             "modules.bpf.c")
 _RELEASE = "skb_release_head_state"
-_TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb"}
+_FREES = "__kfree_skb"
+_TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb", "net_dev_start_xmit": "probe_net_dev_start_xmit"}
+_MODULE_TRACEPOINTS = {"module_load": "probe_module_load", "module_free": "probe_module_free"}
+_MODULE_RING_BYTES = 32 << 10
+#: Between hook points: event → the functions whose entries tell what becomes of a packet. A kernel built without IPv6, or without
+#: connection tracking, has not all of them.
+_TURNS = {
+    "local": ("raw_local_deliver", "raw6_local_deliver"),
+    "attach": ("nf_ct_attach",),
+    "segment": ("__skb_gso_segment",),
+    "fragment": ("ip_do_fragment", "ip6_fragment"),
+    "reassemble": ("inet_frag_reasm_prepare",),
+    "morph": ("skb_morph",),
+}
+#: What is asked whether it takes an skb: event of the answer → functions.
+_TAKERS = {"take": ("__sock_queue_rcv_skb", "__udp_enqueue_schedule_skb"), "linger": ("tcp_timewait_state_process",)}
+#: Makes the SYN-ACK that a listener answers a SYN with.
+_ANSWERS_SYN = "tcp_make_synack"
+#: Copies an skb; another one goes on as the copy.
+_COPY = "__pskb_copy_fclone"
 _OWN_TEXT = Path("/sys/module/nfharness/sections/.text")
 
 
@@ -61,10 +87,15 @@ class Counter(IntEnum):
 class Tracer:
     """Programs, probes and symbols.
 
-    :ivar bpf: ``bcc.BPF``; :ivar lib: ``libbcc``
-    :ivar programs: kprobe event → file descriptor of its program, in the order of arming; :ivar raw: raw tracepoint → likewise
+    :ivar bpf: ``bcc.BPF``
+    :ivar lib: ``libbcc``
+    :ivar programs: kprobe event → file descriptor of its program, in the order of arming
+    :ivar raw: raw tracepoint → file descriptor, too
     :ivar counted: kprobe events whose programs count how often they ran, by their index in ``ran`` of the books
-    :ivar others: the loops besides nf_hook_slow that were found, by name; :ivar blind: of those that were not, why their calls are not seen
+    :ivar others: the loops besides nf_hook_slow that were found, by name
+    :ivar blind: of those that were not, why their calls are not seen
+    :ivar unnamed: why base chains of nftables' have no names, if so
+    :ivar undecided: why their rules have none
     :ivar lock: a file that a capture locks
     """
 
@@ -73,16 +104,23 @@ class Tracer:
         self.lib: Any = None
         self.programs: dict[str, int] = {}
         self.raw: dict[str, int] = {}
+        self.tells_takers = False
         self.counted: tuple[str, ...] = ()
         self.others: dict[str, Located] = {}
         self.blind: dict[str, str] = {}
+        self.unnamed: str | None = None
+        self.undecided: str | None = None
+        self.rules: Rules | None = None
         self.kprobes: KprobeEvents
         self.layout: Layout
         self.symbols: Symbols
-        self.ring_bytes = RING_BYTES
+        self.modules: Modules
+        self.ring_bytes, self.module_ring_bytes = RING_BYTES, _MODULE_RING_BYTES
         self.processors = os.sysconf("SC_NPROCESSORS_CONF")
         self.lock = -1
         self._own_offset: int | None = None
+        self._chained: set[int] = set()
+        self._chained_at = -1
 
     def load(self) -> None:
         """Compile and verify the programs and place the probes; nothing is armed yet.
@@ -90,15 +128,18 @@ class Tracer:
         :raises GuestError: the kernel lacks BTF, kprobes or BPF, or its ``nf_hook_slow`` cannot be probed
         """
         if (machine := os.uname().machine) != "x86_64":
-            raise GuestError(f"no tracing on {machine}: the probes are placed by reading x86-64 code", mend="run on x86-64")
+            raise GuestError(f"no tracing on {machine}: the probes are placed by reading x86-64 code", hint="run on x86-64")
         try:
             import bcc  # noqa: PLC0415
         except ImportError as error:
-            raise GuestError(f"BCC is missing: {error}", mend="apt-get install python3-bpfcc") from error
+            raise GuestError(f"BCC is missing: {error}", hint="apt-get install python3-bpfcc") from error
         self.lib = bcc.lib
         btf = Btf.of_running_kernel()
         self.layout = Layout.of(btf)
         self.symbols = Symbols()
+        has_modules = btf.tracepoint_arguments("module_load") > 0
+        self.modules = Modules(self.symbols, ModuleReader(self.symbols, btf) if has_modules else None)
+        self.modules.look(time.monotonic_ns())
         address, code = code_of(self.symbols, NF_HOOK_SLOW)
         slow = place(code, address, self.symbols.aliases)
         for name, locate in LOCATORS.items():
@@ -106,9 +147,15 @@ class Tracer:
                 self.others[name] = locate(self.symbols, btf)
             except GuestError as error:
                 self.blind[name] = error.message
+        self._names_chains()
+        self._names_rules()
+        if why := listed(self.symbols):
+            self.blind[NF_HOOK_SLOW_LIST] = why
         release = after_prologue(code_of(self.symbols, _RELEASE)[1])
-        events = {
+        events: dict[str, tuple[tuple[str, int], ...]] = {
+            **self._turns(),
             **{name: places for loop in self.others.values() for name, places in loop.events().items()},
+            **(self.rules.events() if self.rules else {}),
             "exit": tuple((NF_HOOK_SLOW, offset) for offset in slow.exits),
             "call": tuple((NF_HOOK_SLOW, after) for _, after in slow.calls),
             "release": ((_RELEASE, release),),
@@ -118,22 +165,61 @@ class Tracer:
         try:
             self.bpf = bcc.BPF(text=self._source(slow))
             self.programs = {name: self.bpf.load_func(f"probe_{name}", bcc.BPF.KPROBE).fd for name in events}
-            self.raw = {name: self.bpf.load_func(function, bcc.BPF.RAW_TRACEPOINT).fd for name, function in _TRACEPOINTS.items()}
+            tracepoints = {**_TRACEPOINTS, **(_MODULE_TRACEPOINTS if has_modules else {})}
+            self.raw = {name: self.bpf.load_func(function, bcc.BPF.RAW_TRACEPOINT).fd for name, function in tracepoints.items()}
         except Exception as error:
-            raise GuestError(f"the BPF program does not load: {error}", mend="needs root, CONFIG_BPF_SYSCALL=y, "
+            raise GuestError(f"the BPF program does not load: {error}", hint="needs root, CONFIG_BPF_SYSCALL=y, "
                              "CONFIG_BPF_EVENTS=y and the kernel's headers in /lib/modules/$(uname -r)/build") from error
+        self.find_chained()
         self.kprobes = KprobeEvents()
         self.kprobes.define(events)
         # A capture takes a POSIX lock, which belongs to a process: forked children exclude each other though they share the file.
         self.lock = os.memfd_create("nfharness-capture", os.MFD_CLOEXEC)
 
+    def _turns(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Event → the places of its probes, of what the kernel has."""
+        def entry(name: str) -> tuple[str, int]:
+            return name, after_prologue(code_of(self.symbols, name)[1])
+
+        there = {event: tuple(entry(name) for name in names if self.symbols.named(name)) for event, names in _TURNS.items()}
+        return {**self._copies(), **self._takers(), **{event: places for event, places in there.items() if places}}
+
+    def _takers(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Where sockets take skbs or not, and answer SYNs; nothing where that cannot be probed: then :attr:`tells_takers` is false."""
+        answers: dict[str, tuple[tuple[str, int], ...]] = {}
+        offers = []
+        try:
+            for event, names in _TAKERS.items():
+                for name in names:
+                    address, code = code_of(self.symbols, name)
+                    answers[event] = (*answers.get(event, ()), *((name, at) for at in returns(code, address, self.symbols.aliases, name)))
+                    offers.append((name, after_prologue(code)))
+            synack = _ANSWERS_SYN, after_prologue(code_of(self.symbols, _ANSWERS_SYN)[1])
+        except GuestError:
+            return {}
+        self.tells_takers = True
+        return {**answers, "offer": tuple(offers), "synack": (synack,)}
+
+    def _copies(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Where skbs are copied; nothing where that cannot be probed: then no packet is said to be a copy."""
+        try:
+            address, code = code_of(self.symbols, _COPY)
+            ends = returns(code, address, self.symbols.aliases, _COPY)
+        except GuestError:
+            return {}
+        return {"copy_end": tuple((_COPY, offset) for offset in ends), "copy_begin": ((_COPY, after_prologue(code)),)}
+
     def _source(self, slow: Placement) -> str:
         constants = {
+            **{f"RAN_{name.upper()}": 0 for name in (*_TURNS, *_TAKERS, "offer", "synack", "copy_begin", "copy_end")},
             **{f"N_{counter.name}": counter.value for counter in Counter},
             **{f"RAN_{name.upper()}": number for number, name in enumerate(self.counted)},
             **{control.name: control.value for control in Control},
             "COUNTERS": len(Counter), "PROBES": len(self.counted), "DEPTH": slow.depth,
             "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"), "PAGE_BYTES": os.sysconf("SC_PAGESIZE"),
+            "NAME_BYTES": NAME_BYTES, "HAS_CHAINS": int(self.unnamed is None), "HAS_RULES": int(self.rules is not None),
+            "MODULE_PAGES": self.module_ring_bytes // os.sysconf("SC_PAGESIZE"),
+            **self._freeing(),
             "VMEMMAP": f"{self._variable('vmemmap_base'):#x}UL", "DIRECT_MAP": f"{self._variable('page_offset_base'):#x}UL",
         }
         defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
@@ -141,7 +227,48 @@ class Tracer:
         for mark, text in (("RINGS", _rings(self.processors)), ("RESERVES", _reserves(self.processors))):
             program = program.replace(f"\n{mark}\n", f"\n{text}\n")
         loops = "\n".join(loop.programs(number) for number, loop in enumerate(self.others.values(), 1))
-        return f"{self.layout.preamble()}{defines}{program}\n{loops}"
+        return f"{self.layout.preamble()}{defines}{program}\n{loops}\n{self.rules.programs() if self.rules else ''}"
+
+    def _freeing(self) -> dict[str, Any]:
+        """Where the function is that frees an skb, and what it has on its stack then; no place where it calls others for that."""
+        try:
+            address, code = code_of(self.symbols, _FREES)
+            return {"KFREE": f"{address:#x}UL", "KFREE_BYTES": len(code),
+                    "KFREE_DEPTH": depth_at(code, address, self.symbols.one(_RELEASE).address)}
+        except GuestError:
+            return {"KFREE": 0, "KFREE_BYTES": 0, "KFREE_DEPTH": 0}
+
+    def _names_chains(self) -> None:
+        """Find out how a hook of nftables' leads to its chain's name."""
+        memory = KernelMemory()
+        try:
+            offsets = chain_layout(self.symbols, self.layout.defines, memory)
+        except GuestError as error:
+            self.unnamed = error.message
+            offsets = dict.fromkeys((*CHAIN_OFFSETS, BLOBS), 0)
+        finally:
+            memory.close()
+        self.layout.defines.update(offsets)
+
+    def _names_rules(self) -> None:
+        """Find out where rules of nftables' give their verdicts, and how a rule tells its handle."""
+        try:
+            if self.unnamed is not None or self.layout.defines[BLOBS] < 0:
+                raise GuestError(self.unnamed or "a rule lies in memory in a way that the tracer does not know")
+            self.rules = rules_of(self.symbols)
+        except GuestError as error:
+            self.undecided = error.message
+
+    def find_chained(self) -> None:
+        """Tell the programs at which addresses the functions are whose argument is a chain: modules may have come."""
+        if self.unnamed is None and self.modules.changes != self._chained_at:
+            self._chained_at = self.modules.changes
+            functions, addresses = self.bpf["chained"], set(self.modules.addresses(CHAINED))
+            for address in addresses - self._chained:
+                functions[ctypes.c_ulonglong(address)] = ctypes.c_ubyte(1)
+            for address in self._chained - addresses:
+                del functions[ctypes.c_ulonglong(address)]
+            self._chained = addresses
 
     def _variable(self, name: str) -> int:
         """An ``unsigned long`` of the kernel's. 0 where it has none: then the end of an skb in pages cannot be read."""
@@ -159,6 +286,10 @@ class Tracer:
         """Of each processor's ring buffer map."""
         return [self.bpf[f"events{number}"].map_fd for number in range(self.processors)]
 
+    def module_descriptor(self) -> int:
+        """Of the map with the ring buffer of modules that came and went."""
+        return int(self.bpf["modules"].map_fd)
+
     def close(self) -> None:
         """Take the probes' definitions out of the kernel."""
         if self.bpf is not None:
@@ -174,8 +305,8 @@ class Tracer:
         except OSError:
             return 0
         if self._own_offset is None:
-            self.symbols.refresh()
-            self._own_offset = self.symbols.one("nfharness_hook", "nfharness").address - text
+            self.modules.look(time.monotonic_ns())
+            self._own_offset = self.modules.one("nfharness_hook", "nfharness").address - text
         return text + self._own_offset
 
 

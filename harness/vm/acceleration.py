@@ -6,21 +6,22 @@ import asyncio
 import json
 import os
 import platform
-import tempfile
 from pathlib import Path
 
 from harness.errors import HostError
-from harness.vm.layers import Layer
-from harness.vm.paths import cache_dir
-from harness.vm.progress import Progress
+from harness.host.deadlines import within
+from harness.host.paths import cache_dir
+from harness.host.progress import Progress
+from harness.host.store import is_writable, locked, write_whole
+from harness.images.layers import Layer
 from harness.vm.qemu import KVM, TCG, Accelerator, Machine, Qemu, qemu_identity
-from harness.vm.store import locked, write_whole
+from harness.vm.serial import Serial
 
 __all__ = ("Proof", "accelerator", "proved", "remembered")
 
 _DEVICE = Path("/dev/kvm")
 _DEADLINE_S = 10
-_PROOF = b"nfharness: acceleration proved"
+_PROOF = "nfharness: acceleration proved"
 
 
 class Proof(dict[str, str]):
@@ -37,7 +38,10 @@ def _answer_file() -> Path:
 
 
 def remembered() -> Proof | None:
-    """The answer found earlier, if it still is about this host. :raises HostError: QEMU is not installed"""
+    """The answer found earlier, if it still is about this host.
+
+    :raises HostError: QEMU is not installed
+    """
     try:
         proof = Proof(json.loads(_answer_file().read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -48,10 +52,12 @@ def remembered() -> Proof | None:
 async def proved(layer: Layer, progress: Progress) -> Accelerator:
     """KVM if a kernel boots with it here, TCG otherwise; the answer is kept."""
     proof = remembered()
+    if proof is None and not is_writable(cache_dir()):
+        proof = Proof(await _prove(layer, progress))
     if proof is None:
         with locked(_answer_file().with_name(".acceleration.lock"), lambda: progress.note("waiting for another proof of acceleration")):
             proof = remembered() or Proof(_host() | await _prove(layer, progress))
-            # A kernel that somebody is working on may fail to boot for reasons of its own.
+            # A developer's kernel may fail to boot for other reasons.
             if proof["accelerator"] == "kvm" or not layer.kernel.tree:
                 write_whole(_answer_file(), json.dumps(proof, indent=1))
     return accelerator(proof)
@@ -69,28 +75,28 @@ async def _prove(layer: Layer, progress: Progress) -> dict[str, str]:
         return {"accelerator": "tcg", "why": f"no permission to open {_DEVICE}"}
     machine = Machine(layer.vmlinuz, layer.initrd, (), KVM, memory=256, append="nfharness.prove")
     step = progress.step("acceleration: booting a kernel with KVM to see whether it works", expected_s=_DEADLINE_S)
-    with step, tempfile.NamedTemporaryFile(prefix="nfharness-kvm-") as console:
-        said = await _boot(machine, Path(console.name))
+    with step:
+        said = await _boot(machine)
     if said is None:
         return {"accelerator": "kvm", "why": "a kernel booted with it"}
     return {"accelerator": "tcg", "why": f"{_DEVICE} opens, but {said}"}
 
 
-async def _boot(machine: Machine, console: Path) -> str | None:
+async def _boot(machine: Machine) -> str | None:
     """Boot; ``None`` if the guest said what it should, otherwise what happened instead."""
-    qemu = Qemu(machine, console)
+    qemu = Qemu(machine, Serial())
     try:
         await qemu.start()
     except HostError as error:
         return error.message
     try:
-        async with asyncio.timeout(_DEADLINE_S):
-            while _PROOF not in console.read_bytes():
+        async with within(_DEADLINE_S) as deadline:
+            while _PROOF not in qemu.console.text():
                 if qemu.ended:
                     return "QEMU ended before the kernel was up"
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        return f"a kernel did not boot with it within {_DEADLINE_S} s"
+        return f"a kernel did not boot with it {deadline}"
     finally:
         await qemu.kill()
     return None

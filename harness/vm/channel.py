@@ -8,10 +8,12 @@ import json
 import os
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness import errors, wire
+from harness.host.deadlines import within
 from harness.wire import Frame, Kind
 
 __all__ = ("Channel", "Remote", "Request")
@@ -53,13 +55,16 @@ class Remote:
         self._ended: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
 
     async def started(self) -> int:
-        """Its process number in the guest. :raises OSError: the command cannot be run, as ``execve`` said"""
+        """Its process number in the guest.
+
+        :raises OSError: the command cannot be run, as ``execve`` said
+        """
         try:
-            async with asyncio.timeout(_START_DEADLINE_S):
+            async with within(_START_DEADLINE_S) as deadline:
                 answer = await self._channel.or_death(self._started)
         except TimeoutError:
-            message = f"the guest's agent did not start a process within {_START_DEADLINE_S} s"
-            raise errors.GuestError(message, mend="try again; if it stays so: nfharness image prune --templates") from None
+            message = f"the guest's agent did not start a process {deadline}"
+            raise errors.GuestError(message, hint="try again; if it stays so: nfharness image prune --templates") from None
         if "errno" in answer:
             raise OSError(answer["errno"], answer["message"])
         return int(answer["pid"])
@@ -84,7 +89,8 @@ class Remote:
         """The next piece of output, as (1 for stdout or 2 for stderr, bytes); ``None`` once it has ended and all is read."""
         piece = await self._output.get()
         if piece is not None and not self._ended.done():
-            await self._channel.send(Kind.CREDIT, self.stream, wire.CREDIT.pack(piece[0], len(piece[1])))
+            with suppress(errors.NfharnessError):  # what came before the guest died is still there to be read
+                await self._channel.send(Kind.CREDIT, self.stream, wire.CREDIT.pack(piece[0], len(piece[1])))
         return piece
 
     async def signal(self, number: int) -> None:
@@ -100,7 +106,10 @@ class Remote:
         await self._channel.send(Kind.HANGUP, self.stream, bytes([channel]))
 
     async def wait(self) -> int:
-        """Its exit status; minus the signal's number if one ended it. :raises KernelDied: the guest did not live to tell"""
+        """Its exit status; minus the signal's number if one ended it.
+
+        :raises KernelDied: the guest did not live to tell
+        """
         ended = await self._channel.or_death(self._ended)
         return -int(ended["signal"]) if "signal" in ended else int(ended["status"])
 
@@ -128,7 +137,7 @@ class Remote:
         self.abandon()
 
     def abandon(self) -> None:
-        """The guest is gone: whoever reads or writes stops waiting."""
+        """The guest is gone: readers and writers stop waiting."""
         self._may_write.set()
         self._output.put_nowait(None)
 
@@ -138,6 +147,7 @@ class Channel:
 
     :param port: our end of the port's socket
     :param death: completes with the error to raise when the guest dies
+    :ivar heard: whether the agent has said anything
     """
 
     def __init__(self, port: socket.socket, death: asyncio.Future[errors.NfharnessError]) -> None:
@@ -150,17 +160,24 @@ class Channel:
         self._answers: asyncio.Queue[Frame] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
         self._pong: asyncio.Future[None] | None = None
+        self.heard = False
         port.setblocking(False)
 
     async def or_death(self, awaited: asyncio.Future[Any]) -> Any:
-        """The future's result. :raises KernelDied: the guest died first"""
+        """The future's result.
+
+        :raises KernelDied: the guest died first
+        """
         await asyncio.wait([awaited, self._death], return_when=asyncio.FIRST_COMPLETED)
         if awaited.done():
             return awaited.result()
         raise self._death.result()
 
     async def or_death_of(self, awaited: Coroutine[Any, Any, Any]) -> Any:
-        """What a coroutine returns; it does not go on when nobody waits for it any more. :raises KernelDied: the guest died first"""
+        """What a coroutine returns; it does not go on when nobody waits for it any more.
+
+        :raises KernelDied: the guest died first
+        """
         task = asyncio.ensure_future(awaited)
         try:
             return await self.or_death(task)
@@ -171,14 +188,14 @@ class Channel:
         """Wait for stage 0 of a guest that boots, and give it the code it becomes the agent with."""
         loop = asyncio.get_running_loop()
         greeting = b""
-        async with asyncio.timeout(deadline_s):
+        async with within(deadline_s):
             while len(greeting) < len(wire.GREETING):
                 piece = await self.or_death_of(loop.sock_recv(self._port, len(wire.GREETING) - len(greeting)))
                 if not piece:
                     raise await self._death
                 greeting += piece
             if greeting != wire.GREETING:
-                raise errors.GuestError(f"the guest greets with {greeting!r}", mend="nfharness image prune --all")
+                raise errors.GuestError(f"the guest greets with {greeting!r}", hint="nfharness image prune --all")
             await self._send_all(len(archive).to_bytes(8, "big") + archive)
 
     def start(self) -> None:
@@ -197,6 +214,7 @@ class Channel:
             remote.abandon()
 
     def _dispatch(self, frame: Frame) -> None:
+        self.heard = True
         remote = self._streams.get(frame.stream)
         if frame.kind in (Kind.READY, Kind.FAILED) and remote is None:
             self._answers.put_nowait(frame)
@@ -220,14 +238,18 @@ class Channel:
             await self._send_all(wire.encode(Frame(kind, stream, payload)))
 
     async def answer(self, deadline_s: float, what: str) -> dict[str, Any]:
-        """The agent's READY. :raises GuestError: it FAILED, or said nothing in time"""
+        """The agent's READY.
+
+        :raises GuestError: it FAILED
+        :raises KernelDied: it said nothing in time
+        """
         waiting = asyncio.ensure_future(self._answers.get())
         try:
-            async with asyncio.timeout(deadline_s):
+            async with within(deadline_s) as deadline:
                 frame: Frame = await self.or_death(waiting)
         except TimeoutError:
-            message = f"the guest's agent did not answer within {deadline_s:.0f} s while {what}"
-            raise errors.GuestError(message, mend="try again; if it stays so: nfharness image prune --templates") from None
+            message = f"the guest's agent did not answer {deadline} while {what}"
+            raise errors.KernelDied(message, hint="try again; if it stays so: nfharness image prune --templates") from None
         finally:
             waiting.cancel()
         answer: dict[str, Any] = json.loads(frame.payload)
@@ -242,7 +264,10 @@ class Channel:
         await self.or_death(self._pong)
 
     async def open(self, request: Request) -> Remote:
-        """Start a guest process. :raises OSError: the command cannot be run"""
+        """Start a guest process.
+
+        :raises OSError: the command cannot be run
+        """
         payload = request.payload()
         if len(payload) > wire.LIMIT:
             raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
@@ -266,7 +291,7 @@ def agent_error(answer: dict[str, Any], what: str) -> errors.NfharnessError:
     """The error that a guest's JSON describes: one of ours, or an unexpected exception's last line."""
     if "error" in answer:
         kind = getattr(errors, answer["error"], errors.GuestError)
-        error: errors.NfharnessError = kind(answer["message"], mend=answer.get("mend"))
+        error: errors.NfharnessError = kind(answer["message"], hint=answer.get("hint"))
         return error
     trace = answer["traceback"].strip()
-    return errors.GuestError(f"{what} failed in the guest: {trace.splitlines()[-1]}", mend=f"the guest's traceback:\n{trace}")
+    return errors.GuestError(f"{what} failed in the guest: {trace.splitlines()[-1]}", hint=f"the guest's traceback:\n{trace}")

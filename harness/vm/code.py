@@ -8,12 +8,13 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.vm.paths import source_dir
+from harness.host.paths import source_dir
 
-__all__ = ("CodeArchive", "code_archive", "files_hash")
+__all__ = ("CodeArchive", "code_archive")
 
 #: Rooms of the package that only the host needs.
-_HOST_ONLY = ("vm", "cli", "explore", "__main__.py")
+_HOST_ONLY = {"host", "images", "vm", "boxes", "backends", "doctor", "bench", "cli", "explore", "pytest_plugin/host",
+              "pytest_plugin/report", "bootstrap.py", "__main__.py"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,9 @@ def code_archive() -> CodeArchive:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for path in sorted(package.rglob("*")):
             relative = path.relative_to(package)
-            if relative.parts[0] in _HOST_ONLY or path.suffix not in (".py", ".c", ".json"):
+            if _HOST_ONLY & {str(relative), *map(str, relative.parents)} or path.suffix not in (".py", ".c", ".json"):
                 continue
             content = path.read_bytes()
             digest.update(repr((str(relative), len(content))).encode() + content)
             archive.writestr(str(Path(package.name) / relative), content)
     return CodeArchive(digest.hexdigest()[:16], buffer.getvalue())
-
-
-def files_hash(paths: list[Path]) -> str:
-    """Hash of some files' names and contents."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]

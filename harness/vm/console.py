@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-__all__ = ("reason", "tail", "text")
+from harness.printable import printable
+
+__all__ = ("PANIC", "cleaned", "reason", "tail")
 
 #: What a dying kernel or our own first processes say, the most telling first: a panic that follows from an oops only says so.
 _DEATHS = (
@@ -15,18 +16,12 @@ _DEATHS = (
     re.compile(r"Kernel panic - not syncing: .*"),
     re.compile(r"(?:Out of memory|Memory cgroup out of memory): .*"),
 )
-_READ = 1 << 18
+PANIC = "Kernel panic - not syncing"
 
 
-def text(path: Path) -> str:
-    """The end of a console file, without the clutter of serial terminals; empty if there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _READ))
-            raw = file.read().decode(errors="replace")
-    except OSError:
-        return ""
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", raw)
+def cleaned(said: bytes) -> str:
+    """A console's bytes as text that a terminal can be shown, without the clutter of serial terminals."""
+    return printable(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1bc|\r", "", said.decode(errors="replace")))
 
 
 def tail(said: str, lines: int = 25) -> str:

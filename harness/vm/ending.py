@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.errors import KernelDied, NfharnessError
+from harness.errors import EmulatorDied, HostError, KernelDied, NfharnessError
+from harness.host.store import write_whole
 from harness.vm import console
 from harness.vm.guest import Guest, VirtualGuest
-from harness.vm.store import write_whole
 
 __all__ = ("Ending", "read", "recorded")
 
@@ -26,34 +25,46 @@ class Ending:
 
     :param status: of the process that ran in it, as a shell says it; ``None`` if it did not end
     :param died: why the guest died; ``None`` if it lived
+    :param taken: what this host or QEMU itself did to it; ``None`` if neither did anything
     :param console: the last lines of its console, from the one on that says why it died
     :param console_file: where all of it is
     """
 
     status: int | None = None
     died: str | None = None
+    taken: str | None = None
     console: str = ""
     console_file: str = ""
 
 
 @asynccontextmanager
 async def recorded(guest: Guest, file: Path) -> AsyncIterator[Ending]:
-    """Write *file* when the block ends. If it is interrupted, the guest is made to say first what its tasks wait for."""
-    console_file = guest.qemu.console_file if isinstance(guest, VirtualGuest) else None
-    ending = Ending(console_file=str(console_file or ""))
+    """Write *file* when the block ends. If it is interrupted, the guest is made to say first what its tasks wait for.
+
+    An interrupt that reaches the loop instead, which cancels every task, leaves nobody to ask the guest.
+    """
+    shown = guest.qemu.console if isinstance(guest, VirtualGuest) else None
+    ending = Ending(console_file=str(shown.file if shown and shown.file else ""))
     try:
         yield ending
     except KernelDied as error:
         ending.died = error.message
         raise
-    except asyncio.CancelledError:
+    except EmulatorDied as error:
+        ending.taken = error.message
+        raise
+    except KeyboardInterrupt:
         with suppress(NfharnessError, OSError):
             await guest.call("harness.guest.health:show_tasks", deadline_s=_DIAGNOSIS_S)
         raise
     finally:
-        if console_file:
-            ending.console = console.tail(console.text(console_file), _CONSOLE_LINES)
-        write_whole(file, json.dumps(asdict(ending)))
+        if shown:
+            ending.console = console.tail(shown.text(), _CONSOLE_LINES)
+        try:
+            write_whole(file, json.dumps(asdict(ending)))
+        except (HostError, OSError):
+            if ending.status is not None:  # else what ended the block is what must be told
+                raise
 
 
 def read(file: Path) -> Ending | None:

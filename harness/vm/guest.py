@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HostError, KernelDied, NfharnessError
+from harness.errors import EmulatorDied, GuestError, HostError, KernelDied, NfharnessError
+from harness.host.deadlines import slowness, within
 from harness.vm import console
 from harness.vm.channel import Channel, Remote, Request, agent_error
 from harness.vm.code import CodeArchive
-from harness.vm.paths import run_dir
+from harness.vm.integrity import damage
+from harness.vm.preparation import Preparation
 from harness.vm.qemu import Machine, Qemu
+from harness.vm.serial import Serial, keep_latest
+from harness.vm.stuck import stacks
 from harness.wire import CHUNK, Kind
 
 __all__ = ("Guest", "VirtualGuest", "booted", "restored")
@@ -25,9 +29,12 @@ __all__ = ("Guest", "VirtualGuest", "booted", "restored")
 _BOOT_DEADLINE_S = 180
 _PREPARE_DEADLINE_S = 240
 _ANSWER_DEADLINE_S = 30
-_END_DEADLINE_S = 2
 _BEAT_S, _SILENCE_S = 5, 90
+#: A guest that dies within it may have been dead when it was restored; seconds of an idle host.
+_YOUNG_S = 1
 _TASK_FAILED = 120
+#: Serial number of the disk with packages.
+_PACKAGES = "packages"
 
 
 class Guest:
@@ -49,14 +56,20 @@ class Guest:
         """The last that its kernel said; empty where nobody listens to that."""
         return ""
 
-    async def prepare(self, purpose: str, kernel_object: str | None) -> dict[str, Any]:
-        """Let the agent load what a purpose needs (:func:`harness.guest.prepare.prepare`). :raises GuestError: the kernel has it not"""
-        await self.channel.send(Kind.PREPARE, 0, json.dumps({"purpose": purpose, "kernel_object": kernel_object}).encode())
+    async def prepare(self, preparation: Preparation, kernel_object: str | None) -> dict[str, Any]:
+        """The agent loads what it needs (:func:`harness.agent.prepare.prepare`).
+
+        :raises GuestError: the kernel has it not
+        """
+        await self.channel.send(Kind.PREPARE, 0, json.dumps(asdict(preparation) | {"kernel_object": kernel_object}).encode())
         answer = await self.channel.answer(_PREPARE_DEADLINE_S, "preparing the guest")
         return dict(answer["prepared"])
 
     async def open(self, request: Request) -> Remote:
-        """Start a process. :raises OSError: the command cannot be run"""
+        """Start a process.
+
+        :raises OSError: the command cannot be run
+        """
         return await self.channel.open(request)
 
     async def output(self, request: Request, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
@@ -82,10 +95,10 @@ class Guest:
         :raises GuestError: it failed otherwise, or did not end in time
         """
         try:
-            async with asyncio.timeout(deadline_s):
+            async with within(deadline_s) as deadline:
                 status, out, err = await self.output(Request(python=function, args=args), stdin)
         except TimeoutError:
-            raise self.hangs(f"end {function} within {deadline_s:.0f} s") from None
+            raise await self.hangs(f"end {function} {deadline}") from None
         text = err.decode(errors="replace")
         if status == _TASK_FAILED:
             raise agent_error(json.loads(text.strip().splitlines()[-1]), function)
@@ -93,9 +106,9 @@ class Guest:
             raise agent_error({"traceback": text or f"exit status {status}"}, function)
         return out
 
-    def hangs(self, what: str) -> KernelDied:
+    async def hangs(self, what: str) -> KernelDied:
         """The error for a guest that lives and does not do *what*."""
-        return KernelDied(f"the guest did not {what}", console_tail=self.console_tail(), mend="try again")
+        return KernelDied(f"the guest did not {what}", console_tail=self.console_tail(), hint="try again")
 
 
 class VirtualGuest(Guest):
@@ -106,47 +119,86 @@ class VirtualGuest(Guest):
         self.qemu = qemu
         self._watcher: asyncio.Task[None]
         self._heartbeat: asyncio.Task[None] | None = None
+        self._since = time.monotonic()
+        self._state: Path | None = None
+        self._looking: asyncio.Future[HostError | None] | None = None
 
     def console_tail(self) -> str:
         """The end of its console."""
-        return console.tail(console.text(self.qemu.console_file))
+        return console.tail(self.qemu.console.text())
 
-    def hangs(self, what: str) -> KernelDied:
-        """The error for a guest that lives and does not do *what*."""
-        error = super().hangs(what)
-        return KernelDied(error.message, console_tail=error.console_tail, mend=f"{error.mend}; see {self.qemu.console_file}")
+    async def hangs(self, what: str) -> KernelDied:
+        """The error for a guest that lives and does not do *what*, with what its processors do instead."""
+        error = await super().hangs(what)
+        error.hint = f"{error.hint}; {self.qemu.console.see}"
+        error.stacks = await stacks(self.qemu)
+        return error
+
+    async def open(self, request: Request) -> Remote:
+        """As :meth:`Guest.open`; where the agent starts nothing, what the guest is made of is looked at before its kernel is blamed."""
+        try:
+            return await super().open(request)
+        except GuestError as error:
+            raise await self.examined(error, hangs=True) from None
 
     async def start(self) -> None:
         """Start QEMU and watch it."""
         await self.qemu.start()
+        self._since = time.monotonic()
         self.channel = Channel(self.qemu.port, self.death)
         self._watcher = asyncio.create_task(self._watch())
 
     async def load(self, state: Path) -> None:
-        """Go on from a saved state. :raises HostError: QEMU refuses it, or ends over it"""
+        """Go on from a saved state.
+
+        :raises HostError: QEMU refuses it, or ends over it
+        """
+        self._state = state
         try:
             await self.qemu.load(state)
-        except HostError as error:
-            # QEMU may refuse a state by ending over it: what it says then is more than that it is gone.
-            await asyncio.wait([self.death], timeout=_END_DEADLINE_S)
-            why = self.death.result() if self.death.done() else error
-            raise HostError(f"the template cannot be restored: {why.message}", mend="nfharness image prune --templates") from None
+        except EmulatorDied:
+            raise
+        except NfharnessError as error:
+            if damaged := await self._damage():
+                raise damaged from None
+            raise HostError(f"the template cannot be restored: {error.message}", hint="nfharness image prune --templates") from None
 
     async def _watch(self) -> None:
-        died = await self.qemu.died()
+        died = await self.examined(await self.qemu.died())
         if not self.death.done():
             self.death.set_result(died)
+
+    async def _damage(self) -> HostError | None:
+        """What is damaged, if anything is: looked at once, as it is deleted then."""
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(asyncio.to_thread(damage, self.qemu.machine, self._state))
+        return await asyncio.shield(self._looking)
+
+    async def examined(self, died: NfharnessError, *, hangs: bool = False) -> NfharnessError:
+        """The error for a guest that is gone; of one that has hardly lived, or that hangs, what it is made of is looked at before its
+        kernel is blamed."""
+        if not hangs and self.channel.heard and time.monotonic() - self._since > _YOUNG_S * slowness():
+            return died
+        return await self._damage() or died
 
     async def wake(self, code: CodeArchive, *, guest_has: str) -> None:
         """First words after a boot or a restore: the time, fresh entropy, and newer code if the guest's is another."""
         message = {"time_ns": str(time.time_ns()), "entropy": os.urandom(64).hex()}
         try:
-            async with asyncio.timeout(_ANSWER_DEADLINE_S):
+            async with within(_ANSWER_DEADLINE_S) as deadline:
                 await self.channel.send(Kind.WAKE, 0, json.dumps(message).encode())
                 if code.identity != guest_has:
                     await self._replace_code(code)
         except TimeoutError:
-            raise self.hangs(f"take over newer code within {_ANSWER_DEADLINE_S} s") from None
+            raise await self.examined(await self.hangs(f"take over newer code {deadline}"), hangs=True) from None
+
+    async def lay_over(self, image: Path) -> None:
+        """Plug in a disk, and lay what it has over the root: every command from now on finds it there.
+
+        :raises GuestError: the kernel does not see the disk, or does not mount it
+        """
+        await self.qemu.plug(image, _PACKAGES)
+        await self.call("harness.agent.packages:lay_over", _PACKAGES)
 
     def watch_heart(self) -> None:
         """From now on a guest whose agent does not answer is taken for dead: both of its processors are lost in the kernel."""
@@ -157,11 +209,12 @@ class VirtualGuest(Guest):
             try:
                 while True:
                     await asyncio.sleep(_BEAT_S)
-                    async with asyncio.timeout(_SILENCE_S):
+                    async with within(_SILENCE_S) as deadline:
                         await self.channel.ping()
             except TimeoutError:
+                died = await self.examined(await self.hangs(f"answer {deadline}"), hangs=True)
                 if not self.death.done():
-                    self.death.set_result(self.hangs(f"answer within {_SILENCE_S} s"))
+                    self.death.set_result(died)
                 await self.qemu.kill()
 
     async def _replace_code(self, code: CodeArchive) -> None:
@@ -179,31 +232,19 @@ class VirtualGuest(Guest):
         await self.qemu.kill()
 
 
-def _new_console() -> Path:
-    directory = run_dir() / "consoles"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), suffix=".log", dir=directory)
-    os.close(handle)
-    return Path(name)
-
-
-def keep_latest_consoles(count: int = 50) -> None:
-    """Forget all but the latest consoles."""
-    consoles: Sequence[Path] = sorted((run_dir() / "consoles").glob("*.log"))
-    for old in consoles[:-count]:
-        old.unlink(missing_ok=True)
-
-
 @asynccontextmanager
 async def booted(machine: Machine, code: CodeArchive, console_file: Path | None = None) -> AsyncIterator[VirtualGuest]:
-    """A guest from a cold boot, its agent answering. :raises KernelDied: it panicked or never came up"""
-    guest = VirtualGuest(Qemu(machine, console_file or _new_console()))
+    """A guest from a cold boot, its agent answering.
+
+    :raises KernelDied: it panicked or never came up
+    """
+    guest = VirtualGuest(Qemu(machine, Serial(console_file)))
     await guest.start()
     try:
         try:
             await guest.channel.deliver_code(code.data, _BOOT_DEADLINE_S)
-        except TimeoutError:
-            raise guest.hangs(f"come up within {_BOOT_DEADLINE_S} s") from None
+        except TimeoutError as late:
+            raise await guest.examined(await guest.hangs(f"come up {late}"), hangs=True) from None
         guest.channel.start()
         await guest.wake(code, guest_has=code.identity)
         yield guest
@@ -217,14 +258,16 @@ async def restored(machine: Machine, state: Path, code: CodeArchive, *, guest_ha
 
     :param guest_has: identity of the code that the template was made with
     """
-    guest = VirtualGuest(Qemu(machine, _new_console(), incoming=True))
+    guest = VirtualGuest(Qemu(machine, Serial(), incoming=True))
     await guest.start()
     try:
         await guest.load(state)
         guest.channel.start()
         await guest.wake(code, guest_has=guest_has)
         guest.watch_heart()
+        if machine.packages:
+            await guest.lay_over(machine.packages)
         yield guest
     finally:
         await guest.close()
-        keep_latest_consoles()
+        keep_latest()

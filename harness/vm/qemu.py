@@ -14,20 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qemu.qmp import QMPClient, QMPError
+from qemu.qmp import ExecuteError, QMPClient, QMPError
 
-from harness.errors import HostError, KernelDied
-from harness.vm import console, process
-from harness.vm.store import no_room
+from harness.errors import EmulatorDied, HostError, KernelDied, NfharnessError
+from harness.host import process
+from harness.host.deadlines import within
+from harness.host.store import no_room
+from harness.vm import console
+from harness.vm.serial import Serial
 
-__all__ = ("BINARY", "COMMAND_LINE", "KVM", "MEMORY", "TCG", "Accelerator", "Machine", "Qemu", "qemu_identity", "qemu_version")
+__all__ = (
+    "BINARY", "COMMAND_LINE", "KVM", "MEMORY", "TCG", "Accelerator", "Machine", "Qemu", "qemu_identity", "qemu_version", "reads_sealed_ram",
+)  # fmt: skip
 
 BINARY = "qemu-system-x86_64"
-#: What every guest's kernel is told.
-COMMAND_LINE = "console=ttyS0 panic=-1 oops=panic mitigations=off no_timer_check tsc=reliable random.trust_cpu=on"
+#: What every guest's kernel is told. Its log holds what a kernel that warns at each registration says in a step.
+COMMAND_LINE = "console=ttyS0 panic=-1 oops=panic mitigations=off no_timer_check tsc=reliable random.trust_cpu=on log_buf_len=4M"
 #: A guest's memory in MiB.
 MEMORY = 1024
 _QMP_DEADLINE_S = 20
+_END_S = 2
+#: What QEMU says of a signal that it ends on in good order.
+_TERMINATED = "terminating on signal"
+_CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class Machine:
     :param memory: size in MiB
     :param ram: file that backs the RAM; ``None`` for anonymous memory
     :param shared: whether what the guest writes goes into *ram* (while a template is made) or stays private (a restored guest)
+    :param sealed: *ram* is only read; for a QEMU that :func:`reads_sealed_ram`
+    :param packages: read-only image that is plugged in once a restored guest runs, to lie over its root; no template depends on it
     """
 
     kernel: Path
@@ -70,16 +81,19 @@ class Machine:
     append: str = ""
     ram: Path | None = None
     shared: bool = False
+    sealed: bool = False
+    packages: Path | None = None
 
     def arguments(self) -> list[str]:
         """QEMU's command line, without the descriptors that :class:`Qemu` adds."""
-        backend = f"memory-backend-file,mem-path={self.ram},share={'on' if self.shared else 'off'}" if self.ram else "memory-backend-ram"
+        share = "on" if self.shared else "off,readonly=on,rom=off" if self.sealed else "off"
+        backend = f"memory-backend-file,mem-path={_value(self.ram)},share={share}" if self.ram else "memory-backend-ram"
         append = f"{COMMAND_LINE} {self.append}"
         disks = [
             part
             for number, disk in enumerate(self.disks)
             for part in (
-                "-drive", f"if=none,id=disk{number},file={disk},format=raw,read-only=on,file.locking=off",
+                "-drive", f"if=none,id=disk{number},file={_value(disk)},format=raw,read-only=on,file.locking=off",
                 "-device", f"virtio-blk-pci,drive=disk{number}",
             )
         ]  # fmt: skip
@@ -101,43 +115,76 @@ class Machine:
         ]  # fmt: skip
 
 
+def _value(path: Path) -> str:
+    """A path as the value of one of QEMU's options, which end at a comma that is not doubled."""
+    return str(path).replace(",", ",,")
+
+
 def qemu_identity() -> str:
-    """Which build of QEMU is installed: another one may not read a template's state. :raises HostError: none is"""
+    """Which build of QEMU is installed: another one may not read a template's state.
+
+    :raises HostError: none is
+    """
     found = shutil.which(BINARY)
     if not found:
-        raise HostError(f"{BINARY} is not installed", mend="apt-get install qemu-system-x86")
+        raise HostError(f"{BINARY} is not installed", hint="apt-get install qemu-system-x86")
     binary = Path(found).resolve()
     return f"{binary} {binary.stat().st_size} {binary.stat().st_mtime_ns}"
 
 
+def reads_sealed_ram() -> bool:
+    """Whether QEMU maps a RAM file that it may not write to, without making the guest's memory read-only (``rom=off``, since 8.2)."""
+    shown = subprocess.run([BINARY, "-object", "memory-backend-file,help"], capture_output=True, text=True, check=False).stdout
+    return re.search(r"^\s*rom=", shown, re.MULTILINE) is not None
+
+
 def qemu_version() -> str:
-    """QEMU's version as it says it. :raises HostError: QEMU is not installed"""
+    """QEMU's version as it says it.
+
+    :raises HostError: QEMU is not installed
+    """
     qemu_identity()
     shown = subprocess.run([BINARY, "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"version (.+)", shown)
     return found[1] if found else shown.strip()
 
 
-def _ended(status: int) -> str:
-    if status == 0:
-        return "it was switched off, or restarted"
-    how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-    return f"QEMU {how} and the console does not say why"
+def judged(status: int, said: str, shown: str, see: str) -> NfharnessError:
+    """Whose fault it is that QEMU has ended: the guest's, which resets or halts, the host's, which kills, or QEMU's own.
+
+    :param status: as :class:`subprocess.Popen` has it
+    :param said: by QEMU, on standard error
+    :param shown: the end of the guest's console
+    :param see: for the hint: where all of the console is
+    """
+    told = f": {said.splitlines()[-1].removeprefix(f'{BINARY}: ')}" if said else ""
+    if (status == 0 and _TERMINATED not in said) or console.PANIC in shown:
+        reason = console.reason(shown) or "it was switched off, or restarted"
+        return KernelDied(f"the guest died: {reason}", console_tail=console.tail(shown), hint=see)
+    if status > 0:
+        return HostError(f"QEMU ended with status {status}{told}", hint=see)
+    name = signal.Signals(-status).name if status else "a signal"
+    if -status in _CRASHES:
+        return EmulatorDied(f"QEMU crashed, by {name}{told}: that is the emulator's fault, not the kernel's", hint=f"try again; {see}")
+    hint = "look for it in this host's log (dmesg, journalctl -k): its OOM killer wants more memory, or fewer guests at once"
+    return EmulatorDied(f"QEMU was killed by {name}{told}: that is this host's doing, not the kernel's", hint=hint)
 
 
 class Qemu:
     """One running QEMU, controlled over QMP. All sockets are pairs that it inherits: there is no path that anyone else could open.
 
-    :param console_file: gets the guest's console
+    :param console: gets what the guest writes there; closed with it
     """
 
-    def __init__(self, machine: Machine, console_file: Path, *, incoming: bool = False) -> None:
+    def __init__(self, machine: Machine, console: Serial, *, incoming: bool = False) -> None:
         self.machine = machine
-        self.console_file = console_file
+        self.console = console
         self.port: socket.socket
         self._incoming = incoming
         self._qmp = QMPClient("nfharness")
         self._process: asyncio.subprocess.Process
+        self._death: asyncio.Task[NfharnessError]
+        self._said = ""
 
     async def start(self) -> None:
         """Start QEMU and connect to its monitor; the guest runs, or waits for its saved state if *incoming*."""
@@ -146,29 +193,31 @@ class Qemu:
         for end in (self.port, port_theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         monitor.setblocking(False)
+        console_theirs = self.console.connect()
         argv = [
             *self.machine.arguments(),
             "-chardev", f"socket,id=monitor,fd={monitor_theirs.fileno()}", "-mon", "chardev=monitor,mode=control",
-            "-chardev", f"file,id=console,path={self.console_file},append=on", "-serial", "chardev:console",
+            "-chardev", f"socket,id=console,fd={console_theirs.fileno()}", "-serial", "chardev:console",
             "-chardev", f"socket,id=agent,fd={port_theirs.fileno()}",
             "-device", "virtserialport,chardev=agent,name=nfharness",
             *(("-incoming", "defer") if self._incoming else ()),
         ]  # fmt: skip
         qemu_identity()
-        self.console_file.parent.mkdir(parents=True, exist_ok=True)
         self._process = await asyncio.create_subprocess_exec(
             *process.bound(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            pass_fds=(monitor_theirs.fileno(), port_theirs.fileno()),
+            pass_fds=(monitor_theirs.fileno(), port_theirs.fileno(), console_theirs.fileno()),
             # Ctrl-C is for us to act on; QEMU must live until we have said goodbye, and dies with us in any case.
             start_new_session=True,
         )
         monitor_theirs.close()
         port_theirs.close()
+        console_theirs.close()
+        self._death = asyncio.create_task(self._ended())
         try:
-            async with asyncio.timeout(_QMP_DEADLINE_S):
+            async with within(_QMP_DEADLINE_S):
                 await self._qmp.connect(monitor)
         except (TimeoutError, QMPError, OSError, EOFError) as error:
             raise await self._failed_to_start(error) from None
@@ -177,11 +226,12 @@ class Qemu:
             raise
 
     async def _failed_to_start(self, error: Exception) -> HostError:
+        died = None if isinstance(error, TimeoutError) else await self._died_of_it()
         await self.kill()
-        assert self._process.stderr is not None  # noqa: S101
-        said = (await self._process.stderr.read()).decode(errors="replace").strip()
-        message = said.splitlines()[-1] if said else f"no answer from its monitor within {_QMP_DEADLINE_S} s ({error})"
-        return HostError(f"QEMU does not start: {message}", mend="run 'nfharness doctor'")
+        if isinstance(died, EmulatorDied) and not self._said:
+            return died
+        message = self._said.splitlines()[-1] if self._said else f"no answer from its monitor within {_QMP_DEADLINE_S} s ({error})"
+        return HostError(f"QEMU does not start: {message}", hint="run 'nfharness doctor'")
 
     @property
     def pid(self) -> int:
@@ -194,18 +244,24 @@ class Qemu:
         return self._process.returncode is not None
 
     async def execute(self, command: str, **arguments: Any) -> Any:
-        """One QMP command. :raises HostError: QEMU refuses it or is gone"""
+        """One QMP command.
+
+        :raises HostError: QEMU refuses it, or has ended
+        :raises KernelDied: QEMU has ended, and that is the guest's fault
+        """
         try:
-            async with asyncio.timeout(_QMP_DEADLINE_S):
+            async with within(_QMP_DEADLINE_S):
                 return await self._qmp.execute(command, {name.replace("_", "-"): value for name, value in arguments.items()})
         except (QMPError, TimeoutError, OSError) as error:
-            raise HostError(f"QEMU's {command} failed: {error or type(error).__name__}", mend=f"see {self.console_file}") from None
+            if not isinstance(error, (ExecuteError, TimeoutError)) and (died := await self._died_of_it()):
+                raise died from None
+            raise HostError(f"QEMU's {command} failed: {error or type(error).__name__}", hint=self.console.see) from None
 
     async def save(self, state: Path) -> None:
         """Stop the guest and write its device state; its RAM is in the shared file already."""
         await self._migration_capabilities()
         await self.execute("stop")
-        fd = os.open(state, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = os.open(state, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             await self._migrate_over(fd, "migrate")
         finally:
@@ -222,6 +278,12 @@ class Qemu:
         # It was saved while it was stopped, and comes back as it was saved.
         await self.execute("cont")
 
+    async def plug(self, image: Path, name: str) -> None:
+        """Plug in a read-only disk, which the guest finds by its serial number *name* when it looks at its PCI bus again."""
+        file = {"driver": "file", "filename": str(image), "locking": "off", "read-only": True}
+        await self.execute("blockdev-add", node_name=name, driver="raw", read_only=True, file=file)
+        await self.execute("device_add", id=name, driver="virtio-blk-pci", drive=name, serial=name)
+
     async def _migration_capabilities(self) -> None:
         wanted = [{"capability": "x-ignore-shared", "state": True}]
         await self.execute("migrate-set-capabilities", capabilities=wanted)
@@ -230,37 +292,48 @@ class Qemu:
         self._qmp.send_fd_scm(fd)
         await self.execute("getfd", fdname="state")
         await self.execute(command, uri="fd:state")
-        async with asyncio.timeout(_QMP_DEADLINE_S):
+        async with within(_QMP_DEADLINE_S):
             while (info := await self.execute("query-migrate")).get("status") not in ("completed", "failed", "cancelled"):
                 await asyncio.sleep(0.005)
         if info["status"] != "completed":
             reason = info.get("error-desc", "no reason given")
-            raise HostError(f"QEMU's {command} {info['status']}: {reason}", mend="nfharness image prune --templates")
+            raise HostError(f"QEMU's {command} {info['status']}: {reason}", hint="nfharness image prune --templates")
 
-    async def died(self) -> KernelDied | HostError:
-        """Wait for QEMU to end; what that means for the guest. A host error if the guest was not to blame."""
+    async def died(self) -> NfharnessError:
+        """Wait for QEMU to end; what that means: :class:`KernelDied`, or a host error if the guest was not to blame."""
+        return await asyncio.shield(self._death)
+
+    async def _died_of_it(self) -> NfharnessError | None:
+        """What it means that QEMU has ended, if it has just done so: its monitor notices first."""
+        try:
+            async with within(_END_S):
+                return await self.died()
+        except TimeoutError:
+            return None
+
+    async def _ended(self) -> NfharnessError:
         status = await self._process.wait()
         assert self._process.stderr is not None  # noqa: S101
-        said = (await self._process.stderr.read()).decode(errors="replace").strip()
+        self._said = (await self._process.stderr.read()).decode(errors="replace").strip()
         if status == -signal.SIGBUS and self.machine.ram:
             # A page of the RAM file could not be allocated on disk, or lies beyond the end of a file that was cut short.
             return self._no_page(self.machine.ram)
-        text = console.text(self.console_file)
-        reason = console.reason(text) or (f"QEMU: {said.splitlines()[-1]}" if said else _ended(status))
-        return KernelDied(f"the guest died: {reason}", console_tail=console.tail(text), mend=f"see {self.console_file}")
+        return judged(status, self._said, self.console.text(), self.console.see)
 
     def _no_page(self, ram: Path) -> HostError:
         if ram.exists() and ram.stat().st_size < self.machine.memory << 20:
-            return HostError(f"{ram} is cut short", mend="nfharness image prune --templates")
+            return HostError(f"{ram} is cut short", hint="nfharness image prune --templates")
         return no_room(ram)
 
     async def kill(self) -> None:
         """End QEMU at once. A guest has nothing to lose: its disks are read-only."""
-        if self._process.returncode is None:
-            # Not Process.kill(): that polls, and would take the exit status away from asyncio's own watcher.
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        try:
+            await process.end(self._process)
+            await asyncio.shield(self._death)
+        finally:
+            # Where asyncio.run() ends, it cancels that task, too: the pipe of QEMU's standard error would outlive the loop.
+            self._process._transport.close()  # type: ignore[attr-defined]
+        self.console.close()
         self.port.close()
         with suppress(Exception):
             await self._qmp.disconnect()

@@ -6,31 +6,34 @@ import hashlib
 import json
 import os
 import time
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from harness.vm import guest, process
+from harness.host import process
+from harness.host.again import tried_again
+from harness.host.paths import cache_dir, copies_dir, source_dir
+from harness.host.progress import Progress
+from harness.host.store import building, discard, files_hash, is_kept, is_writable, keep, read_record, remove_tree
+from harness.images.kernels import Kernel
+from harness.images.kmodule import MODULE, module, module_key
+from harness.images.layers import Layer, layer_path, layers_here
+from harness.images.userland import userland_path
+from harness.vm import guest
 from harness.vm.acceleration import accelerator, proved, remembered
-from harness.vm.code import CodeArchive, code_archive, files_hash
-from harness.vm.kernels import Kernel
-from harness.vm.kmodule import MODULE, module, module_key
-from harness.vm.layers import Layer, layer_path
-from harness.vm.paths import cache_dir, source_dir
-from harness.vm.progress import Progress
-from harness.vm.qemu import Accelerator, Machine, qemu_identity
-from harness.vm.store import building, read_record, remove_tree
-from harness.vm.userland import userland_path
+from harness.vm.code import CodeArchive, code_archive
+from harness.vm.preparation import PREPARATIONS, Preparation
+from harness.vm.qemu import Accelerator, Machine, qemu_identity, reads_sealed_ram
 
-__all__ = ("Template", "build", "template", "template_path")
+__all__ = ("Template", "build", "forget_older_builds", "template", "template_path", "templates_of")
 
-#: The code whose objects a template's memory holds (another version of it needs another template), less what is only on top of it.
-_RESIDENT = ("guest/prepare.py", "guest/profile.py", "trace/*")
+#: The code whose objects a template's memory holds, or that is compiled into its programs: another version of it needs another template.
+_RESIDENT = ("agent/prepare.py", "guest/tracing.py", "guest/profile.py", "trace/*", "walks/events.py", "walks/symbol.py")
 #: Where a guest finds the module built for its kernel.
 _KERNEL_OBJECT = "/run/nfharness/nfharness.ko"
+_RECORD = "template.json"
 _KVM_BOOT_S = 4.0
-_NOT_RESIDENT = {"walk.py", "summary.py", "render.py", "tree.py"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,97 +68,158 @@ class Template:
         """Nothing of it is open."""
 
 
-def _machine(layer: Layer, userland: Path, acceleration: Accelerator) -> Machine:
-    return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append="quiet loglevel=4")
+def _machine(layer: Layer, userland: Path, acceleration: Accelerator, append: str) -> Machine:
+    append = f"quiet loglevel=4 {append}".strip()
+    return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append=append)
 
 
-def _path(layer: Layer, userland: Path, acceleration: Accelerator, *, bare: bool) -> Path:
+def _preparation(*, bare: bool) -> Preparation:
+    return PREPARATIONS["bare" if bare else "template"]
+
+
+def _path(layer: Layer, userland: Path, acceleration: Accelerator, *, bare: bool, append: str) -> Path:
     """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included."""
     resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern) if path.is_file()]
-    resident = [path for path in resident if path.name not in _NOT_RESIDENT]
-    parts = (_machine(layer, userland, acceleration).arguments(), qemu_identity(), module_key(), files_hash(resident), bare)
+    parts = (_machine(layer, userland, acceleration, append).arguments(), qemu_identity(), module_key(), files_hash(resident),
+             _preparation(bare=bare))
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     return cache_dir() / "templates" / f"{layer.kernel.release}_{digest}"
 
 
-def template_path(kernel: Kernel, *, bare: bool = False) -> Path | None:
+def template_path(kernel: Kernel, *, bare: bool = False, append: str = "") -> Path | None:
     """Where the kernel's template is, or would be; ``None`` while it is not known how guests are accelerated here."""
     proof = remembered()
     if proof is None:
         return None
-    return _path(Layer(kernel, layer_path(kernel)), userland_path(), accelerator(proof), bare=bare)
+    return _path(Layer(kernel, layer_path(kernel)), userland_path(), accelerator(proof), bare=bare, append=append)
 
 
-async def template(layer: Layer, userland: Path, progress: Progress, *, bare: bool = False) -> Template:
+def templates_of(kernel: Kernel) -> list[Path]:
+    """Where a kernel's templates are, or would be: bare or not, and with what any that is here has on its command line."""
+    here = (cache_dir() / "templates").glob(f"{kernel.release}_*/{_RECORD}")
+    appended = {"", *(read_record(record).get("append", "") for record in here)}
+    return [path for bare in (False, True) for append in sorted(appended) if (path := template_path(kernel, bare=bare, append=append))]
+
+
+def forget_older_builds(kernel: Kernel) -> None:
+    """Delete what earlier builds of a tree left, but for the last: another process may just be about to use it."""
+    for older in [one for one in layers_here() if one.kernel.tree == kernel.tree and one.kernel != kernel][:-1]:
+        templates = [path for saved in templates_of(older.kernel) for path in (saved, *saved.parent.glob(f"{saved.name}_*"))]
+        modules = (cache_dir() / "modules").glob(f"{older.path.name}_*")
+        if any(is_kept(path / _RECORD) for path in templates):
+            continue
+        for place in filter(Path.is_dir, (*templates, *modules, older.path)):
+            discard(place)
+
+
+async def template(layer: Layer, userland: Path, progress: Progress, *, bare: bool = False, append: str = "") -> Template:
     """The kernel's template, booted and saved if need be.
 
     :param bare: nothing of ours is in the kernel: neither nfharness.ko nor the tracer
+    :param append: more for the kernel's command line
     :raises KernelDied: it panicked while it booted
     """
     acceleration = await proved(layer, progress)
-    machine, path = _machine(layer, userland, acceleration), _path(layer, userland, acceleration, bare=bare)
+    machine, path = _machine(layer, userland, acceleration, append), _path(layer, userland, acceleration, bare=bare, append=append)
     with building(path, waiting=lambda: progress.note(f"waiting for another template of {layer.kernel.release}")) as new:
         if new:
             built = module(layer, userland, progress) / MODULE
             kind = "bare template" if bare else "template"
             with progress.step(f"{kind}: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
-                await build(new, machine, built, bare=bare)
-    base, code = _read(path, machine), code_archive()
-    if base.code == code.identity:
+                await tried_again(lambda: build(new, machine, built, bare=bare, append=append), progress)
+    base, code = _readable(_read(path, machine), progress), code_archive()
+    if base.code == code.identity or not is_writable(path.parent):
+        # Where nothing newer can be saved each guest takes the newer code over, which costs it a second.
         return base
     newer = path.with_name(f"{path.name}_{code.identity}")
     with building(newer, waiting=lambda: progress.note("waiting for another process to save newer code")) as new:
         if new:
             with progress.step(f"template: newer code for {layer.kernel.release}", expected_s=3):
-                await _renew(new, base, code)
+                await tried_again(lambda: _renew(new, base, code), progress)
             _forget_older(newer, path)
-    return _read(newer, machine)
+    return _readable(_read(newer, machine), progress)
+
+
+def _readable(saved: Template, progress: Progress) -> Template:
+    """The template such that QEMU can map its RAM: in a cache of another user, or mounted read-only, as it lies there or as a copy."""
+    ram = saved.machine.ram
+    if ram is None or is_writable(ram):
+        return saved
+    if reads_sealed_ram():
+        return replace(saved, machine=replace(saved.machine, sealed=True))
+    # A template that is made anew there has the same name and another RAM.
+    path = copies_dir() / f"{ram.parent.name}_{ram.stat().st_mtime_ns:x}"
+    with building(path, waiting=lambda: progress.note("waiting for another process to copy a template")) as new:
+        if new:
+            with progress.step(f"template: copying its RAM, as {ram} cannot be written", expected_s=2):
+                _copy(ram, new)
+    return replace(saved, machine=replace(saved.machine, ram=path / "ram"))
+
+
+def _copy(ram: Path, new: Path) -> None:
+    command = ["cp", "--sparse=always", "--reflink=auto", str(ram), str(new / "ram")]
+    process.run(process.bound(command), what="copying a template", log=new / "copy.log", timeout=300)
 
 
 def _read(path: Path, machine: Machine) -> Template:
-    record = read_record(path / "template.json")
+    """The template of that path, which stays as long as this process lives."""
+    with suppress(OSError):  # what is not there, the next line tells
+        keep(path / _RECORD)
+    record = read_record(path / _RECORD)
     return Template(replace(machine, ram=path / "ram"), path / "state", record["code"], record["facts"])
 
 
 async def _renew(new: Path, base: Template, code: CodeArchive) -> None:
     """Save *base* again with newer code imported: importing it in every guest would cost each a second."""
     assert base.machine.ram  # noqa: S101
-    process.run(
-        process.bound(["cp", "--sparse=always", "--reflink=auto", str(base.machine.ram), str(new / "ram")]),
-        what="copying a template",
-        log=new / "copy.log",
-        timeout=300,
-    )
+    (new / "state").unlink(missing_ok=True)
+    _copy(base.machine.ram, new)
     machine = replace(base.machine, ram=new / "ram", shared=True)
     async with guest.restored(machine, base.state, code, guest_has=base.code) as vm:
         await vm.qemu.save(new / "state")
-    (new / "template.json").write_text(json.dumps({"code": code.identity, "facts": base.facts}))
+    record = read_record(base.state.with_name(_RECORD)) | {"code": code.identity}
+    (new / _RECORD).write_text(json.dumps(record))
 
 
 def _forget_older(newest: Path, base: Path) -> None:
-    """Delete what earlier code left, but for the last: a process that has just looked it up may be about to restore it."""
+    """Delete what earlier code left and nobody uses, but for the last: a process that has just looked it up may be about to restore it."""
     older = sorted(base.parent.glob(f"{base.name}_*"), key=lambda path: path.stat().st_mtime)
     for path in [path for path in older if path != newest][:-1]:
-        remove_tree(path)
+        if not is_kept(path / _RECORD):
+            remove_tree(path)
 
 
-async def build(new: Path, machine: Machine, built: Path, *, bare: bool = False) -> Template:
+async def build(new: Path, machine: Machine, built: Path, *, bare: bool = False, append: str = "") -> Template:
     """Boot a guest, prepare it and save it.
 
-    :param new: empty directory; gets ``ram``, ``state``, and ``template.json`` with what was found out and how long each part took
+    :param new: directory, which gets ``ram``, ``state``, and ``template.json`` with what was found out and how long each part took
     :param built: the module for its kernel
+    :param append: what *machine*'s command line has beside the usual, for the record
     :raises KernelDied: it panicked while it booted
     """
     code, start = code_archive(), time.monotonic()
-    (new / "ram").touch(mode=0o600)
+    for remains in new.iterdir():
+        remains.unlink()
+    (new / "ram").touch(mode=0o644)
     os.truncate(new / "ram", machine.memory << 20)
     async with guest.booted(replace(machine, ram=new / "ram", shared=True), code) as vm:
         booted = time.monotonic()
         await vm.call("harness.guest.files:receive", _KERNEL_OBJECT, stdin=built.read_bytes())
-        facts = await vm.prepare("bare" if bare else "template", _KERNEL_OBJECT)
+        facts = await vm.prepare(_preparation(bare=bare), _KERNEL_OBJECT)
         prepared = time.monotonic()
         await vm.qemu.save(new / "state")
         saved = time.monotonic()
-    facts |= {"cold_boot_s": booted - start, "prepare_s": prepared - booted, "template_save_s": saved - prepared}
-    (new / "template.json").write_text(json.dumps({"code": code.identity, "facts": facts}))
-    return Template(replace(machine, ram=new / "ram"), new / "state", code.identity, facts)
+    made = Template(replace(machine, ram=new / "ram"), new / "state", code.identity, facts)
+    if not facts.pop("bare"):
+        facts |= await _probed(made)
+    facts |= {"cold_boot_s": booted - start, "prepare_s": prepared - booted, "template_save_s": saved - prepared,
+              "probe_s": time.monotonic() - saved}
+    (new / _RECORD).write_text(json.dumps({"code": code.identity, "facts": facts, "append": append}))
+    return made
+
+
+async def _probed(made: Template) -> dict[str, Any]:
+    """What a copy of the saved guest finds out about its kernel: the warnings that this provokes, and their taint, go with the copy."""
+    async with guest.restored(made.machine, made.state, code_archive(), guest_has=made.code) as vm:
+        found: dict[str, Any] = json.loads(await vm.call("harness.guest.profile:tell"))
+    return found

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
+import sys
 import time
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,7 @@ from scapy.layers.inet import IP, UDP
 from harness.guest import netns
 from harness.guest.module import Hook, HookModule
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.pytest_plugin import Dropped
+from harness.pytest_plugin import Delivered, Dropped
 from harness.pytest_plugin.lab import Lab
 
 pytestmark = pytest.mark.kernel
@@ -136,6 +141,160 @@ def test_signals_the_agent() -> None:
     os.kill(1, 9)  # which the kernel keeps from process 1
 
 
+def test_raises_keyboard_interrupt() -> None:
+    raise KeyboardInterrupt("by hand")
+
+
+def test_interrupts_itself() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)
+
+
+@pytest.fixture
+def interrupted_at_the_end() -> Iterator[None]:
+    yield
+    raise KeyboardInterrupt
+
+
+def test_is_interrupted_at_its_end(interrupted_at_the_end: None) -> None:
+    pass
+
+
+def test_exits_python() -> None:
+    sys.exit(3)
+
+
+def test_leaves_without_a_word() -> None:
+    os._exit(0)
+
+
+def test_forks_and_both_come_back() -> None:
+    if os.fork():
+        os.wait()
+
+
+def test_says_what_is_no_text() -> None:
+    said = "\udcff"
+    warnings.warn(said, stacklevel=1)
+    assert said == str(1)
+
+
+def test_records_what_cannot_be_sent(record_property: Callable[[str, object], None]) -> None:
+    record_property("anything", {object(): {10**5000}})
+
+
+class Unshown:
+    def __repr__(self) -> str:
+        raise KeyboardInterrupt
+
+
+def test_compares_what_cannot_be_shown() -> None:
+    unshown: object = Unshown()
+    assert unshown == 1
+
+
+def test_removes_our_module() -> None:
+    subprocess.run(["rmmod", "nfharness"], check=True)
+
+
+def test_unmounts_what_others_need() -> None:
+    subprocess.run(["umount", "--lazy", "/sys/kernel/tracing"], check=True)
+
+
+def test_mounts_over_what_others_need() -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "over", "/usr/share"], check=True)
+
+
+def test_removes_the_tracers_probes() -> None:
+    Path("/sys/kernel/tracing/kprobe_events").write_text("")
+
+
+def test_switches_kprobes_off() -> None:
+    Path("/sys/kernel/debug/kprobes/enabled").write_text("0")
+
+
+def test_deletes_the_tests() -> None:
+    Path(__file__).unlink()
+
+
+def test_leaves_its_namespace() -> None:
+    ctypes.CDLL(None).unshare(0x40000000)
+
+
+def test_changes_lo() -> None:
+    subprocess.run(["ip", "address", "add", "127.0.0.9/8", "dev", "lo"], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def ip(command: str) -> None:
+    subprocess.run(["ip", *command.split()], check=True)
+
+
+def test_leaves_a_rule() -> None:
+    ip("rule add prio 5 from all prohibit")
+
+
+def test_leaves_an_xfrm_policy() -> None:
+    ip("xfrm policy add src 10.0.0.0/8 dst 10.1.0.0/16 dir out action block")
+
+
+def test_leaves_a_neighbour() -> None:
+    ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud permanent dev lo")
+
+
+def test_leaves_an_address() -> None:
+    ip("address add 192.0.2.9/32 dev lo")
+
+
+def test_leaves_a_queueing_discipline() -> None:
+    subprocess.run(["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], check=True)
+
+
+def test_leaves_a_route() -> None:
+    ip("route add blackhole 10.9.0.0/16")
+
+
+def test_removes_a_rule() -> None:
+    ip("rule del prio 32767")
+
+
+def test_leaves_a_cgroup() -> None:
+    Path("/sys/fs/cgroup/mine").mkdir()
+
+
+def test_empties_the_path() -> None:
+    os.environ["PATH"] = "/nowhere"
+
+
+def test_forbids_files() -> None:
+    os.umask(0o777)
+
+
+def test_shortens_the_mtu_of_lo() -> None:
+    ip("link set lo mtu 500")
+
+
+def test_tidies_up() -> None:
+    ip("link set lo up")
+    ip("address add 192.0.2.9/32 dev lo")
+    ip("route add 10.9.0.0/16 dev lo")
+    subprocess.run(["ping", "-c1", "-W1", "192.0.2.9"], check=True, stdout=subprocess.DEVNULL)
+    ip("route del 10.9.0.0/16")
+    ip("address del 192.0.2.9/32 dev lo")
+    ip("address del 127.0.0.1/8 dev lo")
+    ip("link set lo down")
+    ip("link add one type veth peer name two")
+    ip("link set one up")
+    ip("address add 10.8.0.1/24 dev one")
+    ip("link del one")
+
+
+def test_needs_all_of_that(lab: Lab) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv4", "INPUT")
+    assert lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9)).fate == Delivered()
+
+
 def test_kills_all_that_it_may() -> None:
     os.kill(-1, 9)
 
@@ -167,6 +326,22 @@ def test_is_wrong_about_a_walk(lab: Lab) -> None:
     net = lab.pair()
     lab.hook(net.host, "ipv4", "INPUT", name="gate")
     assert lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9)).fate == Dropped()
+
+
+def test_is_wrong_about_traced_walks(lab: Lab) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv4", "INPUT", name="doorman")
+    with lab.trace():
+        net.peer.run("ping", "-c1", "-W1", net.host.address)
+        raise AssertionError("in the block")
+
+
+def test_misspells_a_hook_point(lab: Lab) -> None:
+    lab.hook(lab.pair().host, "ipv4", "FORWAD")
+
+
+def test_runs_a_command_that_fails(lab: Lab) -> None:
+    lab.pair().host.run("sh", "-c", "echo told; echo why >&2; exit 3")
 
 
 def test_two_of_one_name(lab: Lab) -> None:

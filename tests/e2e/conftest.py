@@ -13,40 +13,52 @@ from typing import Any, ClassVar
 
 import pytest
 
-from harness.vm.paths import cache_dir
+from harness.host.paths import cache_dir, run_dir
+from tests.e2e import leftovers
 
 CHECKOUT = Path(__file__).parents[2]
-DEADLINE_S = 120
+#: Only what hangs takes as long, however busy the machine is.
+DEADLINE_S = 600
+_ODD = """a, cache: "it's" [mine] $HOME \\ü%&#"""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """A shell that has started us in the background ignores these for us; whom we start heeds them all the same."""
+    """A shell that has started us in the background, or nohup, ignores these for us; what we start heeds them all the same."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class CommandLine:
-    """Starts ``nfharness`` in the checkout. :param env: variables beside our own"""
+    """Starts ``nfharness`` in the checkout.
+
+    :param env: variables beside our own
+    """
 
     started: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(self, env: Mapping[str, str]) -> None:
         self.env = env
 
-    def start(self, *arguments: str | bytes, before: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[bytes]:
-        """Start it in a session of its own, so that signals for it are not for us."""
+    def start(self, *arguments: str | bytes, before: tuple[str, ...] = (), python: str = sys.executable,
+              **options: Any) -> subprocess.Popen[bytes]:  # fmt: skip
+        """Start it in its own session, so that signals for it are not for us."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = [*before, sys.executable, "-m", "harness", *arguments]
+        command = [*before, python, "-m", "harness", *arguments]
         options = {**streams, **options}
-        self.started.append(subprocess.Popen(command, cwd=CHECKOUT, env={**os.environ, **self.env}, start_new_session=True, **options))
+        # A pytest that is started is none of a worker's.
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+        self.started.append(subprocess.Popen(command, cwd=CHECKOUT, env={**ours, **self.env}, start_new_session=True, **options))
         return self.started[-1]
 
-    def __call__(self, *arguments: str | bytes, stdin: bytes = b"", before: tuple[str, ...] = (), **options: Any) -> Result:
+    def __call__(
+        self, *arguments: str | bytes, stdin: bytes = b"", before: tuple[str, ...] = (), deadline_s: float = DEADLINE_S, **options: Any
+    ) -> Result:
         """Run it to its end."""
         process = self.start(*arguments, before=before, **{"stdin": subprocess.PIPE, **options})
         try:
-            out, err = process.communicate(stdin, DEADLINE_S)
+            out, err = process.communicate(stdin, deadline_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
@@ -74,7 +86,7 @@ class Result:
     @property
     def error(self) -> list[str]:
         """Standard error without progress and console lines."""
-        return [line for line in self.err.splitlines() if line.startswith(("nfharness: ", "  mend: ", "Traceback"))]
+        return [line for line in self.err.splitlines() if line.startswith(("nfharness: ", "  hint: ", "Traceback"))]
 
     def __repr__(self) -> str:
         return f"status {self.status}, {len(self.out)} bytes {self.out[:200]!r}, standard error:\n{self.err}"
@@ -95,8 +107,10 @@ def nfharness(ready: None) -> CommandLine:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> CommandLine:
-    """The command line with an empty cache and no network."""
-    return CommandLine({"NFHARNESS_CACHE": str(tmp_path / "cache"), "NFHARNESS_MIRROR": "http://127.0.0.1:1/debian"})
+    """The command line with an empty cache and no network; the names of its places have what QEMU, mount, apt, shells and rich part at."""
+    (tmp_path / f"{_ODD} tmp").mkdir()
+    return CommandLine({"NFHARNESS_CACHE": str(tmp_path / _ODD), "NFHARNESS_STATE": str(tmp_path / f"{_ODD} state"),
+                        "TMPDIR": str(tmp_path / f"{_ODD} tmp"), "NFHARNESS_MIRROR": "http://127.0.0.1:1/debian"})  # fmt: skip
 
 
 @pytest.fixture
@@ -113,11 +127,11 @@ def without_templates(ready: None, elsewhere: CommandLine) -> CommandLine:
 def eventually() -> Callable[..., None]:
     """Wait until something holds, as long as a loaded machine may need."""
 
-    def wait(holds: Callable[[], object], what: str, deadline_s: float = 90) -> None:
-        end = time.monotonic() + deadline_s
+    def wait(holds: Callable[[], object], what: str, every_s: float = 0.02) -> None:
+        end = time.monotonic() + DEADLINE_S
         while not holds():
-            assert time.monotonic() < end, f"{what}: not within {deadline_s} s"
-            time.sleep(0.02)
+            assert time.monotonic() < end, f"{what}: not within {DEADLINE_S} s"
+            time.sleep(every_s)
 
     return wait
 
@@ -134,8 +148,9 @@ def _nothing_goes_on() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_mounted() -> Iterator[None]:
-    """No test leaves a mount or a loop device."""
-    before = Path("/proc/mounts").read_text()
+def nothing_mounted(tmp_path: Path) -> Iterator[None]:
+    """No test leaves a mount or a loop device on what is its own or ours; what other programs mount meanwhile is theirs."""
+    places = (tmp_path, cache_dir(), run_dir())
+    before = leftovers.mounts(*places)
     yield
-    assert Path("/proc/mounts").read_text() == before
+    assert leftovers.mounts(*places) - before == set()

@@ -1,4 +1,4 @@
-"""libvirt for one test, in namespaces of its own: processes, networks, firewall rules and mounts are gone with its first process.
+"""libvirt for one test, in its own namespaces: processes, networks, firewall rules and mounts are gone with its first process.
 
 Run as the first process of new mount, network and process namespaces; says "ready" once libvirtd answers.
 

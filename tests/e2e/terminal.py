@@ -12,13 +12,16 @@ import termios
 import time
 from typing import Any
 
-from tests.e2e.conftest import CommandLine
+from tests.e2e.conftest import DEADLINE_S, CommandLine
 
 __all__ = ("Terminal",)
 
 
 class Terminal:
-    """A terminal with ``nfharness shell`` in it. :param arguments: of that"""
+    """A terminal with ``nfharness shell`` in it.
+
+    :param arguments: of that
+    """
 
     def __init__(self, nfharness: CommandLine, *arguments: str) -> None:
         self.ours, self.theirs = pty.openpty()
@@ -40,9 +43,9 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self.ours, keys)
 
-    def until(self, wanted: bytes, deadline_s: float = 60) -> bytes:
+    def until(self, wanted: bytes) -> bytes:
         """What is shown up to *wanted*; what comes after it is for the next call."""
-        end = time.monotonic() + deadline_s
+        end = time.monotonic() + DEADLINE_S
         while wanted not in self._shown:
             assert time.monotonic() < end, f"no {wanted!r} in {self._shown!r}"
             if select.select([self.ours], [], [], 0.1)[0]:

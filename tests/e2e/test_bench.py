@@ -8,29 +8,33 @@ import sys
 
 import pytest
 
-from harness.explore.bench import UNITS as EXPLORED
-from harness.vm.paths import cache_dir
+from harness.bench.exploration import UNITS as EXPLORED
+from harness.host.paths import cache_dir
+from tests.e2e.conftest import DEADLINE_S
 
 UNITS = {
     "cold_boot_s": "s", "template_save_s": "s", "restore_to_first_output_s": "s", "run_warm_s": "s", "vm_private_mib": "MiB",
     "isolation_test_s": "s", "many_tests_s": "s",
-    "trace_ns_per_hook_call": "ns", "register_unregister_per_s": "1/s", "packets_per_s_untraced": "1/s", "packets_per_s_traced": "1/s",
+    "trace_ns_1_hook": "ns", "trace_ns_8_hooks": "ns", "trace_to_pair_1_hook": "x", "trace_to_pair_8_hooks": "x",
+    "register_unregister_per_s": "1/s", "packets_per_s_untraced": "1/s", "packets_per_s_traced": "1/s",
 }
 
 
 @pytest.mark.slow
 def test_the_metrics_as_json() -> None:
-    command = [sys.executable, "-m", "harness", "bench", "--json", "--rounds", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    command = [sys.executable, "-m", "harness", "bench", "--json", "--brief", "--rounds", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert list(document) == ["metrics"]
     metrics = document["metrics"]
     assert metrics.keys() >= UNITS.keys()
     assert {name: metrics[name]["unit"] for name in UNITS} == UNITS
-    for metric in metrics.values():
+    for name, metric in metrics.items():
         assert metric.keys() == {"median", "min", "max", "unit"}
-        assert 0 < metric["min"] <= metric["median"] <= metric["max"]
+        assert metric["min"] <= metric["median"] <= metric["max"]
+        # What a tracer adds is a difference of two short times here, which another process may turn round.
+        assert metric["min"] > 0 or name.startswith("trace_")
     # A boot takes longer than a restore, and a tracer costs something, on any machine.
     assert metrics["cold_boot_s"]["min"] > metrics["restore_to_first_output_s"]["max"]
     assert metrics["packets_per_s_untraced"]["max"] > metrics["packets_per_s_traced"]["min"]
@@ -42,5 +46,5 @@ def test_the_metrics_as_json() -> None:
 
 def test_no_rounds_at_all_are_refused() -> None:
     command = [sys.executable, "-m", "harness", "bench", "--rounds", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert (done.returncode, done.stdout) == (2, "")

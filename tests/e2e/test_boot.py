@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HostError, KernelDied, NfharnessError
-from harness.vm import guest
+from harness.backends.session import made_ready, session
+from harness.errors import EmulatorDied, HostError, KernelDied, NfharnessError
+from harness.host.progress import Progress
+from harness.vm import guest, qemu
 from harness.vm.channel import Request
 from harness.vm.code import CodeArchive, code_archive
-from harness.vm.progress import Progress
 from harness.vm.qemu import Machine
-from harness.vm.session import made_ready, session
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_a_kernel_that_panics_at_boot(machine: Machine, tmp_path: Path) -> None:
     assert isinstance(error, KernelDied)
     assert "the guest died: Kernel panic - not syncing: VFS: Unable to mount root fs" in error.message
     assert "Kernel panic" in error.console_tail
-    assert error.mend == f"see {tmp_path / 'console'}"
+    assert error.hint == f"see {tmp_path / 'console'}"
 
 
 def test_an_image_that_is_no_file_system(machine: Machine, tmp_path: Path) -> None:
@@ -76,9 +76,22 @@ def test_a_guest_whose_processors_stand_still_is_taken_for_dead(monkeypatch: pyt
     async def stopped() -> None:
         async with session("6.12", Progress(quiet=True)) as opened:
             monkeypatch.setattr(guest, "_SILENCE_S", 2)
+            monkeypatch.setattr(qemu, "_QMP_DEADLINE_S", 2)  # asked in vain where its processors are
             assert isinstance(opened.guest, guest.VirtualGuest)
             os.kill(opened.guest.qemu.pid, signal.SIGSTOP)
             await opened.guest.output(Request(argv=["true"]))
 
     with pytest.raises(KernelDied, match="the guest did not answer within 2 s"):
         asyncio.run(stopped())
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])
+def test_a_qemu_that_is_killed_from_outside_is_not_the_kernels_death(number: signal.Signals) -> None:
+    async def killed() -> None:
+        async with session("6.12", Progress(quiet=True)) as opened:
+            assert isinstance(opened.guest, guest.VirtualGuest)
+            os.kill(opened.guest.qemu.pid, number)
+            await opened.guest.output(Request(argv=["sleep", "60"]))
+
+    with pytest.raises(EmulatorDied, match="not the kernel's"):
+        asyncio.run(killed())

@@ -11,18 +11,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.conformance import RULES, chosen, matrix
+from harness.backends.executor import Executor
+from harness.conformance import RULES, matrix
 from harness.conformance.bundle import load, save
 from harness.conformance.judge import judge
-from harness.conformance.matrix import Result, target
+from harness.conformance.matrix import RuleResult, target
+from harness.conformance.selection import chosen
+from harness.host.progress import Progress
+from harness.images.kernels import DEFAULT
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
 from harness.scenario import Scenario
 from harness.vm.channel import Request
-from harness.vm.executor import Executor
-from harness.vm.kernels import DEFAULT
-from harness.vm.progress import Progress
-from tests.e2e.conftest import CommandLine
+from tests.e2e.conftest import DEADLINE_S, CommandLine
 
 SOME = ("order.equal-newest-first", "drop.errno", "inet.rollback")
 
@@ -35,15 +36,16 @@ def test_rules_hold_on_the_default_kernel(nfharness: CommandLine, tmp_path: Path
     (kernel,) = document["kernels"]
     assert [(one["rule"], one["kernel"], one["state"], one["reason"], one["bundle"]) for one in document["results"]] == [
         (rule, kernel["release"], "conformant", "", None) for rule in RULES if rule in SOME]
-    assert document["results"][0]["seed_lines"] == [[146, 151]]
+    assert document["results"][0]["core_lines"] == [[146, 151]]
     assert {"release", "version", "accelerator", "profile", "config_hash", "module_hash"} <= kernel.keys()
     cases = [case.get("name") for case in ElementTree.parse(report).iter("testcase")]  # noqa: S314 - our own
     assert cases == [rule for rule in RULES if rule in SOME]
     assert all(f'<span class="rule">{rule}</span>' in page.read_text() for rule in SOME)
 
 
-def test_a_table_and_totals_are_printed(nfharness: CommandLine) -> None:
-    done = nfharness("check", "order.stable")
+def test_a_table_and_totals_are_printed_and_files_are_collected(nfharness: CommandLine, tmp_path: Path) -> None:
+    done = nfharness("check", "order.stable", "--collect", "/proc/version", str(tmp_path))
+    assert [path.read_text().split()[:2] for path in tmp_path.rglob("version")] == [["Linux", "version"]]
     lines = [line.split() for line in done.out.decode().splitlines()]
     assert (lines[0], lines[1]) == (["rule", "6.12"], ["order.stable", "conformant"])
     assert done.out.decode().splitlines()[-1].endswith(": 1 conformant")
@@ -61,6 +63,16 @@ def test_an_unknown_rule_is_the_user_s_mistake(nfharness: CommandLine) -> None:
     done = nfharness("check", "order.acsending")
     assert (done.status, done.out) == (2, b"")
     assert "did you mean \"order.ascending\"?" in done.err
+
+
+def test_a_profile_is_compared_with_its_reference(nfharness: CommandLine) -> None:
+    assert nfharness("check", "profile.stolen_errno").status == 0
+    done = nfharness("check", "stolen.errno", "--like", "5.10", "--json")
+    found = {one["rule"]: (one["state"], one["reason"]) for one in json.loads(done.out)["results"]}
+    assert done.status == 1
+    assert found["profile.stolen_errno"] == ("different", "5.10 has it not, this kernel has")
+    assert nfharness("check", "stolen.errno", "--like", "5.10", "--allow-profile", "stolen_errno").status == 0
+    assert nfharness("check", "netdev.egress-absent").status == 125, "nothing applies"
 
 
 def test_the_list_has_every_function_and_says_what_is_uncovered(nfharness: CommandLine) -> None:
@@ -100,7 +112,7 @@ def test_an_interruption_reports_what_was_found_so_far(nfharness: CommandLine, t
         process = nfharness.start("check", "--json", "--junit", str(junit), stderr=stderr)
     eventually(lambda: b"conformant" in errors.read_bytes(), "a result")
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130, errors.read_text()
     results = json.loads(out)["results"]
     assert [one["rule"] for one in results] == list(RULES)
@@ -116,22 +128,39 @@ def test_a_kernel_that_dies_costs_one_rule_and_its_last_words_are_kept(
 ) -> None:
     observe = Executor.observe
 
-    async def crashing(executor: Executor, scenario: Scenario) -> Outcome:
+    async def crashing(executor: Executor, scenario: Scenario, deadline_s: float) -> Outcome:
         if scenario.name == "stop":
             await executor.guest.open(Request(["sh", "-c", "echo c > /proc/sysrq-trigger"]))
-        return await observe(executor, scenario)
+        return await observe(executor, scenario, deadline_s)
 
-    async def checked() -> list[Result]:
-        return await matrix.run(chosen(["stolen", "stop", "unknown"]), [await target(DEFAULT, Progress(quiet=True))], print, jobs=1)
+    async def checked() -> list[RuleResult]:
+        return await matrix.run(chosen(["drop.eperm", "stop", "unknown"]), [await target(DEFAULT, Progress(quiet=True))], print, jobs=1)
 
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     monkeypatch.setattr(Executor, "observe", crashing)
     results = {result.rule: result for result in asyncio.run(checked())}
     lost = results["stop"]
-    assert {rule: result.state for rule, result in results.items()} == {"stolen": "conformant", "stop": "lost", "unknown": "conformant"}
+    assert {rule: result.state for rule, result in results.items()} == {"drop.eperm": "conformant", "stop": "lost", "unknown": "conformant"}
     assert "sysrq triggered crash" in lost.reason
     assert lost.bundle is not None
     assert (load(lost.bundle).script, "Call Trace" in json.loads(lost.bundle.read_text())["console"]) == (RULES["stop"].scripts[0], True)
+
+
+def test_a_hang_shows_what_its_processors_do_in_the_kernel(ready: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hanging(executor: Executor, scenario: Scenario, _deadline_s: float) -> Outcome:
+        await executor.guest.open(Request(["dd", "if=/dev/zero", "of=/dev/null", "bs=256M"]))
+        await asyncio.sleep(1)
+        raise await executor.guest.hangs(f"end the scenario {scenario.name}")
+
+    async def checked() -> list[RuleResult]:
+        return await matrix.run(chosen(["stop"]), [await target(DEFAULT, Progress(quiet=True))], print, jobs=1)
+
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
+    monkeypatch.setattr(Executor, "observe", hanging)
+    (lost,) = asyncio.run(checked())
+    assert (lost.state, lost.reason) == ("lost", "the guest did not end the scenario stop")
+    assert any("processor" in line for line in lost.details)
+    assert any("vfs_read+" in line for line in lost.details), lost.details
 
 
 @pytest.fixture

@@ -1,24 +1,28 @@
-"""Every mistake and every obstacle is told in one line with its mend, and its exit code says whose it is."""
+"""Every mistake and every obstacle is told in one line with its hint, and its exit code says whose it is."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
-from harness.vm import kernels
-from harness.vm.process import in_namespace
+from harness.host.process import in_namespace
+from harness.images import kernels
 from harness.vm.template import template_path
-from tests.e2e.conftest import CommandLine
+from tests.e2e.conftest import CHECKOUT, CommandLine
 
-_FULL = "mend: make room there, run 'nfharness image prune', or point NFHARNESS_CACHE at a larger disk"
+_FULL = "hint: make room there, run 'nfharness image prune', or point NFHARNESS_CACHE at a larger disk"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message", "mend"),
+    ("arguments", "message", "hint"),
     [
         (["frobnicate"], "no such command 'frobnicate'", "see 'nfharness --help'"),
         (["runn"], "no such command 'runn'. Did you mean 'run'?", "see 'nfharness --help'"),
@@ -30,13 +34,13 @@ _FULL = "mend: make room there, run 'nfharness image prune', or point NFHARNESS_
         (["shell"], "standard input and output are not a terminal", "nfharness exec"),
     ],
 )
-def test_the_users_mistakes(nfharness: CommandLine, arguments: list[str], message: str, mend: str) -> None:
+def test_the_users_mistakes(nfharness: CommandLine, arguments: list[str], message: str, hint: str) -> None:
     result = nfharness(*arguments)
     assert result.status == 2
     said, helped = result.err.splitlines()
     assert said == f"nfharness: error: {message}"
-    assert helped.startswith("  mend: ")
-    assert mend in helped
+    assert helped.startswith("  hint: ")
+    assert hint in helped
 
 
 def test_no_network_on_first_use(elsewhere: CommandLine) -> None:
@@ -44,7 +48,7 @@ def test_no_network_on_first_use(elsewhere: CommandLine) -> None:
     assert result.status == 125
     assert result.error[0].startswith("nfharness: error: fetching Debian's package indices failed")
     assert "127.0.0.1" in result.error[0]
-    assert result.error[1].startswith("  mend: check the network to 127.0.0.1, or set NFHARNESS_MIRROR to another Debian mirror")
+    assert result.error[1].startswith("  hint: check the network to 127.0.0.1, or set NFHARNESS_MIRROR to another Debian mirror")
     assert len(result.error) == 2
 
 
@@ -64,16 +68,16 @@ def test_a_place_that_cannot_be_written(nfharness: CommandLine, variable: str) -
     result = nfharness("exec", "--", "true")
     assert result.status == 125
     assert result.error[0].startswith("nfharness: error: /proc/nowhere")
-    assert result.error[1:] == ["  mend: point NFHARNESS_CACHE and NFHARNESS_STATE at directories that you can write"]
+    assert result.error[1:] == ["  hint: point NFHARNESS_CACHE and NFHARNESS_STATE at directories that you can write"]
 
 
 @pytest.mark.parametrize(("size", "stage"), [("200k", "modules"), ("40M", "templates")])
 def test_a_full_disk(without_templates: CommandLine, size: str, stage: str) -> None:
     cache = Path(without_templates.env["NFHARNESS_CACHE"])
     links = {path.name: path.readlink() for path in cache.iterdir() if path.name != "modules" or stage == "templates"}
-    fill = f"mount -t tmpfs -o size={size} tmpfs '{cache}'\n"
-    fill += "".join(f"ln -s '{target}' '{cache / name}'\n" for name, target in links.items())
-    check = f"find '{cache}' -name '.*.new' >&2; exit $status"
+    fill = f"mount -t tmpfs -o size={size} tmpfs {quote(str(cache))}\n"
+    fill += "".join(f"ln -s {quote(str(target))} {quote(str(cache / name))}\n" for name, target in links.items())
+    check = f"find {quote(str(cache))} -name '.*.new' >&2; exit $status"
     script = f'{fill}status=0; "$@" || status=$?; {check}'
     result = without_templates("exec", "--", "true", before=tuple(in_namespace(["sh", "-ec", script, "sh"])))
     assert result.status == 125, result
@@ -114,7 +118,7 @@ def test_a_template_that_was_cut_short(damaged: tuple[CommandLine, Path, Path], 
     assert result.status == 125
     assert result.error == [
         f"nfharness: error: {copy / name} is damaged: {size // 2} of {size} bytes",
-        f"  mend: it is built anew once it is gone: rm -r '{copy}'",
+        f"  hint: it is built anew once it is gone: rm -r {quote(str(copy))}",
     ]
 
 
@@ -125,8 +129,25 @@ def test_a_state_that_qemu_refuses(damaged: tuple[CommandLine, Path, Path], cont
     (copy / "state").write_bytes(content((template / "state").stat().st_size))
     result = nfharness("exec", "--", "true")
     assert result.status == 125
-    assert result.error[0].startswith("nfharness: error: the template cannot be restored: ")
-    assert result.error[1:] == ["  mend: nfharness image prune --templates"]
+    assert result.error == [
+        f"nfharness: error: {copy / 'state'} is damaged: its content is not what was written, by its checksum",
+        "  hint: try again: it is deleted, and built anew",
+    ]
+    assert not copy.exists()
+
+
+def test_a_ram_that_was_overwritten(damaged: tuple[CommandLine, Path, Path]) -> None:
+    nfharness, template, copy = damaged
+    (copy / "ram").unlink()
+    subprocess.run(["cp", "--sparse=always", template / "ram", copy / "ram"], check=True)
+    with (copy / "ram").open("r+b") as ram:
+        for place in range(0, 512 << 20, 4 << 20):
+            ram.seek(place)
+            ram.write(os.urandom(1 << 20))
+    result = nfharness("exec", "--", "true")
+    assert result.status == 125
+    assert result.error[0] == f"nfharness: error: {copy / 'ram'} is damaged: its content is not what was written, by its checksum"
+    assert not copy.exists()
 
 
 def test_doctor_says_in_json_what_it_says_in_words(nfharness: CommandLine) -> None:
@@ -134,15 +155,37 @@ def test_doctor_says_in_json_what_it_says_in_words(nfharness: CommandLine) -> No
     findings = json.loads(result.out)
     assert result.status == (125 if any(finding["state"] == "missing" for finding in findings) else 0)
     assert {"qemu-system-x86_64", "mmdebstrap", "KVM", "disk"} <= {finding["name"] for finding in findings}
-    assert all(finding["mend"] for finding in findings if finding["state"] == "missing")
+    assert all(finding["hint"] for finding in findings if finding["state"] == "missing")
 
 
 def test_doctor_on_a_host_that_has_nothing_names_each_thing(tmp_path: Path) -> None:
-    result = CommandLine({"PATH": str(tmp_path)})("doctor", "--json")
-    mends = {one["name"]: one["mend"] for one in json.loads(result.out) if one["state"] == "missing"}
+    result = CommandLine({"PATH": str(tmp_path), "NFHARNESS_CACHE": str(tmp_path / "cache")})("doctor", "--json")
+    hints = {one["name"]: one["hint"] for one in json.loads(result.out) if one["state"] == "missing"}
     assert result.status == 125
-    assert mends["qemu-system-x86_64"] == "apt-get install qemu-system-x86"
-    assert mends["mmdebstrap"] == "apt-get install mmdebstrap"
+    assert hints["qemu-system-x86_64"] == "apt-get install qemu-system-x86"
+    assert hints["mmdebstrap"] == "apt-get install mmdebstrap"
+    assert hints["mount"] == "apt-get install mount"
+
+
+@pytest.mark.parametrize(
+    ("name", "why", "hint"),
+    [("a, b: c", "Refusing to create a venv", "without a colon in its path"), ("a\nb", "has a control character", "another directory")],
+)
+def test_a_checkout_where_no_venv_can_be(name: str, why: str, hint: str, tmp_path: Path) -> None:
+    place = tmp_path / name
+    place.mkdir()
+    (place / "harness").symlink_to(CHECKOUT / "harness")
+    for file in ("requirements.lock", "pyproject.toml"):
+        shutil.copy(CHECKOUT / file, place)
+    start = "import sys; from pathlib import Path; from harness import bootstrap as b; b._ROOT = Path.cwd(); b._VENV = b._ROOT / '.venv'; "
+    command = [getattr(sys, "_base_executable", sys.executable), "-c", f"{start}b._STAMP = b._VENV / 'stamp'; b._make_venv()"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    said, helped = done.stderr.splitlines()[-2:]
+    assert done.returncode == 125
+    assert said.startswith("nfharness: error: ")
+    assert why in said
+    assert helped.startswith("  hint: move the checkout to ")
+    assert hint in helped
 
 
 @pytest.mark.parametrize("arguments", [["kernels"], ["kernels", "--json"], ["run", "--list"], ["image", "list"]])

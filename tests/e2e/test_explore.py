@@ -10,18 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from harness.backends.executor import Executor
 from harness.cli import minimise
 from harness.conformance.bundle import load
 from harness.conformance.matrix import target
 from harness.explore.engine import Plan
 from harness.explore.hunt import Hunt, Limits, explore
+from harness.host.progress import Progress
+from harness.images.kernels import DEFAULT
 from harness.netfilter import Family
-from harness.scenario import Dump, Register, Scenario, Send, dumps
-from harness.scenario.steps import BpfLink
+from harness.outcome import Outcome
+from harness.scenario import Scenario, dumps
+from harness.scenario.steps.bpf import BpfLink
+from harness.scenario.steps.hooks import Dump, Register
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR
-from harness.vm.kernels import DEFAULT
-from harness.vm.progress import Progress
-from tests.e2e.conftest import CommandLine
+from harness.vm.channel import Request
+from tests.e2e.conftest import DEADLINE_S, CommandLine
 from tests.mutants import MUTANTS
 
 LONG = Scenario("long", "", PAIR, (
@@ -61,7 +66,7 @@ def test_nothing_is_found_on_the_default_kernel(nfharness: CommandLine) -> None:
 def test_a_planted_difference_is_found_shrunk_and_kept(oldest_first: None, nfharness: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     async def explored(seed: int) -> Hunt:
         hunts: list[Hunt] = []
-        await explore([await target(DEFAULT, Progress(quiet=True))], Plan(seed, "direct"), Limits(seconds=60), hunts)
+        await explore([await target(DEFAULT, Progress(quiet=True))], Plan(seed, "direct"), Limits(seconds=DEADLINE_S), hunts)
         return hunts[0]
 
     hunt = asyncio.run(explored(1))
@@ -69,13 +74,15 @@ def test_a_planted_difference_is_found_shrunk_and_kept(oldest_first: None, nfhar
     assert hunt.finding is not None and hunt.finding.bundle is not None
     # Two hooks of equal priority at a point are all that it takes, whether in one step or in two.
     assert len(hunt.finding.scenario.steps) <= 2
+    assert (hunt.finding.shortest.before, hunt.finding.shortest.whole) == ((), True)
     bundle = load(hunt.finding.bundle)
     assert (bundle.rule, bundle.seed, bundle.scenario) == ("explore", 1, hunt.finding.scenario)
     assert "another order" in bundle.differences[0].explanation
 
     again = asyncio.run(explored(2))
     assert again.finding is not None
-    assert (len(again.finding.scenario.steps), again.scenarios) == (len(hunt.finding.scenario.steps), 0), "what was found is tried first"
+    assert again.finding.first == hunt.finding.scenario, "what was found is tried first"
+    assert len(again.finding.scenario.steps) == len(hunt.finding.scenario.steps)
 
     monkeypatch.undo()
     replayed = nfharness("replay", str(hunt.finding.bundle))
@@ -83,17 +90,18 @@ def test_a_planted_difference_is_found_shrunk_and_kept(oldest_first: None, nfhar
 
 
 @pytest.mark.parametrize("planted", [
-    ("a BPF link shares priorities", "all", BpfLink), ("a list is called hook by hook elsewhere", "packets", Send),
+    # Each with a seed that comes upon it within some ten scenarios.
+    ("a BPF link shares priorities", Plan(4, "all"), BpfLink), ("a list is called hook by hook elsewhere", Plan(4, "packets"), Send),
 ], ids=["links", "lists"])
 def test_what_differs_in_links_and_in_lists_is_found(ready: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                     planted: tuple[str, str, type]) -> None:
-    mutant, mix, drawn = planted
+                                                     planted: tuple[str, Plan, type]) -> None:
+    mutant, plan, drawn = planted
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     MUTANTS[mutant].apply(monkeypatch)
     hunts: list[Hunt] = []
 
     async def explored() -> None:
-        await explore([await target(DEFAULT, Progress(quiet=True))], Plan(1, mix), Limits(seconds=60), hunts)
+        await explore([await target(DEFAULT, Progress(quiet=True))], plan, Limits(seconds=DEADLINE_S), hunts)
 
     asyncio.run(explored())
     assert (hunts[0].state, hunts[0].finding is not None) == ("different", True)
@@ -112,6 +120,26 @@ def test_a_difference_is_minimised(oldest_first: None, tmp_path: Path, capsys: p
     smallest = load(Path(answer["bundle"])).scenario
     assert smallest.steps == (Register("older", "host", Family.IPV4, "INPUT"), Register("newer", "host", Family.IPV4, "INPUT"))
     assert smallest.topology.namespaces == ("host",)
+
+
+def test_a_kernel_that_dies_is_minimised(ready: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    observe = Executor.observe
+
+    async def crashing(executor: Executor, scenario: Scenario, deadline_s: float) -> Outcome:
+        if any(isinstance(step, Register) and step.id == "older" for step in scenario.steps):
+            await executor.guest.open(Request(["sh", "-c", "echo c > /proc/sysrq-trigger"]))
+        return await observe(executor, scenario, deadline_s)
+
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
+    monkeypatch.setattr(Executor, "observe", crashing)
+    file = tmp_path / "long.json"
+    file.write_text(dumps(LONG))
+    assert asyncio.run(minimise._minimise(load(file), None, as_json=True)) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["verdict"], answer["from_steps"], answer["whole"]) == ("lost", 6, True)
+    assert "sysrq triggered crash" in answer["differences"][0]
+    assert load(Path(answer["bundle"])).scenario.steps == (Register("older", "host", Family.IPV4, "INPUT"),)
 
 
 def test_what_does_not_differ_is_not_minimised(nfharness: CommandLine, tmp_path: Path) -> None:
@@ -135,11 +163,11 @@ def test_an_interruption_reports_what_was_found_so_far(nfharness: CommandLine, e
         process = nfharness.start("explore", "--time", "600", "--seed", "3", "--only", "direct", stderr=stderr)
     eventually(lambda: b" scenarios " in errors.read_bytes(), "a line of progress")
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130, errors.read_text()
     assert out.decode().splitlines()[-1].startswith("seed 3, ")
     assert "nfharness: interrupted" in errors.read_text()
-    eventually(lambda: not nfharness.processes(), "no process is left", 30)
+    eventually(lambda: not nfharness.processes(), "no process is left")
 
 
 @pytest.mark.parametrize("arguments", [

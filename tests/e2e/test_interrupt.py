@@ -7,13 +7,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.vm.paths import cache_dir
-from tests.e2e.conftest import CommandLine
+from harness.host.paths import cache_dir
+from tests.e2e.conftest import DEADLINE_S, CommandLine
 
 _SAID = {
     signal.SIGINT: (130, ["nfharness: interrupted"]),
@@ -25,7 +26,7 @@ _signals = pytest.mark.parametrize("number", _SAID)
 
 def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=DEADLINE_S)
     status, said = _SAID[number]
     assert process.returncode == status
     assert [line for line in err.decode().splitlines() if not line.endswith("…") and "done in" not in line] == said
@@ -40,7 +41,7 @@ def test_while_it_asks_the_archive(elsewhere: CommandLine, number: signal.Signal
         connection, _ = silent.accept()
         with connection:
             _stop(process, number)
-            eventually(lambda: elsewhere.processes() == [], "apt has ended", 10)
+            eventually(lambda: elsewhere.processes() == [], "apt has ended")
 
 
 @_signals
@@ -54,7 +55,7 @@ def test_while_it_builds_the_userland(without_templates: CommandLine, number: si
         connection, _ = silent.accept()
         with connection:
             _stop(process, number)
-            eventually(lambda: without_templates.processes() == [], "mmdebstrap has ended", 10)
+            eventually(lambda: without_templates.processes() == [], "mmdebstrap has ended")
     remains = [path.name for path in (cache / "userland").iterdir() if path.is_dir()]
     assert len(remains) == (1 if number == signal.SIGKILL else 0)
 
@@ -65,7 +66,7 @@ def test_while_a_template_boots(without_templates: CommandLine, number: signal.S
     process = without_templates.start("exec", "--", "true")
     eventually(lambda: any("-initrd" in line for line in without_templates.processes()), "the guest boots")
     _stop(process, number)
-    eventually(lambda: without_templates.processes() == [], "QEMU has ended", 10)
+    eventually(lambda: without_templates.processes() == [], "QEMU has ended")
     remains = list(templates.glob(".*.new"))
     assert len(remains) == (1 if number == signal.SIGKILL else 0)
     if remains:
@@ -85,7 +86,7 @@ def test_while_it_packs_a_vagrant_box(without_templates: CommandLine, number: si
     process = without_templates.start("vagrant", "box")
     eventually(lambda: any(line.startswith("qemu-img convert") for line in without_templates.processes()), "the box is packed")
     _stop(process, number)
-    eventually(lambda: without_templates.processes() == [], "qemu-img has ended", 10)
+    eventually(lambda: without_templates.processes() == [], "qemu-img has ended")
     remains = list((cache / "boxes").glob(".*.new"))
     assert len(remains) == (1 if number == signal.SIGKILL else 0)
     if remains:
@@ -101,8 +102,8 @@ def test_while_a_command_runs(nfharness: CommandLine, number: signal.Signals, ev
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     process.send_signal(number)
-    assert process.wait(30) == _SAID[number][0]
-    eventually(lambda: nfharness.processes() == [], "QEMU has ended", 10)
+    assert process.wait(DEADLINE_S) == _SAID[number][0]
+    eventually(lambda: nfharness.processes() == [], "QEMU has ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -110,10 +111,12 @@ def test_pytest_says_what_it_has_tested_until_then(nfharness: CommandLine, numbe
                                                    eventually: Callable[..., None]) -> None:  # fmt: skip
     file = tmp_path / "test_two.py"
     file.write_text(f"def test_short(): pass\ndef test_long(): open('{tmp_path}/up', 'w'); __import__('time').sleep(600)\n")
-    process = nfharness.start("test", "-n1", str(file))
+    process = nfharness.start("test", "-n1", "-v", str(file))
+    assert process.stdout is not None
+    assert any(b"PASSED" in line for line in process.stdout)  # by the worker, and heard of
     eventually((tmp_path / "up").exists, "the second test runs")
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=DEADLINE_S)
     status, said = _SAID[number]
     assert (process.returncode, err.decode().splitlines()[-1:]) == (status, said)
     assert "KeyboardInterrupt" in out.decode()
@@ -125,13 +128,48 @@ def test_whoever_ignores_ctrl_c_is_not_interrupted(nfharness: CommandLine) -> No
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    assert process.wait(DEADLINE_S) == 0
 
 
 def test_of_two_cold_starts_one_builds_and_the_other_waits(without_templates: CommandLine) -> None:
+    Path(without_templates.env["NFHARNESS_CACHE"], "modules").unlink()
     both = [without_templates.start("exec", "--", "echo", "up") for _ in range(2)]
-    answers = [process.communicate(timeout=240) for process in both]
+    answers = [process.communicate(timeout=DEADLINE_S) for process in both]
     assert [out for out, _ in answers] == [b"up\n", b"up\n"], answers
     said = sorted(err.decode() for _, err in answers)
     assert sum("template: booting" in text for text in said) == 1
     assert sum("waiting for another template" in text for text in said) == 1
+
+
+#: Run by every Python that starts with it in its path: the one of .venv says that it starts, or ends, and stays there until it may go on.
+_LINGERING = """
+import os, sys, time
+def linger(moment, exists=os.path.exists, sleep=time.sleep, place={place!r}, opened=open):
+    opened(place + "/" + moment, "w").close()
+    while not exists(place + "/go"):
+        sleep(0.01)
+class Last:
+    def __del__(self, linger=linger):
+        linger("ends")
+if {moment!r} == "ends":
+    sys.modules["last"] = type(sys)("last")
+    sys.modules["last"].it = Last()
+elif sys.prefix != sys.base_prefix:
+    linger("starts")
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "python", "ends"),
+    [("starts", str(getattr(sys, "_base_executable", "")), (130, ["nfharness: interrupted"])), ("ends", sys.executable, (0, []))],
+)
+def test_while_python_itself(
+    moment: str, python: str, ends: tuple[int, list[str]], tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_LINGERING.format(place=str(tmp_path), moment=moment))
+    process = CommandLine({"PYTHONPATH": str(tmp_path)}).start("--version", python=python)
+    eventually((tmp_path / moment).exists, f"Python {moment}")
+    process.send_signal(signal.SIGINT)
+    (tmp_path / "go").touch()
+    _, err = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, err.decode().splitlines()) == ends

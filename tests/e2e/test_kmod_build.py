@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from harness.vm import kernels
-from harness.vm.kmodule import module
-from harness.vm.layers import layer, layer_path
-from harness.vm.progress import Progress
-from harness.vm.userland import userland
+from harness.host.progress import Progress
+from harness.images import kernels
+from harness.images.kmodule import module
+from harness.images.layers import layer, layer_path
+from harness.images.userland import userland
 
 
 def test_the_module_compiles_without_a_warning(pytestconfig: pytest.Config) -> None:

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.vm import kernels
-from harness.vm.paths import cache_dir
+from harness.host.paths import cache_dir
+from harness.images import kernels
 from tests.e2e.conftest import CommandLine
 
 COLLECTION = "net/netfilter"
@@ -72,9 +72,9 @@ def test_an_unknown_script_or_collection_is_the_users_mistake(nfharness: Command
     assert done.status == 2
     assert done.error[0].endswith("has no test no_such.sh")
     listing = f"nfharness kselftest {COLLECTION} --kernel {kernels.DEFAULT} --list"
-    assert done.error[1] == f"  mend: {listing}"
-    assert nfharness("kselftest", COLLECTION, "nft_nat", "-n", "2").error[1] == f"  mend: did you mean nft_nat.sh? {listing}"
+    assert done.error[1] == f"  hint: {listing}"
+    assert nfharness("kselftest", COLLECTION, "nft_nat", "-n", "2").error[1] == f"  hint: did you mean nft_nat.sh? {listing}"
     assert nfharness("kselftest", "netfilter").error == [
         "nfharness: error: netfilter is no collection of this kernel's selftests",
-        f"  mend: one of {COLLECTION}",
+        f"  hint: one of {COLLECTION}",
     ]

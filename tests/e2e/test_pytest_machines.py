@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.vm import kernels
-from harness.vm.paths import cache_dir
+from harness.host.paths import cache_dir
+from harness.images import kernels
 
 KERNEL = kernels.DEFAULT
 _SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import KernelDied
+from harness.errors import ExitCode, KernelDied
+from harness.host.again import ATTEMPTS
+from harness.images import kernels
 from harness.pytest_plugin.vm import VirtualMachines
-from harness.vm import guest, kernels
+from harness.vm import guest, qemu
 from tests.e2e.test_pytest_plugin import marked, run
 
 KERNEL = kernels.DEFAULT
@@ -86,11 +88,29 @@ pytestmark = pytest.mark.kernel
 
 def test_first(): pass
 
-def test_waits(): time.sleep(1000)
+def test_waits():
+    print("it waits")
+    time.sleep(20)
 
 def test_last(): pass
 """
+PANICKING = """
+import pytest, sys
+from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+
+def test_first():
+    print("out of the first")
+    print("err of the first", file=sys.stderr)
+
+def test_panics():
+    print("out of the second")
+    print("err of the second", file=sys.stderr)
+    Path("/proc/sysrq-trigger").write_text("c")
+"""
 LAB = """
+import pytest
 from pathlib import Path
 
 MARK = Path("/run/mark")
@@ -105,6 +125,10 @@ def test_fails(lab):
 def test_finds_the_same_kernel_as_it_was(kernel):
     assert MARK.exists()
     assert not list(Path("/run/netns").iterdir())
+
+def test_exits(kernel): pytest.exit("enough")
+
+def test_is_not_run(kernel): pass
 """
 
 
@@ -173,25 +197,46 @@ def test_ktap_on_standard_output(tmp_path: Path) -> None:
     assert "# Totals: pass:3 fail:1 xfail:0 xpass:0 skip:0 error:0" in lines
 
 
-def test_nothing_of_a_lab_is_left_after_a_failure(tmp_path: Path) -> None:
+def test_nothing_of_a_lab_is_left_after_a_failure_and_exit_ends_the_run(tmp_path: Path) -> None:
     done = run(suite(tmp_path, test_it=LAB), "--kernel", KERNEL, "--report-jsonl", "out.jsonl")
-    assert outcomes(tmp_path / "out.jsonl") == {"failed": [f"test_fails[{KERNEL}]"],
-                                                "passed": [f"test_finds_the_same_kernel_as_it_was[{KERNEL}]"]}, done.stdout
+    assert outcomes(tmp_path / "out.jsonl") == {
+        "failed": [f"test_fails[{KERNEL}]", f"test_exits[{KERNEL}]"], "passed": [f"test_finds_the_same_kernel_as_it_was[{KERNEL}]"],
+        "error": ["interrupted"]}, done.stdout
+    assert (done.returncode, "called pytest.exit(): enough" in done.stdout) == (2, True)
 
 
-def test_a_guest_whose_qemu_is_killed_costs_its_test(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--kernel", KERNEL, "--report-jsonl", "out.jsonl"]
+@pytest.mark.parametrize(("times", "outcomes", "status"), [
+    (1, ["passed", "passed", "passed"], 0), (ATTEMPTS, ["passed", "error", "passed"], ExitCode.CANNOT)])
+def test_a_test_whose_qemu_is_killed_is_tried_again_and_what_it_printed_was_seen_at_once(
+        tmp_path: Path, times: int, outcomes: list[str], status: int) -> None:
+    command = [sys.executable, "-m", "pytest", "-v", "-s", "-p", "no:cacheprovider", "--kernel", KERNEL, "--report-jsonl", "out.jsonl"]
     environment = {**os.environ, "NFHARNESS_MARK": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=suite(tmp_path, test_it=WAITING), env=environment, stdout=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, cwd=suite(tmp_path, test_it=WAITING), env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as running:
         assert running.stdout
         assert any("PASSED" in line for line in running.stdout)
-        for pid, name in marked(tmp_path).items():
-            if "qemu" in name:
-                os.kill(pid, signal.SIGKILL)
-        running.communicate(timeout=300)
+        for _ in range(times):
+            assert any("it waits" in line for line in running.stdout)
+            for pid, name in marked(tmp_path).items():
+                if "qemu" in name:
+                    os.kill(pid, signal.SIGKILL)
+        said, _ = running.communicate(timeout=600)
     results = [one for line in (tmp_path / "out.jsonl").read_text().splitlines() if "test" in (one := json.loads(line))]
-    assert [one["outcome"] for one in results] == ["passed", "lost", "passed"]
-    assert "QEMU was killed by SIGKILL" in results[1]["message"]
+    assert ([one["outcome"] for one in results], running.returncode) == (outcomes, status), said
+    if times == ATTEMPTS:
+        assert re.search(rf"QEMU was killed by SIGKILL.*\({ATTEMPTS} times", results[1]["message"])
+    else:
+        assert "QEMU was killed by SIGKILL: that is this host's doing, not the kernel's; trying again" in said
+
+
+def test_a_panic_that_was_seen_live_is_told_once_with_what_its_own_test_printed(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=PANICKING), "-s", "--kernel", KERNEL, "--report-jsonl", "out.jsonl")
+    live, _, failures = (done.stdout + done.stderr).partition("= FAILURES =")
+    assert all(f"{stream} of the {test}" in live for stream in ("out", "err") for test in ("first", "second"))
+    assert live.count("the guest died: Kernel panic - not syncing: sysrq triggered crash") == 1
+    assert ("Call Trace" in live, failures.count("Call Trace")) == (False, 1)
+    last = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])
+    assert last["sections"] == [["Guest's standard error", "out of the second\nerr of the second"]]
 
 
 def test_a_guest_whose_agent_is_silent_is_dead(monkeypatch: pytest.MonkeyPatch, vm: VirtualMachines) -> None:
@@ -199,8 +244,8 @@ def test_a_guest_whose_agent_is_silent_is_dead(monkeypatch: pytest.MonkeyPatch, 
     machine = vm.start()
     assert machine.run("true").status == 0
     monkeypatch.setattr(guest, "_SILENCE_S", 3)
-    qemu = machine._guest.qemu.pid  # type: ignore[attr-defined]
-    threading.Timer(1, os.kill, (qemu, signal.SIGSTOP)).start()
+    monkeypatch.setattr(qemu, "_QMP_DEADLINE_S", 2)  # asked in vain where its processors are
+    threading.Timer(1, os.kill, (machine._guest.qemu.pid, signal.SIGSTOP)).start()  # type: ignore[attr-defined]
     with pytest.raises(KernelDied, match="did not answer within 3 s"):
         machine.run("sleep", "1000")
 

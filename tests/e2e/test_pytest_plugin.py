@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.vm import kernels
-from harness.vm.layers import layer, layer_path
-from harness.vm.paths import cache_dir
-from harness.vm.progress import Progress
-from harness.vm.store import building
-from harness.vm.userland import in_chroot, userland
+from harness.host.paths import cache_dir
+from harness.host.progress import Progress
+from harness.host.store import building
+from harness.images import kernels
+from harness.images.layers import layer, layer_path
+from harness.images.userland import in_chroot, userland
+from tests.channels import OPTIONS, contradictions, summary
 
 HERE = Path(__file__).parent
 KERNEL = kernels.DEFAULT
@@ -51,12 +53,45 @@ EXPECTED = {
     "test_takes_a_device_name_and_keeps_it": ("error", "a device is left behind in namespace init: mine"),
     "test_takes_the_same_device_name": ("passed", ""),
     "test_signals_the_agent": ("passed", ""),
+    "test_raises_keyboard_interrupt": ("failed", "KeyboardInterrupt: by hand"),
+    "test_interrupts_itself": ("failed", "KeyboardInterrupt"),
+    "test_is_interrupted_at_its_end": ("error", "KeyboardInterrupt"),
+    "test_exits_python": ("failed", "SystemExit: 3"),
+    "test_leaves_without_a_word": ("lost", "the worker in the guest ended (exit status 0)"),
+    "test_forks_and_both_come_back": ("passed", ""),
+    "test_says_what_is_no_text": ("failed", r"assert '\udcff' == '1'"),
+    "test_records_what_cannot_be_sent": ("passed", ""),
+    "test_compares_what_cannot_be_shown": ("failed", "KeyboardInterrupt while its report was made"),
+    "test_removes_our_module": ("error", "the module nfharness is gone"),
+    "test_unmounts_what_others_need": ("error", "the mount of tracefs at /sys/kernel/tracing is gone"),
+    "test_mounts_over_what_others_need": ("error", "a mount is left behind: tmpfs at /usr/share"),
+    "test_removes_the_tracers_probes": ("error", "the probe p:nfharness_1/"),
+    "test_switches_kprobes_off": ("error", "the setting /sys/kernel/debug/kprobes/enabled is 0, and was 1"),
+    "test_deletes_the_tests": ("error", "/run/nfharness/tests/test_bad.py is gone"),
+    "test_leaves_its_namespace": ("error", "net namespace is net:"),
+    "test_changes_lo": ("error", "the device lo (its flags) is 0x9, and was 0x8"),
+    "test_leaves_a_rule": ("error", "an IPv4 rule is left behind in namespace init: 5: from all prohibit"),
+    "test_leaves_an_xfrm_policy": ("error", "an XFRM policy is left behind in namespace init: from 10.0.0.0/8 to 10.1.0.0/16 out, block"),
+    "test_leaves_a_neighbour": ("error", "a permanent neighbour is left behind in namespace init: "),
+    "test_leaves_an_address": ("error", "an address is left behind in namespace init: 192.0.2.9/32 of lo"),
+    "test_leaves_a_queueing_discipline": ("error", "a queueing discipline is left behind in namespace init: netem "),
+    "test_leaves_a_route": ("error", "an IPv4 route is left behind in namespace init: blackhole 10.9.0.0/16, table 254"),
+    "test_removes_a_rule": ("error", "the IPv4 rule 32767: from all lookup 253 is gone"),
+    "test_empties_the_path": ("error", "the environment variable PATH is '/nowhere' now, and was "),
+    "test_forbids_files": ("error", "the umask is '0o777' now, and was "),
+    "test_leaves_a_cgroup": ("error", "a cgroup is left behind: /sys/fs/cgroup/mine"),
+    "test_shortens_the_mtu_of_lo": ("error", "the device lo (its MTU) is 500, and was 65536"),
+    "test_tidies_up": ("passed", ""),
+    "test_needs_all_of_that": ("passed", ""),
     "test_kills_all_that_it_may": ("passed", ""),
     "test_wrecks_the_agent": ("lost", "Attempted to kill init"),
     "test_switches_the_machine_off": ("lost", "the guest died: it was switched off, or restarted"),
     "test_restarts_the_machine": ("lost", "the guest died: it was switched off, or restarted"),
     "test_uses_what_is_the_hosts": ("error", "vm is for tests of the host"),
-    "test_is_wrong_about_a_walk": ("failed", "assert Fate(kind='de"),
+    "test_is_wrong_about_a_walk": ("failed", 'assert Delivered() == Dropped("EPERM")'),
+    "test_is_wrong_about_traced_walks": ("failed", "in the block"),
+    "test_misspells_a_hook_point": ("failed", 'there is no hook point of ipv4 "FORWAD"; did you mean "FORWARD"? there are: FORWARD, INPUT'),
+    "test_runs_a_command_that_fails": ("failed", "ended with exit status 3 in host"),
     "test_two_of_one_name": ("failed", "File exists"),
     "test_lacks_a_feature": ("skipped", "is built without CONFIG_NO_SUCH_OPTION"),
     "test_meets_a_known_bug": ("xfailed", "0123456789ab"),
@@ -88,7 +123,8 @@ def harm_ko(ready: None) -> Path:
 
 def run(directory: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NFHARNESS_IN"))}
+    # As in CI, where pytest's short summary has all that a report gives it.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "NFHARNESS_IN"))} | {"CI": "true"}
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=900, check=False, env=environment, **options)
 
 
@@ -112,8 +148,7 @@ def suite(harm_ko: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(HERE / "bad_tests.py", directory / "test_bad.py")
     (directory / "test_host.py").write_text("def test_on_the_host() -> None:\n    pass\n")
     shutil.copy(harm_ko, directory)
-    done = run(directory, "--kernel", KERNEL, "-n", "2", "--ktap", "out.ktap", "--report-jsonl", "out.jsonl", "--report-html", "out.html",
-               "--junitxml", "out.xml")
+    done = run(directory, "--kernel", KERNEL, "-n", "2", *OPTIONS)
     (directory / "stdout").write_text(done.stdout + done.stderr)
     assert done.returncode == 1, done.stdout + done.stderr
     return directory
@@ -137,13 +172,19 @@ def test_every_test_is_reported_once(results: dict[str, dict[str, Any]]) -> None
     assert results["test_on_the_host"]["kernel"] == "host"
 
 
+def test_every_channel_tells_the_same_story(suite: Path) -> None:
+    assert contradictions(suite, 1, summary((suite / "stdout").read_text())) == []
+
+
 def test_a_guest_that_died_shows_its_console(results: dict[str, dict[str, Any]]) -> None:
-    assert "Call Trace" in dict(results["test_panics"]["sections"])["Console"]
+    assert "Call Trace" in results["test_panics"]["detail"]
     assert "harm_init" in results["test_oopses"]["detail"]
 
 
 def test_a_test_that_hangs_shows_where(results: dict[str, dict[str, Any]]) -> None:
-    assert "test_hangs_in_python" in dict(results["test_hangs_in_python"]["sections"])["Guest's standard error"]
+    hung = results["test_hangs_in_python"]
+    assert "in test_hangs_in_python" in dict(hung["sections"])["Guest's standard error"]
+    assert "sysrq: Show Blocked State" in hung["detail"]
 
 
 def test_ktap_is_nested_by_kernel_and_module(suite: Path) -> None:
@@ -165,6 +206,25 @@ def test_junit_has_a_suite_for_each_kernel(suite: Path) -> None:
     assert names == {KERNEL: set(EXPECTED), "host": {"test_on_the_host"}}
 
 
+def test_a_failure_shows_the_walks_of_a_traced_block_too(results: dict[str, dict[str, Any]]) -> None:
+    assert "doorman" in dict(results["test_is_wrong_about_traced_walks"]["sections"])["Walks"]
+
+
+def test_a_mistake_is_told_at_the_tests_own_line(results: dict[str, dict[str, Any]]) -> None:
+    assert "lab.py" not in results["test_misspells_a_hook_point"]["detail"]
+
+
+def test_a_command_that_fails_shows_what_it_said(results: dict[str, dict[str, Any]]) -> None:
+    said = re.sub(r"\nE? +", " ", results["test_runs_a_command_that_fails"]["detail"])
+    assert "exit status 3 in host stdout: told stderr: why" in said
+
+
+def test_a_panic_is_printed_once(suite: Path) -> None:
+    lines = (suite / "stdout").read_text().splitlines()
+    told = [line for line in lines if line.endswith("] Kernel panic - not syncing: harm: panicked as told")]
+    assert len(told) == 1, told
+
+
 def test_the_page_shows_consoles_and_walks(suite: Path) -> None:
     page = (suite / "out.html").read_text()
     assert "harm: panicked as told" in page
@@ -179,12 +239,14 @@ def test_a_kernel_test_without_a_kernel_fails_and_says_how_to_name_one(tmp_path:
     assert done.stdout.count("none is named: pytest --kernel 6.12") >= 2
 
 
-def test_an_unknown_kernel_is_the_users_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+def test_an_unknown_kernel_is_the_users_mistake(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    (tmp_path / "test_it.py").write_text("def test_b(lab): pass\n")
-    done = run(tmp_path, "--kernel", "9.99")
-    assert "9.99" in done.stdout
-    assert "mend:" in done.stdout
+    (tmp_path / "test_it.py").write_text("def test_a(lab): pass\ndef test_b(lab): pass\n")
+    done = run(tmp_path, "--kernel", "9.99", *arguments)
+    said = done.stdout + done.stderr
+    assert said.count("no kernel '9.99' in Debian's suites") == 1
+    assert "hint:" in said
     assert done.returncode == 4
 
 

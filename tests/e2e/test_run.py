@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.scenario import BUILTIN
-from tests.e2e.conftest import CHECKOUT, CommandLine
+from tests.e2e.conftest import CHECKOUT, DEADLINE_S, CommandLine
 
 _SWAPPED = {
     "name": "swapped",
@@ -76,7 +76,7 @@ def test_save_writes_a_file_that_runs(nfharness: CommandLine, tmp_path: Path) ->
 
 def test_two_at_once_do_not_meet(nfharness: CommandLine) -> None:
     processes = [nfharness.start("run") for _ in range(2)]
-    assert [process.communicate(timeout=120)[0].decode().splitlines()[-1] for process in processes] == ["conformant"] * 2
+    assert [process.communicate(timeout=DEADLINE_S)[0].decode().splitlines()[-1] for process in processes] == ["conformant"] * 2
 
 
 def test_from_a_clean_clone_with_nothing_but_python(ready: None, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_from_a_clean_clone_with_nothing_but_python(ready: None, tmp_path: Path)
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(CHECKOUT), str(clone)], check=True)
     command = ["python3", "-m", "harness", "run", "--json"]
-    done = subprocess.run(command, cwd=clone, env=_bare_environment(), capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=clone, env=_bare_environment(), capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "conformant"
     assert (clone / ".venv/bin/nfharness").exists()
@@ -98,7 +98,7 @@ def test_a_venv_that_was_not_finished_is_made_anew_by_another_python(tmp_path: P
     done = subprocess.run(command, cwd=clone, env=_bare_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()) == (125, [
         f"nfharness: error: {clone / '.venv'} lacks click",
-        "  mend: python3 -m harness, with a Python that is not of .venv, makes it anew",
+        "  hint: python3 -m harness, with a Python that is not of .venv, makes it anew",
     ])  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conftest import CommandLine
+from tests.e2e.conftest import DEADLINE_S, CommandLine
 from tests.e2e.terminal import Terminal
 
 
@@ -35,26 +35,26 @@ def test_it_is_a_terminal(terminal: Terminal) -> None:
     terminal.until(b"status 130")
     terminal.until(b"# ")
     terminal.type(b"\x04")
-    assert terminal.process.wait(30) == 0
+    assert terminal.process.wait(DEADLINE_S) == 0
     assert terminal.settings() == terminal.before
 
 
 def test_exit_status_is_the_shells(terminal: Terminal) -> None:
     terminal.type(b"exit 9\n")
-    assert terminal.process.wait(30) == 9
+    assert terminal.process.wait(DEADLINE_S) == 9
     assert terminal.settings() == terminal.before
 
 
 def test_a_guest_that_dies_gives_the_terminal_back(terminal: Terminal) -> None:
     terminal.type(b"echo c > /proc/sysrq-trigger\n")
     terminal.until(b"nfharness: error: the guest died: Kernel panic - not syncing: sysrq triggered crash")
-    terminal.until(b"  mend: ")
-    assert terminal.process.wait(30) == 125
+    terminal.until(b"  hint: ")
+    assert terminal.process.wait(DEADLINE_S) == 125
     assert terminal.settings() == terminal.before
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_gives_the_terminal_back(terminal: Terminal, number: signal.Signals) -> None:
     terminal.process.send_signal(number)
-    assert terminal.process.wait(30) == 128 + number
+    assert terminal.process.wait(DEADLINE_S) == 128 + number
     assert terminal.settings() == terminal.before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,15 +16,15 @@ import pytest
 from harness.conformance import RULES
 from harness.conformance.bundle import save
 from harness.conformance.judge import judge
+from harness.host.paths import cache_dir
+from harness.host.progress import Progress
+from harness.images import kernels
+from harness.images.kernel_tree import read
+from harness.images.kernels import Kernel
+from harness.images.kmodule import MODULE, module
+from harness.images.layers import Layer, layer_path
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
-from harness.vm import kernels
-from harness.vm.kernels import Kernel
-from harness.vm.kmodule import MODULE, module
-from harness.vm.layers import Layer, layer_path
-from harness.vm.paths import cache_dir
-from harness.vm.progress import Progress
-from harness.vm.tree import read
 from tests.e2e.conftest import CommandLine
 from tests.trees import snapshot
 
@@ -76,7 +77,7 @@ def build(ready: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
-    """The command line with a cache of its own, which has the userland."""
+    """The command line with its own cache, which has the userland."""
     cache = tmp_path_factory.mktemp("cache")
     for name in ("apt", "userland", "acceleration.json"):
         (cache / name).symlink_to(cache_dir() / name)
@@ -114,7 +115,12 @@ def test_a_bundle_of_it_is_replayed_on_it(used: CommandLine, build: Path, tmp_pa
     one = RULES["order.stable"].scripts[0]
     judged = judge(one, KernelProfile(), Outcome((), predict(one.scenario).packets))
     bundle = save("order.stable", judged, {"release": read(str(build)).release, "tree": str(build)}, "")
-    result = used("replay", "--json", str(bundle))
+    refused = used("replay", "--json", str(bundle))
+    assert (refused.status, refused.error) == (2, [
+        f"nfharness: error: the bundle's kernel was built in {build}, which a bundle may not choose",
+        f"  hint: if that is a tree of yours: --kernel {shlex.quote(str(build))}",
+    ])  # fmt: skip
+    result = used("replay", "--json", "--kernel", str(build), str(bundle))
     assert result.status == 0, result
     assert json.loads(result.out)["kernel"]["tree"] == str(build)
 

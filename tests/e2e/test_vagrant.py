@@ -8,18 +8,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.vm.examine_vagrant import examine_vagrant
+from harness.doctor.vagrant import examine_vagrant
 from tests.e2e.conftest import CHECKOUT, CommandLine
 from tests.e2e.terminal import Terminal
 
 DOZEN = ("order.ascending", "order.equal-newest-first", "order.stable", "order.foreign", "drop.errno", "drop.eperm", "drop.frees",
-         "stolen", "stolen.errno", "netdev.ingress", "raw.insert", "queue.no-handler")
+         "stolen.keeps", "stolen.errno", "netdev.ingress", "raw.insert", "queue.no-handler")
 _DEADLINE_S = 600
 
 
@@ -167,8 +168,8 @@ def test_the_tree_is_there_and_the_key_that_everybody_has_is_not(machine: Place)
 
 @pytest.mark.slow
 def test_rules_are_checked_from_here(machine: Place) -> None:
-    report = json.loads(machine.nfharness("check", "--backend", "vagrant", "--json", "stolen", "order.stable"))
-    assert {one["rule"]: one["state"] for one in report["results"]} == {"order.stable": "conformant", "stolen": "conformant"}
+    report = json.loads(machine.nfharness("check", "--backend", "vagrant", "--json", "stolen.errno", "order.stable"))
+    assert {one["rule"]: one["state"] for one in report["results"]} == {"order.stable": "conformant", "stolen.errno": "conformant"}
     assert report["kernels"][0]["backend"] == "vagrant"
 
 
@@ -188,6 +189,14 @@ def test_a_trace_leaves_out_the_connection_that_it_goes_over(machine: Place) -> 
     assert traced["verdict"] == "traced"
     assert [one for one in traced["packets"] if "ICMP" in one["packet"]]
     assert not [one for one in traced["packets"] if ":22 " in one["packet"]]
+
+
+@pytest.mark.slow
+def test_a_trace_without_a_command_ends_when_it_was_told_to(machine: Place) -> None:
+    started = time.monotonic()
+    traced = json.loads(machine.nfharness("trace", "--backend", "vagrant", "--json", "--for", "2", "not", "dropped"))
+    assert time.monotonic() - started >= 2
+    assert (traced["verdict"], traced["command"]) == ("traced", ["sleep", "2.0"])
 
 
 @pytest.mark.slow
@@ -216,7 +225,7 @@ def test_what_is_interrupted_leaves_nothing_there(machine: Place, number: signal
     assert process.stdout.readline() == b"up\n"
     os.killpg(process.pid, number)
     process.communicate(timeout=60)
-    eventually(lambda: machine.there("pgrep -f 'sleep 432[1]'; ls -d /run/nfharness-*; true") == [], "the command has ended there", 60)
+    eventually(lambda: machine.there("pgrep -f 'sleep 432[1]'; ls -d /run/nfharness-*; true") == [], "the command has ended there", 0.5)
 
 
 @pytest.mark.long

@@ -17,9 +17,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.vm.box import Box, box_of
-from harness.vm.examine_vagrant import examine_vagrant
-from harness.vm.virtualbox import DISK_FILE
+from harness.boxes.box import Box, box_of
+from harness.boxes.virtualbox import DISK_FILE
+from harness.doctor.vagrant import examine_vagrant
 from tests.e2e.conftest import CHECKOUT
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def vagrant(tmp_path_factory: pytest.TempPathFactory) -> Vagrant:
 
 
 class Vagrant:
-    """Vagrant with a home of its own."""
+    """Vagrant with its own home."""
 
     def __init__(self, own: Path) -> None:
         self.home = own / "home"
@@ -109,7 +109,9 @@ def machine(unpacked: Path) -> Iterator[Machine]:
 
 
 class Machine(NamedTuple):
-    """:ivar qemu: takes its monitor's commands on standard input; :ivar port: of ssh, on this host"""
+    """:ivar qemu: takes its monitor's commands on standard input
+    :ivar port: of ssh, on this host
+    """
 
     qemu: subprocess.Popen[bytes]
     port: int

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.guest import raw
 from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.netfilter import Family, Verdict, VerdictKind
@@ -100,7 +101,7 @@ def test_hooks_of_a_batch_leave_one_by_one_too(module: HookModule, log: KernelLo
     ([ANY, ANY], errno.EEXIST, "two hooks of the batch have this ID"),
     ([replace(ANY, hook=5)], errno.EINVAL, "no hook point of that number"),
     ([replace(ANY, pf=Family.NETDEV, hook=0, ifindex=4242)], errno.ENODEV, "no device of an IFINDEX"),
-    ([replace(ANY, id=number) for number in range(1, 66)], errno.E2BIG, "more hooks than a batch may have"),
+    ([replace(ANY, id=number) for number in range(1, 302)], errno.E2BIG, "more hooks than a batch may have"),
 ], ids=["twice", "point", "device", "many"])
 def test_a_batch_that_makes_no_sense_is_refused(module: HookModule, hooks: list[Hook], number: int, reason: str) -> None:
     found, why = refused(module, hooks)
@@ -158,3 +159,21 @@ def test_a_warning_comes_once_until_it_is_armed_again(module: HookModule, log: K
     warn_again()
     module.del_absent_hook(Family.IPV4, FORWARD)
     assert len(log.splats()) == 1
+
+
+# Priorities that are changed without telling core
+
+def test_what_is_altered_is_taken_away_without_a_warning(module: HookModule, log: KernelLog) -> None:
+    module.add_batch([ANY, replace(ANY, id=2, priority=5)])
+    module.add_hook(replace(ANY, id=3, priority=6))
+    raw.alter(module, 1, 9)
+    raw.alter(module, 3, -9)
+    assert ours(module) == [1, 2, 3]
+    module.flush()
+    assert (ours(module), warned(log)) == ([], [])
+
+
+def test_a_hook_that_is_not_there_is_not_altered(module: HookModule) -> None:
+    with pytest.raises(HookRefused) as refusal:
+        raw.alter(module, 1, 9)
+    assert refusal.value.errno == errno.ENOENT

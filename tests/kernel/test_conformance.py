@@ -19,7 +19,7 @@ from harness.guest.uapi import Tamper
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import StepOutcome
 from harness.pytest_plugin.kernel import RunningKernel
-from harness.scenario.steps import Send
+from harness.scenario.steps.packets import Send
 
 INPUT, FORWARD = 1, 2
 CORE = "net/netfilter/core.c"

@@ -15,7 +15,7 @@ from harness.guest import conntrack, ct, traffic
 from harness.guest.module import HookModule
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network
-from harness.scenario.steps import Flow
+from harness.scenario.steps.conntrack import Flow
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 

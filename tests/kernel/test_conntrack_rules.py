@@ -16,7 +16,8 @@ from harness.guest.run import Run
 from harness.guest.steps import HANDLERS
 from harness.outcome.types import StepOutcome
 from harness.pytest_plugin.kernel import RunningKernel
-from harness.scenario.steps import CtRead, CtRun, Send
+from harness.scenario.steps.conntrack import CtRead, CtRun
+from harness.scenario.steps.packets import Send
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 

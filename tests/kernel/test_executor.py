@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.errors import GuestError
 from harness.guest import raw
 from harness.guest.executor import Executor
+from harness.guest.ground import Ground
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.netns import DIRECTORY
 from harness.guest.topology import Network
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import Outcome
-from harness.scenario import RawInsert, Register, Scenario, Send, Step
-from harness.scenario.steps import Nft
+from harness.pytest_plugin.lab import Lab
+from harness.scenario import Scenario, Step
+from harness.scenario.steps.hooks import Nft, Register
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.raw import RawInsert
 from harness.scenario.topology import PAIR
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
@@ -51,6 +56,22 @@ def namespaces() -> set[str]:
     return {path.name for path in DIRECTORY.iterdir()} if DIRECTORY.exists() else set()
 
 
+def test_a_warning_while_a_scenario_is_taken_away_is_its_own(executor: Executor, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    clear = Ground.clear
+
+    def warned(ground: Ground) -> None:
+        clear(ground)
+        Path("/dev/kmsg").write_text("<4>WARNING: CPU: 0 PID: 1 at net/netfilter/core.c:89 hooks_validate+0x10/0x20\n")
+
+    with monkeypatch.context() as patched, lab.expect_splat("net/netfilter/core.c", harmless=True):
+        patched.setattr(Ground, "clear", warned)
+        first = executor.execute(USUAL)
+    second = executor.execute(USUAL)
+    assert [step.splats for step in first.steps if step.splats] == [("net/netfilter/core.c",)]
+    assert first.steps[-1].splats
+    assert not any(step.splats for step in second.steps)
+
+
 def test_the_second_run_is_the_first_one_again_in_the_same_namespaces(executor: Executor) -> None:
     first = executor.execute(USUAL)
     there = namespaces()
@@ -81,7 +102,7 @@ def test_what_somebody_has_left_in_the_namespaces_is_an_error(executor: Executor
     subprocess.run(["ip", "netns", "exec", host, "nft", FILTER], check=True)
     with pytest.raises(GuestError, match="an earlier scenario has left host/IPV4/INPUT with other hooks"):
         executor.execute(USUAL)
-    assert executor.execute(USUAL).doubts == (), "in namespaces of its own"
+    assert executor.execute(USUAL).doubts == (), "in its own namespaces"
 
 
 def test_a_scenario_that_leaves_more_than_hooks_has_namespaces_of_its_own(executor: Executor) -> None:

@@ -16,6 +16,7 @@ def test_root_is_an_overlay_whose_lower_layers_cannot_be_written() -> None:
     assert marker.read_text()
 
 
+@pytest.mark.isolation("test")  # the module dummy, which another test may have loaded, brings one
 def test_there_is_no_network_device_but_loopback() -> None:
     assert [device.name for device in Path("/sys/class/net").iterdir()] == ["lo"]
 

@@ -174,7 +174,7 @@ def test_waiting_ends_at_its_deadline_when_a_packet_does_not_come(router: Networ
         assert time.monotonic() - start >= 0.2
 
 
-# Families without an address of their own
+# Families without their own address
 
 SWITCHED = Topology("switched", ("a", "switch", "b"), links=(
     Link(End("a", "eth0", ("10.0.0.1/24",)), End("switch", "port1")),

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import errno
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import Ether
 
 from harness.guest import netns
 from harness.guest.module import HookRefused
 from harness.pytest_plugin import Delivered, Dropped
+from harness.pytest_plugin.guest.rehearsal import test_rehearsal  # noqa: F401 - whether a template's rehearsal passes
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.pytest_plugin.lab import Lab
-from harness.pytest_plugin.rehearsal import test_rehearsal  # noqa: F401 - whether a template's rehearsal passes
-from harness.scenario.topology import End, Link, Topology
+from harness.pytest_plugin.mistakes import Mistake
+from harness.pytest_plugin.networks import CommandFailed
+from harness.scenario.topology import PAIR, End, Link, Topology
 
 
 def test_a_rule_drops_what_it_is_told_to(lab: Lab) -> None:
@@ -53,7 +59,43 @@ def test_a_base_chain_is_named_by_its_table(lab: Lab) -> None:
     walk = lab.send(net.client, IP(dst=net.server.address) / UDP(dport=53))
     assert walk.at("forward").names == ["fence newer"]
     assert walk.at("forward").calls[0].verdict in ("DROP", "STOLEN")
+    assert walk.at("forward").calls[0].rule == "udp dport 53 drop"
+    assert walk.decided.startswith("dropped (EPERM) at router IPV4 FORWARD by ip fence newer ")
+    assert ", rule 'udp dport 53 drop'" in walk.decided
     assert lab.send(net.client, IP(dst=net.server.address) / UDP(dport=54)).at("forward").names == ["fence newer", "fence older"]
+
+
+def test_among_equal_priorities_the_kernel_says_which_chain_a_call_is_of(lab: Lab) -> None:
+    """``nft list chains`` has both of ``docker`` before ``admin``, whichever came first."""
+    net = lab.router()
+    lab.nft("""
+        table ip docker { chain first { type filter hook forward priority 0; }; }
+        table inet admin { chain second { type filter hook forward priority 0; }; }
+    """)
+    lab.nft("table ip docker { chain third { type filter hook forward priority 0; udp dport 53 drop; }; }")
+    walk = lab.send(net.client, IP(dst=net.server.address) / UDP(dport=54))
+    assert walk.at("FORWARD").names == ["docker third", "admin second", "docker first"]
+    assert [call.chain for call in walk.at("FORWARD").calls] == ["ip docker third", "inet admin second", "ip docker first"]
+    assert lab.send(net.client, IP(dst=net.server.address) / UDP(dport=53)).at("FORWARD").names == ["docker third"]
+
+
+def test_a_chain_at_a_device_has_its_name(lab: Lab) -> None:
+    net = lab.pair()
+    lab.nft("table netdev guard { chain in { type filter hook ingress device eth0 priority 0; }; }", at=net.host)
+    walk = lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9))
+    assert walk.at("INGRESS").names == ["guard in"]
+
+
+def test_nat_s_hook_tells_which_nat_chains_it_called(lab: Lab) -> None:
+    net = lab.router()
+    lab.nft("""
+        table ip a { chain pre { type nat hook prerouting priority -100; udp dport 7 redirect to :70; }; }
+        table ip b { chain pre { type nat hook prerouting priority -100; udp dport 7 dnat to 10.0.2.2:71; }; }
+    """)
+    nat, = (call for call in lab.send(net.client, IP(dst=net.server.address) / UDP(dport=7)).at("PREROUTING").calls if call.calls)
+    assert [(call.name, call.verdict) for call in nat.calls] == [("b pre", "ACCEPT")]
+    nat, = (call for call in lab.send(net.client, IP(dst=net.server.address) / UDP(dport=8)).at("PREROUTING").calls if call.calls)
+    assert [call.name for call in nat.calls] == ["b pre", "a pre"]
 
 
 def test_conntrack_tells_what_it_tracks(lab: Lab) -> None:
@@ -71,6 +113,107 @@ def test_an_echo_is_answered(lab: Lab) -> None:
     walk = lab.send(net.peer, IP(dst=net.host.address) / ICMP())
     assert walk.fate == Delivered()
     assert [answer.at("INPUT").netns for answer in walk.answers] == ["peer"]
+
+
+def test_a_reset_is_an_answer(lab: Lab) -> None:
+    net = lab.router()
+    lab.hook(net.client, "ipv4", "INPUT")
+    lab.nft("table ip t { chain c { type filter hook forward priority 0; tcp dport 80 reject with tcp reset; }; }")
+    rejected = lab.send(net.client, IP(dst=net.server.address) / TCP(sport=1234, dport=80, flags="S"))
+    refused = lab.send(net.client, IP(dst=net.server.address) / TCP(sport=1235, dport=81, flags="S"))
+    assert [answer.at("INPUT").netns for walk in (rejected, refused) for answer in walk.answers] == ["client", "client"]
+    assert [walk.at("FORWARD").calls[-1].rule for walk in (rejected, refused)] == ["tcp dport 80 reject with tcp reset", None]
+
+
+def test_a_server_of_the_tests_own_keeps_its_port(lab: Lab) -> None:
+    net = lab.pair()
+    with net.host.inside():
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with server:
+        server.bind(("", 53))
+        walk = lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=53), cookie=7)
+        assert server.recv(100).endswith((7).to_bytes(8, "big"))
+        assert walk.sent_errno == 0
+
+
+def mistakes(lab: Lab, net: Any) -> list[tuple[Callable[[], object], str]]:
+    """Each with what must be said of it."""
+    return [
+        (lambda: lab.hook(net.host, "netdev", "INGRESS", device="eth7"), 'no device of host "eth7"; did you mean "eth0"?'),
+        (lambda: lab.hook(net.host, "ipv4", "FORWAD"), 'no hook point of ipv4 "FORWAD"; did you mean "FORWARD"?'),
+        (lambda: lab.hooks(net.host, "arp", "PREROUTING"), "there are: FORWARD, INPUT, OUTPUT"),
+        (lambda: lab.hook(net.host, "ipv44", "INPUT"), 'no family "ipv44"; did you mean "IPV4"?'),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", verdict="DORP"), 'no verdict "DORP"; did you mean "DROP"?'),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", errno="EPREM"), 'no errno "EPREM"; did you mean "EPERM"?'),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", priority=2**31), "a number from -2147483648 to 2147483647"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", queue=-1), "the queue is -1; a number from 0 to 65535"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", cookie=-1), "the cookie is -1"),
+        (lambda: lab.hook(net.host, "netdev", "ingress"),
+         "device= is missing: each device has a NETDEV INGRESS of its own; devices of host: lo"),
+        (lambda: lab.hook(net.host, "inet", "INGRESS"), "device= is missing"),
+        (lambda: lab.hooks(net.host, "netdev", "INGRESS"), "device= is missing"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", device="eth0"), "IPV4 INPUT is no device's; only hook points of netdev"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", errno="EPERM"), "ACCEPT has no errno; only DROP and STOLEN have one"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", verdict="DROP", errno=4096), "errno is 4096; a number from 0 to 4095"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", verdict="DROP", queue=7), "DROP has no queue=; only QUEUE has one"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", bypass=True), "ACCEPT has no bypass=; only QUEUE has one"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", verdict="REPEAT"), "there are: ACCEPT, DROP, QUEUE, STOLEN"),
+        (lambda: lab.hook(net.host, "arp", "INPUT", verdict="QUEUE"), "ARP INPUT cannot queue"),
+        (lambda: lab.hook(net.host, "netdev", "INGRESS", device="eth0", verdict="QUEUE"), "NETDEV INGRESS cannot queue"),
+        (lambda: Dropped("EPREM"), 'there is no errno "EPREM"; did you mean "EPERM"?'),
+        (lambda: lab.hook("host", "ipv4", "INPUT"), "hosts, as in net.host: peer, host"),  # type: ignore[arg-type]
+        (lambda: net["hots"], 'no host "hots"; did you mean "host"?'),
+        (lambda: lab.kernel.require(probe="inet_ingres"), 'no probe "inet_ingres"; did you mean "inet_ingress"?'),
+        (lambda: lab.nft("tabel ip t {}"), "syntax error"),
+        (lambda: lab.send(net.peer, b"x"), "which is no Packet"),  # type: ignore[arg-type]
+        (lambda: lab.send(net.peer, Ether(), device="eth9"), 'did you mean "eth0"?'),
+        (lambda: lab.send(net.peer, Ether()), "devices of peer: lo, eth0"),
+        (lambda: net.peer.run("pingg"), 'no command "pingg"; did you mean "ping"?'),
+        (lambda: net.peer.sysctl("net.ipv4.ip_forwrad", 1), 'did you mean "net.ipv4.ip_forward"?'),
+        (lambda: lab.vlan(5000), "a number from 1 to 4094"),
+        (lambda: lab.namespace("a/b"), "use letters, digits"),
+        (lambda: lab.network(Topology("t", ("a",), links=(Link(End("a", "x"), End("b", "y")),))), 'no namespace "b"'),
+        (lambda: lab.network(PAIR, main="hots"), 'did you mean "host"?'),
+        (lambda: lab.expect_splat("("), "is no regular expression"),
+        (lambda: net.hots, 'no host "hots"; did you mean "host"?'),
+        (lambda: lab.namespace("peer"), 'the lab has a host "peer" already'),
+        (lab.pair, 'the lab has a host "peer" already'),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", name="a\0b"), "printable characters"),
+        (lambda: lab.hook(net.host, "ipv4", "INPUT", name=5), "the name is 5, which is no str"),  # type: ignore[arg-type]
+        (lambda: lab.nft(None), "the ruleset is null, which is no str"),  # type: ignore[arg-type]
+        (lambda: lab.send(net.peer, IP(dst="10.0.0.0/30") / UDP()), "one address"),
+        (lambda: lab.send(net.peer, IP(dst="10.9.9.9") / UDP()), "peer has no way to 10.9.9.9: Network is unreachable"),
+        (net.peer.run, "the command is empty"),
+        (lambda: net.peer.run(["ip", "link"]), "a string for each word"),
+        (lambda: net.peer.sysctl("net.ipv4.ip_forward", "abc"), 'net.ipv4.ip_forward does not take "abc": Invalid argument; it is 0'),
+        (lambda: net.peer.sysctl("kernel.panic", 1), "kernel.panic is the whole kernel's"),
+        (lambda: lab.send(net.peer, IP(dst=net.host.address) / UDP()).fate == "delivered", "compare it with Delivered()"),
+    ]
+
+
+def test_a_mistake_is_told_with_what_there_is(lab: Lab) -> None:
+    with pytest.raises(Mistake, match="make one before"):
+        lab.nft("table ip t {}")
+    net = lab.pair()
+    for mistake, said in mistakes(lab, net):
+        with pytest.raises(Mistake, match=re.escape(said)):
+            mistake()
+
+
+def test_a_block_is_traced_once(lab: Lab) -> None:
+    net = lab.pair()
+    with lab.trace():
+        with pytest.raises(Mistake, match="send the packet outside of trace"):
+            lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9))
+        with pytest.raises(Mistake, match="one trace"), lab.trace():
+            pass
+    assert lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9)).fate == Delivered()
+
+
+def test_a_command_that_fails_shows_what_it_said(lab: Lab) -> None:
+    with pytest.raises(CommandFailed) as failed:
+        lab.pair().host.run("sh", "-c", "echo told; echo why >&2; exit 3")
+    assert str(failed.value) == "sh -c 'echo told; echo why >&2; exit 3' ended with exit status 3 in host\nstdout:\ntold\nstderr:\nwhy"
 
 
 def test_a_bridge_forwards_between_its_ports(lab: Lab) -> None:
@@ -127,6 +270,8 @@ def test_a_walk_says_what_it_crossed_where_one_looks_in_vain(lab: Lab) -> None:
     walk = lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9))
     with pytest.raises(AssertionError, match=r"did not cross FORWARD; it crossed .*host IPV4 INPUT"):
         walk.at("FORWARD")
+    with pytest.raises(Mistake, match=r'no hook point "FORWAD"; did you mean "FORWARD"\?'):
+        walk.at("FORWAD")
 
 
 def test_a_warning_that_is_expected(lab: Lab) -> None:
@@ -141,4 +286,18 @@ def test_nothing_of_the_tests_above_is_left() -> None:
 
 def test_the_kernel_has_a_release_a_configuration_and_a_profile(kernel: RunningKernel) -> None:
     assert kernel.profile.release == kernel.release
-    assert kernel.config["CONFIG_NETFILTER"] == "y"
+    assert kernel.config["CONFIG_NETFILTER"] == kernel.config["NETFILTER"] == "y"
+    assert kernel.config.get("NETFILTER") == "y"
+    assert "NO_SUCH_OPTION" not in kernel.config
+
+
+def test_a_command_in_one_word_has_the_hint_to_take_it_apart(lab: Lab) -> None:
+    with pytest.raises(Mistake) as told:
+        lab.pair().host.run("nft list ruleset")
+    assert told.value.hint == 'give each argument by itself: run("nft", "list", "ruleset")'
+
+
+def test_a_packet_that_scapy_cannot_build_is_a_mistake(lab: Lab) -> None:
+    net = lab.pair()
+    with pytest.raises(Mistake, match="scapy cannot build the packet"):
+        lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9) / bytes(70_000))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.conformance import RULES
-from harness.guest import prepare, traffic
+from harness.guest import tracing, traffic
 from harness.guest.executor import Executor, execute
 from harness.guest.module import Hook, HookModule
 from harness.guest.netns import DIRECTORY
@@ -22,10 +22,14 @@ from harness.outcome import KernelProfile, Outcome, compare
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario import BUILTIN
 from harness.scenario.layers import LAYERS
-from harness.scenario.steps import Arp, DeleteDevice, MoveDevice, Register, Scenario, Send, Step
+from harness.scenario.step import Scenario, Step
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.link import Arp
+from harness.scenario.steps.namespaces import DeleteDevice, MoveDevice
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, ROUTER, ROUTER_GRO, VLAN
 from harness.trace.capture import Capture
-from harness.trace.events import Entry
+from harness.walks.events import Entry
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
@@ -102,7 +106,7 @@ def test_vlans_and_devices_with_gro_come_up_and_go() -> None:
 @contextmanager
 def blind(loop: str) -> Iterator[None]:
     """Without the probes of a loop, as on a kernel that does not let them be placed."""
-    tracer = prepare.tracer()
+    tracer = tracing.tracer()
     programs, counted = dict(tracer.programs), tracer.counted
     tracer.programs = {name: fd for name, fd in programs.items() if not name.startswith(loop)}
     tracer.blind[loop] = "the test took its probes away"
@@ -148,9 +152,9 @@ def _runs_for_own_frames(network: Network) -> int:
     """How often a loop of hooks is run for three frames of a protocol that nobody else speaks: the kernel sends some of its own."""
     from scapy.layers.l2 import Ether  # noqa: PLC0415 - seconds in an emulated guest
 
-    # Without a source of its own a bridge drops it before any hook.
+    # Without its own source a bridge drops it before any hook.
     frame = Ether(src="02:00:00:00:00:01", dst="ff:ff:ff:ff:ff:ff", type=0x88B5) / traffic.payload(64, 1)
-    with softirqs_first(), Capture(prepare.tracer()) as capture:
+    with softirqs_first(), Capture(tracing.tracer()) as capture:
         for _ in range(3):
             traffic.send_frame(network.namespaces["left"], "eth0", frame)
     assert capture.doubts == ()

@@ -5,16 +5,22 @@ from __future__ import annotations
 import errno
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from harness.guest import conntrack, ct
 from harness.guest.ct import CtResult, Own
-from harness.guest.module import HookModule, HookRefused
+from harness.guest.genetlink import attribute
+from harness.guest.module import HookModule, HookRefused, load, unload
 from harness.guest.netns import Namespace
+from harness.guest.queue import Listener, queues
 from harness.guest.topology import Network
+from harness.guest.uapi import Attribute, Command, pack
+from harness.netfilter import VerdictKind
 from harness.pytest_plugin.kernel import RunningKernel
-from harness.scenario.steps import Flow
+from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.queue import Listen
 from harness.trace.btf import Btf
 from harness.trace.bugs import only_warns
 from harness.trace.symbols import Symbols
@@ -24,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("nfharness_ko")
 FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
 TRACKING = "table ip t { chain c { type filter hook prerouting priority 0; ct state invalid drop; }; }"
 NONE = CtResult(connection=False, found=None, attached=False, info=None, uses=0, calls=(0, 0, 0, 0))
-NEW, RELATED_REPLY = 2, 4
+NEW, RELATED_REPLY, UNTRACKED = 2, 4, 7
 
 
 def nft(netns: Namespace, ruleset: str) -> None:
@@ -65,6 +71,13 @@ def test_hooks_are_asked_for_the_tuple_but_attach_only_a_packet_with_a_connectio
 def test_a_connection_is_attached_by_the_hook_and_destroyed_once_with_the_last_packet(absent: None, module: HookModule) -> None:
     assert ct.run(module, FLOW, own=Own.CONNECTION | Own.HOOKS) == CtResult(True, FLOW, True, NEW, 2, (1, 1, 0, 1))
     assert conntrack.pointers(Symbols())["nf_ct_hook"] is False
+
+
+def test_the_mark_of_what_is_not_tracked_is_attached_by_the_hook(absent: None, module: HookModule) -> None:
+    assert ct.run(module, FLOW, own=Own.UNTRACKED | Own.HOOKS) == CtResult(False, FLOW, True, UNTRACKED, 0, (1, 1, 0, 0))
+    assert ct.run(module, FLOW, own=Own.UNTRACKED) == NONE
+    with pytest.raises(HookRefused, match="has no connection"):
+        ct.run(module, FLOW, own=Own.UNTRACKED | Own.CONNECTION)
 
 
 @pytest.mark.may_warn("net/netfilter/core.c")
@@ -112,6 +125,35 @@ def test_a_hook_that_drops_the_datagram_is_told(present: None, network: Network,
     with pytest.raises(HookRefused, match="a hook at PRE_ROUTING did not let the datagram pass") as refused:
         ct.run(module, FLOW, track=True)
     assert refused.value.errno == errno.ECANCELED
+
+
+def test_a_datagram_that_waits_in_a_queue_outlives_the_module(network: Network) -> None:
+    """Accepted then, it goes to a function that is still there."""
+    host = network.namespaces["host"]
+    nft(host, "table ip t { chain c { type filter hook prerouting priority 0; queue num 7; }; }")
+    with Listener(host, Listen("host", 7)) as listener:
+        with HookModule(host) as module, pytest.raises(HookRefused, match="did not let the datagram pass"):
+            ct.run(module, FLOW, track=True)
+        unload()
+        assert [(number, queue.total) for number, queue in queues(host)] == [(7, 1)]
+        assert listener.answer(VerdictKind.ACCEPT) == 0
+        assert [(number, queue.total) for number, queue in queues(host)] == [(7, 0)]
+    load()
+
+
+def test_a_tracked_datagram_has_no_connection_of_the_module_s(module: HookModule) -> None:
+    with pytest.raises(HookRefused, match="a tracked datagram has no connection of the module's") as refused:
+        ct.run(module, FLOW, track=True, own=Own.HOOKS)
+    assert refused.value.errno == errno.EINVAL
+
+
+def test_an_orphan_is_refused_until_it_is_known_that_core_only_warns(absent: None, module: HookModule) -> None:
+    Path("/sys/module/nfharness/parameters/orphans").write_text("N")
+    flow = b"".join(attribute(kind, bytes(4)) for kind in (Attribute.SADDR, Attribute.DADDR))
+    flow += pack(Attribute.SPORT, 9) + pack(Attribute.DPORT, 9)
+    with pytest.raises(HookRefused, match="an orphan stops older kernels") as refused:
+        module.request(Command.CT_RUN, flow + pack(Attribute.CT_OWN, Own.CONNECTION | Own.ORPHAN))
+    assert refused.value.errno == errno.EOPNOTSUPP
 
 
 def test_the_default_zone_is_zero_in_both_directions() -> None:

@@ -7,7 +7,9 @@ import errno
 import os
 import socket
 import struct
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ pytestmark = [pytest.mark.usefixtures("nfharness_ko"), pytest.mark.may_warn("net
 
 ACCEPT, DROP, STOLEN, QUEUE = VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.STOLEN, VerdictKind.QUEUE
 QUEUE_BYPASS = 0x8000
+Flood = Callable[[Namespace, str], AbstractContextManager[None]]
 FREED, NOT_FREED = 1, 2
 
 
@@ -188,6 +191,18 @@ def test_no_listener_is_left_with_a_packet_of_a_private_array(namespace: Namespa
         number, _, waiting = Path("/proc/thread-self/net/netfilter/nfnetlink_queue").read_text().split()[:3]
         assert (number, waiting) == ("5", "0")
     assert raw.run(module, 0) == RawResult(0, (1,), FREED)
+
+
+def test_a_listener_s_packet_is_thrown_away_while_datagrams_arrive(namespace: Namespace, module: HookModule, flood: Flood) -> None:
+    """Core throws queues away when a hook leaves LOCAL_IN: what leaves there must be fit for the stack's packets."""
+    insert(module, QUEUE | 5 << 16)
+    with namespace.inside(), listener(5):
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        with flood(namespace, "127.0.0.1"):
+            for _ in range(50):
+                with pytest.raises(HookRefused, match="a listener took the packet"):
+                    raw.run(module, 0)
+    assert (module.hooks(), ids(module)) == ([], [1])
 
 
 # Requests

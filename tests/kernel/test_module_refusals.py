@@ -8,14 +8,21 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
+from harness.guest import ct, raw
+from harness.guest.executor import execute
 from harness.guest.genetlink import GenericNetlink, NetlinkRefused, attribute
+from harness.guest.health import KernelLog, warn_again
 from harness.guest.module import Hook, HookModule, HookRefused
+from harness.guest.raw import RawHook
 from harness.guest.topology import Network
-from harness.guest.uapi import Attribute, Command
+from harness.guest.uapi import Attribute, Command, Tamper
 from harness.netfilter import Family, Verdict, VerdictKind
+from harness.scenario import BUILTIN
+from harness.scenario.steps.conntrack import Flow
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
@@ -187,3 +194,65 @@ def test_the_owner_of_a_user_namespace_rules_its_network_but_learns_no_address(
             return [(slot.hook_id, slot.function, slot.address) for slot in module.slots(Family.IPV4, INPUT)]
 
     assert in_child(in_a_user_namespace) == "[(1, 'nfharness_hook', None)]"
+
+
+def test_what_makes_the_kernel_warn_or_looks_beyond_is_refused_to_root_of_a_user_namespace(
+        in_child: InChild, unshare_user_and_network: Callable[[], None]) -> None:
+    def in_a_user_namespace() -> object:
+        os.setresuid(65534, 65534, 65534)
+        unshare_user_and_network()
+        with HookModule() as module:
+            module.add_hook(ANY)
+            raw.insert(module, RawHook(2, 0, 0, VerdictKind.STOLEN))
+            return "\n".join(filter(None, (_not_refused(name, partial(request, module)) for name, request in WARNING.items())))
+
+    warn_again()
+    with KernelLog() as log:
+        assert in_child(in_a_user_namespace) == ""
+        assert log.splats() == []
+
+
+@pytest.mark.parametrize(("unshared", "said"), [(True, "this is a user namespace"), (False, "scenarios need CAP_NET_ADMIN")],
+                         ids=["root of a user namespace", "nobody"])
+def test_a_scenario_of_an_unprivileged_user_is_refused_in_one_sentence(
+        in_child: InChild, unshare_user_and_network: Callable[[], None], unshared: bool, said: str) -> None:
+    def unprivileged() -> object:
+        os.setresuid(65534, 65534, 65534)
+        if unshared:
+            unshare_user_and_network()
+        return execute(BUILTIN["local-in"])
+
+    assert in_child(unprivileged).startswith(f"GuestError: {said}")
+
+
+def _not_refused(name: str, request: Callable[[], object]) -> str:
+    try:
+        request()
+    except HookRefused as refused:
+        if (refused.errno, refused.reason) == (errno.EPERM, "needs CAP_NET_ADMIN in the initial user namespace"):
+            return ""
+        return f"{name}: {refused} {refused.reason}"
+    return f"{name}: not refused"
+
+
+QUEUE = Verdict(VerdictKind.QUEUE, queue=1)
+FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+#: What only the machine's administrator may ask for.
+WARNING: dict[str, Callable[[HookModule], object]] = {
+    "a queue": lambda module: module.add_hook(replace(ANY, id=9, verdict=QUEUE)),
+    "a queue in a batch": lambda module: module.add_batch([replace(ANY, id=9), replace(ANY, id=10, verdict=QUEUE)]),
+    "an answer to nf_reinject": lambda module: module.add_hook(replace(ANY, id=9, reinject_verdict=VerdictKind.STOP)),
+    "unchecked": lambda module: module.add_hook(replace(ANY, id=9, hook=7, unchecked=True)),
+    "unchecked in a batch": lambda module: module.add_batch([replace(ANY, id=9, hook=7, unchecked=True)]),
+    "absent": lambda module: module.del_absent_hook(Family.IPV4, INPUT),
+    "absent, unchecked": lambda module: module.del_absent_hook(Family.IPV4, 7, unchecked=True),
+    **{f"raw {verdict:#x}": lambda module, verdict=verdict: raw.insert(module, RawHook(9, 0, 0, verdict))  # type: ignore[misc]
+       for verdict in (VerdictKind.QUEUE | 1 << 16, VerdictKind.REPEAT, VerdictKind.STOP, 6, 0xFF)},
+    "alter": lambda module: raw.alter(module, 2, 5),
+    "tamper": lambda module: module.tamper(1, Tamper.HIDE),
+    "fail next": lambda module: module.fail_next(0),
+    "fail netns": lambda module: module.fail_netns(True),
+    "namespaces": lambda module: module.namespaces(),
+    "keys": lambda module: module.keys(),
+    "connection tracking": lambda module: ct.run(module, FLOW),
+}

@@ -16,16 +16,16 @@ import pytest
 
 from harness.errors import GuestError
 from harness.guest import netns, observe
-from harness.guest.netns import Namespace
+from harness.guest.netns import Namespace, current_inum
 from harness.guest.observe import Namespaces
-from harness.guest.prepare import tracer
 from harness.guest.topology import Network
+from harness.guest.tracing import tracer
 from harness.guest.traffic import payload, send_udp
 from harness.netfilter import Family
 from harness.trace.capture import Capture
-from harness.trace.events import Call, Entry, Event, decode
-from harness.trace.ring import records
-from harness.trace.summary import cookie_of
+from harness.walks.events import Call, Entry, Event, decode
+from harness.walks.framing import records
+from harness.walks.summary import cookie_of
 
 INPUT = 1
 SIOCGIFFLAGS, IFF_UP = 0x8913, 1
@@ -96,8 +96,17 @@ def test_a_device_is_set_up(made: Callable[[str], Namespace]) -> None:
         assert (before, is_up()) == (False, True)
 
 
+def test_a_name_that_has_gone_is_told() -> None:
+    with Namespaces() as namespaces:
+        there = netns.create("nfh-goes")
+        namespaces.look()
+        there.delete()
+        namespaces.look()
+        assert [name for _, inum, name in namespaces.seen if inum == there.inum][-2:] == ["nfh-goes", ""]
+
+
 class Observer:
-    """``observe.main()`` in a process of its own, as the host sees it."""
+    """``observe.main()`` in its own process, as the host sees it."""
 
     def __init__(self) -> None:
         (stdin, self._stdin), (stderr, stderr_w), self._stdout = os.pipe(), os.pipe(), os.memfd_create("records")
@@ -114,10 +123,17 @@ class Observer:
         os.close(stdin)
         os.close(stderr_w)
         self._said = os.fdopen(stderr)
-        assert self.message() == {"armed": True, "connection": ""}
+        armed = self.message()
+        assert (armed["armed"], armed["connection"], armed["blind"], armed["unnamed"], armed["undecided"]) == (True, "", {}, None, None)
 
     def message(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._said.readline())
+        return message
+
+    def awaited(self, key: str) -> dict[str, Any]:
+        """The next message that says something of *key*."""
+        while key not in (message := self.message()):
+            continue
         return message
 
     def tell(self, **what: Any) -> None:
@@ -137,6 +153,13 @@ class Observer:
         return os.waitpid(self._pid, 0)[1]
 
 
+@pytest.fixture(autouse=True)
+def loopback_goes_down_again() -> Iterator[None]:
+    """An observer sets the guest's own loopback device up, and leaves it so."""
+    yield
+    subprocess.run(["ip", "link", "set", "lo", "down"], check=True)
+
+
 @pytest.fixture
 def hooked(network: Network) -> Network:
     """Namespace ``host`` counts what comes in."""
@@ -151,7 +174,7 @@ def test_the_observer_tells_all_that_happened_until_the_end(hooked: Network) -> 
     for number in range(300):
         assert send_udp(hooked.namespaces["peer"], "10.0.0.1", 9, payload(32, number)) == 0
     observer.tell(ended=True)
-    ended = observer.message()
+    ended = observer.awaited("records")
     events = observer.events(ended["records"])
     host = hooked.namespaces["host"]
     assert [host.inum, host.name] in [seen[1:] for seen in ended["namespaces"]]
@@ -160,7 +183,7 @@ def test_the_observer_tells_all_that_happened_until_the_end(hooked: Network) -> 
                if isinstance(event, Entry) and (event.netns, event.pf, event.hook) == (host.inum, Family.IPV4, INPUT)]
     assert cookies == list(range(300))
     observer.tell(addresses=[event.function for event in events if isinstance(event, Call) and event.priority == 7][:1])
-    assert [symbol[1:] for symbol in observer.message()["symbols"]] == [["nft_do_chain_ipv4", "nf_tables"]]
+    assert [symbol[2:] for symbol in observer.awaited("symbols")["symbols"]] == [["nft_do_chain_ipv4", "nf_tables"]]
     assert observer.hang_up() == 0
 
 
@@ -172,4 +195,15 @@ def test_only_one_observer_at_a_time() -> None:
     observer = Observer()
     with pytest.raises(GuestError, match="another capture is under way"), Capture(tracer()):
         pass
+    assert observer.hang_up() == 0
+
+
+def test_rules_that_were_asked_for_just_before_the_end_are_told() -> None:
+    observer = Observer()
+    observer.tell(rules=[[current_inum(), 0, 1, 1]])
+    observer.tell(ended=True)
+    said: dict[str, Any] = {}
+    while not {"rules", "records"} <= said.keys():
+        said |= observer.message()
+    assert said["rules"] == []  # there is no such rule
     assert observer.hang_up() == 0

@@ -15,7 +15,7 @@ from harness.guest.topology import Network
 from harness.guest.traffic import payload, send_udp
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.types import QueueState
-from harness.scenario.steps import Listen
+from harness.scenario.steps.queue import Listen
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 

@@ -9,7 +9,7 @@ import pytest
 from harness.guest.executor import execute
 from harness.guest.health import KernelLog, splats, warn_again
 from harness.model import predict, seen
-from harness.outcome import KernelProfile, Outcome, RawRun, compare
+from harness.outcome import KernelProfile, Outcome, RawOutcome, compare
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.scenario import BUILTIN
 
@@ -49,7 +49,7 @@ def test_the_kernel_does_with_connections_what_the_model_says(name: str, profile
 def test_a_verdict_without_a_case_ends_the_loop_with_a_warning_where_core_warns(profile: KernelProfile) -> None:
     steps = observe("raw-verdicts", profile).steps
     (unknown,) = [step for step in steps if step.raw and step.raw.called[-1] == "unknown"]
-    assert unknown.raw == RawRun(0, ("unknown before", "unknown"), 2)
+    assert unknown.raw == RawOutcome(0, ("unknown before", "unknown"), 2)
     assert unknown.splats == (("net/netfilter/core.c",) if profile.unknown_verdict_warns else ())
 
 

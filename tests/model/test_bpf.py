@@ -13,7 +13,9 @@ from harness.outcome import KernelProfile
 from harness.scenario import Scenario, Step
 from harness.scenario.check import check
 from harness.scenario.codec import from_json, to_json
-from harness.scenario.steps import BpfLink, BpfUnlink, DeleteNetns, Register
+from harness.scenario.steps.bpf import BpfLink, BpfUnlink
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.namespaces import DeleteNetns
 from harness.scenario.topology import PAIR
 
 _IN = ("host", Family.IPV4, "INPUT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,11 @@ from harness.model import predict
 from harness.netfilter import Family
 from harness.outcome import KernelProfile, Outcome
 from harness.outcome.facts import tracked
-from harness.scenario import Scenario, Send, Step
-from harness.scenario.steps import CtRead, CtRun, Dump, Flow, KernelModule, Redirect, Tee, Track
+from harness.scenario import Scenario, Step
+from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
+from harness.scenario.steps.hooks import Dump
+from harness.scenario.steps.nat import Redirect
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR
 
 FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
@@ -43,6 +47,13 @@ def pointers(*script: Step, profile: KernelProfile | None = None) -> set[str]:
 ])
 def test_core_s_pointers_lead_to_what_is_loaded(script: tuple[Step, ...], leading: set[str]) -> None:
     assert pointers(*script) == leading
+
+
+def test_what_is_built_in_stays() -> None:
+    builtin = KernelProfile(conntrack_module=False, conntrack_builtin=("nf_conntrack", "nf_conntrack_netlink"))
+    assert pointers(profile=builtin) == {"nf_ct_hook", "nfnl_ct_hook"}
+    assert pointers(KernelModule("nf_nat"), ABSENT, profile=builtin) == {"nf_ct_hook", "nfnl_ct_hook"}
+    assert pointers(profile=replace(builtin, conntrack_glue=False)) == {"nf_ct_hook"}
 
 
 def test_older_kernels_have_a_pointer_for_attach_alone() -> None:
@@ -109,6 +120,6 @@ def test_a_copy_is_not_copied() -> None:
 
 def test_an_orphan_is_not_put_where_the_kernel_would_stop() -> None:
     orphan = CtRun("host", FLOW, own=("connection", "orphan"))
-    assert run(orphan).steps[-1].splats == ("net/netfilter/core.c",)
+    assert run(orphan).steps[-1].splats == ("net/netfilter/core.c",) * 2
     refused = run(orphan, profile=KernelProfile(orphans_warn=False)).steps[-1]
     assert (refused.errno, refused.splats) == (errno.EOPNOTSUPP, ())

@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 from harness.model.entries import (
     DUMMY_OPS,
     MAX_HOOK_COUNT,
-    Entries,
-    Head,
-    HookOps,
     Memory,
     accept_all,
     hooks_validate,
@@ -24,6 +21,7 @@ from harness.model.entries import (
     nf_remove_net_hook,
     plenty,
 )
+from harness.model.structures import Entries, Head, HookOps
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family
 from tests.strategies import priorities
 

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
 from harness.conformance.judge import Judgement, judge
 from harness.conformance.rule import Script
-from harness.explore import engine, search
-from harness.explore.engine import Different, Plan
+from harness.explore import search
+from harness.explore.engine import Plan
+from harness.explore.guests import Seen
+from harness.explore.kept import keep, kept
 from harness.explore.minimise import minimised
 from harness.explore.scenarios import MIXES
 from harness.explore.search import Search
 from harness.model import predict
 from harness.netfilter import Family
 from harness.outcome import KernelProfile
-from harness.scenario import Dump, Register, Scenario, Send, Unregister
+from harness.scenario import Scenario
 from harness.scenario.check import check
-from harness.scenario.steps import RawInsert, Step
+from harness.scenario.step import Step
+from harness.scenario.steps.hooks import Dump, Register, Unregister
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.raw import RawInsert
 from harness.scenario.topology import PAIR
 from tests.mutants import MUTANTS
 
@@ -53,31 +59,26 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Kernel]:
     return kernel
 
 
-def found(plan: Plan, kernel: Kernel, batches: int) -> tuple[int, Judgement]:
-    """The first scenario that differs, and the batch that it is in."""
-    for number in range(batches):
-        for scenario in plan.batch(number):
-            judgement = kernel(scenario)
-            if judgement.comparison.verdict == "different":
-                return number, judgement
-    raise AssertionError(f"nothing found in {batches} batches")
+class Right:
+    """Guests that no scenario harms: a used one is as good as a fresh one."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    async def fresh(self, scenarios: Sequence[Scenario]) -> Seen:
+        return Seen(scenarios[-1], self.kernel(scenarios[-1]))
+
+    async def used(self, scenario: Scenario) -> Seen:
+        return await self.fresh([scenario])
 
 
-def shrunk(plan: Plan, kernel: Kernel, batches: int = 32) -> Judgement:
-    number, judgement = found(plan, kernel, batches)
-
-    async def ask(scenario: Scenario) -> Judgement:
-        return kernel(scenario)
-
-    searching = Search(ask, judgement)
-
-    async def search_on() -> None:
-        await searching.by_hypothesis(lambda oracle: engine.shrink(plan, number, oracle))
-        await searching.by_leaving_out()
-
-    asyncio.run(search_on())
-    assert searching.smallest is not None
-    return searching.smallest
+def shrunk(plan: Plan, kernel: Kernel, batches: int = 100) -> Scenario:
+    """The first scenario that differs, as short as can be."""
+    drawn = (scenario for number in range(batches) for scenario in plan.batch(number))
+    seen = next(seen for scenario in drawn if (seen := Seen(scenario, kernel(scenario))).kinds)
+    shortest = asyncio.run(Search(Right(kernel), seen.kinds).run(seen.scenario))
+    assert shortest is not None and shortest.whole and not shortest.before
+    return shortest.seen.scenario
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -93,7 +94,7 @@ def test_the_same_plan_draws_the_same_scenarios_which_make_sense(mix: str) -> No
 def test_what_a_seed_draws_does_not_depend_on_the_modules_that_are_loaded() -> None:
     draw = "import hashlib; from harness.explore.engine import Plan; print(hashlib.sha256(repr(Plan(7).batch(0)).encode()).hexdigest())"
     few, more = (subprocess.run([sys.executable, "-c", f"{first}{draw}"], capture_output=True, text=True, check=True).stdout
-                 for first in ("", "import harness.cli.check, harness.explore.bench; "))
+                 for first in ("", "import harness.cli.check, harness.bench.exploration; "))
     assert few == more
 
 
@@ -102,38 +103,31 @@ def test_without_packets_there_are_none() -> None:
 
 
 @pytest.mark.parametrize(("mutant", "mix", "kinds"), [
-    ("equal priorities oldest first", "direct", {"Register", "RegisterMany", "RegisterBatch", "RegisterAgain"}),
-    ("removes nothing", "direct", {"Register", "RegisterMany", "Unregister"}),
+    ("equal priorities oldest first", "direct", {"Register", "RegisterMany", "RegisterTogether", "RegisterBatch", "RegisterAgain"}),
+    ("removes nothing", "direct", {"Register", "RegisterMany", "RegisterBatch", "Unregister"}),
     ("DROP accepts", "packets", {"Register", "BpfLink", "Send"}),
     ("a BPF link shares priorities", "all", {"Register", "RegisterMany", "RegisterBatch", "BpfLink"}),
     ("a BPF program drops nothing", "packets", {"BpfLink", "Send"}),
     ("a list is called hook by hook elsewhere", "packets", {"Register", "RegisterMany", "RegisterBatch", "BpfLink", "Send"}),
 ])
 def test_a_difference_shrinks_to_two_steps_at_most(wrong: Callable[[str], Kernel], mutant: str, mix: str, kinds: set[str]) -> None:
-    smallest = shrunk(Plan(3, mix), wrong(mutant)).script.scenario
+    smallest = shrunk(Plan(3, mix), wrong(mutant))
     assert len(smallest.steps) <= 2
     assert {type(step).__name__ for step in smallest.steps} <= kinds
 
 
-def test_what_was_found_once_is_found_again_at_once_with_another_seed(wrong: Callable[[str], Kernel]) -> None:
-    kernel = wrong("equal priorities oldest first")
-    smallest = shrunk(Plan(3, "direct"), kernel)
-    asked: list[Scenario] = []
-
-    def oracle(scenario: Scenario) -> None:
-        asked.append(scenario)
-        if kernel(scenario).comparison.verdict == "different":
-            raise Different
-
-    engine.found_before(Plan(4, "direct"), oracle)
-    assert len(asked[0].steps) <= 2 * len(smallest.script.scenario.steps), "already shrunk"
-    assert kernel(asked[0]).comparison.verdict == "different"
+def test_what_was_found_is_kept_for_those_who_explore_the_same(wrong: Callable[[str], Kernel]) -> None:
+    smallest = shrunk(Plan(3, "direct"), wrong("equal priorities oldest first"))
+    keep(smallest, "direct")
+    keep(smallest, "direct")
+    assert (kept("direct"), kept("packets")) == ([smallest], [])
 
 
-def test_nothing_is_found_where_there_is_nothing() -> None:
-    asked: list[Scenario] = []
-    engine.found_before(Plan(4, "direct"), asked.append)
-    assert asked == []
+def test_what_was_found_and_is_no_scenario_any_more_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
+    (tmp_path / "explore" / "all").mkdir(parents=True)
+    (tmp_path / "explore" / "all" / "old.json").write_text("{}")
+    assert kept("all") == []
 
 
 LONG: tuple[Step, ...] = (

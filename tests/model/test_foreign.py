@@ -9,7 +9,9 @@ from harness.model import Foreign, predict, seen
 from harness.netfilter import PRIORITY_MAX, Family, Verdict, VerdictKind
 from harness.outcome import Fate, Outcome, PacketOutcome, Slot, StepOutcome, compare, point_key
 from harness.outcome.types import BEFORE, OURS
-from harness.scenario import BUILTIN, Dump, Nft, Register, Scenario, Send, Unregister
+from harness.scenario import BUILTIN, Scenario
+from harness.scenario.steps.hooks import Dump, Nft, Register, Unregister
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR
 
 V4 = Family.IPV4

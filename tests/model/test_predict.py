@@ -12,8 +12,10 @@ from harness.model import predict
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind, hook_name
 from harness.outcome import Fate, KernelProfile, Outcome, PacketOutcome, Slot
 from harness.outcome.types import OUR_MODULE, OURS
-from harness.scenario import BUILTIN, Dump, End, Link, Register, Route, Scenario, Send, Step, Topology, Unregister
+from harness.scenario import BUILTIN, End, Link, Route, Scenario, Step, Topology
 from harness.scenario.check import check
+from harness.scenario.steps.hooks import Dump, Register, Unregister
+from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR, ROUTER, SINGLE
 from tests.strategies import scenarios
 
@@ -81,7 +83,7 @@ def test_an_echo_request_is_answered_by_a_packet_with_the_same_cookie() -> None:
 def test_a_ttl_that_runs_out_ends_before_forward_and_is_answered_with_an_error_that_quotes_the_cookie() -> None:
     packet, error = predict(scenario(*everywhere(ROUTER), Send("client", "server", 1, ttl=1), topology=ROUTER)).packets
     assert walk(packet)[-1] == "router PREROUTING to-client>"
-    assert packet.fate.kind == "consumed"
+    assert packet.fate.kind == "dropped by the stack"
     assert error.packet == "icmp time exceeded 10.0.1.1 > 10.0.1.2, ttl 64"
     assert walk(error)[0] == "router OUTPUT >to-client"
     assert walk(error)[-1] == "client INPUT eth0>"
@@ -92,11 +94,11 @@ def test_an_error_about_a_larger_packet_no_longer_carries_its_cookie(pf: Family,
     assert len(predict(scenario(Send("client", "server", 1, pf, size=size, ttl=1), topology=ROUTER)).packets) == packets
 
 
-def test_a_namespace_that_does_not_forward_consumes_after_prerouting() -> None:
+def test_a_namespace_that_does_not_forward_drops_after_prerouting() -> None:
     silent = replace(ROUTER, name="silent", forwarding=())
     (packet,) = predict(scenario(*everywhere(silent), Send("client", "server", 1), topology=silent)).packets
     assert walk(packet)[-1] == "router PREROUTING to-client>"
-    assert packet.fate.kind == "consumed"
+    assert packet.fate.kind == "dropped by the stack"
 
 
 def test_without_a_route_sendto_fails_and_there_is_no_walk() -> None:
@@ -115,7 +117,7 @@ def test_a_routing_loop_ends_with_the_ttl() -> None:
     ), (Route("near", "10.3.0.0/16", "10.2.0.2"), Route("a", "10.3.0.0/16", "10.1.0.2"), Route("b", "10.3.0.0/16", "10.1.0.1")), ("a", "b"))
     outcome = predict(scenario(Register("fwd", "b", V4, "FORWARD"), Send("near", "10.3.0.1", 1, ttl=6), topology=loop))
     assert [one.netns for one in outcome.packets[0].traversals] == ["b", "b"]
-    assert outcome.packets[0].fate.kind == "consumed"
+    assert outcome.packets[0].fate.kind == "dropped by the stack"
     assert outcome.doubts == ()
 
 

@@ -9,15 +9,15 @@ from dataclasses import replace
 import pytest
 
 from harness.model import predict
-from harness.model.entries import HookOps
 from harness.model.nfqnl import Nfqnl
-from harness.model.queue import QueueEntry, nf_reinject
-from harness.model.register import Net
-from harness.model.slow import Context, HookState, Skb
+from harness.model.queue import nf_reinject
+from harness.model.structures import Context, HookOps, HookState, Net, QueueEntry, Skb
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import KernelProfile
-from harness.scenario import Register, Scenario, Send, Unregister
-from harness.scenario.steps import Listen
+from harness.scenario import Scenario
+from harness.scenario.steps.hooks import Register, Unregister
+from harness.scenario.steps.packets import Send
+from harness.scenario.steps.queue import Listen
 from harness.scenario.topology import PAIR
 
 ACCEPT, DROP, STOLEN, REPEAT, STOP = (

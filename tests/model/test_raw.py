@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from harness.model import predict
 from harness.netfilter import Family, VerdictKind
-from harness.outcome import KernelProfile, Outcome, RawRun, conclude, diff
-from harness.scenario import BUILTIN, RawInsert, Scenario, Step, steps
+from harness.outcome import KernelProfile, Outcome, RawOutcome, compare, conclude
+from harness.scenario import BUILTIN, Scenario, Step
 from harness.scenario.codec import from_json, to_json
+from harness.scenario.steps.batches import RegisterBatch, UnregisterAbsent
+from harness.scenario.steps.hooks import Register, Unregister
+from harness.scenario.steps.raw import RawAlter, RawDelete, RawInsert, RawRun
 from harness.scenario.topology import SINGLE
 from tests.strategies import priorities, returns
 
@@ -25,44 +28,44 @@ def run(*script: Step, profile: KernelProfile | None = None) -> Outcome:
     return predict(Scenario("own", "", SINGLE, script), profile)
 
 
-def tried(verdict: int, profile: KernelProfile | None = None) -> tuple[RawRun | None, tuple[str, ...]]:
+def tried(verdict: int, profile: KernelProfile | None = None) -> tuple[RawOutcome | None, tuple[str, ...]]:
     """One hook with the verdict, and one behind it."""
-    script = (RawInsert("a", "host", "x", 0, verdict), RawInsert("b", "host", "x", 1), steps.RawRun("host", "x"))
+    script = (RawInsert("a", "host", "x", 0, verdict), RawInsert("b", "host", "x", 1), RawRun("host", "x"))
     last = run(*script, profile=profile).steps[-1]
     return last.raw, last.splats
 
 
 @pytest.mark.parametrize(("verdict", "result", "splats"), [
-    (0xFFFF8001, RawRun(1, ("a", "b"), 2), ()),
-    (VerdictKind.DROP, RawRun(-errno.EPERM, ("a",), 1), ()),
-    (errno.EACCES << 16, RawRun(-errno.EACCES, ("a",), 1), ()),
-    (0xFFFF << 16, RawRun(1, ("a",), 1), ()),
-    (errno.EACCES << 16 | VerdictKind.STOLEN, RawRun(-errno.EACCES, ("a",), 2), ()),
-    (VerdictKind.QUEUE, RawRun(0, ("a",), 1), ()),
-    (VerdictKind.QUEUE | 0x8000, RawRun(1, ("a", "b"), 2), ()),
-    (VerdictKind.REPEAT, RawRun(0, ("a",), 2), (CORE,)),
-    (0x42, RawRun(0, ("a",), 2), (CORE,)),
+    (0xFFFF8001, RawOutcome(1, ("a", "b"), 2), ()),
+    (VerdictKind.DROP, RawOutcome(-errno.EPERM, ("a",), 1), ()),
+    (errno.EACCES << 16, RawOutcome(-errno.EACCES, ("a",), 1), ()),
+    (0xFFFF << 16, RawOutcome(1, ("a",), 1), ()),
+    (errno.EACCES << 16 | VerdictKind.STOLEN, RawOutcome(-errno.EACCES, ("a",), 2), ()),
+    (VerdictKind.QUEUE, RawOutcome(0, ("a",), 1), ()),
+    (VerdictKind.QUEUE | 0x8000, RawOutcome(1, ("a", "b"), 2), ()),
+    (VerdictKind.REPEAT, RawOutcome(0, ("a",), 2), (CORE,)),
+    (0x42, RawOutcome(0, ("a",), 2), (CORE,)),
 ])
-def test_what_the_loop_makes_of_a_verdict(verdict: int, result: RawRun, splats: tuple[str, ...]) -> None:
+def test_what_the_loop_makes_of_a_verdict(verdict: int, result: RawOutcome, splats: tuple[str, ...]) -> None:
     assert tried(verdict) == (result, splats)
 
 
 def test_older_kernels_keep_a_stolen_errno_and_warn_of_nothing() -> None:
-    assert tried(errno.EACCES << 16 | VerdictKind.STOLEN, OLD) == (RawRun(0, ("a",), 2), ())
-    assert tried(0x42, OLD) == (RawRun(0, ("a",), 2), ())
+    assert tried(errno.EACCES << 16 | VerdictKind.STOLEN, OLD) == (RawOutcome(0, ("a",), 2), ())
+    assert tried(0x42, OLD) == (RawOutcome(0, ("a",), 2), ())
 
 
 @given(st.lists(st.tuples(priorities, returns), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
 def test_a_scenario_with_any_verdicts_survives_json(hooks: list[tuple[int, int]], start: int) -> None:
     script: list[Step] = [RawInsert(f"h{number}", "host", "x", *hook) for number, hook in enumerate(hooks)]
-    scenario = Scenario("own", "", SINGLE, (*script, steps.RawRun("host", "x", start), steps.RawDelete("h0")))
+    scenario = Scenario("own", "", SINGLE, (*script, RawRun("host", "x", start), RawDelete("h0")))
     assert from_json(to_json(scenario)) == scenario
 
 
 def test_a_splat_that_nobody_predicted_makes_a_run_different() -> None:
     predicted = predict(BUILTIN["raw-start"])
     observed = replace(predicted, steps=(*predicted.steps[:-1], replace(predicted.steps[-1], splats=("BUG: oh",))))
-    (difference,) = diff(predicted, observed)
+    (difference,) = compare(predicted, observed).differences
     assert (conclude(predicted, observed), difference.observed) == ("different", "BUG: oh")
     assert difference.explanation == "the kernel warned where the model does not"
 
@@ -70,42 +73,42 @@ def test_a_splat_that_nobody_predicted_makes_a_run_different() -> None:
 def test_a_splat_that_does_not_come_makes_a_run_different() -> None:
     predicted = predict(BUILTIN["absent"])
     observed = replace(predicted, steps=tuple(replace(step, splats=()) for step in predicted.steps))
-    assert {difference.explanation for difference in diff(predicted, observed)} == {"the kernel did not warn"}
+    assert {difference.explanation for difference in compare(predicted, observed).differences} == {"the kernel did not warn"}
 
 
 def test_each_warning_comes_once_in_a_step() -> None:
-    both = steps.UnregisterAbsent("host", Family.INET, "INPUT")
+    both = UnregisterAbsent("host", Family.INET, "INPUT")
     assert run(both).steps[0].splats == (CORE,)
-    there = steps.Register("there", "host", Family.IPV4, "INPUT")
+    there = Register("there", "host", Family.IPV4, "INPUT")
     assert run(there, both).steps[1].splats == (f"hook not found, pf {Family.IPV4:d} num 1", CORE)
 
 
 def test_disorder_warns_in_every_place_unless_the_kernel_does_not_look() -> None:
     disorder: list[Step] = [RawInsert(name, "host", "x", priority) for priority, name in enumerate("abc")]
-    disorder += [steps.RawAlter("a", 5), RawInsert("d", "host", "x", 6)]
+    disorder += [RawAlter("a", 5), RawInsert("d", "host", "x", 6)]
     assert run(*disorder).steps[-1].splats == (CORE, CORE)
     assert run(*disorder, profile=KernelProfile(hooks_validated=False)).steps[-1].splats == ()
 
 
 def test_a_hook_that_was_refused_cannot_be_altered() -> None:
-    answers = run(RawInsert("a", "host", "x", fail=(0,)), steps.RawAlter("a", 5)).steps
+    answers = run(RawInsert("a", "host", "x", fail=(0,)), RawAlter("a", 5)).steps
     assert [answer.errno for answer in answers] == [errno.ENOMEM, errno.ENOENT]
 
 
 def test_a_batch_that_fails_leaves_nothing() -> None:
-    there = steps.Register("there", "host", Family.IPV4, "INPUT", 1)
-    batch = steps.RegisterBatch("host", (replace(there, id="a", priority=0), replace(there, id="b", hook="HOOK7")))
+    there = Register("there", "host", Family.IPV4, "INPUT", 1)
+    batch = RegisterBatch("host", (replace(there, id="a", priority=0), replace(there, id="b", hook="HOOK7")))
     step = run(there, batch).steps[1]
     ((key, slots),) = step.slots
     assert (step.errno, key, [slot.label for slot in slots], step.splats) == (errno.EINVAL, "host/IPV4/INPUT", ["there"], (CORE,))
 
 
 @pytest.mark.parametrize("nowhere", [
-    steps.Register("b", "host", Family.NETDEV, "INGRESS"), steps.Register("b", "host", Family.INET, "INGRESS"),
-    steps.Register("b", "host", Family.IPV4, "HOOK7"),
+    Register("b", "host", Family.NETDEV, "INGRESS"), Register("b", "host", Family.INET, "INGRESS"),
+    Register("b", "host", Family.IPV4, "HOOK7"),
 ], ids=["no device", "no device of INET's", "no such hook"])
-def test_a_hook_that_was_refused_at_no_point_is_not_there_to_be_unregistered(nowhere: steps.Register) -> None:
-    outcome = run(steps.RegisterBatch("host", (nowhere,)), steps.Unregister("b")).steps[1]
+def test_a_hook_that_was_refused_at_no_point_is_not_there_to_be_unregistered(nowhere: Register) -> None:
+    outcome = run(RegisterBatch("host", (nowhere,)), Unregister("b")).steps[1]
     assert (outcome.errno, outcome.slots) == (errno.ENOENT, ())
 
 

@@ -1,4 +1,4 @@
-"""Registration in namespaces, against a formulation of its own: one list of hooks for each point, INET in two of them."""
+"""Registration in namespaces, against a second formulation: one list of hooks for each point, INET in two of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from harness.model.entries import Entries, Head, HookOps, Memory, accept_all
-from harness.model.queue import QueueEntry
-from harness.model.register import ARRAY_SIZE, Core, Net, NetDevice
+from harness.model.entries import Memory, accept_all
+from harness.model.register import Core
+from harness.model.structures import ARRAY_SIZE, Entries, Head, HookOps, Net, NetDevice, QueueEntry
 from harness.netfilter import HOOK_POINTS, Family, hook_number
 from harness.outcome.profile import KernelProfile
 from tests.strategies import priorities

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.model.entries import DUMMY_OPS, HookOps
-from harness.model.queue import QueueEntry
-from harness.model.register import Net
-from harness.model.slow import Context, HookState, Skb, nf_drop_geterr, nf_hook_slow
+from harness.model.entries import DUMMY_OPS
+from harness.model.slow import nf_drop_geterr, nf_hook_slow
+from harness.model.structures import Context, HookOps, HookState, Net, QueueEntry, Skb
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from tests.strategies import verdicts

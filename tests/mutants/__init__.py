@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from tests.mutants import batches, bpf, churn, ground, hooks, layers, memory, packets, pieces, private, queue, tracking, verdicts
+from tests.mutants import (
+    batches,
+    bpf,
+    churn,
+    hooks,
+    layers,
+    memory,
+    namespaces,
+    packets,
+    pieces,
+    queue,
+    raw,
+    replaced,
+    settings,
+    tracking,
+    verdicts,
+)
 from tests.mutants.mutant import Mutant
 
 __all__ = ("MUTANTS", "Mutant")
 
 MUTANTS: dict[str, Mutant] = {
     **hooks.MUTANTS, **batches.MUTANTS, **bpf.MUTANTS, **verdicts.MUTANTS, **packets.MUTANTS, **layers.MUTANTS,
-    **pieces.MUTANTS, **private.MUTANTS, **memory.MUTANTS, **ground.MUTANTS, **churn.MUTANTS, **tracking.MUTANTS, **queue.MUTANTS,
+    **pieces.MUTANTS, **raw.MUTANTS, **memory.MUTANTS, **namespaces.MUTANTS, **churn.MUTANTS, **tracking.MUTANTS, **queue.MUTANTS,
+    **replaced.MUTANTS, **settings.MUTANTS,
 }

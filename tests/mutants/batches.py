@@ -6,24 +6,24 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from harness.model import entries, register
-from harness.model.entries import Entries, HookOps
+from harness.model import entries, register, structures
+from harness.model.structures import Entries, HookOps
 from harness.netfilter import Family
 from tests.mutants.hooks import core
-from tests.mutants.mutant import deletes_the_first
+from tests.mutants.mutant import Mutant, deletes_the_first, rules_only
 
 __all__ = ("MUTANTS",)
 
 
-def keeps_what_came_before(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> int:
+def keeps_what_came_before(self: register.Core, net: structures.Net, reg: Sequence[HookOps]) -> int:
     return next((err for err in (self.nf_register_net_hook(net, ops) for ops in reg) if err), 0)
 
 
-def only_the_first(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> int:
+def only_the_first(self: register.Core, net: structures.Net, reg: Sequence[HookOps]) -> int:
     return self.nf_register_net_hook(net, reg[0]) if reg else -errno.EINVAL
 
 
-def unregisters_the_first(self: register.Core, net: register.Net, reg: Sequence[HookOps]) -> None:
+def unregisters_the_first(self: register.Core, net: structures.Net, reg: Sequence[HookOps]) -> None:
     for ops in reg[:1]:
         self.nf_unregister_net_hook(net, ops)
 
@@ -43,17 +43,27 @@ def without_a_warning(method: str) -> Callable[..., Any]:
     return mutant
 
 
+def takes_any_device(self: register.Core, net: structures.Net, pf: Family, hooknum: int, dev: structures.NetDevice | None) -> Any:
+    return _HEAD(self, dev.net if dev else net, pf, hooknum, dev)
+
+
+_HEAD = register.Core.nf_hook_entry_head
+ONE_MORE = {pf: size + 1 for pf, size in structures.ARRAY_SIZE.items()}
+
 MUTANTS = dict([
-    core("a kernel without ingress does not know it", "_refused", lambda _core, _net, pf, _reg: -errno.EINVAL * (pf is Family.NETDEV),
-         "netdev.absent"),
-    core("families have one point more", "ARRAY_SIZE", {pf: size + 1 for pf, size in register.ARRAY_SIZE.items()},
-         "head.bad-hook", "head.bad-hook-arp", "head.bad-hook-bridge"),
+    rules_only(
+        core("a kernel without ingress does not know it", "_refused", lambda _core, _net, pf, _reg: -errno.EINVAL * (pf is Family.NETDEV),
+         "netdev.absent")),
+    rules_only(("families have one point more", Mutant(("head.bad-hook", "head.bad-hook-arp", "head.bad-hook-bridge"), (
+        (structures, "ARRAY_SIZE", ONE_MORE), (register, "ARRAY_SIZE", ONE_MORE))))),
     core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem"),
     core("a batch is its first hook", "nf_register_net_hooks", only_the_first, "batch.all", "batch.empty"),
     core("of a batch the first goes", "nf_unregister_net_hooks", unregisters_the_first, "batch.unregister", "batch.all"),
     core("the same ops are refused", "nf_hook_entries_grow", refuses_the_same_twice, "duplicate.same-ops"),
-    core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing"),
+    core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing", "bpf.same-program"),
     core("unregistering does not warn", "_unregister", without_a_warning("_unregister"), "unregister.empty-head", "unregister.missing"),
     core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook",
-         "head.bad-family", "unregister.no-point", "unregister.no-device"),
+         "head.bad-family", "unregister.no-point", "unregister.no-device", "unregister.no-device-egress"),
+    core("a device of another namespace has hook points", "nf_hook_entry_head", takes_any_device, "unregister.no-device",
+         "unregister.no-device-egress"),
 ])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from harness.model.entries import HookFunction, HookOps
+from harness.model.entries import DUMMY_OPS
 from harness.model.steps import bpf, hooks
+from harness.model.structures import HookFunction, HookOps
 from harness.netfilter import Family
-from tests.mutants.mutant import ACCEPT, named
+from tests.mutants.mutant import ACCEPT, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -22,7 +23,8 @@ def accepts(_hook: HookFunction, function: str, module: str | None, pf: Family, 
 
 
 MUTANTS = dict([
-    named("a BPF program drops nothing", bpf, "HookOps", accepts, "bpf.shared-priority"),
-    named("a BPF link shares priorities", bpf, "HookOps", an_ordinary_hook, "bpf.taken-priority"),
+    rules_only(named("a BPF program drops nothing", bpf, "HookOps", accepts, "bpf.shared-priority")),
+    rules_only(named("a BPF link shares priorities", bpf, "HookOps", an_ordinary_hook, "bpf.taken-priority", "bpf.full")),
+    rules_only(named("a dummy takes a priority", DUMMY_OPS, "priority", 0, "bpf.dummies")),
     named("no hook shares a priority", hooks, "HookOps", partial(HookOps, bpf=True), "bpf.shared-priority", "order.equal-newest-first"),
 ])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.model import entries
-from harness.model.entries import Entries, HookOps
+from harness.model.structures import Entries, HookOps
 from harness.netfilter import Verdict, VerdictKind
 from tests.mutants.hooks import core
 from tests.mutants.mutant import Mutant

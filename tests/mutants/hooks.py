@@ -6,10 +6,11 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from harness.model import entries, register
-from harness.model.entries import DUMMY_OPS, Entries, Head, HookOps
+from harness.model import entries, register, structures
+from harness.model.entries import DUMMY_OPS
+from harness.model.structures import Entries, Head, HookOps
 from harness.netfilter import Family
-from tests.mutants.mutant import Mutant, keep_dummies, named, oldest_first
+from tests.mutants.mutant import Mutant, keep_dummies, named, oldest_first, rules_only
 
 __all__ = ("MUTANTS", "core")
 
@@ -22,7 +23,7 @@ def descending(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entr
     return sorted([reg, *(old or ())], key=lambda hook: -hook.priority)
 
 
-def takes_equal_for_disorder(hooks: Entries, warnings: entries.Warnings) -> None:
+def takes_equal_for_disorder(hooks: Entries, warnings: structures.Warnings) -> None:
     if any(one.priority >= next_one.priority for one, next_one in pairwise(hooks)):
         warnings.append("hooks_validate")
 
@@ -35,7 +36,7 @@ def remove_the_next_too(old: Entries, unreg: HookOps) -> bool:
     return True
 
 
-def first_only(self: register.Core, net: register.Net, reg: HookOps) -> int:
+def first_only(self: register.Core, net: structures.Net, reg: HookOps) -> int:
     return self._register(net, Family.IPV4 if reg.pf is Family.INET and reg.device is None else reg.pf, reg)
 
 
@@ -43,30 +44,30 @@ def removes_nothing(_old: Entries, _unreg: HookOps) -> bool:
     return True
 
 
-def keeps_the_ipv4_half(self: register.Core, net: register.Net, reg: HookOps) -> int:
+def keeps_the_ipv4_half(self: register.Core, net: structures.Net, reg: HookOps) -> int:
     if reg.pf is not Family.INET or reg.device is not None:
         return self._register(net, reg.pf, reg)
     return self._register(net, Family.IPV4, reg) or self._register(net, Family.IPV6, reg)
 
 
-def tries_both_halves(self: register.Core, net: register.Net, reg: HookOps) -> int:
+def tries_both_halves(self: register.Core, net: structures.Net, reg: HookOps) -> int:
     if reg.pf is not Family.INET or reg.device is not None:
         return self._register(net, reg.pf, reg)
     return min(self._register(net, Family.IPV4, reg), self._register(net, Family.IPV6, reg))
 
 
-def leaves_the_ipv6_half(self: register.Core, net: register.Net, reg: HookOps) -> None:
+def leaves_the_ipv6_half(self: register.Core, net: structures.Net, reg: HookOps) -> None:
     self._unregister(net, Family.IPV4 if reg.pf is Family.INET and reg.device is None else reg.pf, reg)
 
 
 HEADS: dict[Any, Head] = {}
 
 
-def one_head_for(*key: Callable[[register.Net, Family, int, Any], object]) -> Callable[..., Head | None]:
-    """Points that should have arrays of their own share one."""
+def one_head_for(*key: Callable[[structures.Net, Family, int, Any], object]) -> Callable[..., Head | None]:
+    """Points that should have their own arrays share one."""
     right = register.Core.nf_hook_entry_head
 
-    def mutant(self: register.Core, net: register.Net, pf: Family, hooknum: int, dev: Any) -> Head | None:
+    def mutant(self: register.Core, net: structures.Net, pf: Family, hooknum: int, dev: Any) -> Head | None:
         head = right(self, net, pf, hooknum, dev)
         if head is None:
             return None
@@ -79,19 +80,19 @@ def one_head_for(*key: Callable[[register.Net, Family, int, Any], object]) -> Ca
     return mutant
 
 
-def of_net(net: register.Net, _pf: Family, _hooknum: int, _dev: Any) -> object:
+def of_net(net: structures.Net, _pf: Family, _hooknum: int, _dev: Any) -> object:
     return net.name
 
 
-def of_family(_net: register.Net, pf: Family, _hooknum: int, _dev: Any) -> object:
+def of_family(_net: structures.Net, pf: Family, _hooknum: int, _dev: Any) -> object:
     return pf
 
 
-def of_hook(_net: register.Net, _pf: Family, hooknum: int, _dev: Any) -> object:
+def of_hook(_net: structures.Net, _pf: Family, hooknum: int, _dev: Any) -> object:
     return hooknum
 
 
-def of_device(_net: register.Net, _pf: Family, _hooknum: int, dev: Any) -> object:
+def of_device(_net: structures.Net, _pf: Family, _hooknum: int, dev: Any) -> object:
     return dev.name if dev else None
 
 
@@ -106,19 +107,21 @@ MUTANTS = dict([
         (entries, "hooks_validate", takes_equal_for_disorder), (register, "hooks_validate", takes_equal_for_disorder)))),
     core("order of registration", "nf_hook_entries_grow", unsorted, "order.ascending", "order.stable", "accept.all"),
     core("descending priorities", "nf_hook_entries_grow", descending, "order.ascending", "inet.ingress", "netdev.ingress"),
-    ("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),))),
-    ("there is no limit", Mutant(("limit.1024", "limit.per-point", "limit.per-device", "inet.first-half", "raw.limit"),
-                                 ((entries, "MAX_HOOK_COUNT", 1 << 16),))),
+    rules_only(("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),)))),
+    rules_only(("there is no limit", Mutant(("limit.1024", "limit.per-point", "limit.per-device", "inet.first-half", "raw.limit"),
+                                 ((entries, "MAX_HOOK_COUNT", 1 << 16),)))),
     core("no shrink", "nf_hook_entries_try_shrink", keep_dummies, "unregister.shrinks"),
     core("removes a neighbour", "nf_remove_net_hook", remove_the_next_too, "unregister.shrinks", "order.stable"),
     core("removes nothing", "nf_remove_net_hook", removes_nothing, "unregister.last", "key.off", "inet.unregister-last",
          "unregister.elsewhere"),
-    core("namespaces share heads", "nf_hook_entry_head", one_head_for(of_family, of_hook, of_device), "netns.isolated",
-         "unregister.elsewhere", "limit.per-point"),
+    rules_only(core("namespaces share heads", "nf_hook_entry_head", one_head_for(of_family, of_hook, of_device), "netns.isolated",
+         "unregister.elsewhere", "limit.per-point")),
     core("hooks share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_device), "head.by-hook", "head.arp", "head.bridge"),
-    core("devices share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_hook), "netdev.per-device", "limit.per-device"),
+    rules_only(
+        core("devices share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_hook), "netdev.per-device",
+             "limit.per-device")),
     core("INET is IPV4 only", "nf_register_net_hook", first_only, "inet.fanout"),
     core("INET leaves IPV6", "nf_unregister_net_hook", leaves_the_ipv6_half, "inet.unregister", "inet.unregister-last"),
-    core("INET is not rolled back", "nf_register_net_hook", keeps_the_ipv4_half, "inet.rollback", "inet.enomem"),
-    core("INET tries IPV6 all the same", "nf_register_net_hook", tries_both_halves, "inet.first-half"),
+    rules_only(core("INET is not rolled back", "nf_register_net_hook", keeps_the_ipv4_half, "inet.rollback", "inet.enomem")),
+    rules_only(core("INET tries IPV6 all the same", "nf_register_net_hook", tries_both_halves, "inet.first-half")),
 ])

@@ -6,13 +6,13 @@ import errno
 from dataclasses import replace
 from typing import Any
 
-from harness.model import slow
+from harness.model import structures
 from harness.model.path import arp, bridge, brnf, device, entrance, stack
 from harness.model.path.packet import Packet
 from harness.model.path.stack import Okfn, Stack
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.scenario.topology import Bridge, Vlan
-from tests.mutants.mutant import named
+from tests.mutants.mutant import named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -22,7 +22,7 @@ _PREROUTING = hook_number(Family.BRIDGE, "PREROUTING")
 def pre_routing(**loop: Any) -> Any:
     """A pre-routing of the bridge in another loop."""
     def mutant(on: Stack, netns: str, port: str, packet: Packet) -> int:
-        state = slow.HookState(Family.BRIDGE, _PREROUTING, netns, port, "", "br_handle_frame_finish")
+        state = structures.HookState(Family.BRIDGE, _PREROUTING, netns, port, "", "br_handle_frame_finish")
         return on.run(packet, state, on.nets[netns].hooks[Family.BRIDGE][_PREROUTING].entries, **loop)
     return mutant
 
@@ -38,7 +38,7 @@ def floods(*, reverse: bool, ports: int) -> Any:
 def thresh_from(start: int) -> Any:
     def mutant(on: Stack, netns: str, packet: Packet, hook: str, devices: tuple[str, str], *, okfn: Okfn) -> int:
         number = hook_number(Family.BRIDGE, hook)
-        state = slow.HookState(Family.BRIDGE, number, netns, *devices, stack.named(okfn, Family.BRIDGE))
+        state = structures.HookState(Family.BRIDGE, number, netns, *devices, stack.named(okfn, Family.BRIDGE))
         entries = [ops for ops in on.nets[netns].hooks[Family.BRIDGE][number].entries or () if ops.module != "br_netfilter"]
         ret = on.run(packet, state, entries or None, start)
         return okfn(packet) if ret == 1 else ret
@@ -54,13 +54,8 @@ def family_of_tagged(packet: Packet) -> Family | None:
     return packet.pf if packet.protocol in ("IPV4", "IPV6") else None
 
 
-def accepts(_on: Stack, _packet: Packet, _state: slow.HookState) -> Verdict:
+def accepts(_on: Stack, _packet: Packet, _state: structures.HookState) -> Verdict:
     return Verdict(VerdictKind.ACCEPT)
-
-
-def asks_for_no_family(on: Stack, netns: str, port: str) -> Bridge | None:
-    of = bridge.bridge_parent(on, netns, port)
-    return replace(of, netfilter=tuple(Family)) if of and of.netfilter else of
 
 
 def goes_on_whatever_they_say(on: Stack, netns: str, packet: Packet, hook: str, devices: tuple[str, str], *, okfn: Okfn) -> int:
@@ -68,13 +63,13 @@ def goes_on_whatever_they_say(on: Stack, netns: str, packet: Packet, hook: str, 
     return okfn(packet)
 
 
-def br_nf_post_routing(on: Stack, packet: Packet, state: slow.HookState) -> Verdict:
+def br_nf_post_routing(on: Stack, packet: Packet, state: structures.HookState) -> Verdict:
     if packet.nf_bridge is not None:
         packet.nf_bridge.physoutdev = state.outdev
     return brnf.br_nf_post_routing(on, packet, state)
 
 
-def ip_sabotage_in(_on: Stack, _packet: Packet, _state: slow.HookState) -> Verdict:
+def ip_sabotage_in(_on: Stack, _packet: Packet, _state: structures.HookState) -> Verdict:
     return Verdict(VerdictKind.ACCEPT)
 
 
@@ -134,15 +129,15 @@ MUTANTS = dict([
     named("br_netfilter sees the port as the device", brnf, "bridge_parent", port_for_bridge, "path.families-together"),
     named("br_netfilter takes tagged packets", brnf, "_ip_family", family_of_tagged, "path.vlan-bridge"),
     named("br_netfilter lets ARP by", brnf, "br_nf_forward_arp", accepts, "path.arp-forward"),
-    named("br_netfilter is on for all families", brnf, "bridge_parent", asks_for_no_family, "path.families-together"),
+    rules_only(named("br_netfilter is on for all families", brnf, "_calls", lambda *_: True, "path.families-together")),
     named("br_netfilter goes on whatever the hooks behind it say", brnf, "br_nf_hook_thresh", goes_on_whatever_they_say,
           "start-index.bridge"),
-    named("br_netfilter takes what is routed for forwarded", brnf, "HOOKS", instead(br_nf_post_routing), "path.bridge-routed"),
+    rules_only(named("br_netfilter takes what is routed for forwarded", brnf, "HOOKS", instead(br_nf_post_routing), "path.bridge-routed")),
     named("IP's PREROUTING sees twice what a bridge's host routes", brnf, "HOOKS", instead(ip_sabotage_in), "path.bridge-routed"),
-    named("a bridge's host sends nothing to all", device, "_ndo_start_xmit", [sends_nothing_to_all], "path.bridge"),
-    named("a device takes what is for others", device, "_veth_xmit", takes_what_is_for_others, "path.other-host"),
-    named("a dummy hands back what it gets", device, "_veth_xmit", comes_back_from_a_dummy, "netdev.egress-dummy"),
-    named("nobody learns of ENOBUFS", entrance, "_sent_errno", hides_every_enobufs, "netdev.egress-drop"),
+    rules_only(named("a bridge's host sends nothing to all", device, "_ndo_start_xmit", [sends_nothing_to_all], "path.bridge")),
+    rules_only(named("a device takes what is for others", device, "_veth_xmit", takes_what_is_for_others, "path.other-host")),
+    rules_only(named("a dummy hands back what it gets", device, "_veth_xmit", comes_back_from_a_dummy, "netdev.egress-dummy")),
+    rules_only(named("nobody learns of ENOBUFS", entrance, "_sent_errno", hides_every_enobufs, "netdev.egress-drop")),
     named("an ARP reply does not cross OUTPUT", arp, "arp_send", silent_arp, "path.arp", "path.arp-forward"),
     named("a VLAN keeps the tag", device, "_vlan_do_receive", keeps_the_tag, "path.vlan"),
     named("a VLAN passes by the device below", device, "_vlan_dev_hard_start_xmit", past_the_device_below, "path.vlan-egress"),

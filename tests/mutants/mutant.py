@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from harness.model import slow
-from harness.model.entries import DUMMY_OPS, Entries, HookOps
+from harness.model import slow, structures
+from harness.model.entries import DUMMY_OPS
+from harness.model.structures import Entries, HookOps
 from harness.netfilter import Verdict, VerdictKind
 
-__all__ = ("ACCEPT", "Mutant", "Patch", "deletes_the_first", "keep_dummies", "named", "oldest_first", "without")
+__all__ = ("ACCEPT", "Mutant", "Patch", "deletes_the_first", "keep_dummies", "named", "oldest_first", "rules_only", "without")
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 
@@ -22,10 +23,15 @@ Patch = tuple[Any, str, Any]
 
 @dataclass(frozen=True)
 class Mutant:
-    """:param rules: ids of rules that it breaks, the one that is about just that first"""
+    """A wrong model.
+
+    :param rules: ids of rules that it breaks, the one that is about just that first
+    :param rules_only: no built-in scenario tells it from the right model
+    """
 
     rules: tuple[str, ...]
     patches: tuple[Patch, ...]
+    rules_only: bool = False
 
     def apply(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for target, attribute, replacement in self.patches:
@@ -35,6 +41,12 @@ class Mutant:
 def named(name: str, target: Any, attribute: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
     """A mutant of one patch."""
     return name, Mutant(rules, ((target, attribute, replacement),))
+
+
+def rules_only(named_mutant: tuple[str, Mutant]) -> tuple[str, Mutant]:
+    """Of one that no built-in scenario shows: they have no full points, rollbacks or faults, and nothing that moves."""
+    name, mutant = named_mutant
+    return name, replace(mutant, rules_only=True)
 
 
 def oldest_first(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entries:
@@ -52,7 +64,7 @@ def deletes_the_first(old: Entries, _unreg: HookOps) -> bool:
 
 def without(kind: VerdictKind, become: Callable[[Verdict], Verdict]) -> Callable[..., int]:
     """A loop that takes one verdict for another."""
-    def mutant(context: slow.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
+    def mutant(context: structures.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
         replaced = [HookOps(lambda ops, ctx, hook=ops.hook: become(found) if (found := hook(ops, ctx)).kind is kind else found,  # type: ignore[misc]
                             ops.function, ops.module, ops.pf, ops.hooknum, ops.priority, ops.device, ops.label) for ops in e]
         return slow.nf_hook_slow(context, replaced, s, **keywords)

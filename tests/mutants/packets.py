@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from harness.model import path, slow
+from harness.model import path, structures
 from harness.model.path import entrance, ip, stack
 from harness.model.path.neighbour import Neighbours
 from harness.scenario.routing import lookup
@@ -19,10 +19,10 @@ def no_device_points(_self: path.Stack, _netns: str, _packet: path.Packet, _hook
     return 1
 
 
-def state_without(field: str) -> Callable[..., slow.HookState]:
-    def mutant(*values: Any) -> slow.HookState:
+def state_without(field: str) -> Callable[..., structures.HookState]:
+    def mutant(*values: Any) -> structures.HookState:
         pf, hook, net, indev, outdev, okfn = (*values, None)[:6]
-        return slow.HookState(pf, hook, net, "" if field == "in" else indev, "" if field == "out" else outdev,
+        return structures.HookState(pf, hook, net, "" if field == "in" else indev, "" if field == "out" else outdev,
                               None if field == "okfn" else okfn)
     return mutant
 
@@ -55,8 +55,9 @@ right_ifdown = Neighbours.ifdown
 MUTANTS = {
     "IPv6 says that there is no route where it forwards": Mutant(("path.no-route",), ((ip, "ip_rcv_finish", as_ipv4_has_it),)),
     "sendto() does not say that there is no route": Mutant(("path.no-route",), ((entrance, "ip_send", hides_that_there_is_no_route),)),
-    "a device that moves is a stranger to its neighbours": Mutant(("path.moved",), ((Neighbours, "ifdown", forgets_who_moves),)),
-    "IPv4 takes what comes from its own address": Mutant(("path.martian",), ((ip, "_is_martian", lambda *_: False),)),
+    "a device that moves is a stranger to its neighbours": Mutant(
+        ("path.moved",), ((Neighbours, "ifdown", forgets_who_moves),), rules_only=True),
+    "IPv4 takes what comes from its own address": Mutant(("path.martian",), ((ip, "_is_martian", lambda *_: False),), rules_only=True),
     "devices have no points": Mutant(("netdev.ingress", "netdev.egress", "path.netdev", "path.netdev-egress", "inet.ingress"),
                                      ((path.Stack, "nf_hook_device", no_device_points),)),
     "state->in is not set": Mutant(PATHS, ((stack, "HookState", state_without("in")),)),

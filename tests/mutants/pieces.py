@@ -10,7 +10,7 @@ from harness.model.path import device, entrance, fragment, ip
 from harness.model.path.packet import Packet
 from harness.model.path.stack import Stack
 from harness.model.steps import packets
-from tests.mutants.mutant import named
+from tests.mutants.mutant import named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -103,19 +103,20 @@ def sends_all_first(on: Stack, netns: str, packet: Packet) -> None:
 
 MUTANTS = dict([
     named("nothing is cut up", fragment, "ip_fragment", whole, "path.fragments", "path.fragments-egress", "list"),
-    named("full fragments have an empty one behind", fragment, "pieces", an_empty_one_last, "path.fragments-full"),
+    rules_only(named("full fragments have an empty one behind", fragment, "pieces", an_empty_one_last, "path.fragments-full")),
     named("fragments are not put together", fragment, "ip_defrag", never_waits, "path.fragments"),
-    named("conntrack does not wait for fragments", fragment, "ip_defrag", conntrack_never_waits, "path.fragments"),
+    rules_only(named("conntrack does not wait for fragments", fragment, "ip_defrag", conntrack_never_waits, "path.fragments")),
     named("IPv6 is put together before INPUT", ip, "ip_local_deliver", defrag_before_input, "path.fragments"),
-    named("ICMP answers each fragment", ip, "_icmp_send", answers_each, "path.fragments-error"),
-    named("ICMPv6 answers the first fragment only", ip, "_icmp_send", answers_the_first, "path.fragments-error"),
-    named("an ICMP error quotes all of a datagram", ip, "_answer", quotes_all, "path.fragments-error"),
+    rules_only(named("ICMP answers each fragment", ip, "_icmp_send", answers_each, "path.fragments-error")),
+    rules_only(named("ICMPv6 answers the first fragment only", ip, "_icmp_send", answers_the_first, "path.fragments-error")),
+    rules_only(named("an ICMP error quotes all of a datagram", ip, "_answer", quotes_all, "path.fragments-error")),
     named("a fragment that is refused is the last", packets, "sendto", sendto_until_refused, "path.fragments-refused"),
     named("fragments follow one that egress refuses", ip, "_ip_finish_output2", nothing_refuses_fragments, "path.fragments-cut-short"),
     named("segments are cut up at POSTROUTING", ip, "ip_finish_output", ip_finish_output, "path.gso"),
-    named("a device keeps what it should take apart", device, "_validate_xmit_skb", lambda _on, packet: [packet], "path.gso-apart"),
+    rules_only(
+        named("a device keeps what it should take apart", device, "_validate_xmit_skb", lambda _on, packet: [packet], "path.gso-apart")),
     named("a list is called hook by hook elsewhere", Stack, "nf_hook_list", one_loop_for_each, "list"),
-    named("a list has no end", device, "_GRO_NORMAL_BATCH", 1000, "list.batch"),
-    named("a process sends all that it has before any comes in", packets, "sendto", sends_all_first, "list.batch"),
+    rules_only(named("a list has no end", device, "_GRO_NORMAL_BATCH", 1000, "list.batch")),
+    rules_only(named("a process sends all that it has before any comes in", packets, "sendto", sends_all_first, "list.batch")),
     named("a list is taken apart", device, "_netif_receive_skb_list", each_by_itself, "list"),
 ])

@@ -8,17 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from harness.model import nfqnl, queue, register, slow
-from harness.model.entries import DUMMY_OPS, Allocator, Entries, Head, HookOps, Warnings, nf_hook_entries_try_shrink
+from harness.model.entries import DUMMY_OPS, Allocator, nf_hook_entries_try_shrink
 from harness.model.nfqnl import Nfqnl
 from harness.model.path import stack
-from harness.model.queue import QueueEntry, QueueHandler
-from harness.model.register import Core, Net
-from harness.model.slow import Context
+from harness.model.register import Core
 from harness.model.steps import queue as queue_steps
+from harness.model.structures import Context, Entries, Head, HookOps, Net, QueueEntry, QueueHandler, Warnings
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
-from harness.scenario.steps import Listen
-from tests.mutants.mutant import ACCEPT, Mutant, named
+from harness.scenario.steps.queue import Listen
+from tests.mutants.mutant import ACCEPT, Mutant, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -171,15 +170,15 @@ def listener(name: str, attribute: str, replacement: Any, *rules: str) -> tuple[
 
 MUTANTS = dict([
     reinject("the next hook is skipped", from_slot(1), "queue.reinject-accept", "queue.reinject-bridge"),
-    reinject("a slot that is gone is worth a warning", with_a_warning(warns=True), "queue.slot-gone"),
-    reinject("a slot that is gone is not worth a warning", with_a_warning(warns=False), "queue.slot-gone-warns"),
-    reinject("for a slot that is gone the last one does", takes_the_last_slot, "queue.dummies-go"),
+    rules_only(reinject("a slot that is gone is worth a warning", with_a_warning(warns=True), "queue.slot-gone")),
+    rules_only(reinject("a slot that is gone is not worth a warning", with_a_warning(warns=False), "queue.slot-gone-warns")),
+    rules_only(reinject("for a slot that is gone the last one does", takes_the_last_slot, "queue.dummies-go")),
     reinject("a listener's DROP accepts", hearing(instead(VerdictKind.DROP, ACCEPT)), "queue.reinject-drop"),
     reinject("a listener's REPEAT accepts", hearing(instead(VerdictKind.REPEAT, ACCEPT)), "queue.reinject-repeat"),
     reinject("a listener's QUEUE drops", hearing(instead(VerdictKind.QUEUE, DROP)), "queue.reinject-queue"),
     reinject("a listener's STOP accepts", hearing(instead(VerdictKind.STOP, ACCEPT)), "queue.reinject-stop"),
     reinject("the low byte of an answer decides", hearing(low_byte), "queue.reinject-high-bits"),
-    reinject("a reinjected packet that is stolen is freed", frees_what_is_stolen, "queue.reinject-stolen"),
+    rules_only(reinject("a reinjected packet that is stolen is freed", frees_what_is_stolen, "queue.reinject-stolen")),
     iterate("a later hook's DROP accepts", instead(VerdictKind.DROP, ACCEPT), "queue.reinject-drop"),
     iterate("a later hook's REPEAT accepts", instead(VerdictKind.REPEAT, ACCEPT), "queue.reinject-repeat"),
     iterate("a later hook's QUEUE accepts", instead(VerdictKind.QUEUE, ACCEPT), "queue.reinject-queue"),
@@ -190,21 +189,21 @@ MUTANTS = dict([
     named("nf_reinject walks the array of old", stack.Stack, "reinject", over_the_old_array, "queue.hook-registered-meanwhile"),
     named("a packet that waits is freed", slow, "nf_queue", frees_what_it_queues, "queue.waits"),
     named("bypass asks nobody", slow, "nf_queue", bypass_asks_nobody, "queue.bypass-listener"),
-    named("nothing answers what had waited", queue_steps, "settle", lambda _stack: [], "queue.reinject-answer"),
+    rules_only(named("nothing answers what had waited", queue_steps, "settle", lambda _stack: [], "queue.reinject-answer")),
     listener("the queue's number is ignored", "outfn", any_queue, "queue.number"),
-    listener("a queue without room counts as none", "outfn", full_is_nobody, "queue.full"),
+    rules_only(listener("a queue without room counts as none", "outfn", full_is_nobody, "queue.full")),
     listener("a queue that fails open drops", "outfn", fails_closed, "queue.fail-open"),
-    listener("the oldest packet gets every answer", "recv_verdict", oldest, "queue.order"),
-    listener("a listener may say anything", "recv_verdict", hears_anything, "queue.reinject-unknown"),
+    rules_only(listener("the oldest packet gets every answer", "recv_verdict", oldest, "queue.order")),
+    rules_only(listener("a listener may say anything", "recv_verdict", hears_anything, "queue.reinject-unknown")),
     listener("a second listener takes the queue", "recv_config", second_takes_over, "queue.one-listener"),
     listener("a dead listener's packets wait on", "release", leaves_what_waits, "queue.listener-dies"),
-    listener("a removal drops what waits anywhere", "nf_hook_drop", drops_everywhere, "unregister.flushes-queue"),
+    rules_only(listener("a removal drops what waits anywhere", "nf_hook_drop", drops_everywhere, "unregister.flushes-queue")),
     named("a removal leaves what waits", Core, "nf_queue_nf_hook_drop", lambda _self, _net: None, "queue.hook-unregistered-meanwhile",
-          "unregister.flushes-queue"),
-    named("a shrink that fails drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_memory,
-          "queue.failed-shrink"),
-    named("a shrink without a dummy drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_a_dummy,
-          "queue.not-found"),
+          "unregister.flushes-queue", "unregister.flushes-queue-layer-2"),
+    rules_only(named("a shrink that fails drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_memory,
+          "queue.failed-shrink")),
+    rules_only(named("a shrink without a dummy drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_a_dummy,
+          "queue.not-found")),
     named("a registration drops what waits", Core, "_register", registers_and_drops_what_waits, "queue.dummies-go",
           "queue.hook-registered-meanwhile"),
     listener("a namespace that dies leaves what waits", "release", leaves_what_waits, "pernet.exit-queued"),

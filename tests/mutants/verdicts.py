@@ -5,25 +5,25 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from harness.model import slow
-from harness.model.entries import Entries
-from harness.model.path import stack
+from harness.model import slow, structures
+from harness.model.path import packet, stack
+from harness.model.structures import Entries
 from harness.netfilter import Verdict, VerdictKind
-from tests.mutants.mutant import ACCEPT, Mutant, named, without
+from tests.mutants.mutant import ACCEPT, Mutant, named, rules_only, without
 
 __all__ = ("MUTANTS",)
 
 
-def start_at_one(context: slow.Context, e: Entries, _s: int = 0, **keywords: Any) -> int:
+def start_at_one(context: structures.Context, e: Entries, _s: int = 0, **keywords: Any) -> int:
     return slow.nf_hook_slow(context, e, 1, **keywords)
 
 
-def forgets_the_errno_of_stolen(context: slow.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
+def forgets_the_errno_of_stolen(context: structures.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
     ret = slow.nf_hook_slow(context, e, s, **keywords)
     return 0 if context.skb.state == "stolen" else ret
 
 
-def drop_that_goes_on(context: slow.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
+def drop_that_goes_on(context: structures.Context, e: Entries, s: int = 0, **keywords: Any) -> int:
     """Frees the packet, and lets the caller go on with it all the same."""
     ret = slow.nf_hook_slow(context, e, s, **keywords)
     return 1 if context.skb.state == "freed" else ret
@@ -40,8 +40,9 @@ MUTANTS = dict([
     loop("DROP loses its errno", without(VerdictKind.DROP, lambda _verdict: Verdict(VerdictKind.DROP)), "drop.errno"),
     loop("DROP without an errno is no EPERM",
          without(VerdictKind.DROP, lambda verdict: Verdict(VerdictKind.DROP, verdict.errno or errno.EIO)), "drop.eperm"),
+    rules_only(named("a drop has another reason", packet, "_drop_reason", lambda _last: "NOT_SPECIFIED", "drop.reason", "drop.reason-arp")),
     loop("STOLEN accepts", without(VerdictKind.STOLEN, lambda _verdict: ACCEPT), "stolen"),
-    loop("STOLEN forgets its errno", forgets_the_errno_of_stolen, "stolen.errno"),
+    rules_only(loop("STOLEN forgets its errno", forgets_the_errno_of_stolen, "stolen.errno")),
     loop("QUEUE ignores bypass",
          without(VerdictKind.QUEUE, lambda verdict: Verdict(VerdictKind.QUEUE, queue=verdict.queue)), "queue.bypass"),
     loop("QUEUE accepts", without(VerdictKind.QUEUE, lambda _verdict: ACCEPT), "queue.no-handler"),

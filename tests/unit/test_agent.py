@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.guest.agent import Agent
-from harness.guest.child import Child, start
+from harness.agent.agent import Agent
+from harness.agent.child import Child, start
 from harness.wire import Decoder, Frame, Kind, encode
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from harness.bench.exploration import UNITS as EXPLORED
+from harness.bench.guests import UNITS, Metric, memory_mib
 from harness.cli.bench import _WHAT
-from harness.explore.bench import UNITS as EXPLORED
-from harness.vm.bench import UNITS, Metric, memory_mib
 
 SMAPS = """\
 55d0c0000000-7ffd4e7f6000 ---p 00000000 00:00 0                          [rollup]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
+import click
 import pytest
 
-from harness.cli.reports import ReportFile
+from harness.cli.reports import ReportFile, opened, write_all
 from harness.errors import HostError, UserError
 
 
@@ -35,7 +37,7 @@ def test_without_a_report_nothing_changes(tmp_path: Path) -> None:
 def test_what_cannot_be_opened_is_told_with_its_option(tmp_path: Path, path: str, why: str) -> None:
     with pytest.raises(UserError, match=f"{tmp_path / path}: {why}") as told:
         ReportFile(tmp_path / path, "html")
-    assert told.value.mend == "give --html a file that can be written"
+    assert told.value.hint == "give --html a file that can be written"
 
 
 def test_a_full_disk_is_told() -> None:
@@ -61,3 +63,19 @@ def test_a_file_by_another_name_is_the_same_file(tmp_path: Path) -> None:
     assert files[0].is_same(files[1])
     for file in files:
         file.close()
+
+
+def test_of_the_files_that_were_asked_for_no_two_are_the_same(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        assert set(opened(stack, {"junit": tmp_path / "a", "html": None, "json": tmp_path / "b"})) == {"junit", "json"}
+    with ExitStack() as stack, pytest.raises(click.UsageError, match="--junit and --json name the same file"):
+        opened(stack, {"junit": tmp_path / "a", "html": None, "json": tmp_path / "a"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_behind_one_that_cannot_be_written_are_written(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        files = opened(stack, {"junit": Path("/dev/full"), "html": tmp_path / "page"})
+        with pytest.raises(HostError, match="/dev/full"):
+            write_all(files, {"junit": lambda: b"report", "html": lambda: b"page"})
+    assert (tmp_path / "page").read_bytes() == b"page"

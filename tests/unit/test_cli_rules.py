@@ -29,6 +29,6 @@ def test_in_json_the_scenarios_are_ones_to_run(capsys: pytest.CaptureFixture[str
     rule = RULES["path.no-route"]
     explain([rule], as_json=True)
     (document,) = json.loads(capsys.readouterr().out)
-    assert (document["rule"], document["seed_lines"]) == (rule.id, [[511, 512]])
+    assert (document["rule"], document["core_lines"]) == (rule.id, [[511, 512]])
     assert [from_json(one["scenario"]) for one in document["scripts"]] == [script.scenario for script in rule.scripts]
     assert {step["errno"] for one in document["scripts"] for step in one["model"]["steps"]} == {None, "ENETUNREACH"}

@@ -10,9 +10,9 @@ import pytest
 
 from harness.conformance import RULES
 from harness.conformance.bundle import Bundle, load, save
-from harness.conformance.coverage import seed_lines
+from harness.conformance.coverage import core_lines
 from harness.conformance.judge import State, judge
-from harness.conformance.matrix import Result, default_jobs
+from harness.conformance.matrix import RuleResult, default_jobs
 from harness.conformance.report import exit_code, junit, ktap
 from harness.errors import UserError
 from harness.model import predict
@@ -20,8 +20,8 @@ from harness.outcome import KernelProfile, Outcome
 from harness.scenario import dumps
 
 
-def result(rule: str, state: State, kernel: str = "6.12", **more: object) -> Result:
-    return Result(rule, kernel, state, ((1, 2), (5, 5)), **more)  # type: ignore[arg-type]
+def result(rule: str, state: State, kernel: str = "6.12", **more: object) -> RuleResult:
+    return RuleResult(rule, kernel, state, ((1, 2), (5, 5)), **more)  # type: ignore[arg-type]
 
 
 RESULTS = [
@@ -36,10 +36,15 @@ RESULTS = [
 
 @pytest.mark.parametrize(("states", "code"), [
     (["conformant", "not_applicable"], 0), (["conformant", "different", "lost", "inconclusive"], 1), (["inconclusive", "conformant"], 125),
-    (["lost"], 125), ([], 0),
+    (["lost"], 1), (["lost", "inconclusive"], 1), ([], 0),
 ])
-def test_different_beats_lost_and_inconclusive_which_beat_conformant(states: list[State], code: int) -> None:
+def test_different_and_lost_beat_inconclusive_which_beats_conformant(states: list[State], code: int) -> None:
     assert exit_code([result("r", state) for state in states]) == code
+
+
+def test_a_kernel_that_never_came_up_is_different_only_if_it_is_to_be() -> None:
+    results = [result("r", "lost", asked=False)]
+    assert (exit_code(results), exit_code(results, dead_is_different=True)) == (125, 1)
 
 
 def test_ktap_is_nested_by_kernel_and_counts() -> None:
@@ -83,7 +88,7 @@ def test_junit_has_a_suite_for_each_kernel_and_a_child_for_each_state() -> None:
     children = {name: [(child.tag, child.get("type")) for child in case if child.tag != "system-out"] for name, case in cases.items()}
     assert children == {"a": [], "b": [("failure", "different")], "c": [("skipped", None)], "d": [("error", "inconclusive")],
                         "e": [("error", "lost")]}
-    assert cases["b"].findtext("system-out") == "state: different\nseed lines: 1-2, 5\nbundle: /b.json\n"
+    assert cases["b"].findtext("system-out") == "state: different\ncore.c lines: 1-2, 5\nbundle: /b.json\n"
     assert second.get("name") == "7.3"
 
 
@@ -121,10 +126,10 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_bundle_holds_all_of_a_difference(bundle: Path) -> None:
     document = json.loads(bundle.read_text())
-    assert {*document} == {"bundle", "rule", "seed_lines", "seed", "kernel", "scenario", "differences", "predicted", "observed", "trace",
-                           "console"}
+    assert {*document} == {"bundle", "rule", "core_lines", "seed", "kernel", "before", "scenario", "differences", "predicted", "observed",
+                           "trace", "console"}
     assert (document["kernel"], document["seed"], document["console"]) == (KERNEL, None, "WARNING: at core.c\n stack\nlast words")
-    assert document["seed_lines"] == [list(lines) for lines in seed_lines("order.ascending")]
+    assert document["core_lines"] == [list(lines) for lines in core_lines("order.ascending")]
     assert document["trace"][0] == "order.ascending on 6.12.1+x/y"
     assert document["trace"][-1] == "inconclusive: packet 1 was sent but not seen"
     assert "/" not in bundle.name.removesuffix(".json")
@@ -158,11 +163,20 @@ def test_a_scenario_is_as_much_of_a_bundle(tmp_path: Path) -> None:
     assert load(tmp_path / "mine.json") == Bundle(scenario.name, scenario, {})
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 2}', '{"bundle": 3}', '{"steps": []}', "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"bundle": 2}', '{"bundle": 5}', '{"steps": []}', "[" * 100_000])
 def test_what_is_no_bundle_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "no-bundle.json"
     file.write_text(text)
     with pytest.raises(UserError):
+        load(file)
+
+
+@pytest.mark.parametrize(("text", "problem"), [("[" * 100_000, "nested too deeply"), ("9" * 5000, "not JSON: Exceeds the limit"),
+                                               ("{", "not JSON: Expecting property name")])
+def test_why_a_file_is_no_bundle_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "no-bundle.json"
+    file.write_text(text)
+    with pytest.raises(UserError, match=problem):
         load(file)
 
 
@@ -189,10 +203,10 @@ def test_a_bundle_that_was_cut_short_is_refused(bundle: Path) -> None:
 
 
 def test_a_bundle_of_another_version_says_whose_it_is(tmp_path: Path) -> None:
-    (tmp_path / "newer.json").write_text('{"bundle": 4}')
-    with pytest.raises(UserError, match="a bundle of version 4, and this nfharness reads version 3") as told:
+    (tmp_path / "newer.json").write_text('{"bundle": 6}')
+    with pytest.raises(UserError, match="a bundle of version 6, and this nfharness reads version 5") as told:
         load(tmp_path / "newer.json")
-    assert told.value.mend == "use the nfharness that wrote it"
+    assert told.value.hint == "use the nfharness that wrote it"
 
 
 def test_a_bundle_that_is_not_there_is_the_user_s_mistake(tmp_path: Path) -> None:

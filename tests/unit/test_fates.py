@@ -19,7 +19,10 @@ WALK = (Traversal(Family.IPV4, 1, "host", "eth0", "", (), 1),)
 
 
 def run(*arrivals: tuple[str, int], source: str = "peer", waiting: Collection[int] = ()) -> Any:
-    """What :func:`judged` asks of a run: packet 1 went from *source* to ``host``. :param waiting: cookies, after all listeners died"""
+    """What :func:`judged` asks of a run: packet 1 went from *source* to ``host``.
+
+    :param waiting: cookies, after all listeners died
+    """
     sinks = SimpleNamespace(wait=lambda _cookies, _seconds: tuple(Arrival(*arrival) for arrival in arrivals))
     return SimpleNamespace(sinks=sinks, sent={1: Sent(0, source, "host", "udp")}, watch=SimpleNamespace(waiting=waiting))
 
@@ -35,6 +38,9 @@ ANSWER = replace(packet(reason="somewhere"), kind="echo reply")
     (packet(), [("host", 1)], "delivered"),
     (packet(), [], "consumed"),
     (packet("dropped"), [], "dropped"),
+    (packet("delivered"), [], "consumed"),
+    (packet("dropped by the stack"), [], "dropped by the stack"),
+    (packet("rejected"), [("host", 1)], "doubled (rejected, and delivered)"),
     (packet("dropped"), [("host", 1)], "doubled (dropped, and delivered)"),
     (packet("stolen"), [("host", 1)], "doubled (stolen, and delivered)"),
     (packet(), [("host", 1), ("host", 1)], "doubled (delivered 2 times)"),
@@ -87,4 +93,4 @@ def test_an_end_that_was_not_seen_because_the_loop_was_not_seen_to_return_is_no_
 
 def test_a_packet_that_waits_though_its_listener_is_dead_has_leaked() -> None:
     (found,) = judged(run(waiting=[1]), (packet("queued", alive=1),))
-    assert found.fate == Fate("leaked", reason="its listener is gone, and nobody has freed it")
+    assert (found.fate.kind, found.fate.reason) == ("leaked", "its listener is gone, and nobody has freed it")

@@ -1,8 +1,11 @@
-"""Imports point one way: cli → conformance → {model, guest, vm, trace} → {scenario, outcome} → {netfilter, errors}."""
+"""Imports point one way: each room imports only what stands lower."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,24 +15,44 @@ import harness
 
 ROOT = Path(harness.__file__).parent
 
-BASE = {"netfilter", "errors", "wire", "requirements"}
+BASE = {"netfilter", "errors", "wire", "requirements", "printable"}
 DATA = {"scenario", "outcome"}
 
-#: Room → rooms that it may import besides itself. A room that is not listed here is at the top and may import any.
+_DATA = BASE | DATA
+#: What runs in a guest may import no more than this.
+_IN_GUESTS = _DATA | {"walks", "trace", "guest"}
+#: What boots and reaches guests.
+_HOST = {"host", "images", "vm"}
+
+#: Room → rooms that it may import besides itself, from the ground up. What is not listed here is at the top and may import any.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "netfilter": set(),
+    "printable": set(),
     "requirements": set(),
     "wire": set(),
-    "outcome": BASE,
+    "host": BASE,
     "scenario": BASE,
-    "model": BASE | DATA,
-    "trace": BASE | {"outcome"},
-    "guest": BASE | DATA | {"trace"},
-    "vm": BASE | DATA,
-    "conformance": BASE | DATA | {"model", "vm", "trace"},
-    "explore": BASE | DATA | {"model", "vm", "conformance"},
+    "outcome": BASE,
+    "model": _DATA,
+    "walks": BASE | {"outcome"},
+    "images": BASE | {"host"},
+    "trace": BASE | {"outcome", "walks"},
+    "vm": BASE | {"host", "images"},
+    "guest": _IN_GUESTS,
+    "agent": BASE | {"guest"},
+    "boxes": BASE | _HOST,
+    "backends": _DATA | _HOST | {"walks", "boxes"},
+    "doctor": BASE | _HOST | {"boxes", "backends"},
+    "conformance": _DATA | _HOST | {"model", "walks", "backends"},
+    "explore": _DATA | _HOST | {"model", "backends", "conformance"},
+    "bench": _DATA | _HOST | {"backends", "conformance", "explore"},
+    "pytest_plugin": _IN_GUESTS | _HOST | {"backends"},
 }
+
+NAME = re.compile(r"harness(?:\.\w+)+")
+#: A function that the host asks a guest to call.
+CALL = re.compile(r"(harness\.(?:guest|agent|pytest_plugin\.guest)(?:\.\w+)*):(\w+)")
 
 
 def room(module: str) -> str:
@@ -53,6 +76,23 @@ def imports(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
                 yield source
 
 
+def strings(tree: ast.AST) -> Iterator[str]:
+    """String constants, those in f-strings included, docstrings not."""
+    owners = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {id(node.body[0].value) for node in ast.walk(tree)
+                  if isinstance(node, owners) and node.body and isinstance(node.body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def named(tree: ast.AST) -> Iterator[str]:
+    """Modules of harness that a file names in a string, as :func:`importlib.import_module` takes them."""
+    for text in strings(tree):
+        if (found := NAME.match(text)) and not CALL.fullmatch(text):
+            yield found[0]
+
+
 def modules() -> list[tuple[str, Path]]:
     found = []
     for path in sorted(ROOT.rglob("*.py")):
@@ -72,8 +112,57 @@ def test_imports_point_one_way(module: str, path: Path) -> None:
     assert not wrong, f"{module} must not import {', '.join(sorted(wrong))}"
 
 
+@pytest.mark.parametrize(("module", "path"), modules(), ids=[module for module, _ in modules()])
+def test_a_string_names_no_module_that_must_not_be_imported(module: str, path: Path) -> None:
+    allowed = ALLOWED.get(room(module))
+    if allowed is None:
+        return
+    wrong = {name for name in named(ast.parse(path.read_text(encoding="utf-8"))) if room(name) not in allowed | {room(module)}}
+    assert not wrong
+
+
+def test_what_a_guest_is_asked_to_call_is_there() -> None:
+    calls = {found.groups() for _, path in modules() for text in strings(ast.parse(path.read_text(encoding="utf-8")))
+             if (found := CALL.fullmatch(text))}
+    assert calls
+    known = dict(modules())
+    for module, function in calls:
+        body = ast.parse(known[module].read_text(encoding="utf-8")).body
+        assert function in {node.name for node in body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("half", ["guest", "host", "report"])
+def test_the_halves_of_the_plugin_do_not_know_each_other(half: str) -> None:
+    package = f"harness.pytest_plugin.{half}"
+    others = tuple(f"harness.pytest_plugin.{name}" for name in {"guest", "host", "report"} - {half})
+    rooms = (_IN_GUESTS if half == "guest" else _DATA | _HOST | {"walks", "backends"}) | {"pytest_plugin", "harness"}
+    for module, path in modules():
+        if module.startswith(package):
+            found = set(imports(ast.parse(path.read_text(encoding="utf-8")), module, is_package=path.name == "__init__.py"))
+            assert not {name for name in found if name.startswith(others) or room(name) not in rooms}, module
+
+
+def test_no_two_modules_of_the_model_know_each_other() -> None:
+    """Not by way of others, nor only while types are checked."""
+    of_model = {module: path for module, path in modules() if room(module) == "model"}
+    graph: dict[str, set[str]] = {}
+    for module, path in of_model.items():
+        froms = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom)]
+        names = [(str(node.module), f"{node.module}.{alias.name}") for node in froms for alias in node.names]
+        graph[module] = {whole if whole in of_model else source for source, whole in names} & of_model.keys()
+    graphlib.TopologicalSorter(graph).prepare()
+
+
 def test_every_room_of_the_rules_is_looked_at() -> None:
     assert set(ALLOWED) <= {room(module) for module, _ in modules()}
+
+
+@pytest.mark.parametrize(("module", "path"), [one for one in modules() if one[1].name == "__init__.py" and one[0].count(".") == 1])
+def test_every_room_says_what_it_is(module: str, path: Path) -> None:
+    """In its docstring, which says what to read first, and in a row of the architecture page."""
+    assert len((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()) >= 5
+    rows = [line for line in (ROOT / "docs/architecture.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    assert any(f"`{module.replace('.', '/')}`" in row.split("|")[1] for row in rows)
 
 
 @pytest.mark.parametrize(("source", "found"), [
@@ -86,13 +175,44 @@ def test_every_room_of_the_rules_is_looked_at() -> None:
     ("import os.path", []),
 ])
 def test_every_form_of_import_is_seen(source: str, found: list[str]) -> None:
-    assert list(imports(ast.parse(source), "harness.guest.agent", is_package=False)) == found
+    assert list(imports(ast.parse(source), "harness.agent.agent", is_package=False)) == found
 
 
-@pytest.mark.parametrize("name", ["render", "tree"])
-def test_rendering_needs_no_bcc(name: str) -> None:
-    tree = ast.parse((ROOT / "trace" / f"{name}.py").read_text(encoding="utf-8"))
-    allowed = {f"harness.trace.{other}" for other in ("tree",)}
-    found = set(imports(tree, f"harness.trace.{name}", is_package=False))
-    assert {module for module in found if room(module) == "trace"} <= allowed
-    assert "bcc" not in {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+@pytest.mark.parametrize(("source", "found"), [
+    ('import_module("harness.cli.run")', ["harness.cli.run"]),
+    ('import_module(f"harness.cli.{name}")', ["harness.cli"]),
+    ('NAMES = ("harness.cli.run:command",)', ["harness.cli.run"]),
+    ('"""harness.cli.run"""', []),
+    ('guest.call("harness.guest.files:receive")', []),
+    ('name.startswith("harness.")', []),
+])
+def test_every_form_of_name_is_seen(source: str, found: list[str]) -> None:
+    assert list(named(ast.parse(source))) == found
+
+
+def test_walks_need_no_kernel_and_no_bcc() -> None:
+    """What tells and shows packets' stories is the standard library's, and rich where it draws for a terminal."""
+    found = {name.partition(".")[0] for path in (ROOT / "walks").glob("*.py") for name in loaded(path)}
+    assert found <= sys.stdlib_module_names | {"harness", "rich"}
+
+
+def loaded(path: Path) -> set[str]:
+    """Modules that a file imports when it is loaded, each with the packages that it is in."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    return {".".join(parts[:length]) for parts in (name.split(".") for name in found) for length in range(1, len(parts) + 1)}
+
+
+def test_what_runs_in_guests_needs_nothing_that_only_the_host_has() -> None:
+    known, waiting, seen = dict(modules()), [*(ROOT.parent / "tests/kernel").glob("*.py"), ROOT / "agent/agent.py"], set[str]()
+    while waiting:
+        more = loaded(waiting.pop()) - seen
+        more |= {name for name in known if name.rpartition(".")[0] in more and ".steps." in name}  # found by its name
+        seen |= more
+        waiting += [known[name] for name in more if name in known]
+    assert "harness.conformance.tracking" in seen
+    assert not {"click", "debian"} & seen

@@ -9,7 +9,7 @@ from harness.guest.journal import Journal
 from harness.guest.nfnetlink_hook import HookList, ListedHook, decoded
 from harness.netfilter import Family
 from harness.outcome.types import OUR_MODULE, OURS, Slot
-from harness.scenario.steps import Register
+from harness.scenario.steps.hooks import Register
 
 KEY = "host/IPV4/INPUT"
 A, B = (Register(name, "host", Family.IPV4, "INPUT", priority) for name, priority in (("a", 0), ("b", 1)))

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.pytest_plugin.kselftests import run
-from harness.vm import selftests
+from harness.images import selftests
+from harness.pytest_plugin.guest.kselftests import run
 
 #: A worker in a guest is the subreaper of what it starts (PR_SET_CHILD_SUBREAPER).
 _WORKER = """
 import ctypes, pathlib, sys
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-from harness.pytest_plugin.kselftests import run
-from harness.pytest_plugin.state import children
+from harness.pytest_plugin.guest.kselftests import run
+from harness.pytest_plugin.guest.state import children
 run(pathlib.Path(sys.argv[1]), "forks.sh", slow=False, limit_s=None)
 assert not list(children())
 """
@@ -111,7 +111,7 @@ def test_a_collections_tests_are_its_scripts_and_what_is_compiled_of_its_program
 def test_an_unknown_collection_gets_those_named_that_could_be_meant(tree: Path, name: str, others: str) -> None:
     with pytest.raises(UserError, match="is no collection of this kernel's selftests") as raised:
         selftests.tests(tree, name)
-    assert raised.value.mend == f"one of {others}"
+    assert raised.value.hint == f"one of {others}"
 
 
 def test_a_collection_without_tests_of_its_own_is_an_error(tree: Path) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
+from _pytest.reports import pytest_report_from_serializable, pytest_report_to_serializable
 
-from harness.pytest_plugin.junit import split_by_kernel
-from harness.pytest_plugin.ktap import ktap
-from harness.pytest_plugin.page import page
-from harness.pytest_plugin.results import Result, Results
+from harness.pytest_plugin.host.gateway import Lost
+from harness.pytest_plugin.host.guests import _lost
+from harness.pytest_plugin.report.junit import rewrite
+from harness.pytest_plugin.report.ktap import ktap
+from harness.pytest_plugin.report.page import page
+from harness.pytest_plugin.report.reports import json_lines
+from harness.pytest_plugin.report.results import Result, Results
 from harness.pytest_plugin.selection import CANNOT, KERNEL, LOST
+from harness.vm.ending import Ending
 
 
 def report(when: str = "call", outcome: str = "passed", test: str = "t.py::a[6.12]", text: str = "", **more: Any) -> pytest.TestReport:
@@ -44,6 +50,11 @@ def result(*reports: pytest.TestReport) -> Result:
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_a_tests_outcome_is_its_worst_phase(reports: list[pytest.TestReport], outcome: str) -> None:
     assert result(*reports).outcome == outcome
+
+
+def test_a_test_that_failed_twice_says_so() -> None:
+    twice = result(report("setup"), report(outcome="failed", text="first"), report("teardown", "failed", text="second"))
+    assert (twice.message, twice.detail) == ("first", "first\n\nteardown: second")
 
 
 def test_durations_of_phases_add_up() -> None:
@@ -106,12 +117,15 @@ def test_junit_is_taken_apart_by_kernel(tmp_path: Path) -> None:
     file = tmp_path / "out.xml"
     file.write_text("""<testsuites><testsuite name="pytest" tests="3" failures="1" errors="0" skipped="0" time="3">
         <testcase name="a[6.1]" time="1"><properties><property name="kernel" value="6.1"/></properties></testcase>
-        <testcase name="a[7.3]" time="1"><properties><property name="kernel" value="7.3"/></properties><failure/></testcase>
+        <testcase name="a[7.3]" time="1"><properties><property name="kernel" value="7.3"/><property name="own" value="1"/></properties>
+        <failure/></testcase>
         <testcase name="h" time="0.5"/></testsuite></testsuites>""")
-    split_by_kernel(file)
+    rewrite(file, [Result("pytest::interrupted", "host", "error", message="\x1b!")])
     suites = ElementTree.parse(file).getroot()  # noqa: S314 - our own
-    assert [(one.get("name"), one.get("tests"), one.get("failures"), one.get("time")) for one in suites] == [
-        ("6.1", "1", "0", "1.000"), ("7.3", "1", "1", "1.000"), ("host", "1", "0", "0.500")]
+    assert [(one.get("name"), one.get("tests"), one.get("failures"), one.get("errors"), one.get("time")) for one in suites] == [
+        ("6.1", "1", "0", "0", "1.000"), ("7.3", "1", "1", "0", "1.000"), ("host", "2", "0", "1", "0.500")]
+    assert [one.get("name") for one in suites.iter("property")] == ["own"]
+    assert [one.get("message") for one in suites.iter("error")] == ["\ufffd!"]
 
 
 def test_the_page_escapes_what_tests_say() -> None:
@@ -119,3 +133,33 @@ def test_the_page_escapes_what_tests_say() -> None:
     text = page({"6.1": [bad]}, 1.0)
     assert "<script>" not in text
     assert "a &lt; b" in text
+
+
+def test_of_a_lost_test_pytests_short_summary_has_a_headline_and_every_report_the_console() -> None:
+    item = SimpleNamespace(nodeid="t.py::test_a", location=("t.py", 4, "test_a"))
+    console = "[    1.0] Kernel panic\n[    1.1] Call Trace:"
+    made = _lost(cast(pytest.Item, item), Lost("the guest died: Kernel panic", Ending(console=console), "said"), 0.0, "call")
+    # As from an xdist worker.
+    data = pytest_report_to_serializable(made)
+    assert data is not None
+    report = pytest_report_from_serializable(data)
+    assert isinstance(report, pytest.TestReport)
+    assert report.longrepr.reprcrash.message == "the guest was lost: the guest died: Kernel panic"  # type: ignore[union-attr]
+    results = Results()
+    results.add(report)
+    assert [(one.outcome, one.message, one.detail, one.sections) for one in results] == [
+        ("lost", "the guest was lost: the guest died: Kernel panic", f"the guest was lost: the guest died: Kernel panic\n{console}",
+         [("Guest's standard error", "said")])]
+
+
+NASTY = "\x1b[31m\x00\x7f\x9b\u202e\udcff ]]> <x>"
+
+
+def test_no_report_takes_a_tests_control_characters_as_they_are() -> None:
+    bad = {"6.1": [Result("t.py::a", "6.1", "error", message=f"setup {NASTY}", detail=f"{NASTY}\n{NASTY}", sections=[(NASTY, NASTY)]),
+                   Result("t.py::b", "6.1", "skipped", message=NASTY)]}
+    lines = list(ktap(bad))
+    assert all(line.isprintable() for line in lines)
+    assert r"    not ok 1 a # ERROR error: setup \x1b[31m\x00\x7f\x9b\u202e\udcff ]]> <x>" in lines
+    assert page(bad, 1.0).replace("\n", "").isprintable()
+    assert all(line.isprintable() for line in json_lines(bad["6.1"], {}))

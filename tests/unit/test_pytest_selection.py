@@ -10,8 +10,8 @@ import pytest
 
 from harness.cli.test import exit_status
 from harness.errors import UserError
-from harness.pytest_plugin import tree
-from harness.pytest_plugin.controller import capped
+from harness.pytest_plugin.host import controller, files
+from harness.pytest_plugin.host.controller import capped
 
 pytest_plugins = ["pytester"]
 
@@ -67,6 +67,23 @@ def test_k_selects_a_kernel(pytester: pytest.Pytester) -> None:
     assert collected(pytester, "--kernel", "6.1", "--kernel", "7.3", "-k", "7.3") == ["test_a[7.3]"]
 
 
+@pytest.mark.parametrize(("keyword", "selected"), [
+    ("6.1", ["6.1"]), ("6.12", ["6.12"]), ("not 6.1", ["6.12", "6.16-rt", "6.16.3"]), ("6.16", ["6.16-rt", "6.16.3"]),
+    ("6.16-rt", ["6.16-rt"]), ("6.1 or 6.16.3", ["6.1", "6.16.3"]), ("test_a and 6.12", ["6.12"]), ("6.11", []),
+    ("6", ["6.1", "6.12", "6.16-rt", "6.16.3"]),
+])
+def test_k_with_a_kernel_means_no_other(pytester: pytest.Pytester, keyword: str, selected: list[str]) -> None:
+    pytester.makepyfile("def test_a(lab): pass")
+    arguments = [part for spec in ("6.1", "6.12", "6.16-rt", "6.16.3") for part in ("--kernel", spec)]
+    assert collected(pytester, *arguments, "-k", keyword) == [f"test_a[{spec}]" for spec in selected]
+
+
+def test_k_with_a_kernel_that_the_run_lacks_selects_no_longer_name(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.parametrize('x', ['10.25'])\ndef test_a(lab, x): pass")
+    assert collected(pytester, "--kernel", "6.12", "-k", "6.1") == []
+    assert collected(pytester, "--kernel", "6.12", "-k", "10.2") == ["test_a[6.12-10.25]"]
+
+
 def test_a_random_order_is_repeated_by_its_seed(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_a="\n".join(f"def test_{number}(): pass" for number in range(20)))
     first, again, other = (collected(pytester, "--random-order-seed", seed) for seed in ("1", "1", "2"))
@@ -99,16 +116,48 @@ def test_guests_get_what_lies_beside_their_tests(pytester: pytest.Pytester) -> N
         path.touch()
     pytester.makeini("[pytest]\nkernel_files = extra")
     config = pytester.parseconfigure()
-    with tarfile.open(fileobj=io.BytesIO(tree.archive(config, [pytester.path / "kernel/test_k.py"]))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(files.archive(config, [pytester.path / "kernel/test_k.py"]))) as tar:
         assert sorted(tar.getnames()) == ["conftest.py", "extra/lib.py", "kernel/conftest.py", "kernel/data/rules.nft", "kernel/test_k.py",
                                           "tox.ini"]
 
 
+def test_a_package_that_there_is_not_ends_the_run_before_any_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(names: list[str], *_: object) -> None:
+        raise UserError(f"trixie has no package {names[0]}", hint="did you mean jq?")
+
+    monkeypatch.setattr(controller, "_check", lambda _specs: None)
+    monkeypatch.setattr("harness.images.userland.userland", lambda _progress: Path())
+    monkeypatch.setattr("harness.images.packages.packages", refuse)
+    pytester.makeini("[pytest]\npackages = jqq")
+    pytester.makepyfile("import pytest\n@pytest.mark.kernel\ndef test_a(): pass")
+    done = pytester.runpytest_inprocess("--kernel", "6.12")
+    assert "ERROR: packages: trixie has no package jqq\n  hint: did you mean jq?" in done.stderr.str()
+    assert done.ret == 4
+    assert pytester.runpytest_inprocess().ret == 1  # without a kernel nothing is asked
+
+
+@pytest.mark.parametrize(("marker", "said"), [
+    ("isolation('tset')", 'no level of isolation "tset"; did you mean "test"?'),
+    ("isolation", "the marker isolation has no argument"),
+    ("deadline('soon')", "the deadline is 'soon'; seconds, more than 0"),
+    ("may_warn('(')", "may_warn('(')"),
+    ("known_bug('0123', unless='stolen_erno')", 'no probe "stolen_erno"; did you mean "stolen_errno"?'),
+])
+def test_a_marker_that_means_nothing_is_the_tests_error(pytester: pytest.Pytester, marker: str, said: str) -> None:
+    pytester.makepyfile(f"import pytest\n@pytest.mark.kernel\n@pytest.mark.{marker}\ndef test_a(): pass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(controller, "_check", lambda _specs: None)  # whether there is such a kernel is not asked here
+        done = pytester.runpytest_inprocess("--kernel", "6.12")
+    done.assert_outcomes(errors=1)
+    assert said.replace("; ", "\n  hint: ") in done.stdout.str() or said in done.stdout.str()
+    assert done.ret == 4
+
+
 def test_files_that_a_guest_cannot_hold_are_refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tree, "_LIMIT", 3)
+    monkeypatch.setattr(files, "_LIMIT", 3)
     path = pytester.makepyfile(test_k="pass")
     with pytest.raises(UserError, match=r"test_k\.py the most of it"):
-        tree.archive(pytester.parseconfigure(), [Path(path)])
+        files.archive(pytester.parseconfigure(), [Path(path)])
 
 
 @pytest.mark.parametrize(("status", "ours"), [(0, 0), (1, 1), (2, 130), (3, 125), (4, 2), (5, 2), (125, 125), (-9, 137)])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from harness.pytest_plugin.state import State, leftovers
+from dataclasses import replace
+from pathlib import Path
+
+from harness.guest.inventory import Entry
+from harness.pytest_plugin.guest.standing import missing
+from harness.pytest_plugin.guest.state import State, cgroups, leftovers
 
 OURS = ("init", "IPV4 FORWARD", "nfharness_hook", 5, 1)
 EMPTY = State(frozenset(), frozenset(), frozenset(), frozenset())
@@ -39,3 +44,48 @@ def test_what_a_wider_fixture_makes_is_not_the_tests() -> None:
 def test_a_device_is_left_behind_where_its_namespace_was_there_before() -> None:
     after = State(frozenset(["new"]), frozenset(), frozenset(), frozenset(), frozenset([("init", "veth7"), ("new", "lo")]))
     assert leftovers(EMPTY, after) == ["network namespaces are left behind: new", "a device is left behind in namespace init: veth7"]
+
+
+def test_what_stands_in_the_first_namespace_is_left_behind_where_its_device_was_there_before() -> None:
+    lo = frozenset([("init", "lo")])
+    rule, own = Entry("IPv4 rule", "5: from all prohibit"), Entry("address", "192.0.2.9/32 of lo", "lo")
+    other = Entry("address", "192.0.2.8/32 of new", "new")
+    before = replace(EMPTY, devices=lo)
+    after = replace(before, devices=lo | {("init", "new")}, network=frozenset([rule, own, other]))
+    assert leftovers(before, after) == [
+        "a device is left behind in namespace init: new", "an IPv4 rule is left behind in namespace init: 5: from all prohibit",
+        "an address is left behind in namespace init: 192.0.2.9/32 of lo"]
+    assert leftovers(before.adopting(before, after), after) == []
+
+
+def test_a_cgroup_is_left_behind(tmp_path: Path) -> None:
+    for name in ("tests/mine", "user.slice/session-1.scope"):
+        (tmp_path / name).mkdir(parents=True)
+    found = frozenset(cgroups(tmp_path))
+    assert found == {f"{tmp_path}/tests", f"{tmp_path}/tests/mine"}
+    assert leftovers(replace(EMPTY, cgroups=frozenset([f"{tmp_path}/tests"])), replace(EMPTY, cgroups=found)) == [
+        f"a cgroup is left behind: {tmp_path}/tests/mine"]
+
+
+def test_a_mount_is_left_behind() -> None:
+    after = State(frozenset(), frozenset(), frozenset(), frozenset(), mounts=frozenset(["tmpfs at /usr/share"]))
+    assert leftovers(EMPTY, after) == ["a mount is left behind: tmpfs at /usr/share"]
+
+
+def test_what_the_next_test_needs_is_missed_and_what_is_more_is_not() -> None:
+    before = frozenset([("the module nfharness", ""), ("the device lo (its flags)", "0x8"), ("/tmp", "")])  # noqa: S108
+    after = frozenset([("the device lo (its flags)", "0x9"), ("/tmp", ""), ("/tmp/more", "")])  # noqa: S108
+    assert missing(before, after) == ["the device lo (its flags) is 0x9, and was 0x8", "the module nfharness is gone"]
+
+
+def test_what_a_test_changed_in_its_process_is_told() -> None:
+    before = replace(EMPTY, process=frozenset([("the environment variable HOME", "/root"), ("the environment variable PATH", "/bin"),
+                                               ("the umask", "0o22")]))
+    after = replace(EMPTY, process=frozenset([("the environment variable PATH", "/nowhere"), ("the umask", "0o777"),
+                                              ("the environment variable NEW", "of an import")]))
+    assert leftovers(before, after) == [
+        "the environment variable HOME is gone, and was '/root'",
+        "the environment variable PATH is '/nowhere' now, and was '/bin'",
+        "the umask is '0o777' now, and was '0o22'",
+    ]
+    assert leftovers(before, before) == []

@@ -12,8 +12,8 @@ import pytest
 from harness.requirements import requirements
 
 #: Packages of every Debian and Ubuntu, and what only a bare checkout needs.
-EVERYWHERE = {None, "dpkg", "e2fsprogs", "util-linux", "python3-venv"}
-RUNNING = (Path(__file__).parents[2] / "harness" / "pytest_plugin" / "running.md").read_text()
+EVERYWHERE = {None, "apt", "coreutils", "dash", "dpkg", "e2fsprogs", "mount", "tar", "util-linux", "xz-utils", "python3-venv"}
+RUNNING = (Path(__file__).parents[2] / "harness" / "docs" / "running-tests.md").read_text()
 
 
 def _workflow() -> str:

@@ -10,9 +10,11 @@ from hypothesis import given
 
 from harness.errors import UserError
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.scenario import BUILTIN, Register, Scenario, Send, dumps, load, loads, packet_summary
+from harness.scenario import BUILTIN, Scenario, dumps, load, loads
 from harness.scenario.check import check
 from harness.scenario.routing import Hop, lookup, source_address
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.packets import Send, packet_summary
 from harness.scenario.topology import ROUTER
 from tests.strategies import scenarios
 
@@ -50,8 +52,8 @@ def test_errors_in_a_file_name_the_file(tmp_path: Path) -> None:
 def test_an_unknown_name_suggests_a_built_in_scenario() -> None:
     with pytest.raises(UserError, match='no built-in scenario and no file "ruoter"') as caught:
         load("ruoter")
-    assert caught.value.mend is not None
-    assert 'did you mean "router"' in caught.value.mend
+    assert caught.value.hint is not None
+    assert 'did you mean "router"' in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe{}", b"\xef\xbb\xbf{}", b""])

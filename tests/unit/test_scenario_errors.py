@@ -1,17 +1,21 @@
-"""Every mistake in a scenario is one line with its place, and comes with the mend."""
+"""Every mistake in a scenario is one line with its place, and comes with the hint."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.conformance.bundle import load as load_bundle
 from harness.errors import ExitCode, UserError
 from harness.scenario import from_json, loads
+from harness.scenario.builtin import load as load_scenario
 
 SOUND: dict[str, Any] = {
     "name": "sound",
@@ -44,6 +48,12 @@ SOUND: dict[str, Any] = {
         {"do": "ct-run", "netns": "b", "source": "10.0.0.1", "source_port": 1, "destination": "10.0.0.2", "port": 2, "own": ["hooks"]},
         {"do": "tee", "netns": "b", "to": "a"},
         {"do": "redirect", "netns": "b", "to": 10},
+        {"do": "raw-insert", "id": "listed", "netns": "a", "array": "z", "packet": 2},
+        {"do": "raw-list", "netns": "a", "array": "z", "packets": 3},
+        {"do": "register-together", "first": {"id": "t1", "netns": "b", "pf": "IPV4", "hook": "INPUT"},
+         "second": {"id": "t2", "netns": "b", "pf": "IPV6", "hook": "INPUT"}},
+        {"do": "unregister-together", "first": "t1", "second": "two"},
+        {"do": "memory"},
     ],
 }
 
@@ -63,7 +73,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("topology.links.0.a.addresses", ["10.0.0.1"],
      'topology.links[0].a.addresses[0]: "10.0.0.1" has no prefix length', "10.0.0.1/24"),
     ("topology.links.0.a.addresses", ["10.0.0.2/24"],
-     "topology.links[0].b.addresses[0]: 10.0.0.2 is already the address at topology.links[0].a.addresses[0]", "of its own"),
+     "topology.links[0].b.addresses[0]: 10.0.0.2 is already the address at topology.links[0].a.addresses[0]", "its own"),
     ("topology.routes.0.destination", "10.0.0.1/24", 'topology.routes[0].destination: "10.0.0.1/24" is no network', "host bits"),
     ("topology.routes.0.via", "10.0.0.9",
      "topology.routes[0].via: 10.0.0.9 is no IPv4 address at the other end of a link of a", "neighbours: 10.0.0.2"),
@@ -71,6 +81,14 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.8.verdict", -1, "steps[8].verdict: -1 is out of range", "4294967295"),
     ("steps.8.verdict", "acept", "steps[8].verdict: unknown value \"acept\"", 'did you mean "accept"?'),
     ("steps.8.id", "many.1", 'steps[8].id: "many.1" is already the id of a hook of steps[6]', "another id"),
+    ("steps.19.packet", 17, "steps[19].packet: 17 is out of range (1 … 16)", ""),
+    ("steps.20.packets", 0, "steps[20].packets: 0 is out of range (1 … 16)", ""),
+    ("steps.20.array", "y", 'steps[20].array: no step before has put a hook into an array "y" of a', "arrays: x, z"),
+    ("steps.21.second.netns", "a", "steps[21].second.netns: the two hooks are in two namespaces", "one for both"),
+    ("steps.21.second.id", "t1", 'steps[21].second.id: "t1" is already the id of a hook of steps[21]', "another id"),
+    ("steps.22.second", "t1", "steps[22].second: it takes two hooks of one namespace", "another one"),
+    ("steps.22.second", "many.1", 'steps[22].second: "many.1" is registered more than once', "alone"),
+    ("steps.22.first", "one", 'steps[22].id: "one" is already unregistered', "registered here"),
     ("steps.9.array", "y", 'steps[9].array: no step before has put a hook into an array "y" of a', "arrays: x"),
     ("steps.10.id", "one", 'steps[10].id: "one" is no hook in a private array before this step', "inserted: raw"),
     ("steps.10.array", "x", 'steps[10].array: "raw" is in this array', "remove the key"),
@@ -115,7 +133,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.4", {"do": "unregister", "id": "one"}, 'steps[4].id: "one" is already unregistered', "registered here: two"),
     ("steps.4.pf", "INET", "steps[4].pf: INET has no array of its own at this point", "dump IPV4 or IPV6"),
     ("steps.5", {"do": "send", "from": "a", "to": "b", "cookie": 1},
-     "steps[5].cookie: 1 is already the cookie of steps[2]", "of its own"),
+     "steps[5].cookie: 1 is already the cookie of steps[2]", "its own"),
     ("steps.6.count", 2049, "steps[6].count: 2049 is out of range (1 … 2048)", ""),
     ("steps.6.count", 1, 'steps[7].id: "many.2" is no hook registered before this step', 'did you mean "many.1"?'),
     ("steps.6.hook", "INGRESS", 'steps[6].hook: unknown value "INGRESS"', "PREROUTING"),
@@ -126,6 +144,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.15.loaded", True, "steps[15]: no step before says whether nf_conntrack is loaded", '"loaded": false'),
     ("steps.16.own", ["hooks", "hooks"], "steps[16].own: says the same twice", "remove"),
     ("steps.16.own", ["orphan"], "steps[16].own: an orphan is the module's connection", '["connection", "orphan"]'),
+    ("steps.16.own", ["connection", "untracked"], "steps[16].own: what is not tracked has no connection", "remove"),
     ("steps.16.track", True, "steps[16].own: track is about nf_conntrack's own connections", "remove"),
     ("steps.16.source", "fd00::1", 'steps[16].source: "fd00::1" is no IPv4 address', "10.0.0.2"),
     ("steps.17.to", "b", 'steps[17].to: "b" is not at the other end of a link of b', "neighbours: a"),
@@ -152,14 +171,14 @@ def test_the_document_without_a_mistake_is_sound() -> None:
     assert len(from_json(SOUND).steps) == len(SOUND["steps"])
 
 
-@pytest.mark.parametrize(("path", "value", "message", "mend"), MISTAKES,
+@pytest.mark.parametrize(("path", "value", "message", "hint"), MISTAKES,
                          ids=[f"{case[0]}={str(case[1])[:20]!a}" for case in MISTAKES])
-def test_a_mistake_is_named_with_its_place_and_mend(path: str, value: object, message: str, mend: str) -> None:
+def test_a_mistake_is_named_with_its_place_and_hint(path: str, value: object, message: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
         from_json(altered(path, value))
     assert caught.value.message.startswith(message)
     assert "\n" not in caught.value.message
-    assert mend in (caught.value.mend or "")
+    assert hint in (caught.value.hint or "")
     assert caught.value.exit_code is ExitCode.USER_ERROR
 
 
@@ -198,7 +217,7 @@ def test_no_value_anywhere_escapes_as_another_error(path: str, value: object) ->
     try:
         scenario = from_json(document)
     except UserError as error:
-        assert "\n" not in error.message + (error.mend or "")
+        assert "\n" not in error.message + (error.hint or "")
     else:
         assert loads(json.dumps(document)) == scenario
 
@@ -220,13 +239,13 @@ LAYERED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(("path", "value", "message", "mend"), [
+@pytest.mark.parametrize(("path", "value", "message", "hint"), [
     ("topology.vlans.0.link", "eth1", 'topology.vlans[0].link: no device "eth1" in the namespace "c"', 'did you mean "eth0"?'),
     ("topology.vlans.0.link", "eth0.5", 'topology.vlans[0].link: "eth0.5" is a VLAN that comes later', "before"),
     ("topology.vlans.0.id", 4095, "topology.vlans[0].id: 4095 is out of range (1 … 4094)", ""),
     ("topology.vlans.0.device", "eth0", 'topology.vlans[0].device: c already has a device "eth0"', "another name"),
     ("topology.vlans.0.addresses", ["10.0.0.1/24"],
-     "topology.vlans[0].addresses[0]: 10.0.0.1 is already the address at topology.links[0].a.addresses[0]", "of its own"),
+     "topology.vlans[0].addresses[0]: 10.0.0.1 is already the address at topology.links[0].a.addresses[0]", "its own"),
     ("topology.bridges.0.ports", [], "topology.bridges[0].ports: a bridge has at least one port", "name a device"),
     ("topology.bridges.0.ports.1", "p3", 'topology.bridges[0].ports[1]: no device "p3" in the namespace "b"', "devices"),
     ("topology.bridges.0.ports.1", "p1", 'topology.bridges[0].ports[1]: "p1" is a port already', "once"),
@@ -257,11 +276,11 @@ LAYERED: dict[str, Any] = {
     ("steps.2", {"do": "send", "from": "a", "to": "b", "cookie": 2, "size": 800, "fragment": 808},
      "steps[2].fragment: 800 bytes and the header of UDP fit into one", "smaller"),
 ], ids=str)
-def test_a_mistake_about_devices_that_stand_on_others_is_named_too(path: str, value: object, message: str, mend: str) -> None:
+def test_a_mistake_about_devices_that_stand_on_others_is_named_too(path: str, value: object, message: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
         from_json(altered(path, value, LAYERED))
     assert caught.value.message.startswith(message)
-    assert mend in (caught.value.mend or "")
+    assert hint in (caught.value.hint or "")
 
 
 def test_bridges_that_are_joined_twice_are_refused() -> None:
@@ -279,3 +298,9 @@ def test_bridges_of_one_namespace_agree_about_br_netfilter() -> None:
     document["topology"]["bridges"].append({"netns": "b", "device": "br1", "ports": ["p2"]})
     with pytest.raises(UserError, match="br0 in the same namespace has another one"):
         from_json(document)
+
+
+@pytest.mark.parametrize("read", [load_scenario, load_bundle], ids=["scenario", "bundle"])
+def test_a_file_without_an_end_is_not_read_to_it(read: Callable[[Any], object]) -> None:
+    with pytest.raises(UserError, match='"/dev/zero": more than 64 MiB'):
+        read(Path("/dev/zero"))

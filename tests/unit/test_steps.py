@@ -1,32 +1,122 @@
-"""Every kind of step has all that a step needs."""
+"""A kind of step is one file of the same name in each room, says all that the rooms ask, and does something in each."""
 
 from __future__ import annotations
 
-import pkgutil
-from types import ModuleType
-from typing import get_args
+import ast
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import harness
+from harness.conformance import RULES
+from harness.conformance.judge import judge
 from harness.guest import steps as guest
 from harness.model import steps as model
-from harness.scenario import forms, steps
+from harness.outcome.types import StepOutcome
+from harness.scenario.step import KINDS, Allocates, Facts, Step, by_kind
+from harness.scenario.steps.hooks import Dump
+from tests.recorded import recorded
 
-KINDS = set(get_args(steps.Step))
+ROOT = Path(harness.__file__).parent
+NAMES = {kind.__name__: kind for kind in KINDS.values()}
 
-
-def modules(package: ModuleType) -> set[str]:
-    return {module.name for module in pkgutil.iter_modules(package.__path__)}
-
-
-@pytest.mark.parametrize("table", [forms.BY_STEP, guest.HANDLERS, model.HANDLERS], ids=["JSON", "guest", "model"])
-def test_every_kind_of_step_is_in_the_table(table: dict[type, object]) -> None:
-    assert set(table) == KINDS
+kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
-def test_no_two_kinds_of_step_have_the_same_name() -> None:
-    assert len(forms.BY_NAME) == len(KINDS)
+def test_every_class_of_a_concern_that_is_a_step_is_a_kind() -> None:
+    assert set(Step.__subclasses__()) >= set(KINDS.values())
+    assert {kind.concern for kind in KINDS.values()} == {path.stem for path in (ROOT / "scenario/steps").glob("[a-z]*.py")}
 
 
-def test_a_concern_has_a_module_of_the_same_name_in_each_room() -> None:
-    assert modules(steps) == modules(guest) - {"handler"} == modules(model) - {"handler"} <= modules(forms)
+def test_the_rooms_do_every_kind() -> None:
+    assert set(model.HANDLERS) == set(guest.HANDLERS) == set(KINDS.values())
+    assert {kind.do for kind in guest.BASELINES} == {"keys"}
+
+
+def test_a_room_that_lacks_a_kind_cannot_be_imported() -> None:
+    with pytest.raises(ImportError, match="no function register_otherwise, which does the step 'register'"):
+        by_kind("harness.model.steps", "_otherwise")
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Facts)])
+def test_no_fact_has_a_default(name: str) -> None:
+    said: dict[str, Any] = {field.name: getattr(Dump.facts, field.name) for field in fields(Facts) if field.name != name}
+    with pytest.raises(TypeError, match=name):
+        Facts(**said)
+
+
+@pytest.mark.parametrize("name", ["do", "facts", "read", "write", "check"])
+def test_a_kind_that_lacks_something_is_an_error_when_it_is_made(name: str) -> None:
+    body = {key: value for key, value in vars(Dump).items() if key in ("read", "write", "check")} | {"do": "new", "facts": Dump.facts}
+    del body[name]
+    with pytest.raises(TypeError, match=f"New has no '{name}'"):
+        type("New", (Step,), body)
+
+
+def test_two_kinds_with_one_name_are_an_error() -> None:
+    body = {key: value for key, value in vars(Dump).items() if key in ("do", "facts", "read", "write", "check")}
+    with pytest.raises(TypeError, match="New and Dump are both the step 'dump'"):
+        type("New", (Step,), body)
+
+
+@kinds
+def test_what_allocates_can_fail_and_nothing_else(kind: type[Step]) -> None:
+    could = {field.name: field.default for field in fields(kind)}
+    values: dict[str, Any] = {name: None for name, default in could.items() if default is MISSING}
+    assert ("fail" in could) is (kind.facts.allocates(kind(**values)) is not Allocates.NOTHING)
+
+
+@kinds
+def test_model_and_kernel_do_something(kind: type[Step], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model in which the kind does nothing departs from what a real kernel did, in a rule that the right model keeps to."""
+    with_it = [(script, observed) for rule, outcomes in recorded().rules.items()
+               for script, observed in zip(RULES[rule].scripts, outcomes, strict=True)
+               if any(isinstance(step, kind) for step in script.scenario.steps)]
+
+    def notice() -> Iterator[str]:
+        for script, observed in with_it:
+            try:
+                yield judge(script, recorded().profile, observed).comparison.verdict
+            except KeyError:
+                yield "what follows finds nothing"
+
+    assert with_it, f"no recorded rule has the step {kind.do!r}: record one that comes first in a mutant's list"
+    assert set(notice()) == {"conformant"}
+    monkeypatch.setitem(model.HANDLERS, kind, lambda _run, index, _step: StepOutcome(index))
+    assert any(verdict != "conformant" for verdict in notice())
+
+
+def bare(node: ast.AST | None) -> Iterator[str]:
+    """``A``, ``A | B``, ``(A, B)``."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.BinOp):
+        yield from (*bare(node.left), *bare(node.right))
+    elif isinstance(node, ast.Tuple | ast.Set | ast.List):
+        yield from (name for one in node.elts for name in bare(one))
+
+
+def told_apart(tree: ast.AST) -> Iterator[str]:
+    """Classes that a module tells objects apart by: in ``isinstance``, in patterns, in a collection, as keys of a table."""
+    annotations = {id(one) for node in ast.walk(tree) if isinstance(node, ast.Subscript) for one in ast.walk(node.slice)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
+            yield from (name for one in node.args[1:] for name in bare(one))
+        elif isinstance(node, ast.MatchClass):
+            yield from bare(node.cls)
+        elif isinstance(node, ast.Dict):
+            yield from (name for one in node.keys for name in bare(one))
+        elif isinstance(node, ast.Tuple | ast.Set | ast.List) and id(node) not in annotations:
+            yield from bare(node)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_table_by_kind(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    imported = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+                and (node.module or "").startswith("harness.scenario.steps") for alias in node.names}
+    own = {name for name, kind in NAMES.items() if path.parent.name == "steps" and kind.concern == path.stem}
+    assert not (set(told_apart(tree)) & imported & NAMES.keys()) - own

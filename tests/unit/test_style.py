@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -32,4 +35,21 @@ def test_no_file_is_too_long_to_read_in_one_sitting() -> None:
     sources = (path for folder in ("harness", "kmod") for path in ROOT.glob(f"{folder}/**/*") if path.suffix in (".py", ".c", ".h"))
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources}
     assert lengths
-    assert not {path: length for path, length in lengths.items() if length > 400}
+    assert not {path: length for path, length in lengths.items() if length > 600}
+
+
+def _docstrings() -> Iterator[tuple[str, str]]:
+    """Place and text of each docstring of the package."""
+    for path in sorted(ROOT.glob("harness/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
+                yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", text
+
+
+def test_a_docstring_begins_with_a_sentence_and_has_a_line_for_each_field() -> None:
+    """As a documentation builder reads them."""
+    field = re.compile(r":(param|ivar|returns|raises)\b[^:`\n]*:")
+    texts = dict(_docstrings())
+    assert len(texts) > 1000
+    assert not [place for place, text in texts.items() if field.match(text)]
+    assert not [place for place, text in texts.items() for line in text.splitlines() if field.search(line.strip(), 1)]

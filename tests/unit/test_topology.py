@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.scenario.codec import from_json, to_json
-from harness.scenario.steps import Scenario
+from harness.scenario.step import Scenario
 from harness.scenario.topology import BRIDGE, TOPOLOGIES, VLAN, Topology, Vlan, with_vlans
 
 

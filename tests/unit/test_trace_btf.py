@@ -137,7 +137,7 @@ def test_a_kernel_without_a_structure_is_refused_by_its_name() -> None:
         Layout.of(Btf(btf.blob()))
 
 
-def test_a_kernel_without_btf_is_refused_with_the_mend(tmp_path: Path) -> None:
+def test_a_kernel_without_btf_is_refused_with_the_hint(tmp_path: Path) -> None:
     with pytest.raises(GuestError) as refused:
         Btf.of_running_kernel(tmp_path / "vmlinux")
-    assert "CONFIG_DEBUG_INFO_BTF" in (refused.value.mend or "")
+    assert "CONFIG_DEBUG_INFO_BTF" in (refused.value.hint or "")

@@ -59,7 +59,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *counts: tuple[int, int]) -> Captur
     tracer = Tracer()
     tracer.bpf, tracer.kprobes = object(), SimpleNamespace(profile=dict)  # type: ignore[assignment]
     capture = Capture(tracer)
-    monkeypatch.setattr(capture, "_rings", SimpleNamespace(take=lambda: b""), raising=False)
+    monkeypatch.setattr(capture, "_witness", SimpleNamespace(begin=lambda: None, doubts=lambda: ()), raising=False)
     return capture
 
 

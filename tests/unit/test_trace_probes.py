@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import GuestError
-from harness.trace.probes import Placement, after_prologue, place, place_all
+from harness.trace.probes import Placement, after_prologue, indirect_calls, place, place_all, returns
 
 #: Kernel → code with mitigations off.
 CODE = {
@@ -138,3 +138,20 @@ def test_bytes_that_are_no_instructions_are_refused() -> None:
 ], ids=["endbr64 and nop", "nop", "traced by somebody else", "no fentry"])
 def test_the_entry_probe_is_behind_the_fentry_site(code: str, offset: int) -> None:
     assert after_prologue(bytes.fromhex(code)) == offset
+
+
+def test_indirect_calls_are_those_through_a_register_or_a_thunk() -> None:
+    # push rbx; call rax; call +0x1000; call +0x2000; pop rbx; ret
+    code = bytes.fromhex("53ffd0e8f80f0000e8f31f00005bc3")
+    names = {ADDRESS + 0x1000: {"__x86_indirect_thunk_rax"}, ADDRESS + 0x2000: {"nft_cmp_eval"}}
+    assert indirect_calls(code, ADDRESS, lambda address: names.get(address, set())) == (1, 3)
+    with pytest.raises(GuestError, match=r"calls through memory at \+0x1"):
+        indirect_calls(bytes.fromhex("53ff50085bc3"), ADDRESS, functions)
+
+
+def test_returns_are_all_places_that_leave_a_function_and_a_tail_call_is_refused() -> None:
+    # push rbx; pop rbx; ret; int3; pop rbx; ret
+    assert returns(bytes.fromhex("535bc3cc5bc3"), ADDRESS, functions, "nft_lookup_eval") == (2, 5)
+    # push rbx; pop rbx; jmp +0x1000
+    with pytest.raises(GuestError, match="nft_lookup_eval ends in a jump"):
+        returns(bytes.fromhex("535be9f90f0000"), ADDRESS, functions, "nft_lookup_eval")

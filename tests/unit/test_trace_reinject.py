@@ -6,10 +6,12 @@ import pytest
 
 from harness.errors import GuestError
 from harness.netfilter import Verdict, VerdictKind
-from harness.outcome.types import NF_HOOK_SLOW, NF_REINJECT, Fate, PacketOutcome
-from harness.trace.events import Call, End, Entry, Event, Exit, How
+from harness.outcome.fate import Fate
+from harness.outcome.types import NF_HOOK_SLOW, NF_REINJECT, PacketOutcome
 from harness.trace.probes import Placement, place_all
-from harness.trace.walk import walk
+from harness.walks.assembly import assembled
+from harness.walks.events import Call, End, Entry, Event, Exit, How
+from harness.walks.recording import Recording
 
 #: The function that has nf_reinject in it, as it is in memory: kernel → its address and its code.
 CODE = {
@@ -132,9 +134,9 @@ def end() -> End:
 
 def only(*events: Event) -> PacketOutcome:
     queued = (entry(1), call(1, 0), call(1, 1, QUEUE_7), Exit(1, 0, 0))
-    (packet,), doubts = walk((*queued, *events), lambda _: None, loops=(NF_HOOK_SLOW, NF_REINJECT))
-    assert doubts == ()
-    return packet
+    seen = assembled(Recording((*queued, *events), lambda _: None, (NF_HOOK_SLOW, NF_REINJECT)))
+    assert seen.doubts == ()
+    return seen.packets[0]
 
 
 def test_a_packet_that_nobody_answered_is_queued() -> None:
@@ -171,4 +173,4 @@ def test_what_nf_reinject_does_not_free_is_elsewhere(answer: int, calls: tuple[C
 
 
 def test_a_packet_that_goes_on_is_judged_by_what_comes_then() -> None:
-    assert only(entry(2, answer=STOP, start=1), Exit(2, 1, 0), end()).fate.kind == "consumed"
+    assert only(entry(2, answer=STOP, start=1), Exit(2, 1, 0), end()).fate.kind == "dropped by the stack"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.trace.ring import Ring, Rings, records
+from harness.trace.ring import Ring, Rings
+from harness.walks.framing import records, whole
 
 SIZE = mmap.PAGESIZE
 BUSY, DISCARD = 1 << 31, 1 << 30
@@ -102,3 +103,9 @@ def test_the_rings_of_all_processors_are_read_as_one() -> None:
     rings.close()
     for fd in fds:
         os.close(fd)
+
+
+def test_a_record_that_has_arrived_in_part_is_not_whole() -> None:
+    first, second = (struct.pack("<II", 5, 0) + b"12345\0\0\0", struct.pack("<II", 16, 0) + bytes(16))
+    stream = first + second
+    assert [whole(stream[:size]) for size in (0, 7, 15, 16, 20, 39, 40)] == [0, 0, 0, 16, 16, 16, 40]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.observation import ends_of
-from harness.vm.box import box_of, disk_header
-from harness.vm.guest_packages import command_line
-from harness.vm.paths import package_file
-from harness.vm.vagrant import Ssh, machine_name
-from harness.vm.vagrantfile import unused
+from harness.backends.observer import ends_of
+from harness.backends.vagrant import Ssh
+from harness.boxes.box import box_of, disk_header
+from harness.boxes.vagrantfile import machine_name, unused
+from harness.host.paths import package_file
+from harness.images.guest_packages import command_line
 
 BASE = "nfharness-VAGRANTSLASH-6.12.118-deb13-cloud-amd64_vagrant_box_image_1.42_box.img"
 OTHER = BASE.replace("1.42", "1.43")

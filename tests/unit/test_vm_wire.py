@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +57,5 @@ def test_without_a_panic_the_last_lines_are_shown() -> None:
     assert console.tail("\n".join(map(str, range(100))), 3) == "97\n98\n99"
 
 
-def test_a_console_is_read_without_a_terminals_clutter(tmp_path: Path) -> None:
-    (tmp_path / "console").write_bytes(b"\x1bc\x1b[?7l\x1b[2Jone\r\ntwo \xff\r\n")
-    assert console.text(tmp_path / "console") == "one\ntwo \ufffd\n"
-    assert console.text(tmp_path / "none") == ""
+def test_a_console_is_read_without_a_terminals_clutter() -> None:
+    assert console.cleaned(b"\x1bc\x1b[?7l\x1b[2Jone\r\ntwo \xff\r\n") == "one\ntwo \ufffd\n"

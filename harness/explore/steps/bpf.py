@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from harness.explore.steps.maker import Maker, new_name, priorities
+from harness.explore.steps.maker import Drawn, as_it_is, new_name, priorities
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
-from harness.scenario.forms.form import Scope
-from harness.scenario.steps import ACCEPT, BpfLink, BpfUnlink
+from harness.scenario.scope import Scope
+from harness.scenario.steps.bpf import BpfLink, BpfUnlink
+from harness.scenario.steps.hooks import ACCEPT
 
-__all__ = ("MAKERS",)
+__all__ = ("DRAWN",)
 
 _families = st.sampled_from([Family.IPV4, Family.IPV4, Family.IPV6])
 _hooks = st.sampled_from(list(HOOK_POINTS[Family.IPV4]))
@@ -27,9 +28,17 @@ def _link(draw: st.DrawFn, scope: Scope) -> BpfLink:
     return BpfLink(new_name(scope, "l"), netns, draw(_families), draw(_hooks), draw(_priorities), draw(_verdicts))
 
 
+def _again(draw: st.DrawFn, scope: Scope) -> BpfLink | None:
+    """Where another link is."""
+    links = [link for link in scope.links.values() if isinstance(link, BpfLink)]
+    return replace(draw(st.sampled_from(links)), id=new_name(scope, "l"), verdict=draw(_verdicts)) if links else None
+
+
 def _unlink(draw: st.DrawFn, scope: Scope) -> BpfUnlink | None:
     """Also where there was no link, as its priority was taken."""
     return BpfUnlink(draw(st.sampled_from(list(scope.links)))) if scope.links else None
 
 
-MAKERS: Sequence[Maker] = (_link, _link, _unlink)
+DRAWN = Drawn(
+    makers=(_link, _link, _again, _unlink),
+    times={"anything": 2, "packets": 1, "upset": 1}, there=lambda profile: profile.bpf_link, plainer=as_it_is)

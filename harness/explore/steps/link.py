@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hypothesis import strategies as st
 
-from harness.explore.steps.maker import Maker
-from harness.scenario.forms.form import Scope
-from harness.scenario.steps import BROADCAST, UNKNOWN, Arp, Frame, arp_cookie
+from harness.explore.steps.maker import Drawn, always, as_it_is
+from harness.scenario.scope import Scope
+from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, arp_cookie
 from harness.scenario.topology import Interface
 
-__all__ = ("MAKERS",)
+__all__ = ("DRAWN",)
 
 
 def _addresses(one: Interface) -> list[str]:
@@ -35,4 +33,4 @@ def _frame(draw: st.DrawFn, scope: Scope) -> Frame | None:
     return Frame(*draw(st.sampled_from(devices)), to, len(scope.cookies) + 1, draw(st.sampled_from([None, None, 10])))
 
 
-MAKERS: Sequence[Maker] = (_frame, _arp)
+DRAWN = Drawn(makers=(_frame, _arp), times={"anything": 1, "packets": 1}, there=always, plainer=as_it_is)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from harness.explore.steps.maker import Maker
+from harness.explore.steps.maker import Drawn, always
 from harness.netfilter import Family
-from harness.scenario.forms.form import Scope
-from harness.scenario.steps import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, last_piece
+from harness.scenario.scope import Scope
+from harness.scenario.step import Step
+from harness.scenario.steps.packets import COOKIE_BYTES, SIZE_MAX, WHOLE_MAX, PacketKind, Send, last_piece
 from harness.scenario.topology import Topology
 
-__all__ = ("MAKERS",)
+__all__ = ("DRAWN",)
 
 _kinds: st.SearchStrategy[PacketKind] = st.sampled_from(["udp", "echo"])
 #: Any other one seldom: scapy makes a packet of another size in ten milliseconds in an emulated guest.
@@ -39,7 +40,7 @@ def _send(draw: st.DrawFn, scope: Scope) -> Send:
 def _in_pieces(draw: st.DrawFn, step: Send) -> Send:
     """A datagram that the kernel cuts up, one that comes in fragments, or segments that the kernel keeps together.
 
-    Where somebody listens there is none: of pieces that wait one by one some could be missing, and what waits for them waits for a minute.
+    Where there is a listener none is drawn: pieces wait there one by one, and the rest of a datagram a minute for one that lacks.
     """
     how = draw(st.sampled_from(["large", "fragments", "segments"]))
     cut = draw(_cuts)
@@ -53,4 +54,10 @@ def _has_address(topology: Topology, netns: str, pf: Family) -> bool:
     return any((":" in address) is (pf is Family.IPV6) for one in topology.interfaces(netns) for address in one.addresses)
 
 
-MAKERS: Sequence[Maker] = (_send,)
+def _plainer(step: Step) -> Iterator[Step]:
+    """A ttl that is nearer to the default."""
+    if isinstance(step, Send) and step.ttl < 64:
+        yield replace(step, ttl=step.ttl + 1)
+
+
+DRAWN = Drawn(makers=(_send,), times={"anything": 16, "packets": 48, "queues": 8, "upset": 8}, there=always, plainer=_plainer)

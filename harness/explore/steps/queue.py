@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hypothesis import strategies as st
 
-from harness.explore.steps.maker import COOKIES, QUEUES, Maker, new_name, priorities, returns
+from harness.explore.steps.maker import COOKIES, QUEUES, Drawn, always, as_it_is, new_name, priorities, returns
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind
-from harness.scenario.forms.form import Scope
-from harness.scenario.steps import Answer, CopyMode, HangUp, Listen, Register
+from harness.scenario.scope import Scope
+from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.queue import Answer, CopyMode, HangUp, Listen
 
-__all__ = ("MAKERS",)
+__all__ = ("DRAWN",)
 
 _copies: st.SearchStrategy[CopyMode] = st.sampled_from(["packet", "packet", "packet", "packet", "meta", "none"])
 _lengths = st.sampled_from([None, None, None, None, 0, 1, 2])
@@ -21,7 +20,7 @@ _answers = st.one_of(st.sampled_from([VerdictKind.ACCEPT, VerdictKind.ACCEPT, Ve
 
 
 def _listen(draw: st.DrawFn, scope: Scope) -> Listen | None:
-    """Also where somebody listens already."""
+    """Also where there is a listener already."""
     netns, queue = draw(st.sampled_from(scope.topology.namespaces)), draw(st.sampled_from(QUEUES))
     private = [Verdict.decode(hook.verdict) for hook in scope.private.values() if hook.netns == netns]
     if any(verdict.kind is VerdictKind.QUEUE and verdict.queue == queue for verdict in private):
@@ -30,7 +29,7 @@ def _listen(draw: st.DrawFn, scope: Scope) -> Listen | None:
 
 
 def _queueing(draw: st.DrawFn, scope: Scope) -> Register | None:
-    """A hook whose packets somebody waits for."""
+    """A hook whose packets a listener waits for."""
     if not scope.listening:
         return None
     netns, queue = draw(st.sampled_from(sorted(scope.listening)))
@@ -51,4 +50,6 @@ def _hang_up(draw: st.DrawFn, scope: Scope) -> HangUp | None:
     return HangUp(*draw(st.sampled_from(sorted(scope.listening)))) if scope.listening else None
 
 
-MAKERS: Sequence[Maker] = (_listen, _listen, _queueing, _queueing, _answer, _answer, _answer, _answer, _hang_up)
+DRAWN = Drawn(
+    makers=(_listen, _listen, _queueing, _queueing, _answer, _answer, _answer, _answer, _hang_up),
+    times={"queues": 2, "upset": 1}, there=always, plainer=as_it_is)

@@ -1,77 +1,28 @@
-"""What each step does on a real kernel; a module for each of :mod:`harness.scenario.steps`."""
+"""What each step does on a real kernel: in the file of its concern, a function of its name (:mod:`harness.scenario.step`).
+
+``name(run, index, step)``, with the kind's name in JSON, does the step on the kernel under test, and returns the step's outcome. Read
+``hooks`` first, beside :mod:`harness.model.steps.hooks`. What a kind must look at before the first step is its ``name_baseline``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.guest.run import Run
-from harness.guest.steps import batches, bpf, churn, conntrack, ground, hooks, link, nat, packets, private, queue
-from harness.guest.steps.handler import Handler
-from harness.scenario.steps import (
-    Answer,
-    Arp,
-    BpfLink,
-    BpfUnlink,
-    Dump,
-    Frame,
-    HangUp,
-    Listen,
-    RawDelete,
-    RawInsert,
-    RawRun,
-    Register,
-    RegisterAgain,
-    RegisterBatch,
-    RegisterMany,
-    Send,
-    Step,
-    Unregister,
-    UnregisterAbsent,
-    UnregisterBatch,
-    is_point,
-)
+from harness.guest.steps.handler import Baseline, Handler
+from harness.guest.steps.hooks import refused_once
+from harness.scenario.step import Step, by_kind
 
-__all__ = ("HANDLERS", "touched", "undone")
+__all__ = ("BASELINES", "HANDLERS", "undone")
 
-#: By the step's class.
-HANDLERS: Mapping[type, Handler] = {
-    **hooks.HANDLERS, **batches.HANDLERS, **bpf.HANDLERS, **private.HANDLERS, **conntrack.HANDLERS, **nat.HANDLERS,
-    **packets.HANDLERS, **link.HANDLERS, **ground.HANDLERS, **churn.HANDLERS, **queue.HANDLERS,
-}
+HANDLERS: Mapping[type[Step], Handler] = by_kind(__name__)
 
-_UNDONE = frozenset({
-    Register, RegisterMany, Unregister, Dump, RegisterBatch, UnregisterBatch, RegisterAgain, UnregisterAbsent, RawInsert, RawDelete, RawRun,
-    Send, Frame, Arp, Listen, Answer, HangUp, BpfLink, BpfUnlink,
-})
+#: What the kinds with that fact look at before the first step.
+BASELINES: Mapping[type[Step], Baseline] = by_kind(__name__, "_baseline", lambda facts: facts.baseline)
 
 
 def undone(step: Step) -> bool:
-    """Whether ``HOOK_FLUSH`` leaves a namespace as it was after a step; a scenario with any other one has namespaces of its own. BPF links
-    are closed before.
+    """Whether the step's namespaces can be another scenario's afterwards.
 
     A shrink that fails leaves a dummy, which stays as long as nobody else's hook at the point comes or goes.
     """
-    return type(step) in _UNDONE and not getattr(step, "fail", ())
-
-
-def touched(run: Run, step: Step) -> tuple[Register, ...]:
-    """Hooks at whose points a step is about to work."""
-    match step:
-        case Register():
-            return (step,)
-        case RegisterMany() | Dump() | UnregisterAbsent():
-            hooks: tuple[Register, ...] = (Register("", step.netns, step.pf, step.hook, device=step.device),)
-        case BpfLink():
-            hooks = (Register("", step.netns, step.pf, step.hook),)
-        case BpfUnlink() if step.id in run.links:
-            link, _ = run.links[step.id]
-            hooks = (Register("", link.netns, link.pf, link.hook),)
-        case Unregister() | RegisterAgain():
-            hooks = (run.registers[step.id],)
-        case RegisterBatch():
-            hooks = step.hooks
-        case UnregisterBatch():
-            hooks = run.batches[step.id]
-        case _:
-            hooks = ()
-    return tuple(hook for hook in hooks if is_point(hook.pf, hook.hook, hook.device) and hook.device_netns is None)
+    return step.facts.flushed and (not getattr(step, "fail", ()) or refused_once(step))

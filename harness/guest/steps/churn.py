@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from harness.guest.arrays import points_of
 from harness.guest.churn import Sender, Sink, calls_of, on_processor
 from harness.guest.module import Hook, HookModule
 from harness.guest.run import Run
-from harness.guest.steps.handler import Handler
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import first_address
-from harness.scenario.steps import CHURN_COOKIE, Churn, torn
+from harness.scenario.steps.churn import CHURN_COOKIE, Churn, torn
 
-__all__ = ("HANDLERS",)
+__all__ = ("churn",)
 
 _SLICES = 10
 _TURNS = 63
 
 
-def _churn(run: Run, index: int, step: Churn) -> StepOutcome:
+def churn(run: Run, index: int, step: Churn) -> StepOutcome:
     module, hook, spaces = run.modules[step.netns], run.hook(step.register), run.network.namespaces
     cookies = range(CHURN_COOKIE, CHURN_COOKIE + step.packets)
     run.synthetic.update(cookies)
@@ -71,6 +68,3 @@ def _torn(run: Run, step: Churn, cookies: range) -> int:
 def _slices(total: int) -> list[int]:
     """A number in parts of about the same size."""
     return [total * (part + 1) // _SLICES - total * part // _SLICES for part in range(_SLICES)]
-
-
-HANDLERS: Mapping[type, Handler] = {Churn: _churn}

@@ -1,4 +1,4 @@
-"""What each module of this package has a table of."""
+"""What each module of this package has for each of its kinds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 from harness.guest.run import Run
 from harness.outcome.types import StepOutcome
 
-__all__ = ("Handler",)
+__all__ = ("Baseline", "Handler")
 
 Handler = Callable[[Run, int, Any], StepOutcome]
 """Does a step, given with its position, and says what the kernel answered."""
+
+Baseline = Callable[[Run], None]
+"""Looks at the kernel before the first step."""

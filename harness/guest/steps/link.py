@@ -5,17 +5,15 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from collections.abc import Mapping
 from contextlib import suppress
 
 from harness.guest.run import Run
 from harness.guest.senders import ethernet
-from harness.guest.steps.handler import Handler
 from harness.guest.traffic import payload
 from harness.outcome.types import StepOutcome
-from harness.scenario.steps import BROADCAST, UNKNOWN, Arp, Frame, asking_device
+from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, asking_device
 
-__all__ = ("HANDLERS",)
+__all__ = ("arp", "frame")
 
 _NTF_USE, _NUD_NONE = 0x01, 0x00
 _SIOCGIFHWADDR = 0x8927
@@ -23,7 +21,7 @@ _EXPERIMENTAL = 0x88B5
 _NOBODY = "02:ff:ff:ff:ff:ff"
 
 
-def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
+def arp(run: Run, index: int, step: Arp) -> StepOutcome:
     """``NTF_USE`` makes the kernel look for a neighbour that it does not know. Afterwards it knows it for good again, as all others."""
     from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415 - seconds in an emulated guest
 
@@ -43,7 +41,7 @@ def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
     return StepOutcome(index)
 
 
-def _frame(run: Run, index: int, step: Frame) -> StepOutcome:
+def frame(run: Run, index: int, step: Frame) -> StepOutcome:
     if step.to in (BROADCAST, UNKNOWN):
         to = "ff:ff:ff:ff:ff:ff" if step.to == BROADCAST else _NOBODY
     else:
@@ -59,6 +57,3 @@ def _frame(run: Run, index: int, step: Frame) -> StepOutcome:
 def _hardware_address(run: Run, netns: str, device: str) -> str:
     with run.network.namespaces[netns].inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
         return fcntl.ioctl(control, _SIOCGIFHWADDR, struct.pack("40s", device.encode()))[18:24].hex(":")
-
-
-HANDLERS: Mapping[type, Handler] = {Arp: _arp, Frame: _frame}

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
 
 from harness.guest import senders, traffic
 from harness.guest.netns import Namespace
 from harness.guest.run import Run, Sent
-from harness.guest.steps.handler import Handler
 from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps import WHOLE_MAX, Send, destination
+from harness.scenario.steps.packets import WHOLE_MAX, Send, destination
 from harness.scenario.topology import Topology
 
-__all__ = ("HANDLERS",)
+__all__ = ("send",)
 
 
-def _send(run: Run, index: int, step: Send) -> StepOutcome:
+def send(run: Run, index: int, step: Send) -> StepOutcome:
     netns = run.network.namespaces[step.source]
     source, holder, to = _ends(run, run.grounds[index], step)
     if step.fragment or step.segment or step.size > WHOLE_MAX:
@@ -53,6 +51,3 @@ def _ends(run: Run, topology: Topology, step: Send) -> tuple[str, str, str]:
         holder, to = destination(topology, step)
         run.ends[key] = str(source_address(topology, step.source, to) or to), holder, str(to)
     return run.ends[key]
-
-
-HANDLERS: Mapping[type, Handler] = {Send: _send}

@@ -9,10 +9,10 @@ IPv6 has the same points in the same places as IPv4; its functions' names are gi
 from __future__ import annotations
 
 from harness.model.path.entrance import arp_solicit, known_hooks, register_br_netfilter, send_frame, sendto, settle
-from harness.model.path.packet import BROADCAST, Mac, Packet, Piece, Walk, mac_of
+from harness.model.path.packet import BROADCAST, Mac, Packet, Piece, Record, mac_of
 from harness.model.path.stack import Stack
 
 __all__ = (
-    "BROADCAST", "Mac", "Packet", "Piece", "Stack", "Walk", "arp_solicit", "known_hooks", "mac_of", "register_br_netfilter",
+    "BROADCAST", "Mac", "Packet", "Piece", "Record", "Stack", "arp_solicit", "known_hooks", "mac_of", "register_br_netfilter",
     "send_frame", "sendto", "settle",
 )

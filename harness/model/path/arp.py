@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from harness.model.path.device import dev_add_pack, dev_queue_xmit
-from harness.model.path.packet import BROADCAST, Kind, Mac, Packet, Walk, mac_of
+from harness.model.path.packet import BROADCAST, Kind, Mac, Packet, Record, mac_of
 from harness.model.path.stack import Stack
 from harness.netfilter import Family
 from harness.scenario.addresses import Address
@@ -27,7 +27,7 @@ def arp_xmit_finish(stack: Stack, netns: str, device: str, packet: Packet) -> in
 def arp_rcv(stack: Stack, netns: str, device: str, packet: Packet) -> None:
     """``arp_rcv``: INPUT, but for what was meant for another host."""
     if packet.pkt_type == "otherhost":
-        packet.walk.reason = f"for another host than {netns}"
+        packet.consumed(f"for another host than {netns}")
         return
     stack.nf_hook(netns, packet, (Family.ARP, "INPUT"), (device, ""), partial(arp_process, stack, netns, device))
 
@@ -35,7 +35,7 @@ def arp_rcv(stack: Stack, netns: str, device: str, packet: Packet) -> None:
 def arp_process(stack: Stack, netns: str, device: str, packet: Packet) -> int:
     """``arp_process``: a request for one of our addresses is answered, everything is consumed."""
     assert packet.source is not None and packet.destination is not None  # noqa: S101 - an ARP packet has both
-    packet.walk.reason = "arp_process"
+    packet.consumed("arp_process")
     if packet.kind == "arp request" and owns(stack.topology, netns, packet.destination):
         asker = _asker(stack, netns, device, packet.source)
         if asker is not None:
@@ -52,9 +52,12 @@ def _asker(stack: Stack, netns: str, device: str, address: Address) -> Mac | Non
 
 
 def arp_packet(kind: Kind, source: Address, target: Address, mac: Mac, cookie: int | None) -> Packet:
-    """``arp_create``. :param mac: :data:`BROADCAST` of a request"""
+    """``arp_create``.
+
+    :param mac: :data:`BROADCAST` of a request
+    """
     says = f"who has {target}? tell {source}" if mac == BROADCAST else f"{source} answers {target}"
-    return Packet(walk=Walk(kind, f"ARP {says}"), cookie=cookie, nth=int(kind == "arp reply"), kind=kind, protocol="ARP", source=source,
+    return Packet(walk=Record(kind, f"ARP {says}"), cookie=cookie, nth=int(kind == "arp reply"), kind=kind, protocol="ARP", source=source,
                   destination=target, mac=mac)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from harness.model.path.device import dev_queue_xmit, netdev_rx_handler_register, netif_receive_skb, owner_of
 from harness.model.path.packet import BROADCAST, Packet
 from harness.model.path.stack import Stack
-from harness.model.slow import HookState
+from harness.model.structures import HookState
 from harness.netfilter import Family, hook_number
 from harness.scenario.topology import Bridge
 
@@ -41,7 +41,7 @@ def br_handle_frame(stack: Stack, netns: str, port: str, packet: Packet) -> None
 
 
 def nf_hook_bridge_pre(stack: Stack, netns: str, port: str, packet: Packet) -> int:
-    """``nf_hook_bridge_pre``: a loop of its own, as ``nf_hook_slow`` but that nobody learns a drop's errno."""
+    """``nf_hook_bridge_pre``: its own loop, as ``nf_hook_slow`` but that nobody learns a drop's errno."""
     number = hook_number(_BRIDGE, "PREROUTING")
     state = HookState(_BRIDGE, number, netns, port, "", "br_handle_frame_finish")
     okfn = partial(br_handle_frame_finish, stack, netns, port)
@@ -63,6 +63,8 @@ def br_handle_frame_finish(stack: Stack, netns: str, port: str, packet: Packet) 
             _br_flood(stack, netns, bridge, packet, port=port, local_rcv=False)
         elif to != port:
             _br_forward(stack, netns, port, to, packet)
+        else:
+            packet.dropped("it came by the port that it is for")
     return 0
 
 
@@ -77,6 +79,8 @@ def _br_flood(stack: Stack, netns: str, bridge: Bridge, packet: Packet, *, port:
     :param port: ``None`` for what the host sends
     """
     to = [one for one in reversed(bridge.ports) if one != port]
+    if not to and not local_rcv:
+        packet.dropped("there is no other port")
     for number, one in enumerate(to, 1):
         copy = packet if number == len(to) and not local_rcv else packet.clone()
         _br_forward(stack, netns, port, one, copy)

@@ -12,7 +12,8 @@ from harness.model.path.bridge import br_dev_queue_push_xmit, br_forward_finish,
 from harness.model.path.ip import ip_rcv_finish
 from harness.model.path.packet import NfBridge, Packet
 from harness.model.path.stack import Okfn, Stack, named
-from harness.model.slow import HookState
+from harness.model.structures import HookState
+from harness.model.sysctl import BRIDGE_CALLS
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind, hook_number
 
 __all__ = ("HOOKS", "br_nf_ops")
@@ -27,12 +28,17 @@ def _ip_family(packet: Packet) -> Family | None:
     return packet.pf if packet.vlan is None and packet.protocol in ("IPV4", "IPV6") else None
 
 
+def _calls(stack: Stack, netns: str, pf: Family) -> bool:
+    """``brnet->call_iptables`` and its like."""
+    return bool(stack.nets[netns].sysctl[BRIDGE_CALLS[pf]])
+
+
 def br_nf_pre_routing(stack: Stack, packet: Packet, state: HookState) -> Verdict:
     """``br_nf_pre_routing``, ``br_nf_pre_routing_ipv6``: IP's PREROUTING believes that the packet came in by the bridge."""
     bridge, pf = bridge_parent(stack, state.net, state.indev), _ip_family(packet)
     if bridge is None:
         return _DROP
-    if pf not in bridge.netfilter or pf is None:
+    if pf is None or not _calls(stack, state.net, pf):
         return _ACCEPT
     packet.nf_bridge = NfBridge(state.indev)
     stack.nf_hook(state.net, packet, (pf, "PREROUTING"), (bridge.device, ""), partial(br_nf_pre_routing_finish, stack, state.net))
@@ -74,7 +80,7 @@ def br_nf_forward_ip(stack: Stack, packet: Packet, state: HookState) -> Verdict:
 def br_nf_forward_arp(stack: Stack, packet: Packet, state: HookState) -> Verdict:
     """``br_nf_forward_arp``: ARP's FORWARD sees the ports."""
     bridge = bridge_parent(stack, state.net, state.outdev)
-    if bridge is None or Family.ARP not in bridge.netfilter or packet.protocol != "ARP" or packet.vlan is not None:
+    if bridge is None or not _calls(stack, state.net, Family.ARP) or packet.protocol != "ARP" or packet.vlan is not None:
         return _ACCEPT
     okfn = partial(br_nf_forward_finish, stack, state.net, state.indev, state.outdev)
     stack.nf_hook(state.net, packet, (Family.ARP, "FORWARD"), (state.indev, state.outdev), okfn)
@@ -82,7 +88,7 @@ def br_nf_forward_arp(stack: Stack, packet: Packet, state: HookState) -> Verdict
 
 
 def br_nf_forward(stack: Stack, packet: Packet, state: HookState) -> Verdict:
-    """``br_nf_forward`` ▲: newer kernels have one hook for both."""
+    """``br_nf_forward``: newer kernels have one hook for both."""
     return (br_nf_forward_arp if packet.protocol == "ARP" else br_nf_forward_ip)(stack, packet, state)
 
 
@@ -113,7 +119,7 @@ def br_nf_dev_queue_xmit(stack: Stack, netns: str, to: str, packet: Packet) -> i
 
 
 def br_nf_local_in(_stack: Stack, _packet: Packet, _state: HookState) -> Verdict:
-    """``br_nf_local_in`` ▲: about connections of clones; accepts."""
+    """``br_nf_local_in``, on newer kernels: about connections of clones; accepts."""
     return _ACCEPT
 
 

@@ -15,7 +15,8 @@ from itertools import groupby
 from harness.model.conntrack import nf_conntrack_put
 from harness.model.path.packet import BROADCAST, Ethertype, Mac, Packet, mac_of
 from harness.model.path.stack import Stack, open_softirq
-from harness.model.register import NETDEV_EGRESS, NETDEV_INGRESS
+from harness.model.structures import NETDEV_EGRESS, NETDEV_INGRESS
+from harness.outcome.fate import Fate
 from harness.scenario.topology import LOOPBACK, Bridge, End, Topology, Vlan
 
 __all__ = ("dev_add_pack", "dev_queue_xmit", "netdev_rx_handler_register", "netif_receive_skb", "owner_of")
@@ -34,7 +35,10 @@ _ndo_start_xmit: list[Callable[[Stack, Bridge, Packet], int]] = []
 
 
 def dev_add_pack(protocol: Ethertype, function: Receive, list_func: ReceiveList | None = None) -> None:
-    """``dev_add_pack``. :param list_func: for a list of packets; by default each by itself"""
+    """``dev_add_pack``.
+
+    :param list_func: for a list of packets; by default each by itself
+    """
     def one_by_one(stack: Stack, netns: str, device: str, packets: list[Packet]) -> None:
         for packet in packets:
             function(stack, netns, device, packet)
@@ -53,7 +57,7 @@ def owner_of(topology: Topology, netns: str, port: str, mac: Mac) -> bool:
 
 
 def dev_queue_xmit(stack: Stack, netns: str, device: str, packet: Packet) -> int:
-    """``__dev_queue_xmit``: the device's egress, then its driver. Whoever gets it goes on when bottom halves are enabled again.
+    """``__dev_queue_xmit``: the device's egress, then its driver. The receiver goes on when bottom halves are enabled again.
 
     :returns: 0, or -ENOBUFS, as ``net_xmit_errno`` has it
     """
@@ -75,6 +79,7 @@ def _validate_xmit_skb(stack: Stack, packet: Packet) -> list[Packet]:
     """``validate_xmit_skb``: segments go as they are through a device that can take them apart itself, by themselves otherwise."""
     if packet.segment is None or stack.core.profile.veth_udp_gso:
         return [packet]
+    packet.end = Fate("segmented")
     starts = range(0, packet.size, packet.segment)
     return [replace(packet.clone(), segment=None, size=min(packet.segment, packet.size - start)) for start in starts]
 
@@ -102,7 +107,7 @@ def _loopback_xmit(stack: Stack, netns: str, packet: Packet) -> int:
 def _veth_xmit(stack: Stack, netns: str, device: str, packet: Packet) -> int:
     """``veth_xmit``: to the peer's backlog; ``eth_type_trans`` says what the frame is to it."""
     if (end := stack.topology.interface(netns, device)) in stack.topology.dummies:
-        packet.walk.reason = f"{end.device} is a dummy"
+        packet.end = Fate("sent", reason=f"by {end.device}")
         return 0
     peer = stack.topology.peer(netns, device)
     nf_conntrack_put(stack.tracking, packet.ct)  # skb_scrub_packet: another namespace knows nothing of it
@@ -166,7 +171,7 @@ def _netif_receive_skb_core(stack: Stack, netns: str, device: str, packet: Packe
     if packet.vlan is not None:
         packet.pkt_type = "otherhost"  # nobody here takes the tag off
     if packet.protocol not in _ptype_base:
-        packet.walk.reason = "no protocol takes it"
+        packet.dropped("no protocol takes it")
         return ""
     return device
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-from harness.model.entries import HookFunction, HookOps
 from harness.model.path import brnf, fragment
 from harness.model.path.arp import arp_packet, arp_send
 from harness.model.path.device import dev_queue_xmit
 from harness.model.path.ip import ip_send
 from harness.model.path.packet import BROADCAST, Packet
 from harness.model.path.stack import Stack
-from harness.model.slow import Context, HookState
+from harness.model.structures import Context, HookFunction, HookOps, HookState
 from harness.netfilter import Family, Verdict, hook_number
 from harness.scenario.addresses import Address
 
@@ -39,14 +38,21 @@ def send_frame(stack: Stack, netns: str, device: str, packet: Packet) -> None:
 
 
 def arp_solicit(stack: Stack, netns: str, device: str, addresses: tuple[Address, Address], *, cookie: int) -> Packet:
-    """``arp_solicit``: the kernel asks for a neighbour. :param addresses: who asks, and for whom; :returns: the request"""
+    """``arp_solicit``: the kernel asks for a neighbour.
+
+    :param addresses: who asks, and for whom
+    :returns: the request
+    """
     packet = arp_packet("arp request", *addresses, BROADCAST, cookie)
     arp_send(stack, netns, device, packet)
     return packet
 
 
 def settle(stack: Stack) -> list[Packet]:
-    """Send what the stacks answer, and what is answered to that. :returns: the answers, in order"""
+    """Send what the stacks answer, and what is answered to that.
+
+    :returns: the answers, in order
+    """
     sent = []
     while stack.answers:
         send, packet = stack.answers.pop(0)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.model.path.packet import Packet, Piece
 from harness.model.path.stack import Stack
-from harness.model.slow import HookState
+from harness.model.structures import HookState
 from harness.netfilter import Family, Verdict, VerdictKind
 
 __all__ = ("HOOKS", "MTU", "ip_defrag", "ip_fragment", "length", "pieces", "too_large")
@@ -40,7 +40,10 @@ def ip_fragment(packet: Packet) -> list[Packet]:
 
 
 def pieces(packet: Packet, room: int) -> list[Packet]:
-    """A datagram in pieces. :param room: bytes of payload in each, the transport header among them"""
+    """A datagram in pieces.
+
+    :param room: bytes of payload in each, the transport header among them
+    """
     total = _TRANSPORT + packet.size
     starts = range(0, total, room)
     return [replace(packet.clone(), piece=Piece(index, start + room >= total, min(room, total - start)))

@@ -8,9 +8,11 @@ from functools import partial
 from harness.model.conntrack import nf_ct_attach
 from harness.model.path import fragment
 from harness.model.path.device import dev_add_pack, dev_queue_xmit
-from harness.model.path.packet import DEFAULT_TTL, Kind, Packet, Walk
+from harness.model.path.packet import DEFAULT_TTL, Kind, Packet, Record
 from harness.model.path.stack import Stack
+from harness.model.sysctl import FORWARDING, RP_FILTER
 from harness.netfilter import Family
+from harness.scenario.addresses import Address, ip_interface
 from harness.scenario.routing import Hop, lookup, owns, source_address
 from harness.scenario.topology import LOOPBACK
 
@@ -21,11 +23,13 @@ _QUOTED = {Family.IPV4: 576 - 20 - 8, Family.IPV6: 1280 - 40 - 8}
 
 
 def ip_send(stack: Stack, netns: str, packet: Packet) -> int:
-    """A packet of the host's own, to wherever the route leads. :returns: 0 or a negative errno"""
+    """A packet of the host's own, to wherever the route leads.
+
+    :returns: 0 or a negative errno
+    """
     assert packet.destination is not None  # noqa: S101 - an IP packet has one
     hop = lookup(stack.topology, netns, packet.destination)
     if hop is None:
-        packet.walk.reason = f"no route in {netns}"
         return -errno.ENETUNREACH
     return ip_local_out(stack, netns, packet, hop)
 
@@ -44,7 +48,9 @@ def ip_finish_output(stack: Stack, netns: str, hop: Hop, packet: Packet) -> int:
     """``ip_finish_output``: what is too large for the device goes in pieces, but what the device or the receiver takes apart."""
     if hop.device == LOOPBACK or packet.segment or not fragment.too_large(packet):
         return _ip_finish_output2(stack, netns, hop, packet)
-    for piece in fragment.ip_fragment(packet):
+    first, *others = fragment.ip_fragment(packet)
+    packet.piece = first.piece  # the datagram's own skb
+    for piece in (packet, *others):
         ret = _ip_finish_output2(stack, netns, hop, piece)
         if ret < 0:
             return ret
@@ -57,7 +63,7 @@ def _ip_finish_output2(stack: Stack, netns: str, hop: Hop, packet: Packet) -> in
         mac = stack.neighbours.lookup(netns, hop.device, hop.via)
         if mac is None:
             stack.doubts.append(f"{netns}/{hop.device} knows nobody who has {hop.via}: the packet's fate cannot be told")
-            packet.walk.unknown, packet.walk.reason = True, "no neighbour"
+            packet.walk.unknown = "no neighbour"
             return 0
         packet.mac = mac
     return dev_queue_xmit(stack, netns, hop.device, packet)
@@ -80,7 +86,7 @@ def ip_list_rcv(stack: Stack, netns: str, device: str, packets: list[Packet]) ->
 def _ip_rcv_core(netns: str, packet: Packet) -> bool:
     """``ip_rcv_core``: whether the packet is for this host."""
     if packet.pkt_type == "otherhost":
-        packet.walk.reason = f"for another host than {netns}"
+        packet.dropped(f"for another host than {netns}")
     return packet.pkt_type != "otherhost"
 
 
@@ -90,29 +96,58 @@ def ip_rcv_finish(stack: Stack, netns: str, device: str, packet: Packet) -> int:
     if device != LOOPBACK:  # what comes by lo was bound at OUTPUT
         packet.destination = stack.nat.redirected(stack.topology, netns, device, packet, packet.destination)
     hop = lookup(stack.topology, netns, packet.destination)
-    if hop is not None and _is_martian(stack, netns, device, packet):
-        packet.walk.reason = f"its source is {netns}'s own"
+    if hop is not None and (wrong := _fib_validate_source(stack, netns, device, packet)):
+        packet.dropped(wrong)
     elif hop is not None and hop.local:
         ip_local_deliver(stack, netns, device, packet)
-    elif hop is None and (packet.pf is Family.IPV6 or netns in stack.topology.forwarding):
-        packet.walk.reason = f"no route in {netns}"
+    elif hop is None and (packet.pf is Family.IPV6 or _forwards(stack, netns, packet.pf)):
+        packet.dropped(f"no route in {netns}")
         _icmp_send(stack, netns, packet, "destination unreachable")
-    elif hop is None or netns not in stack.topology.forwarding:
-        packet.walk.reason = f"{netns} does not forward"
+    elif hop is None or not _forwards(stack, netns, packet.pf):
+        packet.dropped(f"{netns} does not forward")
     else:
         ip_forward(stack, netns, device, hop, packet)
     return 0
 
 
-def _is_martian(stack: Stack, netns: str, device: str, packet: Packet) -> bool:
-    """``fib_validate_source`` without ``rp_filter``: IPv4 takes no packet from an address of its own but by lo."""
-    return packet.pf is Family.IPV4 and device != LOOPBACK and packet.source is not None and owns(stack.topology, netns, packet.source)
+def _forwards(stack: Stack, netns: str, pf: Family) -> bool:
+    """``IN_DEV_FORWARD`` of every device."""
+    return bool(stack.nets[netns].sysctl[FORWARDING[pf]])
+
+
+def _fib_validate_source(stack: Stack, netns: str, device: str, packet: Packet) -> str:
+    """``fib_validate_source``: IPv4 takes no packet from its own address but by lo.
+
+    :returns: why the packet is dropped; empty if it is not
+    """
+    if packet.pf is not Family.IPV4 or device == LOOPBACK or packet.source is None:
+        return ""
+    if _is_martian(stack, netns, packet.source):
+        return f"its source is {netns}'s own"
+    return "" if _rp_filter(stack, netns, device, packet.source) else f"{device} does not lead to its source"
+
+
+def _is_martian(stack: Stack, netns: str, source: Address) -> bool:
+    return owns(stack.topology, netns, source)
+
+
+def _rp_filter(stack: Stack, netns: str, device: str, source: Address) -> bool:
+    """``__fib_validate_source``: with ``rp_filter`` 1 the way back is by the same device, with 2 there is one.
+
+    A device without IPv4 addresses is no way back either.
+    """
+    strictness = stack.nets[netns].sysctl[RP_FILTER]
+    back = lookup(stack.topology, netns, source)
+    if not strictness or (back is not None and back.device == device):
+        return True
+    addressed = any(ip_interface(own).version == 4 for own in stack.topology.interface(netns, device).addresses)
+    return back is not None and strictness != 1 and addressed
 
 
 def ip_forward(stack: Stack, netns: str, device: str, hop: Hop, packet: Packet) -> None:
     """``ip_forward``: the ttl is looked at before FORWARD."""
     if packet.ttl <= 1:
-        packet.walk.reason = f"ttl ran out in {netns}"
+        packet.dropped(f"ttl ran out in {netns}")
         _icmp_send(stack, netns, packet, "time exceeded")
         return
     packet.ttl -= 1
@@ -159,12 +194,15 @@ def _icmp_send(stack: Stack, netns: str, packet: Packet, kind: Kind) -> None:
 
 
 def _answer(stack: Stack, netns: str, packet: Packet, kind: Kind, *, own: bool) -> Packet | None:
-    """:param own: from the address that was asked, not from that of the device it leaves by"""
+    """The packet that the stack answers with: an ICMP error, an echo reply.
+
+    :param own: from the address that was asked, not from that of the device it leaves by
+    """
     if packet.source is None or lookup(stack.topology, netns, packet.source) is None:
         return None
     source = packet.destination if own else source_address(stack.topology, netns, packet.source)
     name = "icmpv6" if packet.pf is Family.IPV6 else "icmp"
-    walk = Walk(kind, f"{name} {kind} {source} > {packet.source}, ttl {DEFAULT_TTL}")
+    walk = Record(kind, f"{name} {kind} {source} > {packet.source}, ttl {DEFAULT_TTL}")
     answer = Packet(walk=walk, cookie=packet.cookie, nth=packet.nth + 1, kind=kind, protocol=packet.protocol, source=source,
                     destination=packet.source, size=packet.size if own else min(fragment.length(packet), _QUOTED[packet.pf]))
     stack.answers.append((partial(ip_send, stack, netns), answer))

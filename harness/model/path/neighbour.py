@@ -1,4 +1,4 @@
-"""Neighbours: ``net/core/neighbour.c``. Every entry is permanent: it stays until its device goes, wherever the neighbour is by then."""
+"""Neighbours: ``net/core/neighbour.c``. Every entry is permanent: it stays until its device goes, wherever the neighbour is meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ __all__ = ("Neighbours",)
 
 @dataclass(slots=True)
 class Neighbours:
-    """``arp_tbl`` and ``nd_tbl`` of all namespaces. :param entries: by namespace and device"""
+    """``arp_tbl`` and ``nd_tbl`` of all namespaces.
+
+    :param entries: by namespace and device
+    """
 
     entries: dict[tuple[str, str], dict[Address, Mac]] = field(default_factory=dict)
 
@@ -36,7 +39,10 @@ class Neighbours:
         return self.entries.get((netns, device), {}).get(address)
 
     def ifdown(self, netns: str, device: str, now: Mac = NOBODY) -> None:
-        """``neigh_ifdown`` of a device that goes or moves. :param now: whose its hardware address is from now on"""
+        """``neigh_ifdown`` of a device that goes or moves.
+
+        :param now: whose its hardware address is from now on
+        """
         self.entries.pop((netns, device), None)
         for known in self.entries.values():
             known.update({address: now for address, mac in known.items() if mac == (netns, device)})

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from harness.model.conntrack import Tracking
-from harness.model.entries import Entries
 from harness.model.nat import Nat
 from harness.model.nfqnl import Nfqnl
 from harness.model.path.neighbour import Neighbours
 from harness.model.path.packet import Packet, Piece
-from harness.model.queue import QueueEntry, nf_reinject
-from harness.model.register import NETDEV_EGRESS, Core, Net
-from harness.model.slow import Context, HookState, nf_hook_slow
+from harness.model.queue import nf_reinject
+from harness.model.register import Core
+from harness.model.slow import nf_hook_slow
+from harness.model.structures import NETDEV_EGRESS, Context, Entries, HookState, Net, QueueEntry
 from harness.netfilter import Family, Verdict, hook_number
 from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT, Traversal
 from harness.scenario.topology import Topology
@@ -29,7 +29,10 @@ _softirq: list[Callable[[Stack], None]] = []
 
 
 def open_softirq(action: Callable[[Stack], None]) -> None:
-    """``open_softirq(NET_RX_SOFTIRQ, …)``. :param action: takes everything from the backlog"""
+    """``open_softirq(NET_RX_SOFTIRQ, …)``.
+
+    :param action: takes everything from the backlog
+    """
     _softirq[:] = [action]
 
 
@@ -106,7 +109,7 @@ class Stack:
         return self.run(packet, state, self.nets[netns].hooks[pf][number].entries, okfn=okfn, loop=loop)
 
     def nf_hook_device(self, netns: str, packet: Packet, hooknum: int, device: str) -> int:
-        """``nf_hook_ingress``, ``nf_hook_egress`` ▲: the points of a device, whatever the packet's family."""
+        """``nf_hook_ingress``, since 5.16 ``nf_hook_egress``: the points of a device, whatever the packet's family."""
         egress = hooknum == NETDEV_EGRESS
         state = HookState(Family.NETDEV, hooknum, netns, "" if egress else device, device if egress else "")
         return self.run(packet, state, self.nets[netns].devices[device].hooks[hooknum].entries)
@@ -122,11 +125,11 @@ class Stack:
             return 1
         if len(packet.walk.traversals) >= _ENDLESS:  # br_netfilter in a core whose arrays are out of order
             self.doubts.append(f"a packet goes round without end at {state.net} {state.pf.name}: its fate cannot be told")
-            packet.walk.unknown = True
+            packet.walk.unknown = "it goes round without end"
             return 0
         packet.walk.in_pieces |= packet.piece is not None
         context = Context(packet, state, partial(okfn, packet) if okfn else lambda: None)
-        place = packet.walk.enter()
+        place = packet.walk.enter(packet)
         ret = nf_hook_slow(context, entries, start, profile=self.core.profile, handler=self.queues)
         ret = ret if errnos else max(ret, 0)
         packet.walk.leave(place, _traversal(context, ret, start, loop), packet.state)
@@ -144,7 +147,7 @@ class Stack:
 
         context = Context(packet, state, okfn, reinjected=True)
         hooks = self.nets[state.net].hooks[state.pf][state.hook].entries
-        place = packet.walk.enter()
+        place = packet.walk.enter(packet)
         called_okfn = nf_reinject(context, hooks, entry.hook_index, verdict, self.queues, profile=self.core.profile)
         self.core.warnings += context.warnings
         packet.walk.leave(place, _traversal(context, called_okfn, entry.hook_index, NF_REINJECT, verdict), packet.state)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from harness.model.path import Packet, Walk, sendto
+from harness.model.path import Packet, Record, sendto
 from harness.model.run import Run
-from harness.model.steps.handler import Handler
 from harness.model.steps.hooks import hook_ops
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import PacketOutcome, StepOutcome
 from harness.scenario.routing import first_address, source_address
-from harness.scenario.steps import CHURN_COOKIE, Churn, torn
+from harness.scenario.steps.churn import CHURN_COOKIE, Churn, torn
 
-__all__ = ("HANDLERS",)
+__all__ = ("churn",)
 
 
-def _churn(run: Run, index: int, step: Churn) -> StepOutcome:
+def churn(run: Run, index: int, step: Churn) -> StepOutcome:
     net, ops = run.nets[step.netns], hook_ops(step.register, run.nets)
     run.registers[step.id] = step.register
     pf, hook = _point(step)
@@ -40,7 +37,7 @@ def _send(run: Run, step: Churn, cookie: int) -> PacketOutcome:
     topology = run.stack.topology
     to = first_address(topology, step.to, Family.IPV4)
     assert to is not None  # noqa: S101 - a scenario is checked
-    packet = Packet(walk=Walk("udp", ""), cookie=cookie, kind="udp", protocol="IPV4", source=source_address(topology, step.source, to),
+    packet = Packet(walk=Record("udp", ""), cookie=cookie, kind="udp", protocol="IPV4", source=source_address(topology, step.source, to),
                     destination=to, size=32)
     sendto(run.stack, step.source, packet)
     return packet.walk.outcome(cookie)
@@ -58,6 +55,3 @@ def _point(step: Churn) -> tuple[Family, str]:
     if step.pf is Family.INET:
         return (Family.NETDEV, "INGRESS") if step.device is not None else (Family.IPV4, step.hook)
     return step.pf, step.hook
-
-
-HANDLERS: Mapping[type, Handler] = {Churn: _churn}

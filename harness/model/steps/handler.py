@@ -1,4 +1,4 @@
-"""What each module of this package has a table of."""
+"""What each module of this package has for each of its kinds."""
 
 from __future__ import annotations
 

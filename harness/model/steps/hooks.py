@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 
-from harness.model.entries import HookOps
-from harness.model.register import Net
 from harness.model.run import Run
-from harness.model.slow import Context
-from harness.model.steps.handler import Handler
+from harness.model.structures import Context, HookOps, Net
 from harness.netfilter import Verdict, VerdictKind, hook_number
 from harness.outcome.types import OUR_MODULE, OURS, StepOutcome
-from harness.scenario.steps import Dump, Nft, Register, RegisterMany, Unregister
+from harness.scenario.steps.hooks import Alter, Dump, Nft, Register, RegisterMany, Unregister
 
-__all__ = ("HANDLERS", "hook_ops")
+__all__ = ("alter", "dump", "hook_ops", "nft", "register", "register_many", "unregister")
 
 
 def hook_ops(step: Register, nets: Mapping[str, Net]) -> HookOps:
@@ -35,17 +32,20 @@ def hook_ops(step: Register, nets: Mapping[str, Net]) -> HookOps:
     return HookOps(hook, OURS, OUR_MODULE, step.pf, hook_number(step.pf, step.hook), step.priority, device, step.id)
 
 
-def _register(run: Run, index: int, step: Register) -> StepOutcome:
+def register(run: Run, index: int, step: Register) -> StepOutcome:
     return StepOutcome(index, _add(run, step), run.arrays(step.netns, step.pf, step.hook, step.device))
 
 
-def _register_many(run: Run, index: int, step: RegisterMany) -> StepOutcome:
+def register_many(run: Run, index: int, step: RegisterMany) -> StepOutcome:
     errnos = [_add(run, each) for each in step.each()]
     return StepOutcome(index, next(filter(None, errnos), 0), run.arrays(step.netns, step.pf, step.hook, step.device))
 
 
 def _add(run: Run, step: Register) -> int:
-    """:returns: a positive errno, or 0"""
+    """Register a step's hook.
+
+    :returns: a positive errno, or 0
+    """
     run.registers[step.id] = step
     refused = run.module_refuses(step.pf, step.hook)
     if refused:
@@ -58,7 +58,7 @@ def _add(run: Run, step: Register) -> int:
     return -err
 
 
-def _unregister(run: Run, index: int, step: Unregister) -> StepOutcome:
+def unregister(run: Run, index: int, step: Unregister) -> StepOutcome:
     hook, ops = run.registers[step.id], run.live.get(step.id)
     if ops is not None:
         if run.again[step.id]:
@@ -69,15 +69,17 @@ def _unregister(run: Run, index: int, step: Unregister) -> StepOutcome:
     return StepOutcome(index, errno.ENOENT if ops is None else 0, run.arrays(hook.netns, hook.pf, hook.hook, hook.device))
 
 
-def _dump(run: Run, index: int, step: Dump) -> StepOutcome:
+def alter(run: Run, index: int, step: Alter) -> StepOutcome:
+    hook, ops = run.registers[step.id], run.live.get(step.id)
+    if ops is not None:
+        ops.priority = step.priority
+    return StepOutcome(index, errno.ENOENT if ops is None else 0, run.arrays(hook.netns, hook.pf, hook.hook, hook.device))
+
+
+def dump(run: Run, index: int, step: Dump) -> StepOutcome:
     return StepOutcome(index, run.module_refuses(step.pf, step.hook), run.arrays(step.netns, step.pf, step.hook, step.device))
 
 
-def _nft(run: Run, index: int, _step: Nft) -> StepOutcome:
+def nft(run: Run, index: int, _step: Nft) -> StepOutcome:
     """A ruleset brings or takes the foreign hooks that it was seen to."""
     return run.adopt(index)
-
-
-HANDLERS: Mapping[type, Handler] = {
-    Register: _register, RegisterMany: _register_many, Unregister: _unregister, Dump: _dump, Nft: _nft,
-}

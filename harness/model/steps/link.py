@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import IPv4Address
 
-from harness.model.path import BROADCAST, Mac, Packet, Walk, arp_solicit, mac_of, send_frame
+from harness.model.path import BROADCAST, Mac, Packet, Record, arp_solicit, mac_of, send_frame
 from harness.model.run import Run
-from harness.model.steps.handler import Handler
 from harness.model.steps.packets import note
 from harness.outcome.types import StepOutcome
-from harness.scenario.steps import BROADCAST as TO_ALL
-from harness.scenario.steps import Arp, Frame, asking_device
+from harness.scenario.steps.link import BROADCAST as TO_ALL
+from harness.scenario.steps.link import Arp, Frame, asking_device
 
-__all__ = ("HANDLERS",)
+__all__ = ("arp", "frame")
 
 
-def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
+def arp(run: Run, index: int, step: Arp) -> StepOutcome:
     device = asking_device(run.stack.topology, step)
     assert device is not None  # noqa: S101 - a scenario is checked
     addresses = IPv4Address(step.sender), IPv4Address(step.target)
@@ -25,7 +23,7 @@ def _arp(run: Run, index: int, step: Arp) -> StepOutcome:
     return StepOutcome(index)
 
 
-def _frame(run: Run, index: int, step: Frame) -> StepOutcome:
+def frame(run: Run, index: int, step: Frame) -> StepOutcome:
     topology = run.stack.topology
     mac: Mac = ("*", step.to)
     if step.to == TO_ALL:
@@ -33,11 +31,8 @@ def _frame(run: Run, index: int, step: Frame) -> StepOutcome:
     elif "/" in step.to:
         netns, _, device = step.to.partition("/")
         mac = mac_of(topology, netns, device)
-    walk = Walk("frame", f"frame from {step.source}/{step.device} to {step.to}, {step.size} bytes")
+    walk = Record("frame", f"frame from {step.source}/{step.device} to {step.to}, {step.size} bytes")
     packet = Packet(walk=walk, cookie=step.cookie, kind="frame", protocol="other", size=step.size, mac=mac, vlan=step.vlan)
     send_frame(run.stack, step.source, step.device, packet)
     note(run, packet)
     return StepOutcome(index, walk.sent_errno)
-
-
-HANDLERS: Mapping[type, Handler] = {Arp: _arp, Frame: _frame}

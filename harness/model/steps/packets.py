@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from harness.model.conntrack import nf_conntrack_put
-from harness.model.path import Packet, Piece, Walk, sendto, settle
+from harness.model.path import Packet, Piece, Record, sendto, settle
 from harness.model.run import Run
-from harness.model.steps.handler import Handler
 from harness.netfilter import Family
 from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps import Flow, Redirect, Send, destination, packet_summary
+from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.packets import Send, destination, packet_summary
 
-__all__ = ("HANDLERS", "note")
+__all__ = ("note", "send")
 
 
-def _send(run: Run, index: int, step: Send) -> StepOutcome:
+def send(run: Run, index: int, step: Send) -> StepOutcome:
     """Send the packet, then whatever the stacks answer, one packet after the other."""
     topology = run.stack.topology
     _, to = destination(topology, step)
     source = source_address(topology, step.source, to)
     packet = Packet(
-        walk=Walk("udp" if step.kind == "udp" else "echo request", packet_summary(topology, step)), cookie=step.cookie,
+        walk=Record("udp" if step.kind == "udp" else "echo request", packet_summary(topology, step)), cookie=step.cookie,
         kind="udp" if step.kind == "udp" else "echo request", protocol="IPV6" if step.pf is Family.IPV6 else "IPV4", source=source,
         destination=to, size=step.size, ttl=step.ttl,
         piece=Piece(0, last=False, size=step.fragment) if step.fragment else None, segment=step.segment)
@@ -31,7 +29,7 @@ def _send(run: Run, index: int, step: Send) -> StepOutcome:
         packet.ct.flow = Flow(str(source), step.source_port, str(to), step.port)
     sendto(run.stack, step.source, packet)
     note(run, packet)
-    redirects = any(isinstance(each, Redirect) for each in run.scenario.steps)
+    redirects = any(each.facts.redirects for each in run.scenario.steps)
     flow = packet.ct.flow if packet.walk.delivered else None
     return StepOutcome(index, packet.walk.sent_errno, facts=port(flow.port if flow else None) if redirects else ())
 
@@ -47,6 +45,3 @@ def put_ended(run: Run) -> None:
     for packet in run.packets:
         if packet.state != "queued":
             nf_conntrack_put(run.tracking, packet.ct)
-
-
-HANDLERS: Mapping[type, Handler] = {Send: _send}

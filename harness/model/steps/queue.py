@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from harness.model.path import settle
 from harness.model.run import Run
-from harness.model.steps.handler import Handler
 from harness.model.steps.packets import put_ended
 from harness.netfilter import Verdict
 from harness.outcome.types import StepOutcome
-from harness.scenario.steps import Answer, HangUp, Listen
+from harness.scenario.steps.queue import Answer, HangUp, Listen
 
-__all__ = ("HANDLERS",)
+__all__ = ("answer", "hang_up", "listen")
 
 
-def _listen(run: Run, index: int, step: Listen) -> StepOutcome:
+def listen(run: Run, index: int, step: Listen) -> StepOutcome:
     return StepOutcome(index, -run.stack.queues.recv_config(step))
 
 
-def _answer(run: Run, index: int, step: Answer) -> StepOutcome:
+def answer(run: Run, index: int, step: Answer) -> StepOutcome:
     err = run.stack.queues.recv_verdict(step.netns, step.queue, Verdict.decode(step.verdict), step.cookie)
     run.packets += settle(run.stack)
     put_ended(run)
     return StepOutcome(index, -err)
 
 
-def _hang_up(run: Run, index: int, step: HangUp) -> StepOutcome:
+def hang_up(run: Run, index: int, step: HangUp) -> StepOutcome:
     run.stack.queues.release(step.netns, step.queue)
     put_ended(run)
     return StepOutcome(index)
-
-
-HANDLERS: Mapping[type, Handler] = {Listen: _listen, Answer: _answer, HangUp: _hang_up}

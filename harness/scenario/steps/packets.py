@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harness.netfilter import Family
-from harness.scenario.addresses import Address, ip_address
-from harness.scenario.routing import first_address, owner, source_address
+from harness.scenario.addresses import Address, ip_address, ip_interface
+from harness.scenario.keys import COOKIE_MAX
+from harness.scenario.reader import Value, fail, quote, suggest
+from harness.scenario.routing import family_of, first_address, owner, source_address
+from harness.scenario.scope import Scope
+from harness.scenario.step import DRAWN, Facts, Sink, Step, Traffic, no_rules, none_wait, nothing, nowhere, same_topology
 from harness.scenario.topology import Topology
 
 __all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "last_piece", "packet_summary")
@@ -21,13 +26,24 @@ SIZE_MAX = 16384
 WHOLE_MAX = 1400
 """Largest payload that is below a veth's MTU with any headers, so that it is not fragmented."""
 
-
+_PIECE_MIN = 64
 _ROOM = {Family.IPV4: 1480, Family.IPV6: 1448}
 """IP payload of a fragment that the kernel makes for a device whose MTU is 1500."""
 
 
+def _traffic(step: Send) -> Traffic:
+    return Traffic(step.cookie, frozenset({6 if step.pf is Family.IPV6 else 4}))
+
+
+def _ends(step: Send, topology: Topology) -> Iterator[Sink]:
+    """A datagram's at its destination; an echo request's there and, for the reply, at its source."""
+    netns, address = destination(topology, step)
+    for name in {netns} if step.kind == "udp" else {netns, step.source}:
+        yield Sink(name, step.kind, 6 if address.version == 6 else 4, step.port)
+
+
 @dataclass(frozen=True, slots=True)
-class Send:
+class Send(Step):
     """One packet; a sink waits at the other end.
 
     It is made with scapy and sent with ``sendto()`` on a raw socket. A datagram that is too large for that is left to a UDP socket, and so
@@ -54,10 +70,86 @@ class Send:
     fragment: int | None = None
     segment: int | None = None
 
+    do = "send"
+    facts = Facts(flushed=True, touches=nowhere, allocates=nothing, sends=_traffic, sinks=_ends, queues=none_wait, redirects=False,
+                  rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+
     def __post_init__(self) -> None:
         if self.kind == "echo":
             object.__setattr__(self, "source_port", 0)
             object.__setattr__(self, "port", 0)
+
+    @classmethod
+    def read(cls, value: Value) -> Send:
+        value.keys(("do", "from", "to", "cookie"), ("pf", "kind", "size", "ttl", "source_port", "port", "fragment", "segment"))
+        to = value["to"].string()
+        echo = "kind" in value and value["kind"].choice(("udp", "echo")) == "echo"
+        if echo:
+            for key, what in (("source_port", "ports"), ("port", "ports"), ("fragment", "fragments of its own"), ("segment", "segments")):
+                if key in value:
+                    value[key].fail(f"an echo request has no {what}", "remove it")
+        return cls(
+            source=value["from"].string(),
+            to=to,
+            cookie=value["cookie"].integer(1, COOKIE_MAX),
+            pf=Family[value["pf"].choice(("IPV4", "IPV6"))] if "pf" in value else _implied_family(to),
+            kind="echo" if echo else "udp",
+            size=value["size"].integer(COOKIE_BYTES, SIZE_MAX) if "size" in value else 32,
+            ttl=value["ttl"].integer(1, 255) if "ttl" in value else 64,
+            source_port=0 if echo else value["source_port"].integer(1, 65535) if "source_port" in value else 40000,
+            port=0 if echo else value["port"].integer(1, 65535) if "port" in value else 9,
+            fragment=value["fragment"].integer(_PIECE_MIN, WHOLE_MAX) if "fragment" in value else None,
+            segment=value["segment"].integer(_PIECE_MIN, WHOLE_MAX) if "segment" in value else None,
+        )
+
+    def write(self) -> dict[str, Any]:
+        return {"from": self.source, "to": self.to, "pf": self.pf.name, "kind": self.kind, "cookie": self.cookie, "size": self.size,
+                "ttl": self.ttl, "source_port": self.source_port or None, "port": self.port or None, "fragment": self.fragment,
+                "segment": self.segment}
+
+    def check(self, scope: Scope, path: str) -> None:
+        topology = scope.topology
+        scope.netns(self.source, f"{path}.from")
+        if self.to not in topology.namespaces:
+            try:
+                address = ip_address(self.to)
+            except ValueError:
+                fail(f"{path}.to", f"{quote(self.to)} is neither a namespace of the topology nor an address",
+                     suggest(self.to, topology.namespaces, what="namespaces"))
+            if family_of(address) is not self.pf:
+                fail(f"{path}.pf", f"{self.to} is no {self.pf.name} address", f'write "{family_of(address).name}", or leave pf away')
+        try:
+            destination(topology, self)
+        except ValueError as error:
+            known = sorted({str(ip_interface(own).ip) for one in topology.interfaces() for own in one.addresses})
+            fail(f"{path}.to", str(error), f"addresses: {', '.join(known) or 'none but those of lo'}")
+        scope.new_cookie(self.cookie, f"{path}.cookie")
+        _check_pieces(self, path)
+
+
+def _implied_family(to: str) -> Family:
+    try:
+        return family_of(ip_address(to))
+    except ValueError:
+        return Family.IPV4
+
+
+def _check_pieces(step: Send, path: str) -> None:
+    """Every piece of a packet must end with the cookie, of which it is full."""
+    if step.kind == "echo" and step.size > WHOLE_MAX:
+        fail(f"{path}.size", f"an echo request is sent whole, not in {step.size} bytes", f"write {WHOLE_MAX} or less, or send udp")
+    if step.fragment and step.segment:
+        fail(f"{path}.segment", "a packet goes in fragments or in segments", "remove one of the two")
+    for key, value in (("size", step.size), ("fragment", step.fragment or 0), ("segment", step.segment or 0)):
+        if (step.fragment or step.segment or step.size > WHOLE_MAX) and value % 8:
+            fail(f"{path}.{key}", f"{value} is no multiple of 8, at which a packet is cut", f"write {value // 8 * 8}")
+    if step.segment and not step.segment < step.size <= 64 * step.segment:
+        fail(f"{path}.segment", f"{step.size} bytes are not 2 to 64 segments of {step.segment}", "change one of the two")
+    last = last_piece(step)
+    if last < COOKIE_BYTES:
+        fail(f"{path}.size", f"the last piece of {step.size} bytes would have {last}, too few for the cookie", f"write {step.size - 8}")
+    if step.fragment and step.fragment >= step.size + 8:
+        fail(f"{path}.fragment", f"{step.size} bytes and the header of UDP fit into one", "make it smaller")
 
 
 def destination(topology: Topology, send: Send) -> tuple[str, Address]:

@@ -1,0 +1,255 @@
+"""What happens in a guest beside a command: the host's end of :mod:`harness.guest.observe`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from harness.errors import NfharnessError
+from harness.outcome.types import Outcome, PacketOutcome
+from harness.vm.channel import Remote, Request, agent_error
+from harness.vm.guest import Guest
+from harness.walks.assembly import assembled
+from harness.walks.events import Call, End, Entry, Event, decode, in_order
+from harness.walks.framing import records, whole
+from harness.walks.recording import Recording
+from harness.walks.rules import rules_wanted
+from harness.walks.sightings import number_and_life, numbered
+from harness.walks.symbol import Symbol
+
+__all__ = ("Complaints", "Observation", "ends_of")
+
+_OBSERVER = "harness.guest.observe:main"
+_DIED = "the kernel died: what it did last may not be there"
+#: After which no record of a packet comes any more that is over: those of several processors arrive a little out of order.
+_SETTLED_NS = 500_000_000
+#: Ends behind which an skb may live on, in a socket's queue.
+_TAKEN = ("delivered", "sent", "consumed")
+
+
+@dataclass(frozen=True, slots=True)
+class Complaints:
+    """What a kernel complained of while it was observed.
+
+    :param splats: warnings, bugs and oopses, each in a line
+    :param taint: letters that came
+    :param log: its own words, if there is a splat
+    :param unnamed: why base chains of nftables' have no names, if so
+    :param undecided: why it is not seen which rule decided, if so
+    """
+
+    splats: tuple[str, ...] = ()
+    taint: str = ""
+    log: tuple[str, ...] = ()
+    unnamed: str | None = None
+    undecided: str | None = None
+
+
+class Observation:
+    """A guest's tracer, armed from :meth:`start` to :meth:`end`."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._said = bytearray()
+        self._more = asyncio.Event()
+        self._over = False
+        self._error: dict[str, Any] = {}
+        self._armed: dict[str, Any] = {}
+        self._ended: dict[str, Any] = {}
+        self._namespaces: list[tuple[int, int, str]] = []
+        self._frees: list[int] = []
+        self._symbols: dict[int, Symbol] = {}
+        self._rules: dict[tuple[int, int, int], tuple[str, str]] = {}
+        self._asked: set[int] = set()
+        self._asked_rules: set[tuple[int, int, int]] = set()
+        self._open_questions = 0
+        self._events: list[Event] = []
+        #: Records that have arrived, and of them the bytes that are events already.
+        self._records = bytearray()
+        self._decoded = 0
+        self._arrived = time.monotonic()
+        #: Both ends of the connection that this goes over itself, as a packet's summary has them.
+        self._connection: frozenset[str] = frozenset()
+        self._reading, self._naming = asyncio.create_task(self._read()), asyncio.create_task(self._name())
+
+    @classmethod
+    async def start(cls, guest: Guest) -> Observation:
+        """Arm the tracer.
+
+        :raises GuestError: it does not work there
+        """
+        observation = cls(await guest.open(Request(python=_OBSERVER, args=[guest.networked])))
+        while not observation._armed:
+            await observation._wait()
+        observation._connection = ends_of(observation._armed["connection"]) if guest.networked else frozenset()
+        return observation
+
+    async def end(self) -> tuple[Outcome, Complaints]:
+        """Disarm the tracer; the packets that were seen, and what the kernel complained of."""
+        await self._remote.write(b'{"ended": true}\n')
+        while not self._ended or len(self._records) < self._ended["records"]:
+            await self._wait()
+        await self._ask()
+        await self._answered()
+        await self._list(set(self._rules))  # a rule that reads otherwise now was replaced: nobody knows which one decided
+        await self._answered()
+        await self._remote.end_input()
+        ended = self._ended
+        complaints = Complaints(tuple(ended["splats"]), ended["taint"], tuple(ended["log"]), self._armed["unnamed"],
+                                self._armed["undecided"])
+        return self._outcome(ended["lost_events"], tuple(ended["doubts"])), complaints
+
+    def settled(self) -> Outcome:
+        """The packets so far that have come to their ends and of which nothing more is to be expected; none while a name is missing."""
+        if self._open_questions or not self._events:
+            return Outcome()
+        seen = self._outcome(0, ())
+        newest = max((traversal.time or 0 for packet in seen.packets for traversal in packet.traversals), default=0)
+        silent = time.monotonic() - self._arrived > _SETTLED_NS / 10**9
+        return replace(seen, packets=tuple(packet for packet in seen.packets if _is_over(packet, None if silent else newest)))
+
+    async def _answered(self) -> None:
+        while self._open_questions:
+            await self._wait()
+
+    async def rescued(self) -> Outcome:
+        """The packets that were seen of a kernel that died, under the names that it had told until then."""
+        await self._reading
+        self._decode()
+        return self._outcome(0, (_DIED,))
+
+    def _outcome(self, lost_events: int, doubts: tuple[str, ...]) -> Outcome:
+        armed = self._armed
+        seen = assembled(Recording(in_order(self._events), self._symbols.get, armed["loops"], dict(armed["reasons"]), self._frees,
+                                   self._namespaces, blind=dict(armed["blind"]), lost_events=lost_events, doubts=doubts,
+                                   rules=self._rules, tells_takers=armed["tells_takers"]))
+        return replace(seen, packets=tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet)))
+
+    def _is_our_own(self, packet: str) -> bool:
+        """Whether it is one that carries all this."""
+        return bool(self._connection) and self._connection <= set(packet.replace(",", "").split())
+
+    async def _name(self) -> None:
+        """Ask for names while it goes on: a kernel that has died tells none."""
+        with suppress(NfharnessError):
+            while not self._over and not self._ended:
+                await self._ask()
+                self._more.clear()
+                await self._more.wait()
+
+    async def _ask(self) -> None:
+        """Ask for the names of addresses, and for the rules, that are new."""
+        fresh = self._decode()
+        if self._ended:  # by now it is known when each module went
+            fresh = self._events
+        found = numbered(fresh, self._frees)
+        addresses = {address for event in found for address in _addresses(event)} - self._asked
+        if addresses:
+            self._asked |= addresses
+            self._open_questions += 1
+            await self._remote.write(json.dumps({"addresses": sorted(addresses)}).encode() + b"\n")
+        wanted = rules_wanted(self._events, self._namespaces) - self._asked_rules
+        self._asked_rules |= wanted
+        await self._list(wanted)
+
+    async def _list(self, wanted: set[tuple[int, int, int]]) -> None:
+        """Ask for the texts of rules, by namespace."""
+        for netns, rules in groupby(sorted(wanted), itemgetter(0)):
+            self._open_questions += 1
+            question = {"rules": [(*number_and_life(netns), table, handle) for _, table, handle in rules]}
+            await self._remote.write(json.dumps(question).encode() + b"\n")
+
+    def _decode(self) -> list[Event]:
+        """The events that have arrived since the last call; those of each processor in order."""
+        taken = bytes(self._records[self._decoded:])
+        size = whole(taken)
+        self._decoded += size
+        found = decode(records(taken[:size]))
+        self._events += found
+        return found
+
+    async def _read(self) -> None:
+        """Take what comes as it comes: a guest's agent keeps little, and its memory is small."""
+        while piece := await self._remote.read():
+            into = self._records if piece[0] == 1 else self._said
+            into += piece[1]
+            self._arrived = time.monotonic()
+            self._heed()
+            self._more.set()
+        self._over = True
+        self._more.set()
+
+    def _heed(self) -> None:
+        """Take notice of the messages that have arrived."""
+        while b"\n" in self._said:
+            line, _, rest = bytes(self._said).partition(b"\n")
+            try:
+                message: dict[str, Any] = json.loads(line)
+            except ValueError:  # a traceback, whole when the observer has ended
+                return
+            if "error" in message:
+                self._error = message
+                return
+            self._said = bytearray(rest)
+            if "armed" in message:
+                self._armed = message
+            if "records" in message:
+                self._ended = message
+                self._namespaces = []
+            self._namespaces += message.get("namespaces", ())
+            self._frees = message.get("frees", self._frees)
+            if "rules" in message:
+                self._open_questions -= 1
+                for *key, chain, text in message["rules"]:
+                    if self._rules.setdefault((key[0], key[1], key[2]), (chain, text)) != (chain, text):
+                        self._rules[key[0], key[1], key[2]] = "", ""
+            if "symbols" in message:
+                self._open_questions -= 1
+                self._symbols |= {number: Symbol(address, name, module) for number, address, name, module in message["symbols"]}
+
+    async def _wait(self) -> None:
+        """Wait until the observer says more.
+
+        :raises NfharnessError: the observer has failed or ended; with its last words
+        """
+        if self._error:
+            raise agent_error(self._error, "observing")
+        if self._over:
+            status = await self._remote.wait()
+            raise agent_error({"traceback": self._said.decode(errors="replace") or f"exit status {status}"}, "observing")
+        self._more.clear()
+        await self._more.wait()
+
+
+def _is_over(packet: PacketOutcome, newest: int | None) -> bool:
+    """Whether a packet has come to its end.
+
+    :param newest: when something was seen last, in the packet's time; ``None`` if that is long ago
+    """
+    if packet.fate.kind == "unknown" or (packet.alive and packet.fate.kind not in _TAKEN):
+        return False
+    return newest is None or all((traversal.time or 0) < newest - _SETTLED_NS for traversal in packet.traversals)
+
+
+def ends_of(connection: str) -> frozenset[str]:
+    """``SSH_CONNECTION`` (client address, port, server address, port) as a packet's summary has its ends."""
+    words = connection.split()
+    return frozenset(f"{address}:{port}" for address, port in (words[:2], words[2:])) if len(words) == 4 else frozenset()
+
+
+def _addresses(event: Event) -> Iterator[int]:
+    if isinstance(event, Call):
+        yield event.function
+        if event.decision and event.decision.function:
+            yield event.decision.function
+    elif isinstance(event, Entry):
+        yield from filter(None, (event.okfn, event.caller))
+    elif isinstance(event, End) and event.location:
+        yield event.location

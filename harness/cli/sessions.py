@@ -1,0 +1,174 @@
+"""What ``trace`` has seen, and the form in which ``--json`` writes it and ``--read`` reads it.
+
+A session is one JSON object. One that is followed is JSON Lines: a head with kernel and command, a line for each packet, and a tail with
+all the rest; of one that was cut short, the lines that are whole can be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.backends.observer import Complaints
+from harness.errors import KernelDied, UserError
+from harness.model.observed import Departure
+from harness.outcome import codec
+from harness.outcome.types import Outcome, PacketOutcome
+from harness.outcome.unseen import unseen
+from harness.walks.filter import Filter
+
+__all__ = ("Obeyed", "Seen", "conclusion", "counted", "head", "line", "obedience", "read", "reasons", "remarks", "report", "tail")
+
+_VERSION = 1
+_NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND, for example with nft -f"
+_HINT = "name a file that trace --json wrote"
+_CUT_SHORT = "the recording was cut short"
+#: How many traversals were held against core.c, and those that departed.
+Obeyed = tuple[int, tuple[Departure, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a session has seen.
+
+    :param facts: about the kernel
+    :param argv: the command that was watched
+    :param status: its exit status, ``None`` if it has none
+    :param observed: all packets
+    :param shown: those that the filter lets through
+    :param told: numbers of those that were printed while the session went on
+    :param died: how the kernel did
+    """
+
+    facts: dict[str, Any]
+    argv: Sequence[str]
+    status: int | None
+    observed: Outcome
+    shown: Outcome
+    complaints: Complaints
+    died: KernelDied | None = None
+    told: frozenset[int] = frozenset()
+
+
+def report(session: Seen, wanted: Filter | None = None, obeyed: Obeyed | None = None) -> dict[str, Any]:
+    """The object that ``trace --json`` prints."""
+    shown = codec.to_json(session.shown)["packets"]
+    return {**head(session.facts, session.argv, wanted), "packets": shown, **tail(session, obeyed)}
+
+
+def head(facts: dict[str, Any], argv: Sequence[str], wanted: Filter | None) -> dict[str, Any]:
+    """What is known before anything is seen.
+
+    :param wanted: the filter that chooses the packets
+    """
+    return {"trace": _VERSION, "kernel": facts, "command": list(argv), "filter": wanted and wanted.text}
+
+
+def line(packet: PacketOutcome) -> dict[str, Any]:
+    """A packet."""
+    found: dict[str, Any] = codec.to_json(Outcome(packets=(packet,)))["packets"][0]
+    return found
+
+
+def tail(session: Seen, obeyed: Obeyed | None = None) -> dict[str, Any]:
+    """What is known when all is over, but for the packets."""
+    document = codec.to_json(session.observed)
+    verdict = "inconclusive" if reasons(session.observed) else "traced"
+    death = {"died": session.died.message, "console": session.died.console_tail.splitlines()} if session.died else {}
+    core = {"core": {"compared": obeyed[0], "departures": list(map(str, obeyed[1]))}} if obeyed else {}
+    return {"exit_status": session.status, "verdict": verdict, **{key: document[key] for key in ("lost_events", "doubts", "blind")},
+            **asdict(session.complaints), **death, **core}
+
+
+def read(path: Path) -> Seen:
+    """A session that was written.
+
+    :raises UserError: it is none, or cannot be read
+    """
+    try:
+        document = _document(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}", hint=_HINT) from None
+    if (version := document["trace"]) != _VERSION:
+        raise UserError(f"{path}: a session of version {version}, and this nfharness reads version {_VERSION}", hint=_HINT)
+    try:
+        observed = codec.from_json({**document, "steps": (), "log": ()})
+        complaints = Complaints(tuple(document["splats"]), document["taint"], tuple(document["log"]), document["unnamed"],
+                                document["undecided"])
+        return Seen(document["kernel"], document["command"], document["exit_status"], observed, observed, complaints)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not as trace --json writes it: {error!r}", hint=_HINT) from None
+
+
+def _document(text: str) -> dict[str, Any]:
+    """The object that a session is, or that its lines make.
+
+    :raises ValueError: it is neither
+    """
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        whole = _of_lines(text.splitlines())
+    if not isinstance(whole, dict) or "trace" not in whole:
+        raise ValueError("no session")
+    return whole if "packets" in whole or whole["trace"] != _VERSION else _of_lines([text])
+
+
+def _of_lines(lines: Sequence[str]) -> dict[str, Any]:
+    """Of a session that was cut short, what was written: without a tail it has a doubt."""
+    documents = []
+    for each in lines:
+        try:
+            documents.append(json.loads(each))
+        except ValueError:
+            break
+    if not documents or not isinstance(documents[0], dict) or "trace" not in documents[0]:
+        raise ValueError("no session")
+    first, *packets = documents
+    if packets and isinstance(packets[-1], dict) and "verdict" in packets[-1]:
+        return {**first, "packets": packets[:-1], **packets[-1]}
+    cut = Seen({}, (), None, Outcome(doubts=(_CUT_SHORT,)), Outcome(), Complaints())
+    return {**tail(cut), **first, "packets": packets}
+
+
+def conclusion(observed: Outcome, complaints: Complaints) -> str:
+    """The last line; the first one too, where something is to be known before the walks are read."""
+    complained = [f"the kernel complained: {splat}" for splat in complaints.splats]
+    complained += [f"it is tainted now: {complaints.taint}"] if complaints.taint else []
+    if doubts := reasons(observed):
+        return f"inconclusive: {'; '.join((*doubts, *complained))}"
+    calls = sum(1 + len(call.calls) for packet in observed.packets for traversal in packet.traversals for call in traversal.calls)
+    seen = f"traced: {counted(len(observed.packets), 'packet')}, {counted(calls, 'hook call')}"
+    return "; ".join((seen, *complained))
+
+
+def reasons(observed: Outcome) -> tuple[str, ...]:
+    """Why what was seen may not be all there was."""
+    lost = (f"{counted(observed.lost_events, 'event')} lost",) if observed.lost_events and not observed.doubts else ()
+    return (*observed.doubts, *lost, *unseen(observed.packets, observed.blind))
+
+
+def remarks(session: Seen) -> tuple[str, ...]:
+    """What a reader of the walks is to know of them besides the conclusion: what the filter left out, and what is not seen."""
+    observed, complaints = session.observed, session.complaints
+    left_out = len(observed.packets) - len(session.shown.packets)
+    filtered = (f"… and {counted(left_out, 'packet')} that the filter does not want",) if left_out else ()
+    nothing = () if observed.packets else (_NOTHING,)
+    blind = (f"hooks that {loop} calls are not seen: {why}" for loop, why in observed.blind)
+    unnamed = complaints.unnamed and f"base chains of nftables' go by their functions' names: {complaints.unnamed}"
+    undecided = complaints.undecided and f"which rule of nftables' decided is not seen: {complaints.undecided}"
+    return (*filtered, *nothing, *blind, *filter(None, (unnamed or undecided,)))
+
+
+def obedience(obeyed: Obeyed) -> str:
+    """``9 traversals obeyed core.c, none did not``."""
+    count, departed = obeyed
+    return f"{counted(count - len(departed), 'traversal')} obeyed core.c, {len(departed) or 'none'} did not"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 packet``, ``2 packets``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

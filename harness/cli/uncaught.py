@@ -1,0 +1,58 @@
+"""An exception that no code expected: a line for a person, and a file with all that is known of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import harness
+from harness.errors import NfharnessError
+
+__all__ = ("kept", "line")
+
+_KEPT = 20
+
+
+def line(error: BaseException) -> str:
+    """The exception in one line; of a group the first that it holds."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:300]}" if said else type(error).__name__
+
+
+def kept(error: BaseException) -> Path | None:
+    """The file that the traceback was written to; ``None`` if none can be written."""
+    said = "".join(traceback.format_exception(error))
+    text = f"nfharness {harness.__version__}, Python {sys.version.split()[0]}, {platform.platform()}\n{shlex.join(sys.argv)}\n\n{said}"
+    for directory in (_state(), Path(tempfile.gettempdir())):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            _forget_older(directory)
+            handle, name = tempfile.mkstemp(prefix=time.strftime("traceback-%Y%m%d-%H%M%S-"), suffix=".txt", dir=directory)
+            with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError:
+            continue
+        return Path(name)
+    return None
+
+
+def _state() -> Path:
+    try:
+        from harness.host.paths import run_dir  # noqa: PLC0415 - an installation that lacks a package has none
+
+        return run_dir() / "failed"
+    except (ImportError, NfharnessError):  # the latter: NFHARNESS_STATE can be no directory
+        return Path(tempfile.gettempdir())
+
+
+def _forget_older(directory: Path) -> None:
+    for old in sorted(directory.glob("traceback-*.txt"))[: 1 - _KEPT]:
+        old.unlink(missing_ok=True)

@@ -1,0 +1,34 @@
+"""The one tracer that a process holds. In a guest a template has loaded it; elsewhere the first who asks does."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from harness.trace.tracer import Tracer
+
+__all__ = ("adopt", "tracer", "unload")
+
+_tracer: Tracer | None = None
+
+
+def tracer() -> Tracer:
+    """The tracer, loaded."""
+    global _tracer  # noqa: PLW0603
+    if _tracer is None:
+        _tracer = Tracer()
+        _tracer.load()
+    return _tracer
+
+
+def adopt(older: ModuleType | None) -> None:
+    """Take the tracer over from this module as older code has it: its programs are in the kernel already."""
+    global _tracer  # noqa: PLW0603
+    _tracer = getattr(older, "_tracer", None)
+
+
+def unload() -> None:
+    """Take the tracer's programs out of the kernel."""
+    global _tracer  # noqa: PLW0603
+    if _tracer is not None:
+        _tracer.close()
+        _tracer = None

@@ -1,0 +1,36 @@
+"""What a test may use of its guest, so that one that takes all of it does not take the agent's share."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ("apply",)
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_PROCESSES, _FILE_SIZE, _RESERVED = 256, 64 << 20, 192 << 20
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def apply() -> None:
+    """For this process and those that it will start: at most 256 of them, all but 192 MiB of memory, files of 64 MiB.
+
+    The last is a soft limit, which a test may raise. Where the kernel has no such cgroups, memory and processes are not limited.
+    An orphaned process becomes a child of this one.
+    """
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_SIZE, soft[1]))
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    own = _CGROUPS / "tests"
+    with suppress(OSError):
+        (_CGROUPS / "cgroup.subtree_control").write_text("+pids +memory")
+        own.mkdir(exist_ok=True)
+        total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())
+        assert total is not None  # noqa: S101
+        (own / "pids.max").write_text(str(_PROCESSES))
+        (own / "memory.max").write_text(str(int(total[1]) * 1024 - _RESERVED))
+        (own / "cgroup.procs").write_text(str(os.getpid()))

@@ -1,0 +1,203 @@
+"""Whether a test harmed its kernel: what the kernel said, its taint, and what was left behind. A check that cannot run is a failure."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from harness.errors import GuestError
+from harness.guest import health
+from harness.guest.health import KernelLog, Splat
+from harness.guest.inventory import Inventory
+from harness.outcome import Outcome, codec
+from harness.outcome.types import PacketOutcome
+from harness.pytest_plugin.guest.escapes import unshown
+from harness.pytest_plugin.guest.standing import Standing, missing, standing
+from harness.pytest_plugin.guest.state import State, leftovers
+from harness.pytest_plugin.mistakes import shortened
+from harness.pytest_plugin.selection import PROFILE, SPOILT, WALKS
+
+__all__ = ("SENT", "Watch")
+
+#: Where a test keeps the walks of the packets that it sent.
+SENT = pytest.StashKey[list[PacketOutcome]]()
+
+_SECTION_LIMIT, _DISK = 64 << 10, 64 << 20
+#: So many walks a failure shows, the last ones.
+_WALKS = 50
+_QUIET_FIXTURES = ("_pytest.", "harness.pytest_plugin.", "xdist.", "_hypothesis")
+
+
+@dataclass(slots=True)
+class _Expected:
+    """What a test says beforehand that the kernel will complain of.
+
+    :ivar harmless: the kernel is as good as before
+    """
+
+    pattern: re.Pattern[str]
+    harmless: bool
+    seen: list[Splat] = field(default_factory=list)
+
+
+class Watch:
+    """Hooks around each test in a guest."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._log = KernelLog()
+        self._lines: list[str] = []
+        self._expected: list[_Expected] = []
+        self._spoilt: list[str] = []
+        self._last = ""
+        self._taint = health.taint()
+        self._inventory = Inventory()
+        self._before: State
+        self._bare = config.stash[PROFILE] is None
+        self._first = self._standing()
+        self._needed = self._first
+        self._problems: list[str] = []
+        self._warned = False
+
+    @contextmanager
+    def expecting(self, pattern: str, *, harmless: bool, required: bool = True) -> Iterator[None]:
+        """Splats that match are not the test's failure; none at all is, if one is *required*."""
+        self._note(self._unexpected(self._read()))
+        expected = _Expected(re.compile(pattern), harmless)
+        self._expected.insert(0, expected)
+        try:
+            yield
+            self._note(self._unexpected(self._read()))
+        finally:
+            self._expected.remove(expected)
+        if expected.seen and not harmless:
+            self._spoilt.append(f"the kernel warned as expected: {expected.seen[0].summary}")
+        if required and not expected.seen:
+            pytest.fail(f"the kernel did not warn of {pattern!r}", pytrace=False)
+
+    def spoil(self, reason: str) -> None:
+        """Give no other test this guest."""
+        self._spoilt.append(reason)
+
+    def _standing(self) -> Standing:
+        """A bare kernel has nothing of ours, and its tests have their own guests."""
+        return frozenset() if self._bare else standing(self._inventory)
+
+    def _read(self) -> list[Splat]:
+        lines = [line.text for line in self._log.lines()]
+        self._lines += lines
+        return list(health.splats(lines))
+
+    def _unexpected(self, splats: list[Splat]) -> list[str]:
+        found = []
+        for splat in splats:
+            said = f"{splat.summary}\n{splat.first_line}"
+            expected = next((one for one in self._expected if one.pattern.search(said)), None)
+            if expected:
+                expected.seen.append(splat)
+                self._warned = True
+            else:
+                found.append(f"the kernel warned: {splat.first_line if splat.summary in splat.first_line else splat.summary}")
+        return found
+
+    def _note(self, problems: list[str]) -> None:
+        self._problems += problems
+        self._spoilt += problems
+
+    def _harm(self) -> list[str]:
+        """What the kernel has to complain of since the last call."""
+        problems, self._problems = self._problems, []
+        found: list[str] = self._unexpected(self._read())
+        problems += found
+        if self._log.lost:
+            problems.append("the kernel's log overran: a warning may be missing")
+        now = health.taint()
+        gained, self._taint = now & ~self._taint, now
+        if gained and not (self._warned and gained == health.WARNED):
+            found.append(f"the kernel is tainted: {health.taint_names(gained)}")
+            problems += found[-1:] if not self._spoilt else []
+        self._spoilt += found
+        return problems
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """A test begins with a kernel that complains of nothing."""
+        health.warn_again()
+        self._spoilt, self._warned = [], False
+        self._expected = [_Expected(re.compile(str(mark.args[0])), harmless=True) for mark in item.iter_markers("may_warn")]
+        self._problems = [f"{problem} (after {self._last})" for problem in self._unexpected(self._read())]
+        self._lines = []
+        self._before = State.read(self._inventory)
+        self._needed = self._first & self._standing()
+        self._last = item.nodeid
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
+        """What a fixture makes that outlives the test is not left behind by the test, and what it takes away is not missed."""
+        if fixturedef.scope == "function" or (fixturedef.func.__module__ or "").startswith(_QUIET_FIXTURES):
+            return (yield)
+        before, needed = State.read(self._inventory), self._standing()
+        result = yield
+        self._before = self._before.adopting(before, State.read(self._inventory))
+        self._needed -= needed - self._standing()
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]
+                                  ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Each phase answers for what the kernel said during it; the last also for what is left behind, and for what is gone."""
+        shortened(call, item.config.rootpath)
+        try:
+            report = yield
+        except BaseException as error:
+            report = unshown(item, call, error)
+        try:
+            problems = self._harm()
+            if report.when == "teardown":
+                left = missing(self._needed, self._standing()) + leftovers(self._before, State.read(self._inventory))
+                left += [f"memory leaked: {leak}" for leak in health.memory_leaks()]
+                problems += left
+                self._spoilt += left
+                if shutil.disk_usage("/").free < _DISK:
+                    self._spoilt.append("the guest's disk is full")
+        except (OSError, GuestError) as error:
+            problems = [f"the kernel's health cannot be told: {error}"]
+            self._spoilt += problems
+        self._judge(report, problems)
+        walks = item.stash.get(SENT, [])
+        if report.outcome == "failed" and walks:
+            told = {"left out": max(0, len(walks) - _WALKS), "outcome": codec.to_json(Outcome(packets=tuple(walks[-_WALKS:])))}
+            report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
+            item.stash[SENT] = []
+        if report.when == "teardown" and self._spoilt:
+            report.user_properties = [*report.user_properties, (SPOILT, self._spoilt[0])]
+            item.session.shouldstop = "this kernel is not fit for another test"
+        report.sections = [(title, _shortened(text)) for title, text in report.sections]
+        return report
+
+    def _judge(self, report: pytest.TestReport, problems: list[str]) -> None:
+        if problems:
+            if report.outcome != "failed":
+                report.outcome = "failed"
+                report.longrepr = "\n".join(problems)
+                report.__dict__.pop("wasxfail", None)
+            else:
+                report.sections.append(("Kernel", "\n".join(problems)))
+        if report.outcome == "failed" and self._lines:
+            report.sections.append(("Kernel log", "\n".join(self._lines)))
+
+
+def _shortened(text: str) -> str:
+    """Its two ends, if it is too long to be read."""
+    if len(text) <= _SECTION_LIMIT:
+        return text
+    half = _SECTION_LIMIT // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters left out …]\n{text[-half:]}"
+

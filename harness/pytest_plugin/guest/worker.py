@@ -1,0 +1,148 @@
+"""The guest's half: an end of an execnet gateway that runs xdist's own worker over one file of tests at a time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import inspect
+import io
+import json
+import os
+import platform
+import shutil
+import sys
+import tarfile
+import tempfile
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import execnet
+import pytest
+import xdist.remote
+
+from harness.outcome.profile import VARIABLE, KernelProfile
+from harness.pytest_plugin import plugin
+from harness.pytest_plugin.carried import Carrier
+from harness.pytest_plugin.guest import limits, rehearsal
+from harness.pytest_plugin.guest.comparing import Comparing
+from harness.pytest_plugin.guest.escapes import Escapes
+from harness.pytest_plugin.guest.watch import Watch
+from harness.pytest_plugin.live import BEGINS, is_live
+from harness.pytest_plugin.selection import IN_GUEST, PROFILE, TREE
+
+__all__ = ("GuestHalf", "rehearse", "rehearse_bare", "serve")
+
+#: Options whose work is the host's: the guest runs what it is told.
+_HOSTS_OPTIONS = {
+    "file_or_dir", "kernels", "backend", "bare", "keyword", "markexpr", "deselect", "ignore", "ignore_glob",
+    "collectonly", "maxfail", "exitfirst", "lf",
+    "failedfirst", "newfirst", "stepwise", "stepwise_skip", "stepwise_reset", "usepdb", "usepdb_cls", "trace", "xmlpath", "junitprefix",
+    "plugins", "inifilename", "rootdir", "basetemp", "override_ini", "importmode", "cacheshow", "cacheclear", "looponfail", "dist",
+    "distload", "tx", "px", "numprocesses", "maxprocesses", "testrunuid", "rsyncdir", "rsyncignore", "setuponly", "setupshow",
+    "setupplan", "pastebin", "log_file", "durations", "durations_min", "ktap", "report_jsonl", "report_html", "random_order",
+    "random_order_seed", "capture", "pyargs", "confcutdir", "noconftest", "pythonpath", "console_output_style", "verbosity",
+}  # fmt: skip
+
+
+def serve(channel: execnet.Channel) -> None:
+    """Run one file's tests as an xdist worker. The first message has the tests and how pytest is to be started; the rest is xdist's."""
+    order: dict[str, Any] = channel.receive()
+    if order["tests"]:
+        shutil.rmtree(TREE, ignore_errors=True)  # a machine that was there before us may have those of another run
+        TREE.mkdir(parents=True)
+        with tarfile.open(fileobj=io.BytesIO(order["tests"])) as archive:
+            archive.extractall(TREE, filter="data")
+    GuestHalf.stderr = os.dup(2)  # pytest puts a file in its place while a test runs
+    if is_live(order["options"]["capture"]):
+        os.dup2(2, 1)  # what execnet left there goes nowhere
+    _settle(TREE, order["options"], json.loads(os.environ[VARIABLE]))
+    limits.apply()
+    sys.path[:] = [entry for entry in sys.path if entry != str(TREE)]
+    exec(_WORKER, {"__name__": "__channelexec__", "channel": channel})  # noqa: S102 - as execnet would, less the compiling
+
+
+def _worker() -> CodeType:
+    """The module that xdist itself would send."""
+    spec = importlib.util.find_spec(xdist.remote.__name__)
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    code: CodeType = spec.loader.get_code(xdist.remote.__name__)  # type: ignore[attr-defined]
+    return code
+
+
+def _plugins() -> str:
+    """What pytest would load by itself, and our own, as ``PYTEST_PLUGINS`` has it: looking for them takes a guest a while."""
+    return ",".join([plugin.__name__, *(entry.module for entry in importlib.metadata.entry_points(group="pytest11"))])
+
+
+# Found out here, so that a template holds them; the last is what xdist's worker asks platform for, which starts a program for it.
+_WORKER, _PLUGINS, _ = _worker(), _plugins(), platform.platform()
+
+
+def rehearse() -> None:
+    """Run a small test, as in a guest, for all that is imported on the way; whether it passes is not asked here.
+
+    The process is of no other use afterwards.
+    """
+    _rehearse(KernelProfile().to_json())
+
+
+def rehearse_bare() -> None:
+    """:func:`rehearse` on a kernel that has nothing of ours."""
+    _rehearse(None)
+
+
+def _rehearse(profile: dict[str, Any] | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="nfharness-") as text, Path(os.devnull).open("w") as null, redirect_stdout(null):
+        place = Path(text)
+        (place / "test_rehearsal.py").write_text(inspect.getsource(rehearsal))
+        (place / "pytest.ini").write_text("[pytest]\n")
+        _settle(place, {}, profile)
+        pytest.main(["--disable-plugin-autoload", "-o", "cache_dir=cache", "--kernel", "template", "test_rehearsal.py"])
+        os.chdir("/")
+
+
+def _settle(place: Path, options: dict[str, Any], profile: dict[str, Any] | None) -> None:
+    """Let pytest find tests in *place*, and this half of the plugin."""
+    os.environ |= {IN_GUEST: "1", "PYTEST_PLUGINS": _PLUGINS}
+    os.chdir(place)
+    GuestHalf.options, GuestHalf.profile = options, KernelProfile.from_json(profile) if profile else None
+
+
+class GuestHalf:
+    """Hooks of the worker in a guest."""
+
+    #: The host's options, for whichever plugin of the guest knows them; and for pytest itself those of its terminal, as "--tb".
+    options: dict[str, Any]
+    profile: KernelProfile | None
+    #: Where the host hears when a test begins.
+    stderr: int | None = None
+
+    def __init__(self, config: pytest.Config) -> None:
+        os.environ.pop("PYTEST_PLUGINS", None)  # of no other pytest that a test may start
+        for name, value in self.options.items():
+            if name not in _HOSTS_OPTIONS:
+                setattr(config.option, name, value)
+        config.stash[PROFILE] = self.profile
+        watch = Watch(config)
+        config.pluginmanager.register(watch, "nfharness-watch")
+        config.pluginmanager.register(Escapes(watch.spoil))
+        config.pluginmanager.register(Carrier(config))
+        config.pluginmanager.register(Comparing())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """Tell the output of this test from that of the one before."""
+        if self.stderr is not None:
+            with suppress(OSError):  # a test may close what it likes
+                os.write(self.stderr, BEGINS)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """A kernel's known bug is expected, and named by the commit that fixes it."""
+        for item in items:
+            for mark in item.iter_markers("known_bug"):
+                commit, unless = mark.args[0], mark.kwargs.get("unless")
+                if unless is None or not getattr(self.profile, unless, False):
+                    item.add_marker(pytest.mark.xfail(reason=f"known bug, fixed by {commit}", strict=self.profile is not None))

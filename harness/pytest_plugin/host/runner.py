@@ -1,0 +1,97 @@
+"""The host's half: a kernel test that it is pytest's turn to run is run in a guest, and reported as if it had run here.
+
+Which process runs which test, on this machine or another, is xdist's affair; each process has one guest at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.pytest_plugin.selection import EXIT, KERNEL, WALKS, kernel_of
+
+if TYPE_CHECKING:
+    from harness.pytest_plugin.host.guests import Guests
+
+__all__ = ("HostHalf",)
+
+
+class HostHalf:
+    """Hooks of every process on the host that runs tests."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._items: list[pytest.Item] = []
+
+    @cached_property
+    def _guests(self) -> Guests:
+        from harness.pytest_plugin.host.guests import Guests  # noqa: PLC0415 - not for runs without a kernel test
+
+        return Guests(self._config, self._items)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Refuse what cannot be collected once for each kernel."""
+        for item in items:
+            if item.get_closest_marker("kernel") and kernel_of(item) is None and not isinstance(item, pytest.Function):
+                raise pytest.UsageError(f"{item.nodeid}: a kernel test is a function, or a method of a plain class")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Remember what guests need."""
+        self._items[:] = [item for item in session.items if kernel_of(item)]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run a kernel test's whole life in a guest."""
+        kernel = kernel_of(item)
+        if kernel is None:
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in self._guests.run(item, nextitem):
+            _show_walks(report)
+            _heed_exit(item, report)
+            report.user_properties = [(KERNEL, kernel), *report.user_properties]
+            if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("strict_skip"):
+                report.outcome = "failed"
+                report.longrepr = f"skipped, which --strict-skip does not allow: {report.longreprtext}"
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """A test that is for a kernel never runs here."""
+        if item.get_closest_marker("kernel"):
+            pytest.fail("this test is for a kernel, and none is named: pytest --kernel 6.12", pytrace=False)
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind."""
+        if "_guests" in vars(self):
+            self._guests.close()
+
+
+def _heed_exit(item: pytest.Item, report: pytest.TestReport) -> None:
+    """End the run after a test that called ``pytest.exit()``."""
+    reason = dict(report.user_properties).get(EXIT)
+    if reason is not None and not item.session.shouldstop:
+        item.session.shouldstop = f"{item.nodeid} called pytest.exit(): {reason}"
+
+
+def _show_walks(report: pytest.TestReport) -> None:
+    """Let a failure show the walks of the packets that its test sent."""
+    properties = dict(report.user_properties)
+    if WALKS not in properties:
+        return
+    report.user_properties = [(name, value) for name, value in report.user_properties if name != WALKS]
+    from harness.host.terminal import Terminal  # noqa: PLC0415
+    from harness.outcome import codec  # noqa: PLC0415
+    from harness.walks.render import render_walks  # noqa: PLC0415
+
+    text, told = io.StringIO(), json.loads(str(properties[WALKS]))
+    if told["left out"]:
+        text.write(f"{told['left out']} earlier ones are left out\n\n")
+    render_walks(Terminal(file=text, width=140), codec.from_json(told["outcome"]))
+    report.sections.append(("Walks", text.getvalue()))

@@ -1,0 +1,114 @@
+"""Reports of a run: files for programs and readers, and the exit status. In the process that the user started."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ExitCode
+from harness.pytest_plugin.report.junit import rewrite
+from harness.pytest_plugin.report.ktap import ktap
+from harness.pytest_plugin.report.page import page
+from harness.pytest_plugin.report.results import Result, Results
+
+__all__ = ("Reports", "json_lines")
+
+
+class Reports:
+    """Hooks that gather results and write them down at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._results = Results()
+        self._start = time.monotonic()
+        self._end: tuple[str, ...] = ()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather what became of a test's phase."""
+        self._results.add(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Gather what could not be collected."""
+        self._results.add_collected(report)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        """Keep why the run ends before it has begun."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            self._end = "usage", "; ".join(map(str, error.args))
+            raise
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keep why the run was interrupted."""
+        self._end = "interrupted", str(excinfo.value) or excinfo.typename
+
+    def pytest_internalerror(self, excrepr: object, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keep over what pytest broke."""
+        self._end = "internal", excinfo.exconly(tryshort=True), str(excrepr)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Write everything; a run in which no test could be run says with its status whose fault that is."""
+        result = yield
+        self._results.seconds = time.monotonic() - self._start
+        self._judge(session)
+        kernels = self._results.by_kernel()
+        option = self._config.option
+        if option.ktap:
+            _write(option.ktap, "\n".join(ktap(kernels)) + "\n")
+        if option.report_jsonl:
+            _write(option.report_jsonl, "".join(f"{line}\n" for line in self._lines(session)))
+        if option.report_html:
+            _write(option.report_html, page(kernels, self._results.seconds))
+        if xml := getattr(option, "xmlpath", None):
+            path = Path(os.path.expanduser(os.path.expandvars(xml)))  # noqa: PTH111 - as pytest takes it
+            if path.exists():
+                rewrite(path, self._results.ends())
+        return result
+
+    def _judge(self, session: pytest.Session) -> None:
+        """Set the exit status where all that failed could not be run, and let every report show an end that no test shows."""
+        bad = {one.test for one in self._results if not one.good}
+        if bad and bad <= self._results.cannot.keys() and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+            worst = max(self._results.cannot.values())
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR if worst == ExitCode.USER_ERROR else worst
+        if self._end:
+            self._results.add_end(*self._end)
+        elif session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            self._results.add_end("empty", "no tests were collected, or all were deselected")
+        elif session.exitstatus and not bad:
+            self._results.add_end("status", f"the run ended with exit status {int(session.exitstatus)}")
+
+    def _lines(self, session: pytest.Session) -> list[str]:
+        outcomes = [one.outcome for one in self._results]
+        return json_lines(self._results, {
+            "seconds": round(self._results.seconds, 3), "kernels": list(self._results.by_kernel()),
+            "outcomes": {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}, "exitstatus": int(session.exitstatus)})
+
+
+def json_lines(results: Iterable[Result], summary: dict[str, object]) -> list[str]:
+    """A JSON object for each test, and one for the whole run; each a line without control characters."""
+    lines: list[dict[str, object]] = [
+        {"test": one.test, "kernel": one.kernel, "module": one.module, "outcome": one.outcome, "seconds": round(one.seconds, 3),
+         "message": one.message, "detail": one.detail, "sections": [list(section) for section in one.sections]} for one in results]
+    # DEL is the one control character that JSON lets stand.
+    return [json.dumps(line).replace("\x7f", "\\u007f") for line in [*lines, {"summary": summary}]]
+
+
+def _write(name: str, text: str) -> None:
+    """What a test said may be no text, and a terminal may not show all that is: such characters are written as escapes."""
+    if name == "-":
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        return
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

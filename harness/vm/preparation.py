@@ -1,0 +1,42 @@
+"""What an agent is told to hold ready for a purpose: what is imported, and what is rehearsed. Its end is :mod:`harness.agent.prepare`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ("PREPARATIONS", "Preparation", "Prepared")
+
+Prepared = Literal["trace", "scenarios", "tests", "template", "bare"]
+"""To watch a command, run scenarios or run tests on a kernel that ran before; and templates, "bare" of a kernel that is left as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What an agent loads before it says that it is ready.
+
+    :param imports: modules, and functions that will be called ("module:function")
+    :param rehearsals: functions that run once, each in a fork; what they import on the way is imported, too
+    :param bare_rehearsals: those instead of a kernel that is left as it is; ``None``: it is not
+    :param saved: as a template, which is probed once it is saved, and not now
+    """
+
+    imports: tuple[str, ...]
+    rehearsals: tuple[str, ...] = ()
+    bare_rehearsals: tuple[str, ...] | None = None
+    saved: bool = False
+
+
+_TRACING = ("bcc", "capstone", "harness.guest.observe:main", "harness.guest.files:receive")
+_SCENARIOS = (*_TRACING, "scapy.all", "pyroute2", "harness.guest.executor:main")
+_TESTS = (*_SCENARIOS, "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist", "harness.pytest_plugin.guest.worker:serve")
+_REHEARSALS = ("harness.guest.executor:rehearse", "harness.pytest_plugin.guest.worker:rehearse")
+_BARE_REHEARSALS = ("harness.pytest_plugin.guest.worker:rehearse_bare",)
+
+PREPARATIONS: dict[Prepared, Preparation] = {
+    "trace": Preparation(_TRACING),
+    "scenarios": Preparation(_SCENARIOS),
+    "tests": Preparation(_TESTS),
+    "template": Preparation(_TESTS, _REHEARSALS, saved=True),
+    "bare": Preparation(_TESTS, _REHEARSALS, _BARE_REHEARSALS, saved=True),
+}

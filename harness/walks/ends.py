@@ -1,0 +1,228 @@
+"""To which end a packet came, as the last verdict loop and what followed it tell (the vocabulary: :mod:`harness.outcome.fate`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from harness.netfilter import Verdict, VerdictKind
+from harness.outcome.fate import Fate, FateKind
+from harness.outcome.types import NF_REINJECT, by_namespace
+from harness.walks.events import Came, End, How
+from harness.walks.lives import LoopRun, Packet
+from harness.walks.summary import flow_of, is_answer, is_fin, is_fragment, is_syn, kind_of, protocol_of
+from harness.walks.symbol import Symbol
+
+__all__ = ("Ends", "in_order")
+
+_LOOPBACK = "lo"
+_NO_REASON = "NOT_SPECIFIED"
+
+_ASSUMES_FAILURE = ("icmpv6_rcv",)
+"""Frees what it acted upon as well ("until the v6 path can be better sorted assume failure"); its own reason tells a drop."""
+
+_CLOSE = ("udp_destruct_common", "udp_destruct_sock", "udpv6_destruct_sock", "inet_sock_destruct", "sk_stream_kill_queues",
+          "tcp_disconnect", "skb_rbtree_purge")
+"""Where a socket that closes frees what it had received and nobody had read."""
+
+_RAW_ALONE = ("ip_local_deliver_finish", "ip_protocol_deliver_rcu", "ip6_input_finish", "ip6_protocol_deliver_rcu")
+"""Where an skb is consumed that no protocol was there for, and that was offered to raw sockets."""
+
+_PROTOCOLS = (1, 2, 4, 6, 17, 33, 41, 47, 50, 51, 58, 103, 108, 115, 132, 135, 136, 137, 143)
+"""Those for which kernels have more than raw sockets (``inet_add_protocol``, ``inet6_add_protocol``)."""
+
+_FRAGMENTS = ("inet_frag_rbtree_purge", "inet_frag_destroy", "inet_frag_destroy_rcu")
+"""Where fragments are freed that no datagram was made of; newer kernels call that consumed where it was not their time that ran out."""
+
+_TCP_RECEIVES = ("tcp_rcv_established", "tcp_rcv_state_process", "tcp_data_queue", "tcp_v4_do_rcv", "tcp_v6_do_rcv")
+"""Where TCP frees a segment at once: one without data that it has acted upon, or one that it has no use for."""
+
+_TCP_REFUSES = ("tcp_validate_incoming", "tcp_drop")
+"""Where TCP frees what it has no use for; kernels without a reason there (before 5.18) do so by no tracepoint."""
+
+_REFUSED = ("nf_queue", "__nf_queue")
+"""Where a packet is freed that no queue took (``net/netfilter/nf_queue.c``)."""
+
+_MADE_WHOLE = (Came.REASSEMBLED, Came.MERGED)
+
+_OF_ITS_SKB = ("consumed", "dropped by the stack", "sent", "absorbed", "segmented", "unknown")
+"""Ends of one skb behind the hook points; another skb of the packet may have come further."""
+
+
+def in_order(packet: Packet) -> Sequence[LoopRun]:
+    """The packet's runs, those of one in fragments as :func:`harness.outcome.types.by_namespace` has them."""
+    if any(is_fragment(run.entry.protocol, run.entry.head) for run in packet.runs):
+        return by_namespace(packet.runs, lambda run: run.entry.netns)
+    return packet.runs
+
+
+class Ends:
+    """Tells ends.
+
+    :param function: address → symbol that covers it
+    :param reasons: ``enum skb_drop_reason``
+    :param loops: names of the loops by their number
+    :param tells_takers: whether it was seen what sockets took, and which SYNs were answered
+    """
+
+    def __init__(self, function: Callable[[int], Symbol | None], reasons: Mapping[int, str], loops: Sequence[str], *,
+                 tells_takers: bool = True) -> None:
+        self._function, self._reasons, self._loops, self._tells_takers = function, reasons, loops, tells_takers
+        #: Whether TCP passes a tracepoint with what it has no use for, and a reason.
+        self._tells_tcp = any(name.startswith("TCP_") for name in reasons.values())
+
+    def of(self, packet: Packet) -> Fate:
+        """The end that the last run tells; delivery of another skb of the packet, if that one's was an end behind the hook points."""
+        last = in_order(packet)[-1]
+        fate = self._of_run(last)
+        if fate.kind not in _OF_ITS_SKB or last.exit is None:
+            return fate
+        others = (self._of_run(life.runs[-1]) for life in packet.lives if life is not last.life)
+        return next((other for other in others if other.kind == "delivered"), fate)
+
+    def _of_run(self, run: LoopRun) -> Fate:
+        if run.exit is None:
+            return Fate("unknown", reason="the verdict loop was not seen to return")
+        life, since = run.life, run.calls[-1][0] if run.calls else run.place
+        if run.exit.returned == 1:
+            return self._behind(run, since)
+        before = run.calls[-2][0] if len(run.calls) > 1 else run.place
+        errno = max(0, -run.exit.returned)
+        ended = life.ended is not None and run.left is not None and life.ended < run.left
+        verdict = self._last(run)
+        reason = self._reason(life.end)
+        dropped = Fate("rejected" if life.came(Came.ANSWERED, before, since) else "dropped", errno, reason)
+        if verdict is VerdictKind.STOLEN:
+            return self._stolen(run, before, dropped)
+        if verdict is VerdictKind.QUEUE:
+            return self._queued(run, before, errno, ended=ended)
+        if verdict is VerdictKind.DROP or (ended and self._loops[run.entry.loop] == NF_REINJECT):
+            return dropped
+        return Fate("unknown", errno, reason)
+
+    def _last(self, run: LoopRun) -> VerdictKind | None:
+        """The last hook's verdict; a listener's answer where no hook was called behind it."""
+        if run.calls:
+            number = run.calls[-1][1].verdict
+        elif self._loops[run.entry.loop] == NF_REINJECT:
+            number = run.entry.answer
+        else:
+            return None
+        return Verdict.decode(number).kind
+
+    def _stolen(self, run: LoopRun, before: int, dropped: Fate) -> Fate:
+        """What a hook that returned STOLEN did: it freed the skb, sent it on, handed it to the stack, or keeps it."""
+        life, (since, call) = run.life, run.calls[-1]
+        if life.into or life.came(Came.XMIT, before) or life.came(Came.LOCAL, before) or self._is_at(life.end, _FRAGMENTS):
+            return self._behind(run, before)
+        freed = life.end is not None and life.end.how is How.FREED and life.ended is not None
+        if not freed:
+            return Fate("stolen", dropped.errno, dropped.reason)
+        inside = before < (life.ended or 0) < since
+        if inside and (Verdict.decode(call.verdict).errno or self._is_thiefs(call.function, life.end)):
+            return dropped
+        return Fate("stolen", dropped.errno, dropped.reason) if self._is_thiefs(call.function, life.end) else self._behind(run, before)
+
+    def _is_thiefs(self, hook: int, end: End | None) -> bool:
+        """Whether the place that freed an skb is the hook's own function, or in its module."""
+        own, place = self._function(hook), self._function(end.location) if end and end.location else None
+        if own is None or place is None:
+            return False
+        return own.name == place.name if own.module is None else own.module == place.module
+
+    def _queued(self, run: LoopRun, before: int, errno: int, *, ended: bool) -> Fate:
+        life, reason = run.life, self._reason(run.life.end)
+        if not ended:
+            return Fate("queued", errno, reason)
+        place = self._function(life.end.location) if life.end and life.end.location else None
+        if life.came(Came.SEGMENTED, before, run.left) and not (place and place.name in _REFUSED):
+            return Fate("segmented", reason=reason)
+        return Fate("dropped", errno, reason)
+
+    def _behind(self, run: LoopRun, since: int) -> Fate:
+        """What became of an skb behind a hook point.
+
+        :param since: the place of the verdict that let it go on
+        """
+        life, end = run.life, run.life.end
+        reason = self._reason(end)
+        whole = not is_fragment(run.entry.protocol, run.entry.head) or any(life.came(what, run.place) for what in _MADE_WHOLE)
+        turns = [turn for place, turn in life.turns if place > since and turn.what in (Came.LOCAL, Came.XMIT)]
+        last = turns[-1] if turns else None
+        if life.into:
+            return Fate("absorbed", reason=f"in packet {life.into.packet.number}")
+        if last and last.what is Came.LOCAL and whole and (fate := self._here(run, since)):
+            return fate
+        if end and (end.how is How.FREED or self._is_at(end, _FRAGMENTS)):
+            return Fate("dropped by the stack", reason=reason)
+        if end and (life.came(Came.SEGMENTED, since) or life.came(Came.FRAGMENTED, since)):
+            return Fate("segmented", reason=reason)
+        if last and last.what is Came.XMIT and last.device != _LOOPBACK and (end is None or end.dev == last.other):
+            return Fate("sent", reason=f"by {last.device}")
+        return Fate("consumed", reason=reason) if end else Fate("unknown")
+
+    def _here(self, run: LoopRun, since: int) -> Fate | None:
+        """What became of a packet that the host took for its own; ``None`` if it had no use for it."""
+        life, end, reason = run.life, run.life.end, self._reason(run.life.end)
+        apart = life.came(Came.SEGMENTED, since)
+        taken = sum(turn.what is Came.TAKEN and turn.other != turn.skb for place, turn in life.turns if place > since)
+        if end is not None and self._is_at(end, _CLOSE):
+            return Fate("delivered", reason=f"unread when its socket closed, in {reason}")
+        if taken or end is None:
+            return Fate("delivered", reason=f"{taken} of its segments, {reason}" if apart else reason)
+        if life.came(Came.LINGERED, since):
+            return Fate("delivered" if is_fin(run.entry.protocol, run.entry.head) else "consumed", reason=reason)
+        if end.how is How.RELEASED and not self._tells_tcp and (kind := self._by_tcp(run, end)):
+            return Fate(kind, reason=reason)
+        if self._tells_takers and (why := self._untaken(run, end, since)):
+            return Fate("dropped by the stack", reason=", ".join(filter(None, (why, reason))))
+        return self._by_protocol(run, end, reason, apart=apart)
+
+    def _untaken(self, run: LoopRun, end: End, since: int) -> str | None:
+        """Why a packet that a protocol frees or consumes whatever becomes of it was of no use to any socket; ``None`` if that is not so."""
+        life, header = run.life, (run.entry.protocol, run.entry.head)
+        if life.came(Came.TAKEN, since):
+            return None
+        if end.how is How.CONSUMED and is_syn(*header) and not life.came(Came.SYNACKED, since):
+            return "its listener answered it with no SYN-ACK"
+        if kind_of(*header) == "echo reply" and self._is_at(end, _ASSUMES_FAILURE):
+            return "no socket took it"
+        alone = not end.location and protocol_of(*header) not in _PROTOCOLS
+        return "no socket took it" if alone and end.how is How.CONSUMED else None
+
+    def _by_tcp(self, run: LoopRun, end: End) -> FateKind | None:
+        """What TCP did that freed a segment by no tracepoint; ``None`` if it acted upon it. Whether it heeded a reset is not told."""
+        entry = run.entry
+        size = entry.length - flow[2] if (flow := flow_of(entry.protocol, entry.head)) else 0
+        if self._is_at(end, _TCP_REFUSES):
+            return "consumed" if is_answer(entry.protocol, entry.head) else "dropped by the stack"
+        return "dropped by the stack" if size > 0 and self._is_at(end, _TCP_RECEIVES) else None
+
+    def _by_protocol(self, run: LoopRun, end: End, reason: str | None, *, apart: bool) -> Fate | None:
+        """As :meth:`_here`, where a protocol freed or consumed it, and no queue of a socket's has taken another skb with its data."""
+        alone = end.how is not How.FREED and self._is_at(end, _RAW_ALONE) and not run.life.came(Came.TAKEN, run.place)
+        if self._tells_takers and (apart or alone):
+            return Fate("dropped by the stack", reason=f"no socket took {'a segment of it' if apart else 'it'}, {reason}")
+        unknown = not end.location and protocol_of(run.entry.protocol, run.entry.head) not in _PROTOCOLS
+        if unknown and end.how is How.CONSUMED and not self._tells_takers:
+            return Fate("consumed", reason=reason)
+        return None if self._is_drop(end) else Fate("delivered", reason=reason)
+
+    def _is_drop(self, end: End) -> bool:
+        """Whether a protocol's freeing of an skb says that it had no use for it."""
+        lenient = self._is_at(end, _ASSUMES_FAILURE)
+        return end.how is How.FREED and not (lenient and self._reasons.get(end.reason, _NO_REASON) == _NO_REASON)
+
+    def _is_at(self, end: End | None, functions: Sequence[str]) -> bool:
+        """Whether one of these functions freed an skb."""
+        place = self._function(end.location) if end and end.location else None
+        return place is not None and place.name.partition(".")[0] in functions
+
+    def _reason(self, end: End | None) -> str | None:
+        """``NO_SOCKET in udp_rcv``, or the function alone."""
+        if end is None:
+            return None
+        symbol = self._function(end.location) if end.location else None
+        if end.how is How.FREED and end.reason:
+            name = self._reasons.get(end.reason, f"reason {end.reason:#x}")
+            return " in ".join([*([name] if name != _NO_REASON or not symbol else []), *([symbol.name] if symbol else [])])
+        return symbol.name if symbol else None

@@ -1,0 +1,295 @@
+"""The records of ``records.bpf.c``, decoded."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from functools import lru_cache
+from operator import attrgetter
+from typing import NamedTuple
+
+from harness.walks.summary import number_of
+
+__all__ = ("NAME_BYTES", "Call", "Came", "Change", "Decision", "End", "Entry", "Event", "Exit", "How", "Turn", "chain_name", "decode",
+           "in_order")
+
+
+#: Of a name in a record, with its NUL; nft's have up to 256.
+NAME_BYTES = 64
+
+
+class How(IntEnum):
+    """What ended an skb: ``trace_kfree_skb``, ``trace_consume_skb``, or neither before ``skb_release_head_state``."""
+
+    FREED = 1
+    CONSUMED = 2
+    RELEASED = 3
+
+
+class Came(IntEnum):
+    """What an skb came to between two hook points.
+
+    LOCAL: the host took it for its own, a socket or a protocol gets it next (``raw_local_deliver``, ``raw6_local_deliver``).
+    XMIT: a device's driver gets it (``trace_net_dev_start_xmit``). ANSWERED: an ICMP error or a reset about it was made (``nf_ct_attach``).
+    SEGMENTED: it is being taken apart (``__skb_gso_segment``). FRAGMENTED: it is too long for a device's MTU (``ip_do_fragment``,
+    ``ip6_fragment``). REASSEMBLED: it is the fragment that completes a datagram, and goes on as that (``inet_frag_reasm_prepare``).
+    TAKEN: a socket's queue took it, a clone or a segment of it (``__sock_queue_rcv_skb``, ``__udp_enqueue_schedule_skb``).
+    MERGED: another skb, which no verdict loop has seen, goes on as the datagram that it began (``skb_morph``). DUPLICATED: a copy was
+    made of it, with its own data (``__pskb_copy_fclone``). LINGERED: a connection in TIME-WAIT has seen it, and sends no reset
+    (``tcp_timewait_state_process``). SYNACKED: a listener answers it with a SYN-ACK (``tcp_make_synack``).
+    """
+
+    LOCAL = 1
+    XMIT = 2
+    ANSWERED = 3
+    SEGMENTED = 4
+    REASSEMBLED = 5
+    TAKEN = 6
+    MERGED = 7
+    DUPLICATED = 8
+    LINGERED = 9
+    SYNACKED = 10
+    FRAGMENTED = 11
+
+
+class Entry(NamedTuple):
+    """A verdict loop was entered.
+
+    :param skb: address
+    :param netns: inode number of the namespace
+    :param time: ``CLOCK_MONOTONIC``, ns
+    :param start: index of the first slot to run (``s``)
+    :param slots: of the array
+    :param protocol: ``skb->protocol``, host order
+    :param length: ``skb->len``, bytes
+    :param head: up to 64 bytes from the network header on
+    :param tail: the last 16 bytes, empty where they could not be found
+    :param okfn: address of ``state->okfn``, 0 for NULL
+    :param loop: number of the loop (:attr:`harness.trace.tracer.Tracer.loops`)
+    :param caller: where it was called, 0 if inlined
+    :param answer: what a listener said to ``nf_reinject``, which is the loop
+    :param mark: ``skb->mark``
+    :param ct: of its connection, as :data:`harness.walks.changes.CONNECTIONS` has it
+    :param socket: whether it has one, that sent it or is to get it (``skb->sk``)
+    """
+
+    traversal: int
+    skb: int
+    time: int
+    pf: int
+    hook: int
+    netns: int
+    indev: str
+    outdev: str
+    start: int
+    slots: int
+    protocol: int
+    length: int
+    head: bytes
+    tail: bytes
+    okfn: int = 0
+    loop: int = 0
+    caller: int = 0
+    answer: int = 0
+    mark: int = 0
+    ct: int = 0
+    socket: bool = False
+
+    @property
+    def cookie(self) -> int | None:
+        """What tells packets apart (:func:`harness.walks.summary.number_of`)."""
+        return number_of(self.protocol, self.head, self.tail)
+
+
+class Decision(NamedTuple):
+    """What ``nft_do_chain`` evaluated last that could give a verdict.
+
+    :param function: address of what was called indirectly; 0 where the verdict is known
+    :param handle: of the rule, 0 for unknown
+    :param code: the verdict as ``enum nft_verdicts`` and the hooks' have it, signed
+    :param via: handles of the first rules that jumped
+    :param jumps: how many did
+    :param table: handle of the table
+    """
+
+    function: int
+    handle: int
+    code: int
+    via: tuple[int, ...] = ()
+    jumps: int = 0
+    table: int = 0
+
+
+class Call(NamedTuple):
+    """A hook function returned.
+
+    :param slot: its index in the array
+    :param priv: the hook's first argument
+    :param hook_id: what it points to, if the function is nfharness.ko's
+    :param ns: since the entry or the previous call: the function's time and that of taking the probe
+    :param time: when it returned, ``CLOCK_MONOTONIC``, ns
+    :param chain: ``inet admin forward``: family, table and name of the base chain that it is of nftables'; ``None`` of other hooks
+    :param decision: of such a chain
+    """
+
+    traversal: int
+    slot: int
+    function: int
+    priv: int
+    hook_id: int | None
+    priority: int | None
+    verdict: int
+    ns: int
+    time: int
+    chain: str | None = None
+    decision: Decision | None = None
+
+
+class Change(NamedTuple):
+    """The hook whose call was told last has made something else of the packet, which is as this says. Parameters as of :class:`Entry`."""
+
+    traversal: int
+    time: int
+    protocol: int
+    length: int
+    head: bytes
+    mark: int
+    ct: int
+    socket: bool = False
+
+
+class Exit(NamedTuple):
+    """``nf_hook_slow`` is about to return.
+
+    :param time: ``CLOCK_MONOTONIC``, ns
+    """
+
+    traversal: int
+    returned: int
+    time: int
+
+
+class End(NamedTuple):
+    """An skb that was seen at a hook point is no more.
+
+    :param reason: ``enum skb_drop_reason``, 0 where the kernel has none
+    :param location: address it was freed from, 0 for unknown
+    :param dev: address of ``skb->dev``
+    """
+
+    skb: int
+    how: How
+    reason: int
+    location: int
+    time: int
+    dev: int = 0
+
+
+class Turn(NamedTuple):
+    """What an skb that was seen at a hook point came to behind it.
+
+    :param other: address of the device that got it (:attr:`Came.XMIT`), of the skb that answers it (:attr:`Came.ANSWERED`),
+        goes on as it (:attr:`Came.MERGED`) or is its copy (:attr:`Came.DUPLICATED`), else 0
+    :param device: the device's name
+    """
+
+    skb: int
+    what: Came
+    time: int
+    other: int = 0
+    device: str = ""
+
+
+Event = Entry | Call | Change | Exit | End | Turn
+
+_ENTRY = struct.Struct("<BBBBIQQQQQIIHHHHHHIB3x16s16s64s16s")
+_CHANGE = struct.Struct("<BBHHHIIQQ64s")
+_CALL = struct.Struct("<BBHIQQQQiIQ")
+_CHAIN = struct.Struct(f"<QQiI4QQH6x{NAME_BYTES}s{NAME_BYTES}s")
+_EXIT = struct.Struct("<BBHiQQ")
+_END = struct.Struct("<BBHIQQQQ")
+_TURN = struct.Struct("<BB16s6xQQQ")
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+#: Of a record's ``ct``: skb.bpf.c.
+_CT_MASK, _HAS_SOCKET = 0xF, 0x10
+_FAMILY_MASK = 0x3F  # struct nft_table: u16 family:6, flags:8, genmask:2
+_HAS_ID, _HAS_PRIORITY, _HAS_TAIL = 1, 2, 4
+
+
+@lru_cache
+def _text(raw: bytes) -> str:
+    return raw.partition(b"\0")[0].decode(errors="replace")
+
+
+@lru_cache
+def chain_name(family: int, table: bytes, chain: bytes) -> str:
+    """``inet admin forward``: family, table and chain as nft has them, ``…`` behind a name that was cut.
+
+    :param family: ``table->family`` and the bits beside it
+    :param table: name, with its NUL
+    :param chain: name, with its NUL
+    """
+    number = family & _FAMILY_MASK
+    names = (_text(name) + "…" * (name.find(b"\0") == NAME_BYTES - 1) for name in (table, chain))
+    return " ".join((_FAMILIES.get(number, f"family {number}"), *names))
+
+
+def _entry(record: bytes) -> Entry:
+    (_type, flags, pf, hook, netns, traversal, skb, time, okfn, caller, length, answer, start, slots, protocol, network, copied, loop,
+     mark, ct, indev, outdev, head, tail) = _ENTRY.unpack_from(record)
+    protocol = _host_order(protocol)
+    return Entry(traversal, skb, time, pf, hook, netns, _text(indev), _text(outdev), start, slots, protocol, length,
+                 head[:max(0, copied - network)], tail if flags & _HAS_TAIL else b"", okfn, loop, caller, answer, mark,
+                 ct & _CT_MASK, bool(ct & _HAS_SOCKET))
+
+
+def _host_order(protocol: int) -> int:
+    return protocol >> 8 | (protocol & 0xFF) << 8
+
+
+def _call(record: bytes) -> Call:
+    _type, flags, index, verdict, traversal, function, priv, hook_id, priority, ns, time = _CALL.unpack_from(record)
+    return Call(traversal, index, function, priv, hook_id if flags & _HAS_ID else None, priority if flags & _HAS_PRIORITY else None,
+                verdict, ns, time)
+
+
+def _chain_call(record: bytes) -> Call:
+    function, handle, code, jumps, *via, of_table, family, table, chain = _CHAIN.unpack_from(record, _CALL.size)
+    decision = Decision(function, handle, code, tuple(via[:jumps]), jumps, of_table)
+    return _call(record)._replace(chain=chain_name(family, table, chain), decision=decision)
+
+
+def _change(record: bytes) -> Change:
+    _type, ct, protocol, network, copied, length, mark, traversal, time, head = _CHANGE.unpack_from(record)
+    return Change(traversal, time, _host_order(protocol), length, head[:max(0, copied - network)], mark, ct & _CT_MASK,
+                  bool(ct & _HAS_SOCKET))
+
+
+def _exit(record: bytes) -> Exit:
+    _type, _flags, _reserved, returned, traversal, time = _EXIT.unpack_from(record)
+    return Exit(traversal, returned, time)
+
+
+def _end(record: bytes) -> End:
+    _type, how, _reserved, reason, skb, location, dev, time = _END.unpack_from(record)
+    return End(skb, How(how), reason, location, time, dev)
+
+
+def _turn(record: bytes) -> Turn:
+    _type, what, name, skb, other, time = _TURN.unpack_from(record)
+    return Turn(skb, Came(what), time, other, _text(name))
+
+
+_DECODERS: dict[int, Callable[[bytes], Event]] = {1: _entry, 2: _call, 3: _exit, 4: _end, 5: _chain_call, 6: _turn,
+                                                   7: _change}
+
+
+def decode(records: Iterable[bytes]) -> list[Event]:
+    """Events in the order of their times, whichever processor's ring their records come from."""
+    return in_order(_DECODERS[record[0]](record) for record in records)
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Events by their times; only a call and the change that it made share one, and keep their order."""
+    return sorted(events, key=attrgetter("time"))

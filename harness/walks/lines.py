@@ -1,0 +1,201 @@
+"""One packet's walk, line by line: columns that are the same at every hook point of the packet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from harness.netfilter import VerdictKind, errno_name
+from harness.outcome import describe
+from harness.outcome.pairing import PacketPair, TraversalPair
+from harness.outcome.types import NF_HOOK_SLOW, OURS, HookCall, PacketOutcome, Traversal
+
+__all__ = ("packet_tree",)
+
+_VERDICT_STYLE = {VerdictKind.ACCEPT: "green", VerdictKind.DROP: "red", VerdictKind.STOLEN: "magenta", VerdictKind.QUEUE: "yellow"}
+_MATCH = Text("✓", "green")
+_BRANCH = "│  "
+_HEADER = ("slot", "priority", "hook", "verdict", "ns")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One call.
+
+    :param cells: as in ``_HEADER``
+    :param model: what the model says of it, beside the call
+    :param notes: by which rule it decided, and what it made of the packet, in words
+    """
+
+    cells: tuple[Text, ...]
+    model: Text
+    notes: tuple[str, ...] = ()
+
+
+def packet_tree(pair: PacketPair, width: int) -> Iterator[Text]:
+    """A packet's summary, each hook point with its calls, and its fate; each line with its mark where there is a prediction.
+
+    :param width: columns of the terminal; in a narrow one the symbol of our own hooks, always the same, is left out
+    """
+    for short in (False, True):
+        rows = [list(_rows(point, pair.compared, short)) for point in pair.traversals]
+        layout = _Layout.of([row for point in rows for row in point], tight=short)
+        if layout.model + len("model") <= width:
+            break
+    yield Text.assemble((pair.name, "bold cyan"), "  ", pair.either.packet, (f"  {when}" if (when := _when(pair)) else "", "dim"))
+    if any(rows):
+        yield Text.assemble(layout.line([Text(name, "dim") for name in _HEADER]), ("model" if pair.compared else "", "dim"))
+    for point, calls in zip(pair.traversals, rows, strict=True):
+        yield _beside(*_point(point, pair.compared), layout.model)
+        if point.observed and point.observed.changed:
+            yield Text.assemble(_BRANCH, ("on its way here: ", "dim"), describe.changed(point.observed.changed))
+        for row in calls:
+            yield Text.assemble(layout.line(row.cells), row.model)
+            for note in row.notes:
+                yield Text.assemble(_BRANCH, " " * (layout.hook - len(_BRANCH)), "↳ ", note)
+        yield _beside(*_returned(point.predicted, point.observed, pair.compared), layout.model)
+    yield _beside(*_fate(pair.predicted, pair.observed, pair.compared), layout.model)
+
+
+def _when(pair: PacketPair) -> str:
+    """``at 0.012345 s``: since the first record; nothing beside a prediction."""
+    first = pair.either.traversals[0].time if pair.either.traversals and not pair.compared else None
+    return "" if first is None else f"at {first / 10**9:.6f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Widths of the columns of ``_HEADER``.
+
+    :param middle: of hook and verdict together, the verdict to the right: long names mostly have short ones
+    """
+
+    widths: tuple[int, ...]
+    middle: int
+
+    @classmethod
+    def of(cls, rows: Sequence[_Row], *, tight: bool) -> _Layout:
+        cells = [[len(cell) for cell in row.cells] for row in rows] + [[len(name) for name in _HEADER]]
+        widths = tuple(max(column) for column in zip(*cells, strict=True))
+        return cls(widths, max(row[2] + 2 + row[3] for row in cells) if tight else widths[2] + 2 + widths[3])
+
+    @property
+    def model(self) -> int:
+        """Where the model's column begins."""
+        return len(_BRANCH) + self.widths[0] + self.widths[1] + self.middle + self.widths[4] + 8
+
+    @property
+    def hook(self) -> int:
+        """Where the hook's column begins."""
+        return len(_BRANCH) + self.widths[0] + self.widths[1] + 4
+
+    def line(self, cells: Sequence[Text]) -> Text:
+        slot, priority, hook, verdict, ns = cells
+        loose = self.widths[2] + 2 + self.widths[3] == self.middle
+        before = self.widths[2] + 2 if loose else self.middle - len(verdict)
+        return Text.assemble(
+            _BRANCH, " " * (self.widths[0] - len(slot)), slot, "  ", " " * (self.widths[1] - len(priority)), priority, "  ",
+            hook, " " * (before - len(hook)), verdict, " " * (self.middle - before - len(verdict)), "  ",
+            " " * (self.widths[4] - len(ns)), ns, "  ",
+        )
+
+
+def _beside(line: Text, model: Text, at: int) -> Text:
+    """A line, and what the model says of it in the model's column."""
+    return Text.assemble(line, " " * max(at - len(line), 2), model) if model else line
+
+
+def _differs(prediction: str) -> Text:
+    return Text(f"✗ {prediction}", "bold red")
+
+
+def _rows(point: TraversalPair, compared: bool, short: bool) -> Iterator[_Row]:
+    for pair in point.calls:
+        before, after = pair.predicted, pair.observed
+        call = after or before
+        if call is not None:
+            for inner in call.calls:  # which have returned before it did
+                yield _Row(_cells(inner, f"{call.index}.{inner.index}", short), Text(), _notes(inner))
+            cells = _cells(call, str(call.index), short)
+            if after is None:
+                cells = (*cells[:3], Text("not called", "red"), Text())
+            yield _Row(cells, _model_of_call(before, after) if compared else Text(), _notes(call))
+
+
+def _notes(call: HookCall) -> tuple[str, ...]:
+    return tuple(filter(None, (describe.decided_by(call), describe.changed_by(call))))
+
+
+def _cells(call: HookCall, slot: str, short: bool) -> tuple[Text, ...]:
+    return (
+        Text(slot),
+        Text(describe.priority(call.priority), "blue"),
+        _hook(call, short),
+        Text(str(call.verdict), _VERDICT_STYLE.get(call.verdict.kind, "yellow")),
+        Text(f"{call.ns:,}" if call.ns is not None else "", "dim"),
+    )
+
+
+def _model_of_call(predicted: HookCall | None, observed: HookCall | None) -> Text:
+    if predicted is None:
+        return _differs("not called")
+    if observed is None or predicted.verdict != observed.verdict:
+        return _differs(str(predicted.verdict))
+    return _MATCH if predicted.index == observed.index else _differs(f"slot {predicted.index}")
+
+
+def _hook(call: HookCall, short: bool) -> Text:
+    """Symbol and owner; before them ours by its name in the scenario, and nftables' by its chain's."""
+    symbol, owner = call.function, f"[{call.module}]" if call.module else ""
+    name = call.chain or (call.label or "?" if call.function == OURS else None)
+    if name is None:
+        return Text(f"{symbol} {owner}".rstrip())
+    return Text.assemble((name, "bold"), (f" {owner}" if short else f" {symbol} {owner}", "dim"))
+
+
+def _point(point: TraversalPair, compared: bool) -> tuple[Text, Text]:
+    predicted, observed, traversal = point.predicted, point.observed, point.either
+    loop = "" if traversal.loop == NF_HOOK_SLOW else f"  {traversal.loop}"
+    line = Text.assemble("├─ ", (describe.point(traversal), "bold"), "  ", (traversal.netns, "cyan"), f"  {describe.devices(traversal)}",
+                         (f"  mark {traversal.mark:#x}" if traversal.mark else "", "cyan"), (loop, "dim"),
+                         (f"  {answer}" if (answer := describe.answer(traversal)) else "", "yellow"))
+    if not compared:
+        return line, Text()
+    if predicted is None:
+        return line, _differs("not crossed")
+    if observed is None:
+        return Text.assemble(line, ("  not crossed", "red")), _differs("crossed")
+    if (predicted.indev, predicted.outdev) != (observed.indev, observed.outdev):
+        return line, _differs(describe.devices(predicted) or "no device")
+    said = next((f"{name} {wanted}" for name, wanted, found in (
+        ("okfn", predicted.okfn, observed.okfn), ("from slot", predicted.start, observed.start), ("in", predicted.loop, observed.loop),
+    ) if wanted != found), None)
+    return line, _differs(said) if said else Text()
+
+
+def _returned(predicted: Traversal | None, observed: Traversal | None, compared: bool) -> tuple[Text, Text]:
+    if observed is None:
+        return Text(f"{_BRANCH}did not run"), _differs(f"returns {describe.returned(predicted.returned)}") if predicted else Text()
+    line = Text.assemble(_BRANCH, ("returned ", "dim"), describe.returned(observed.returned))
+    if not compared or predicted is None:
+        return line, Text()
+    same = predicted.returned == observed.returned
+    return line, _MATCH if same else _differs(describe.returned(predicted.returned))
+
+
+def _fate(predicted: PacketOutcome | None, observed: PacketOutcome | None, compared: bool) -> tuple[Text, Text]:
+    if observed is None:
+        return Text.assemble("└─ ", ("not seen", "bold red")), _differs(describe.fate(predicted.fate)) if predicted else Text()
+    line = Text.assemble("└─ ", (describe.fate(observed.fate), "bold"))
+    if observed.sent_errno:
+        line.append(f", sendto() failed with {errno_name(observed.sent_errno)}")
+    if observed.fate.reason:
+        line.append(f"  {observed.fate.reason}", "dim")
+    if not compared:
+        return line, Text()
+    if predicted is None:
+        return line, _differs("no such packet")
+    same = (predicted.fate.kind, predicted.fate.errno) == (observed.fate.kind, observed.fate.errno)
+    return line, _MATCH if same else _differs(describe.fate(predicted.fate))

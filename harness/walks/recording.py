@@ -1,0 +1,46 @@
+"""A recording: what the tracer saw, and the names to tell it by; all that assembling packets needs, of a kernel that may have died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.outcome.types import NF_HOOK_SLOW
+from harness.walks.events import Event
+from harness.walks.symbol import Symbol
+
+__all__ = ("Recording",)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Events and their names.
+
+    :param events: in the order of time
+    :param function: code address, numbered as by :func:`harness.walks.sightings.numbered` → symbol that covers it
+    :param loops: names of the loops by their number
+    :param reasons: ``enum skb_drop_reason``
+    :param frees: when modules went, ascending (``CLOCK_MONOTONIC``, ns)
+    :param namespaces: time (``CLOCK_MONOTONIC``, ns), inode number and name of each name of a namespace, in the order of time;
+        a namespace without a name becomes ``net:[number]``
+    :param labels: number of a hook of ours → its name
+    :param blind: loop that was not seen → why
+    :param lost_events: records that did not fit, and probes that could not be matched
+    :param doubts: why the events may not be all there was
+    :param rules: namespace (numbered as by :func:`harness.walks.sightings.told_apart`), handle of the table and of the rule → its chain and
+        its text, of nftables' rules that were listed
+    :param tells_takers: whether it was seen which packets sockets took
+    """
+
+    events: Sequence[Event]
+    function: Callable[[int], Symbol | None]
+    loops: Sequence[str] = (NF_HOOK_SLOW,)
+    reasons: Mapping[int, str] = field(default_factory=dict)
+    frees: Sequence[int] = ()
+    namespaces: Sequence[tuple[int, int, str]] = ()
+    labels: Mapping[int, str] = field(default_factory=dict)
+    blind: Mapping[str, str] = field(default_factory=dict)
+    lost_events: int = 0
+    doubts: tuple[str, ...] = ()
+    rules: Mapping[tuple[int, int, int], tuple[str, str]] = field(default_factory=dict)
+    tells_takers: bool = True

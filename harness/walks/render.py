@@ -1,0 +1,121 @@
+"""Packets' walks as trees for a terminal, the model's prediction beside what was seen. Runs on the host, needs no BCC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.outcome import describe
+from harness.outcome.diff import Comparison, Difference
+from harness.outcome.pairing import alone
+from harness.outcome.types import Outcome, PacketOutcome, Slot, StepOutcome
+from harness.walks.lines import packet_tree
+
+__all__ = ("render_conclusion", "render_run", "render_walks")
+
+_CONCLUSION_STYLE = {"conformant": "bold green", "different": "bold red", "inconclusive": "bold yellow"}
+
+
+def render_run(console: Console, title: str, predicted: Outcome, observed: Outcome, comparison: Comparison) -> None:
+    """Everything that ``run`` prints: every packet's tree, what differs explained under it, and the conclusion.
+
+    :param title: scenario and kernel, for the first line
+    """
+    _print(console, Text(title, "bold"))
+    for pair in comparison.packets:
+        _print(console)
+        _print(console, *packet_tree(pair, console.width))
+        for difference in comparison.differences:
+            if difference.where == pair.name or difference.where.startswith(f"{pair.name}/"):
+                _print(console, *_explained(difference, difference.where.removeprefix(pair.name).lstrip("/")))
+    for line in _raw_runs(predicted.steps, observed.steps):
+        _print(console, line)
+    for line in _steps(predicted.steps, observed.steps, comparison.differences):
+        _print(console, line)
+    _print(console, Text(), render_conclusion(comparison))
+
+
+def render_walks(console: Console, observed: Outcome) -> None:
+    """What ``trace`` prints: the walks of any packets, without a prediction; then what makes them doubtful."""
+    packets: Sequence[PacketOutcome] = observed.packets
+    for place, packet in enumerate(packets):
+        _print(console, *([Text()] if place else []))
+        related = f"  ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
+        named = replace(packet, packet=packet.packet + related)
+        _print(console, *packet_tree(alone(f"packet {packet.number}", named), console.width))
+    if observed.lost_events:
+        lost = "1 event was" if observed.lost_events == 1 else f"{observed.lost_events} events were"
+        _print(console, Text(f"{lost} lost: calls may be missing above", "yellow"))
+    for doubt in observed.doubts:
+        _print(console, Text(f"doubtful: {doubt}", "yellow"))
+
+
+def render_conclusion(comparison: Comparison) -> Text:
+    """The last line: ``conformant``, ``different: 2 differences``, ``inconclusive: …``."""
+    count = len(comparison.differences)
+    detail = {
+        "conformant": "",
+        "different": f": {count} difference{'s' if count != 1 else ''}",
+        "inconclusive": f": {'; '.join(comparison.reasons)}",
+    }[comparison.verdict]
+    return Text(f"{comparison.verdict}{detail}", _CONCLUSION_STYLE[comparison.verdict])
+
+
+def _print(console: Console, *lines: Text) -> None:
+    """Lines as they are: a terminal wraps what is too long, a file keeps it whole."""
+    for line in lines or (Text(),):
+        line.rstrip()
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _explained(difference: Difference, where: str) -> Iterator[Text]:
+    place = f"{where}: " if where else ""
+    yield Text.assemble("   ", ("✗ ", "bold red"), place, difference.explanation)
+    yield Text.assemble("     predicted ", (difference.predicted, "bold"), ", observed ", (difference.observed, "bold"))
+
+
+def _raw_runs(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> Iterator[Text]:
+    """A line for each run of the verdict loop over a private array, for what a step found out, and for what the kernel warned of."""
+    expected = {step.step: step for step in predicted}
+    for step in observed:
+        same = step.step in expected and replace(expected[step.step], errno=0, slots=()) == replace(step, errno=0, slots=())
+        mark = ("✓", "green") if same else ("✗", "bold red")
+        if step.raw is not None:
+            yield Text.assemble(f"step {step.step}  nf_hook_slow over {step.slots[0][0]}: {describe.raw(step.raw)}  ", mark)
+        if step.facts:
+            yield Text.assemble(f"step {step.step}  found {describe.facts(step.facts)}  ", mark)
+        for splat in step.splats:
+            yield Text.assemble(f"step {step.step}  the kernel warned: {splat}  ", mark)
+
+
+def _steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome], differences: Sequence[Difference]) -> Iterator[Text]:
+    """The differences of the steps, an array in question slot by slot."""
+    expected = {f"steps[{step.step}]/{key}": slots for step in predicted for key, slots in step.slots}
+    found = {f"steps[{step.step}]/{key}": slots for step in observed for key, slots in step.slots}
+    of_steps = [difference for difference in differences if difference.where.startswith("steps[")]
+    if of_steps:
+        yield Text()
+    for difference in of_steps:
+        explanation = list(_explained(difference, difference.where))
+        if difference.where in expected.keys() | found.keys():
+            yield explanation[0]
+            yield from _side_by_side(expected.get(difference.where, ()), found.get(difference.where, ()))
+        else:
+            yield from explanation
+
+
+def _side_by_side(predicted: Sequence[Slot], observed: Sequence[Slot]) -> Iterator[Text]:
+    left, right = list(map(_slot, predicted)), list(map(_slot, observed))
+    width = max(map(len, ("predicted", *left)))
+    yield Text(f"     slot  {'predicted':<{width}}  observed", "dim")
+    for index in range(max(len(left), len(right))):
+        before, after = (side[index] if index < len(side) else "-" for side in (left, right))
+        same = index < min(len(left), len(right)) and predicted[index] == observed[index]
+        yield Text(f"     {index:>4}  {before:<{width}}  {after}", "" if same else "red")
+
+
+def _slot(slot: Slot) -> str:
+    return "dummy" if slot.dummy else f"{describe.priority(slot.priority)} {describe.name(slot)}"

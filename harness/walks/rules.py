@@ -1,0 +1,101 @@
+"""Which rule of nftables' gave a verdict, as far as what the chain evaluated last tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from harness.netfilter import Verdict, VerdictKind
+from harness.outcome.types import Rule
+from harness.walks.events import Call, Decision, Entry, Event
+from harness.walks.sightings import told_apart
+from harness.walks.symbol import Symbol
+
+__all__ = ("Decided", "decided", "rules_wanted")
+
+#: What the beginnings of functions' names say of expressions that nft_do_chain() calls indirectly: those that give a verdict whenever
+#: they are evaluated, and those that do sometimes. No others give one that ends a chain.
+_ALWAYS = ("nft_reject_", "nft_masq_", "nft_nat_", "nft_redir_", "nft_queue_", "nft_fwd_")
+_SOMETIMES = ("nft_target_", "nft_match_", "nft_synproxy_", "nft_tproxy_", "nft_objref_", "nft_lookup_", "nft_immediate_",
+              "nft_ct_set_zone_", "nft_tunnel_", "nft_osf_", "nft_connlimit_")
+
+
+_ACCEPT = Verdict(VerdictKind.ACCEPT).encode()
+
+
+class Decided(NamedTuple):
+    """What decided in an nftables hook.
+
+    :param rule: that gave the verdict
+    :param policy: no rule did; neither where the kernel does not tell
+    """
+
+    rule: Rule | None
+    policy: bool
+
+
+_UNKNOWN, _POLICY = Decided(None, policy=False), Decided(None, policy=True)
+
+
+def decided(decision: Decision, verdict: Verdict, function: Symbol | None, listed: Mapping[tuple[int, int], tuple[str, str]]) -> Decided:
+    """The rule that gave a base chain's verdict, or that its policy did.
+
+    :param verdict: of the base chain
+    :param function: that the decision's address is of
+    :param listed: handle of the table and of the rule → its chain and its text
+    """
+    if decision.function:
+        name = function.name if function else ""
+        if not function or name.startswith(_SOMETIMES):
+            return _UNKNOWN
+        if not name.startswith(_ALWAYS):
+            return _POLICY
+    elif decision.code < 0:  # NFT_CONTINUE, NFT_RETURN and the jumps
+        return _POLICY
+    elif not _agree(decision.code, verdict):
+        return _UNKNOWN
+    if not decision.handle:
+        return _UNKNOWN
+    chain, text = listed.get((decision.table, decision.handle), ("", ""))
+    return Decided(Rule(decision.handle, chain, text, _way(decision, chain, listed)), policy=False)
+
+
+def rules_wanted(
+    events: Iterable[Event], namespaces: Sequence[tuple[int, int, str]], *, accepted: bool = True,
+) -> set[tuple[int, int, int]]:
+    """Namespace, handle of the table and of the rule, of what may have decided or jumped: what a recording wants the texts of.
+
+    :param namespaces: as of a recording
+    :param accepted: also of chains that accepted
+    """
+    events, found = tuple(events), set[tuple[int, int, int]]()
+    if not any(isinstance(event, Call) and event.decision for event in events):
+        return found
+    netns: dict[int, int] = {}
+    for event in told_apart(events, namespaces)[0]:
+        if isinstance(event, Entry):
+            netns[event.traversal] = event.netns
+        elif isinstance(event, Call) and event.decision and event.traversal in netns and (accepted or event.verdict != _ACCEPT):
+            handles = {event.decision.handle, *event.decision.via} - {0}
+            found |= {(netns[event.traversal], event.decision.table, handle) for handle in handles}
+    return found
+
+
+def _agree(code: int, verdict: Verdict) -> bool:
+    """Where ``nft_do_chain`` frees what a rule drops with a reason (``NF_DROP_REASON``), it returns STOLEN."""
+    kind = Verdict.decode(code).kind
+    return verdict.kind is kind or (kind is VerdictKind.DROP and verdict.kind is VerdictKind.STOLEN)
+
+
+def _way(decision: Decision, chain: str, listed: Mapping[tuple[int, int], tuple[str, str]]) -> tuple[int, ...]:
+    """Of the rules that jumped those that led to a chain, backwards: the last that names it, the last before that names that one's."""
+    if not chain or decision.jumps > len(decision.via):
+        return ()
+    way: list[int] = []
+    target = chain
+    for handle in reversed(decision.via):
+        there, text = listed.get((decision.table, handle), ("", ""))
+        if there and target in text.replace("}", " ").replace(",", " ").split():
+            way.insert(0, handle)
+            target = there
+    return tuple(way)

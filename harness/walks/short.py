@@ -1,0 +1,110 @@
+"""Packets in a line each, what dropped them, and those that nobody asks for: what a person wants to know first of many packets."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.text import Text
+
+from harness.netfilter import VerdictKind
+from harness.outcome import describe
+from harness.outcome.types import HookCall, PacketOutcome, Traversal
+
+__all__ = ("busy", "decider", "dropped", "drops", "folded", "is_noise", "names", "one_line", "responsible", "when")
+
+_DROPPED = ("dropped", "rejected", "dropped by the stack")
+_NOISE = ("multicast listener report", "protocol 2", "router solicitation", "router advertisement", "neighbour solicitation",
+          "neighbour advertisement", "arp request", "arp reply")
+_SOURCE_PORT = re.compile(r"^(\S+(?: \[\w*\])? (?:\[[^]]+\]|[\d.]+)):\d+ > ")
+_LENGTH = re.compile(r", \d+ bytes$")
+_STYLES = {"delivered": "green", "dropped": "red", "rejected": "red", "dropped by the stack": "red"}
+
+
+def busy(packet: PacketOutcome) -> int:
+    """For how many ns a packet kept its hooks busy in all."""
+    return sum(call.ns or 0 for traversal in packet.traversals for call in traversal.calls)
+
+
+def dropped(packet: PacketOutcome) -> bool:
+    """Whether it was dropped or rejected, by a hook or by the stack."""
+    return packet.fate.kind in _DROPPED
+
+
+def is_noise(packet: PacketOutcome) -> bool:
+    """Whether it is of neighbour discovery, ARP or multicast group membership (IGMP is protocol 2), and every hook accepted it."""
+    calls = (call for traversal in packet.traversals for call in traversal.calls)
+    return packet.kind in _NOISE and all(call.verdict.kind is VerdictKind.ACCEPT for call in calls)
+
+
+def decider(packet: PacketOutcome) -> tuple[Traversal, HookCall] | None:
+    """The call that took the packet off its way, and where: the last one that did not accept. ``None`` where all did."""
+    calls = [(traversal, call) for traversal in packet.traversals for call in traversal.calls]
+    return next((found for found in reversed(calls) if found[1].verdict.kind is not VerdictKind.ACCEPT), None)
+
+
+def responsible(packet: PacketOutcome) -> tuple[Traversal, HookCall] | None:
+    """The call that brought the packet to its end, and where; ``None`` where the stack did, or the host that it was meant for took it."""
+    return None if packet.fate.kind in ("delivered", "dropped by the stack") else decider(packet)
+
+
+def when(packet: PacketOutcome) -> str:
+    """``0.012345 s``: when it was seen first, since the session's first record; empty where that is not known."""
+    first = packet.traversals[0].time if packet.traversals else None
+    return "" if first is None else f"{first / 10**9:.6f} s"
+
+
+def one_line(packet: PacketOutcome) -> Text:
+    """``packet 3  UDP 10.0.0.1:7 > 10.0.0.2:9, 60 bytes  router FORWARD  dropped (EPERM) by inet admin forward, rule 4: …``."""
+    related = f" ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
+    points: list[str] = []
+    netns = None
+    for traversal in packet.traversals:
+        points.append(describe.point(traversal) if traversal.netns == netns else f"{traversal.netns} {describe.point(traversal)}")
+        netns = traversal.netns
+    first = f"{seen}  " if (seen := when(packet)) else ""
+    return Text.assemble((f"packet {packet.number}", "bold cyan"), "  ", (first, "dim"), f"{packet.packet}{related}  ",
+                         (", ".join(points), "dim"), "  ", (_end(packet), _STYLES.get(packet.fate.kind, "yellow")))
+
+
+def drops(packets: Sequence[PacketOutcome]) -> Iterator[Text]:
+    """What was dropped or rejected, by flow and by who did it, the most frequent first."""
+    groups = Counter((_flow(packet.packet), _where(packet), _end(packet)) for packet in packets if dropped(packet))
+    for (flow, where, end), count in groups.most_common():
+        yield Text.assemble((f"{count:>5} ", "bold"), f" {flow}  ", (where, "cyan"), "  ", (end, "red"))
+
+
+def _flow(summary: str) -> str:
+    """Without the source port and the length, which differ from packet to packet of a kind."""
+    return _SOURCE_PORT.sub(r"\1 > ", _LENGTH.sub("", summary))
+
+
+def _where(packet: PacketOutcome) -> str:
+    found = decider(packet)
+    traversal = found[0] if found else packet.traversals[-1] if packet.traversals else None
+    return f"{traversal.netns} {describe.point(traversal)}" if traversal else ""
+
+
+def _end(packet: PacketOutcome) -> str:
+    """The packet's end, and who decided it: a hook by its chain and rule, else its function; the stack's reason."""
+    found, reason = responsible(packet), packet.fate.reason
+    if found:
+        return f"{describe.fate(packet.fate)} by {names(found[1])}"
+    return f"{describe.fate(packet.fate)}: {reason}" if reason and dropped(packet) else describe.fate(packet.fate)
+
+
+def names(call: HookCall) -> str:
+    """A hook by its chain, else its function; and the rule that decided."""
+    told = describe.decided_by(call)
+    return ", ".join(filter(None, (call.chain or describe.name(call), told)))
+
+
+def folded(packets: Iterable[PacketOutcome]) -> str:
+    """``12 neighbour solicitations, 3 multicast listener reports``."""
+    kinds = Counter(packet.kind for packet in packets)
+    return ", ".join(f"{count} {_plural(kind, count)}" for kind, count in kinds.most_common())
+
+
+def _plural(kind: str, count: int) -> str:
+    return kind if count == 1 else f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"

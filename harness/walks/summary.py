@@ -1,0 +1,267 @@
+"""A packet in one line, from the first bytes of its network header; and the cookie it carries."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv6Address
+
+__all__ = ("COOKIE_MAGIC", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_fin", "is_fragment",
+           "is_syn", "kind_of", "number_of", "protocol_of", "resets", "summary")
+
+COOKIE_MAGIC = b"nfharnes"
+
+_IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
+_HOP_BY_HOP, _ICMP, _TCP, _UDP, _FRAGMENT, _ICMPV6 = 0, 1, 6, 17, 44, 58
+_PROTOCOLS = {_ICMP: "ICMP", _TCP: "TCP", _UDP: "UDP", _ICMPV6: "ICMPv6", 47: "GRE", 50: "ESP", 132: "SCTP"}
+_ICMP_TYPES = {
+    (_ICMP, 0): "echo reply", (_ICMP, 3): "destination unreachable", (_ICMP, 5): "redirect", (_ICMP, 8): "echo request",
+    (_ICMP, 11): "time exceeded", (_ICMPV6, 1): "destination unreachable", (_ICMPV6, 2): "packet too big",
+    (_ICMPV6, 3): "time exceeded", (_ICMPV6, 128): "echo request", (_ICMPV6, 129): "echo reply",
+    (_ICMPV6, 133): "router solicitation", (_ICMPV6, 134): "router advertisement", (_ICMPV6, 135): "neighbour solicitation",
+    (_ICMPV6, 136): "neighbour advertisement", (_ICMPV6, 143): "multicast listener report",
+}
+_ERRORS = {(_ICMP, 3), (_ICMP, 11), (_ICMPV6, 1), (_ICMPV6, 2), (_ICMPV6, 3)}
+_ARP_KINDS = {1: "arp request", 2: "arp reply"}
+_TCP_FLAGS = "FSRPAUEC"
+_FIN, _SYN, _RST, _ACK = (1 << _TCP_FLAGS.index(flag) for flag in "FSRA")
+
+
+def cookie_of(tail: bytes) -> int | None:
+    """The number in the last 16 bytes of a packet, if the magic is there too: before it, or behind it in a fragment.
+
+    A long payload repeats both, and is cut at multiples of eight bytes.
+    """
+    if len(tail) != 16:
+        return None
+    halves = tail[:8], tail[8:]
+    return next((int.from_bytes(halves[1 - place], "big") for place in (0, 1) if halves[place] == COOKIE_MAGIC), None)
+
+
+def number_of(protocol: int, head: bytes, tail: bytes) -> int | None:
+    """What tells packets apart: the cookie; of ARP, too short for one, the two addresses that it is about, in either order.
+
+    :param protocol: ``skb->protocol``, host order
+    :param head: from the network header on
+    :param tail: the last 16 bytes
+    """
+    if protocol == _ARP and len(head) >= 28:
+        low, high = sorted((head[14:18], head[24:28]))
+        return int.from_bytes(low + high, "big")
+    return cookie_of(tail)
+
+
+def kind_of(protocol: int, head: bytes) -> str:
+    """``udp``, ``echo reply``, ``arp request``: an answer that quotes a payload, and so its cookie, differs in it from what it answers.
+
+    :param protocol: ``skb->protocol``, host order
+    :param head: from the network header on
+    """
+    protocol = _protocol(protocol, head)
+    if protocol == _ARP:
+        return _ARP_KINDS.get(head[7] if len(head) > 7 else 0, "arp")
+    if protocol not in (_IPV4, _IPV6):
+        return "frame"
+    number, transport, _ = _transport(protocol, head)
+    if number in (_ICMP, _ICMPV6) and transport:
+        return _ICMP_TYPES.get((number, transport[0]), f"icmp type {transport[0]}")
+    return _PROTOCOLS.get(number, f"protocol {number}").lower()
+
+
+def error_checksum(protocol: int, head: bytes) -> int:
+    """Of an ICMP error; 0 of another packet. It tells errors about fragments of one datagram apart, which quote the same cookie.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, transport, _ = _transport(_protocol(protocol, head), head)
+    is_error = len(transport) >= 4 and (number, transport[0]) in _ERRORS
+    return int.from_bytes(transport[2:4], "big") if is_error else 0
+
+
+def is_fragment(protocol: int, head: bytes) -> bool:
+    """Whether it is one, of IPv4 or IPv6.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    protocol = _protocol(protocol, head)
+    if protocol == _IPV4:
+        return len(head) >= 8 and bool((head[6] << 8 | head[7]) & 0x3FFF)
+    return protocol == _IPV6 and len(head) >= 7 and head[6] == _FRAGMENT
+
+
+def datagram_of(protocol: int, head: bytes) -> bytes:
+    """What the fragments of one datagram share: addresses, protocol and identification. Parameters as of :func:`kind_of`."""
+    if _protocol(protocol, head) == _IPV4:
+        return head[4:6] + head[9:10] + head[12:20]
+    return head[8:40] + head[40:41] + head[44:48]
+
+
+def flow_of(protocol: int, head: bytes) -> tuple[bytes, int, int] | None:
+    """The flow of a TCP segment or a datagram of UDP, the segment's sequence number (else 0) and bytes of headers; ``None`` of others.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    protocol = _protocol(protocol, head)
+    number, transport, _ = _transport(protocol, head)
+    if number not in (_TCP, _UDP) or len(transport) < 8:
+        return None
+    flow = bytes([number]) + (head[12:20] if protocol == _IPV4 else head[8:40]) + transport[:4]
+    before = len(head) - len(transport)
+    if number == _UDP:
+        return flow, 0, before + 8
+    return flow, int.from_bytes(transport[4:8], "big"), before + (transport[12] >> 4 << 2 if len(transport) > 12 else 20)
+
+
+def is_answer(protocol: int, head: bytes) -> bool:
+    """Whether it is an ICMP error or a reset.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, transport, _ = _transport(_protocol(protocol, head), head)
+    if number == _TCP:
+        return len(transport) > 13 and bool(transport[13] & _RST)
+    return bool(transport) and (number, transport[0]) in _ERRORS
+
+
+def is_fin(protocol: int, head: bytes) -> bool:
+    """Whether it is a TCP segment with FIN.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, transport, _ = _transport(_protocol(protocol, head), head)
+    return number == _TCP and len(transport) > 13 and bool(transport[13] & _FIN)
+
+
+def is_syn(protocol: int, head: bytes) -> bool:
+    """Whether it is a TCP segment that asks for a connection: SYN, and no ACK.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, transport, _ = _transport(_protocol(protocol, head), head)
+    return number == _TCP and len(transport) > 13 and transport[13] & (_SYN | _ACK) == _SYN
+
+
+def protocol_of(protocol: int, head: bytes) -> int:
+    """The protocol that IP carries; 0 where it is not IP.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    return _transport(_protocol(protocol, head), head)[0]
+
+
+def resets(protocol: int, head: bytes, other: bytes, length: int) -> bool:
+    """Whether it is the reset that a TCP stack answers another segment with (RFC 9293, 3.5.2).
+
+    :param protocol: as of :func:`kind_of`, of both; *head* is the reset's, *other* the segment's
+    :param length: of the segment from the network header on, bytes
+    """
+    here, there = flow_of(protocol, head), flow_of(protocol, other)
+    if here is None or there is None or here[0] != _reversed(there[0]):
+        return False
+    own, its = (_transport(_protocol(protocol, one), one)[1] for one in (head, other))
+    if len(own) < 14 or len(its) < 14 or not own[13] & _RST or its[13] & _RST:
+        return False
+    if not own[13] & _ACK:
+        return own[4:8] == its[8:12]
+    taken = length - there[2] + bool(its[13] & _SYN) + bool(its[13] & _FIN)
+    return int.from_bytes(own[8:12], "big") == (there[1] + taken) % 2**32
+
+
+def _reversed(flow: bytes) -> bytes:
+    """The flow of what comes back, as :func:`flow_of` has it."""
+    number, addresses, ports = flow[:1], flow[1:-4], flow[-4:]
+    half = len(addresses) // 2
+    return number + addresses[half:] + addresses[:half] + ports[2:] + ports[:2]
+
+
+def summary(protocol: int, head: bytes, length: int) -> str:
+    """A packet in one line, as far as its headers are there.
+
+    :param length: ``skb->len``, bytes; otherwise as :func:`kind_of`
+    """
+    protocol = _protocol(protocol, head)
+    try:
+        if protocol == _IPV4:
+            return _ip(protocol, head, str(IPv4Address(head[12:16])), str(IPv4Address(head[16:20])))
+        if protocol == _IPV6:
+            return _ip(protocol, head, str(IPv6Address(head[8:24])), str(IPv6Address(head[24:40])))
+        if protocol == _ARP:
+            return _arp(head)
+    except (ValueError, struct.error):
+        return f"truncated packet of type {protocol:#06x}, {length} bytes"
+    return f"packet of type {protocol:#06x}, {length} bytes"
+
+
+def fields_of(protocol: int, head: bytes) -> dict[str, str]:
+    """What the headers of a packet say, by its name, as far as they are there. An IPv6 address is in brackets if a port follows.
+
+    Parameters as of :func:`kind_of`.
+    """
+    protocol = _protocol(protocol, head)
+    number, transport, _ = _transport(protocol, head)
+    found = {"protocol": f"{protocol:#06x}/{number}"}
+    ported = number in (_TCP, _UDP) and len(transport) >= 4
+    if protocol == _IPV4 and len(head) >= 20:
+        found |= {"source": str(IPv4Address(head[12:16])), "destination": str(IPv4Address(head[16:20])), "TTL": str(head[8]),
+                  "TOS": f"{head[1]:#04x}"}
+    elif protocol == _IPV6 and len(head) >= 40:
+        ends = (str(IPv6Address(head[8:24])), str(IPv6Address(head[24:40])))
+        first, second = (f"[{end}]" if ported else end for end in ends)
+        found |= {"source": first, "destination": second, "hop limit": str(head[7]), "TOS": f"{(head[0] & 0xF) << 4 | head[1] >> 4:#04x}"}
+    if ported and "source" in found:
+        ports = struct.unpack_from("!HH", transport)
+        found |= {f"{end} port": f":{port}" for end, port in zip(("source", "destination"), ports, strict=True)}
+    if number == _TCP and (size := _segment_size(transport)):
+        found["MSS"] = str(size)
+    return found
+
+
+def _segment_size(header: bytes) -> int:
+    """The maximum segment size that a SYN offers first among its options (RFC 9293, 3.7.1); 0 for none."""
+    offers = len(header) >= 24 and bool(header[13] & _SYN) and header[20:22] == b"\x02\x04"
+    return int.from_bytes(header[22:24], "big") if offers else 0
+
+
+def _protocol(protocol: int, head: bytes) -> int:
+    """Of what a raw socket sends, older kernels do not know at OUTPUT yet that it is IP: ``skb->protocol`` is 0. Its header tells."""
+    if protocol == 0 and head:
+        return {4: _IPV4, 6: _IPV6}.get(head[0] >> 4, 0)
+    return protocol
+
+
+def _transport(protocol: int, head: bytes) -> tuple[int, bytes, int]:
+    """(IP protocol, bytes from the transport header on, fragment offset in bytes); no bytes in a later fragment."""
+    if protocol == _IPV4 and len(head) >= 20:
+        fragment = (head[6] << 8 | head[7]) & 0x1FFF
+        return head[9], b"" if fragment else head[(head[0] & 0xF) * 4:], fragment * 8
+    if protocol == _IPV6 and len(head) >= 40:
+        if head[6] == _HOP_BY_HOP and len(head) >= 48:
+            return head[40], head[48 + 8 * head[41]:], 0
+        if head[6] == _FRAGMENT and len(head) >= 48:
+            fragment = (head[42] << 8 | head[43]) & 0xFFF8
+            return head[40], b"" if fragment else head[48:], fragment
+        return head[6], head[40:], 0
+    return 0, b"", 0
+
+
+def _ip(protocol: int, head: bytes, source: str, destination: str) -> str:
+    total, = struct.unpack_from("!H", head, 2 if protocol == _IPV4 else 4)
+    total += 0 if protocol == _IPV4 else 40
+    number, inner, fragment = _transport(protocol, head)
+    name = _PROTOCOLS.get(number, f"protocol {number}")
+    if number in (_UDP, _TCP) and len(inner) >= 4:
+        ports = struct.unpack_from("!HH", inner)
+        if number == _TCP and len(inner) > 13:
+            name += f" [{''.join(letter for bit, letter in enumerate(_TCP_FLAGS) if inner[13] >> bit & 1)}]"
+        source, destination = (f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+                               for address, port in zip((source, destination), ports, strict=True))
+    elif number in (_ICMP, _ICMPV6) and inner:
+        name += f" {_ICMP_TYPES.get((number, inner[0]), f'type {inner[0]}')}"
+    at = f", fragment at {fragment}" if fragment else ""
+    return f"{name} {source} > {destination}{at}, {total} bytes"
+
+
+def _arp(head: bytes) -> str:
+    operation, = struct.unpack_from("!H", head, 6)
+    sender, target = IPv4Address(head[14:18]), IPv4Address(head[24:28])
+    texts = {1: f"ARP who has {target}? tell {sender}", 2: f"ARP {sender} is at {head[8:14].hex(':')}"}
+    return texts.get(operation, f"ARP operation {operation}")

@@ -1,0 +1,155 @@
+"""What is left of an observation when the kernel dies, and what is asked of one that lives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness.backends.observer import Complaints, Observation
+from harness.errors import GuestError, KernelDied
+from harness.outcome.types import Outcome, Rule
+from harness.vm.guest import Guest
+from harness.walks.events import NAME_BYTES
+
+FUNCTION = 0xFFFFFFFFC0001000
+ARMED = {"armed": True, "connection": "", "reasons": [], "loops": ["nf_hook_slow"], "blind": {}, "unnamed": None, "undecided": None,
+         "tells_takers": True,
+         "namespaces": [[0, 7, "init"]]}
+
+
+def framed(record: bytes) -> bytes:
+    """As it lies in the ring."""
+    return struct.pack("<II", len(record), 0) + record.ljust(len(record) + 7 & ~7, b"\0")
+
+
+ENTRY = framed(struct.pack("<BBBBIQQQQQIIHHHHHHIB3x16s16s64s16s", 1, 0, 2, 1, 7, 1, 0xA, 5, 0, 0, 28, 0, 0, 1, 0x0008, 0, 28, 0, 0, 0,
+                           b"lo", b"", bytes.fromhex("4500001c000000004011") + bytes(18), b""))
+DECISION = struct.pack("<QQiI4QQH6x", 0, 5, 1, 0, 0, 0, 0, 0, 3, 1)
+CALL = framed(struct.pack("<BBHIQQQQiIQ", 5, 0, 0, 1, 1, FUNCTION, 0, 0, 0, 70, 6) + DECISION + b"t".ljust(NAME_BYTES, b"\0")
+              + b"in".ljust(NAME_BYTES, b"\0"))
+EXIT = framed(struct.pack("<BBHiQQ", 3, 0, 0, 1, 1, 7))
+
+
+class Remote:
+    """The observer in a guest.
+
+    :param answer: what it says to a message of the host's
+    """
+
+    def __init__(self, answer: Callable[[Remote, dict[str, Any]], None]) -> None:
+        self._answer = answer
+        self._pieces: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
+        self.asked: list[int] = []
+        self.rules: list[list[int]] = []
+        self.rule = "accept"
+        self.say(**ARMED)
+
+    def say(self, **message: Any) -> None:
+        self._pieces.put_nowait((2, json.dumps(message).encode() + b"\n"))
+
+    def send(self, records: bytes) -> None:
+        self._pieces.put_nowait((1, records))
+
+    def die(self) -> None:
+        self._pieces.put_nowait(None)
+
+    async def read(self) -> tuple[int, bytes] | None:
+        return await self._pieces.get()
+
+    async def write(self, data: bytes) -> None:
+        for message in map(json.loads, data.splitlines()):
+            if "addresses" in message:
+                self.asked += message["addresses"]
+                self.say(symbols=[(number, FUNCTION, "nft_do_chain_inet", "nf_tables") for number in message["addresses"]], frees=[])
+            if "rules" in message:
+                self.rules += message["rules"]
+                self.say(rules=[(inum | life << 32, table, rule, "in", self.rule) for inum, life, table, rule in message["rules"]])
+            self._answer(self, message)
+
+    async def end_input(self) -> None:
+        self.die()
+
+    async def wait(self) -> int:
+        raise KernelDied("the kernel panicked")
+
+
+async def begun(remote: Remote) -> Observation:
+    async def opened(_: object) -> Remote:
+        return remote
+
+    return await Observation.start(cast(Guest, SimpleNamespace(open=opened, networked=False)))
+
+
+def calls(outcome: Outcome) -> list[tuple[str, str | None]]:
+    return [(call.function, call.chain) for packet in outcome.packets for traversal in packet.traversals for call in traversal.calls]
+
+
+def test_the_walks_of_a_kernel_that_died_are_there_with_the_names_that_it_had_told() -> None:
+    async def died() -> tuple[Outcome, list[int]]:
+        remote = Remote(lambda *_: None)
+        observation = await begun(remote)
+        remote.send(ENTRY + CALL[:30])
+        await asyncio.sleep(0)
+        remote.send(CALL[30:] + EXIT + ENTRY[:50])
+        while not remote.asked:
+            await asyncio.sleep(0)
+        remote.die()
+        with pytest.raises(KernelDied):
+            await observation.end()
+        return await observation.rescued(), remote.asked
+
+    outcome, asked = asyncio.run(asyncio.wait_for(died(), 20))
+    assert (calls(outcome), asked) == ([("nft_do_chain_inet", "inet t in")], [FUNCTION])
+    assert outcome.doubts[0].startswith("the kernel died")
+
+
+def test_an_observation_that_ends_has_everything_and_asks_for_each_name_once() -> None:
+    def answer(remote: Remote, message: dict[str, Any]) -> None:
+        if "ended" in message:
+            remote.send(ENTRY + CALL + EXIT)
+            remote.say(records=2 * len(ENTRY + CALL + EXIT), lost_events=0, doubts=[], namespaces=[[0, 7, "init"]], frees=[],
+                       splats=["net/core/dev.c"], taint="W", log=["one"])
+
+    async def ended() -> tuple[Outcome, Complaints, list[int], list[list[int]]]:
+        remote = Remote(answer)
+        observation = await begun(remote)
+        remote.send(ENTRY + CALL + EXIT)
+        return *await observation.end(), remote.asked, remote.rules
+
+    outcome, complaints, asked, rules = asyncio.run(asyncio.wait_for(ended(), 20))
+    assert (len(calls(outcome)), outcome.doubts, asked, rules) == (2, (), [FUNCTION], 2 * [[7, 0, 3, 5]])
+    assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {Rule(5, "in", "accept")}
+    assert complaints == Complaints(("net/core/dev.c",), "W", ("one",))
+
+
+def test_an_observer_that_fails_is_heard() -> None:
+    async def failed() -> None:
+        remote = Remote(lambda *_: None)
+        observation = await begun(remote)
+        remote.say(error="GuestError", message="the tracer does not work", hint=None)
+        await observation.end()
+
+    with pytest.raises(GuestError, match="the tracer does not work"):
+        asyncio.run(asyncio.wait_for(failed(), 20))
+
+
+def test_a_rule_that_reads_otherwise_at_the_end_has_no_text() -> None:
+    def answer(remote: Remote, message: dict[str, Any]) -> None:
+        if "ended" in message:
+            remote.send(ENTRY + CALL + EXIT)
+            remote.say(records=len(ENTRY + CALL + EXIT), lost_events=0, doubts=[], namespaces=[[0, 7, "init"]], frees=[], splats=[],
+                       taint="", log=[])
+        if "rules" in message and len(remote.rules) == 1:
+            remote.rule = "drop"
+
+    async def ended() -> Outcome:
+        return (await (await begun(Remote(answer))).end())[0]
+
+    outcome = asyncio.run(asyncio.wait_for(ended(), 20))
+    assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {Rule(5)}

@@ -1,0 +1,140 @@
+"""What Python says twice, C says first: records, enums and attribute types are those of the C source."""
+
+from __future__ import annotations
+
+import re
+import struct
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.guest import module, uapi
+from harness.guest.ct import Own
+from harness.guest.uapi import Attribute, Command, Tamper
+from harness.trace import capture, modules
+from harness.walks import events
+from harness.walks.events import NAME_BYTES, Call, Came, Change, Decision, End, Entry, Event, Exit, How, Turn, decode
+from harness.walks.summary import COOKIE_MAGIC
+from tests.c_source import Packed, constants, enumerators, packed, structure
+
+ROOT = Path(__file__).parents[2]
+HEADER = (ROOT / "kmod/nfharness.h").read_text()
+MODULE = "".join(path.read_text() for path in sorted(ROOT.glob("kmod/*.c")))
+PROGRAMS = "".join(path.read_text() for path in sorted(ROOT.glob("harness/trace/*.bpf.c")))
+SIZES = {**constants(PROGRAMS), "NAME_BYTES": NAME_BYTES, "MODULE_NAME_BYTES": 56}
+RECORDS = [f"{record.lower()}_event" for record in constants(PROGRAMS, "EV_") if record != "CHAIN_CALL"] + ["chain_event"]
+
+CALL: Packed = {"type": 2, "flags": 3, "index": 4, "verdict": 5, "traversal": 6, "function": 7, "priv": 8, "id": 9, "priority": -10,
+                "ns": 11, "time": 12}
+CALLED = Call(6, 4, 7, 8, 9, -10, 5, 11, 12)
+DECODED: list[tuple[str, Packed, Event]] = [
+    ("entry_event", {
+        "type": 1, "flags": 4, "pf": 2, "hook": 3, "netns": 4, "traversal": 5, "skb": 6, "time": 7, "okfn": 8, "caller": 9, "len": 10,
+        "answer": 11, "start": 12, "slots": 13, "protocol": 0x0008, "network": 14, "copied": 78, "loop": 15, "mark": 16, "ct": 10,
+        "in": b"in0", "out": b"out0", "head": bytes(range(64)), "tail": bytes(range(16)),
+    }, Entry(traversal=5, skb=6, time=7, pf=2, hook=3, netns=4, indev="in0", outdev="out0", start=12, slots=13, protocol=0x0800, length=10,
+             head=bytes(range(64)), tail=bytes(range(16)), okfn=8, loop=15, caller=9, answer=11, mark=16, ct=10)),
+    ("call_event", CALL, CALLED),
+    ("chain_event", {"call": {**CALL, "type": 5},
+                     "decision": {"function": 13, "handle": 14, "code": -3, "jumps": 2, "via": struct.pack("<4Q", 15, 16, 0, 0)},
+                     "table_handle": 17, "family": 1, "table": b"admin", "chain": b"forward"},
+     CALLED._replace(chain="inet admin forward", decision=Decision(13, 14, -3, (15, 16), 2, 17))),
+    ("change_event", {"type": 7, "ct": 8, "protocol": 0x0008, "network": 14, "copied": 78, "len": 2, "mark": 3, "traversal": 4, "time": 5,
+                      "head": bytes(range(64))},
+     Change(traversal=4, time=5, protocol=0x0800, length=2, head=bytes(range(64)), mark=3, ct=8)),
+    ("exit_event", {"type": 3, "returned": -4, "traversal": 5, "time": 6}, Exit(5, -4, 6)),
+    ("end_event", {"type": 4, "how": 2, "reason": 3, "skb": 4, "location": 5, "dev": 6, "time": 7},
+     End(skb=4, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
+    ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "time": 5},
+     Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0")),
+]
+
+
+@pytest.mark.parametrize(("name", "members", "event"), DECODED, ids=[name for name, *_ in DECODED])
+def test_a_record_is_decoded_as_the_program_lays_it_out(name: str, members: Packed, event: Event) -> None:
+    assert decode([packed(structure(PROGRAMS, name, SIZES), members)]) == [event]
+
+
+def test_every_record_is_compared() -> None:
+    assert {name for name, *_ in DECODED} == set(RECORDS)
+
+
+def test_a_record_type_has_one_number() -> None:
+    types: dict[Any, str] = {decoder: number for number, decoder in constants(PROGRAMS, "EV_").items()}
+    assert set(types) == set(events._DECODERS)
+
+
+@pytest.mark.parametrize(("name", "layout"), [
+    ("entry_event", events._ENTRY), ("call_event", events._CALL), ("change_event", events._CHANGE),
+    ("exit_event", events._EXIT), ("end_event", events._END),
+    ("turn_event", events._TURN), ("module_event", modules._CHANGE),
+])
+def test_no_member_of_a_record_is_left_out(name: str, layout: Any) -> None:
+    record = structure(PROGRAMS, name, SIZES)
+    last = getattr(record, record._fields_[-1][0])
+    assert layout.size == last.offset + last.size
+
+
+def test_a_module_that_comes_or_goes_is_decoded_as_the_program_lays_it_out() -> None:
+    record = packed(structure(PROGRAMS, "module_event", SIZES), {"module": 1, "time": 2, "gone": 3, "name": b"nf_tables"})
+    assert modules._CHANGE.unpack(record) == (1, 2, 3, b"nf_tables".ljust(56, b"\0"))
+
+
+def members(kind: type[IntEnum]) -> dict[str, int]:
+    return {member.name: member.value for member in kind}
+
+
+@pytest.mark.parametrize(("mirror", "name", "prefix"), [
+    (Command, "nfharness_cmd", "NFHARNESS_CMD_"), (Attribute, "nfharness_attr", "NFHARNESS_A_"),
+    (Tamper, "nfharness_tamper", "NFHARNESS_TAMPER_"),
+])
+def test_an_enum_of_the_modules_header_has_its_numbers(mirror: type[IntEnum], name: str, prefix: str) -> None:
+    assert members(mirror) == enumerators(HEADER, name, prefix)
+
+
+def test_the_flags_of_ct_run_have_the_headers_numbers() -> None:
+    assert {flag.name: flag.value for flag in Own} == enumerators(HEADER, "nfharness_ct_own", "NFHARNESS_CT_OWN_")
+
+
+def test_every_enum_of_the_header_has_a_mirror() -> None:
+    assert re.findall(r"^enum (\w+) {", HEADER, re.MULTILINE) == ["nfharness_cmd", "nfharness_tamper", "nfharness_attr", "nfharness_ct_own"]
+
+
+@pytest.mark.parametrize(("mirror", "names"), [
+    (How, ("FREED", "CONSUMED", "RELEASED")),
+    (Came, ("LOCAL", "XMIT", "ANSWERED", "SEGMENTED", "REASSEMBLED", "TAKEN", "MERGED", "DUPLICATED", "LINGERED", "SYNACKED",
+            "FRAGMENTED")),
+])
+def test_what_becomes_of_an_skb_has_the_programs_numbers(mirror: type[IntEnum], names: tuple[str, ...]) -> None:
+    assert members(mirror) == {name: constants(PROGRAMS)[name] for name in names}
+
+
+def test_the_flags_of_a_record_have_the_programs_numbers() -> None:
+    mirror = {"ID": events._HAS_ID, "PRIORITY": events._HAS_PRIORITY, "TAIL": events._HAS_TAIL}
+    assert mirror == constants(PROGRAMS, "HAS_")
+
+
+#: Kernel-doc's word for an attribute's type → how it is packed.
+WORDS = {"u8": "=B", "u16": "=H", "u32": "=I", "u64": "=Q", "s32": "=i", "u16 in network order": "!H"}
+
+
+def test_a_number_of_a_message_is_as_wide_as_the_header_says() -> None:
+    text = re.sub(r"\n \*\s+", " ", HEADER)
+    types = dict(re.findall(r"@NFHARNESS_A_(\w+): ([us]\d+(?: in network order)?)", text))
+    assert {kind.name: form for kind, form in uapi._FORMATS.items()} == {kind.name: WORDS[types[kind.name]] for kind in uapi._FORMATS}
+
+
+def test_the_phases_of_a_capture_have_the_programs_numbers() -> None:
+    mirror = {"OFF": capture._OFF, "STARTING": capture._STARTING, "ON": capture._ON}
+    assert mirror == {name: constants(PROGRAMS)[name] for name in mirror}
+
+
+def test_a_cookie_begins_as_the_header_says() -> None:
+    assert f'#define NFHARNESS_COOKIE_MAGIC\t   "{COOKIE_MAGIC.decode()}"' in HEADER
+    assert constants(HEADER)["NFHARNESS_COOKIE_MAGIC_LEN"] == len(COOKIE_MAGIC)
+
+
+def test_the_static_keys_of_a_family_are_as_many_as_the_header_says() -> None:
+    assert constants(HEADER)["NFHARNESS_KEYS_HOOKS"] == module._KEYS_HOOKS

@@ -1,0 +1,90 @@
+"""A packet of a session that is followed is shown once, while it goes on or at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from harness.cli import follow as following
+from harness.outcome.fate import Fate
+from harness.outcome.types import Outcome, PacketOutcome
+
+PACKETS = tuple(PacketOutcome(f"packet {number}", None, Fate("delivered"), (), number=number) for number in (1, 2))
+
+
+class Settled:
+    """An observation in which one packet more has come to its end each time."""
+
+    def __init__(self) -> None:
+        self._times = 0
+
+    def settled(self) -> Outcome:
+        self._times += 1
+        return Outcome(packets=PACKETS[:self._times])
+
+
+async def followed(choose: Any, enough: int = 99, until: Any = None) -> tuple[list[int], set[int]]:
+    shown: list[int] = []
+    told: set[int] = set()
+
+    def show(packets: Sequence[PacketOutcome]) -> bool:
+        shown.extend(packet.number for packet in packets)
+        return len(shown) >= enough
+
+    task = asyncio.create_task(following.follow(cast(Any, Settled()), choose, show, told, until))
+    await asyncio.wait({task}, timeout=0.3)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return shown, told
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(following, "_PAUSE_S", 0.01)
+
+
+def test_each_packet_is_shown_once() -> None:
+    async def all_of_them(outcome: Outcome) -> Outcome:
+        return outcome
+
+    assert asyncio.run(followed(all_of_them)) == ([1, 2], {1, 2})
+
+
+def test_it_ends_with_enough_packets() -> None:
+    async def all_of_them(outcome: Outcome) -> Outcome:
+        return outcome
+
+    assert asyncio.run(followed(all_of_them, enough=1)) == ([1], {1})
+
+
+@pytest.mark.parametrize(("last", "shown"), [(1, [1]), (2, [1, 2])])
+def test_it_ends_with_a_packet_whether_that_is_shown_or_not(last: int, shown: list[int]) -> None:
+    async def all_of_them(outcome: Outcome) -> Outcome:
+        return outcome
+
+    async def none_of_them(_outcome: Outcome) -> Outcome:
+        return Outcome()
+
+    async def until(outcome: Outcome) -> Outcome:
+        return Outcome(packets=tuple(packet for packet in outcome.packets if packet.number == last))
+
+    assert asyncio.run(followed(all_of_them, until=until)) == (shown, set(shown))
+    assert asyncio.run(followed(none_of_them, until=until)) == ([], set(shown))
+
+
+def test_what_a_filter_does_not_want_is_not_asked_for_again() -> None:
+    async def none_of_them(_outcome: Outcome) -> Outcome:
+        return Outcome()
+
+    assert asyncio.run(followed(none_of_them)) == ([], {1, 2})
+
+
+def test_what_was_being_looked_at_when_the_session_ended_is_left_for_its_end() -> None:
+    async def never(_outcome: Outcome) -> Outcome:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    assert asyncio.run(followed(never)) == ([], set())

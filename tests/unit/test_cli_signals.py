@@ -1,0 +1,66 @@
+"""An interruption is told once, wherever Python was when the signal came."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PREPARED = """
+import asyncio, gc, os, signal, sys, time
+from harness.cli.signals import Interrupted, interruptible
+interruptible()
+def interrupt():
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+#: The signal comes in a task that nobody awaits.
+FORGOTTEN_TASK = """
+async def interrupted():
+    interrupt()
+async def main():
+    task = asyncio.create_task(interrupted())
+    await asyncio.sleep(60)
+try:
+    asyncio.run(main())
+except Interrupted as error:
+    print(error)
+gc.collect()
+"""
+FINALIZER = """
+class Closed:
+    def __del__(self):
+        interrupt()
+        time.sleep(60)
+try:
+    Closed()
+    time.sleep(60)
+except Interrupted as error:
+    print(error)
+"""
+OTHER_FINALIZER = """
+class Closed:
+    def __del__(self):
+        raise ValueError("not ours")
+try:
+    interrupt()
+except Interrupted as error:
+    Closed()
+"""
+
+
+def outcome(script: str) -> tuple[int, str, str]:
+    done = subprocess.run([sys.executable, "-c", PREPARED + script], capture_output=True, text=True, timeout=50, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_task_that_nobody_awaits_says_nothing_of_the_signal() -> None:
+    assert outcome(FORGOTTEN_TASK) == (0, "ended by SIGTERM\n", "")
+
+
+def test_a_signal_that_comes_in_a_finalizer_is_heeded_after_it() -> None:
+    assert outcome(FINALIZER) == (0, "ended by SIGTERM\n", "")
+
+
+def test_what_else_a_finalizer_raises_is_told() -> None:
+    status, out, err = outcome(OTHER_FINALIZER)
+    assert (status, out) == (0, "")
+    assert "ValueError: not ours" in err

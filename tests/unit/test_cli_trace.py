@@ -1,0 +1,162 @@
+"""A session that was written is read again, and what is none is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from harness.backends.observer import Complaints
+from harness.cli.sessions import Seen, head, line, report, tail
+from harness.cli.trace import command
+from harness.netfilter import Family, Verdict, VerdictKind
+from harness.outcome.fate import Fate
+from harness.outcome.types import HookCall, Outcome, PacketOutcome, Traversal
+
+_DROP = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.DROP), 1000, chain="inet admin forward")
+_ACCEPT = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.ACCEPT), 1000, chain="inet admin forward")
+
+
+def packet(number: int, call: HookCall, fate: Fate) -> PacketOutcome:
+    crossed = Traversal(Family.IPV4, 2, "router", "eth0", "eth1", (call,), 1, head=bytes.fromhex("4500"), length=60, time=0)
+    return PacketOutcome(packet=f"UDP {number}", cookie=None, fate=fate, traversals=(crossed,), alive=0, number=number)
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    observed = Outcome(packets=(packet(1, _DROP, Fate("dropped", 1)), packet(2, _ACCEPT, Fate("delivered"))))
+    file = tmp_path / "session.json"
+    file.write_text(json.dumps(report(Seen({"release": "6.12"}, ["sh"], 3, observed, observed, Complaints()))))
+    return file
+
+
+def shown(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(command, arguments)
+    failed = result.exception is not None and not isinstance(result.exception, SystemExit)
+    return result.exit_code, str(result.exception) if failed else result.output
+
+
+def test_a_session_is_shown_again(session: Path) -> None:
+    status, text = shown("--read", str(session), "--short")
+    assert status == 0
+    assert ("UDP 1" in text, "UDP 2" in text, "traced: 2 packets, 2 hook calls" in text) == (True, True, True)
+
+
+def test_a_filter_chooses_of_it(session: Path) -> None:
+    status, text = shown("--read", str(session), "--short", "by", "inet admin")
+    assert status == 0
+    assert ("UDP 1" in text, "UDP 2" in text, "… and 1 packet that the filter does not want" in text) == (True, False, True)
+
+
+@pytest.mark.parametrize(("number", "first", "others"), [(1, 2, ""), (2, 2, "UDP 1"), (9, 2, "UDP 1")])
+def test_the_slowest_come_first(session: Path, number: int, first: int, others: str) -> None:
+    document = json.loads(session.read_text())
+    document["packets"][1]["traversals"][0]["calls"][0]["ns"] = 2000
+    session.write_text(json.dumps(document))
+    status, text = shown("--read", str(session), "--short", "--slowest", str(number))
+    assert status == 0
+    assert f"UDP {first}" in text.splitlines()[0]
+    assert "UDP 1" in text if others else "UDP 1" not in text
+
+
+def test_as_json_it_is_itself(session: Path) -> None:
+    status, text = shown("--read", str(session), "--json")
+    assert (status, json.loads(text)) == (0, json.loads(session.read_text()))
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Path:
+    """Written a packet a line."""
+    observed = Outcome(packets=(packet(1, _DROP, Fate("dropped", 1)), packet(2, _ACCEPT, Fate("delivered"))))
+    session = Seen({"release": "6.12"}, ["sh"], 3, observed, observed, Complaints())
+    lines = [head(session.facts, session.argv, None), *map(line, observed.packets), tail(session)]
+    file = tmp_path / "followed.jsonl"
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    return file
+
+
+def test_a_session_that_was_followed_is_the_same_one(session: Path, followed: Path) -> None:
+    assert json.loads(shown("--read", str(followed), "--json")[1]) == json.loads(session.read_text())
+
+
+@pytest.mark.parametrize(("kept", "packets"), [(1, 0), (2, 1), (3, 2), (2.5, 1), (3.5, 2)])
+def test_of_one_that_was_cut_short_the_whole_lines_are_read(followed: Path, kept: float, packets: int) -> None:
+    lines = followed.read_text().splitlines(keepends=True)
+    half = lines[int(kept)][:20] if kept % 1 else ""
+    followed.write_text("".join(lines[:int(kept)]) + half)
+    status, text = shown("--read", str(followed), "--json")
+    document = json.loads(text)
+    assert (status, document["verdict"], document["doubts"]) == (125, "inconclusive", ["the recording was cut short"])
+    assert len(document["packets"]) == packets
+
+
+@pytest.mark.parametrize("option", ["--html", "--perfetto", "--pcapng"])
+def test_a_file_is_written_of_what_the_filter_lets_through(session: Path, tmp_path: Path, option: str) -> None:
+    file = tmp_path / "file"
+    status, text = shown("--read", str(session), option, str(file), "by", "inet admin")
+    assert (status, "traced: 2 packets" in text) == (0, True)
+    content = file.read_bytes()
+    assert (b"UDP 1" in content, b"UDP 2" in content) == ((False, False) if option == "--pcapng" else (True, False))
+
+
+def test_a_trace_for_perfetto_says_of_which_session_it_is(session: Path, tmp_path: Path) -> None:
+    shown("--read", str(session), "--perfetto", str(tmp_path / "file"), "dropped")
+    about = json.loads((tmp_path / "file").read_text())["otherData"]
+    assert {key: about[key] for key in ("kernel", "command", "filter", "verdict", "exit_status")} == {
+        "kernel": {"release": "6.12"}, "command": ["sh"], "filter": "dropped", "verdict": "traced", "exit_status": 3}
+
+
+def test_a_session_with_doubts_is_doubted_in_its_files(followed: Path, tmp_path: Path) -> None:
+    followed.write_text("".join(followed.read_text().splitlines(keepends=True)[:2]))
+    status, _ = shown("--read", str(followed), "--html", str(tmp_path / "html"), "--perfetto", str(tmp_path / "perfetto"))
+    assert (status, (tmp_path / "html").read_text().count("inconclusive: the recording was cut short")) == (125, 2)
+    assert "doubtful: the recording was cut short" in (tmp_path / "perfetto").read_text()
+
+
+def test_two_files_of_the_same_name_are_told(session: Path, tmp_path: Path) -> None:
+    file = str(tmp_path / "file")
+    status, text = shown("--read", str(session), "--html", file, "--perfetto", file)
+    assert (status, "--html and --perfetto name the same file." in text, Path(file).exists()) == (2, True, False)
+
+
+@pytest.mark.parametrize("option", ["html", "perfetto"])
+@pytest.mark.parametrize(("path", "why"), [("/proc/page", "No such file or directory"), ("/dev/full", "No space left on device")])
+def test_a_file_that_cannot_be_written_is_told(session: Path, option: str, path: str, why: str) -> None:
+    status, said = shown("--read", str(session), f"--{option}", path)
+    assert (status, said) == (1, f"{path}: {why}")
+
+
+def _without(key: str) -> dict[str, Any]:
+    return {"trace": 1, "kernel": {}, "command": [], "exit_status": 0, "packets": [], "lost_events": 0, "doubts": [], "splats": [],
+            "taint": "", "log": [], "unnamed": None, "undecided": None} | {key: None}
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("", "no session"),
+    ('{"trace": 1, "packets": [', "no session"),
+    ("\n\n", "no session"),
+    ("5", "no session"),
+    ("[]", "no session"),
+    ('{"bundle": 5}', "no session"),
+    ('{"trace": 2}', "a session of version 2, and this nfharness reads version 1"),
+    ('{"trace": 1}', "not as trace --json writes it"),
+    ('{"trace": 1, "kernel": {}, "command": []}\n7\n', "not as trace --json writes it"),
+    (json.dumps(_without("packets")), "not as trace --json writes it"),
+    (json.dumps(_without("splats")), "not as trace --json writes it"),
+])
+def test_what_is_no_session_is_told(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    status, said = shown("--read", str(file))
+    assert status != 0
+    assert problem in said
+
+
+@pytest.mark.parametrize("arguments", [("--", "true"), ("--for", "3"), ("--follow",), ("--file", __file__), ("--with", "jq"),
+                                       ("--until", "dropped"), ("--count", "1")])
+def test_nothing_is_run_when_a_session_is_read(session: Path, arguments: tuple[str, ...]) -> None:
+    status, said = shown("--read", str(session), *arguments)
+    assert (status, "--read shows a session that is over" in said) == (2, True)
