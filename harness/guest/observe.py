@@ -216,7 +216,7 @@ class Namespaces:
         self._resolve(found)
 
     def _gone(self, name: str) -> None:
-        """Its number may be another namespace's from now on, which nobody need name."""
+        """Where it was, nothing can be listed any more. The namespace itself may go on, and send what a device sends that goes."""
         inum = next((inum for _, inum, seen in reversed(self.seen) if seen == name), None)
         if inum is not None and next(seen for _, number, seen in reversed(self.seen) if number == inum) == name:
             self.seen.append((time.monotonic_ns(), inum, ""))
@@ -225,11 +225,12 @@ class Namespaces:
         """``ip netns`` makes a file and then mounts the namespace on it."""
         self.unresolved = set()
         for name in sorted(names):
+            now = time.monotonic_ns()  # it is there later, so that it goes later
             try:
                 status = (DIRECTORY / name).stat()
             except OSError:
                 continue
             if status.st_dev == self._nsfs:
-                self.seen.append((time.monotonic_ns(), status.st_ino, name))
+                self.seen.append((now, status.st_ino, name))
             else:
                 self.unresolved.add(name)

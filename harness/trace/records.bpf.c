@@ -17,6 +17,7 @@
 #define EV_CHAIN_CALL 5
 #define EV_TURN 6
 #define EV_CHANGE 7
+#define EV_GONE 8
 
 #define HAS_ID 1
 #define HAS_PRIORITY 2
@@ -97,6 +98,12 @@ struct turn_event {
 	char name[16];
 	u8 reserved[6];
 	u64 skb, other, time;
+};
+
+struct gone_event {
+	u8 type, reserved[3];
+	u32 netns;
+	u64 time;
 };
 
 /* What hooks change of a packet: its mark, its connection, and its headers, of which the first SHAPE bytes are compared. */

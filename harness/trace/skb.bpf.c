@@ -529,3 +529,25 @@ int probe_copy_end(struct pt_regs *ctx)
 		count(N_SKBS_FULL);
 	return turn(skb, DUPLICATED, copy);
 }
+
+/* void netfilter_net_exit(struct net *net): its devices have gone, and its number is free for another one soon. */
+int probe_gone(struct pt_regs *ctx)
+{
+	u64 net = PT_REGS_PARM1(ctx);
+	struct gone_event *event;
+
+	runs(RAN_GONE);
+	if (setting(PHASE) == OFF)
+		return 0;
+	event = reserve_gone_event();
+	if (!event) {
+		count(N_LOST);
+		return 0;
+	}
+	event->type = EV_GONE;
+	event->netns = 0;
+	FETCH(event->netns, net + NET_INUM);
+	event->time = bpf_ktime_get_ns();
+	events0.ringbuf_submit(event, 0);
+	return 0;
+}

@@ -31,7 +31,7 @@ from harness.walks.events import NAME_BYTES
 __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
-_RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_event", "end_event", "turn_event")
+_RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_event", "end_event", "turn_event", "gone_event")
 _PROGRAMS = ("records.bpf.c", "skb.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c", "nat.bpf.c",
              "modules.bpf.c")
 _RELEASE = "skb_release_head_state"
@@ -39,8 +39,8 @@ _FREES = "__kfree_skb"
 _TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb", "net_dev_start_xmit": "probe_net_dev_start_xmit"}
 _MODULE_TRACEPOINTS = {"module_load": "probe_module_load", "module_free": "probe_module_free"}
 _MODULE_RING_BYTES = 32 << 10
-#: Between hook points: event → the functions whose entries tell what becomes of a packet. A kernel built without IPv6, or without
-#: connection tracking, has not all of them.
+#: Event → the functions whose entries tell what becomes of a packet between hook points, and of a namespace. A kernel built without
+#: IPv6, or without connection tracking, has not all of them.
 _TURNS = {
     "local": ("raw_local_deliver", "raw6_local_deliver"),
     "attach": ("nf_ct_attach",),
@@ -48,6 +48,7 @@ _TURNS = {
     "fragment": ("ip_do_fragment", "ip6_fragment"),
     "reassemble": ("inet_frag_reasm_prepare",),
     "morph": ("skb_morph",),
+    "gone": ("netfilter_net_exit",),
 }
 #: What is asked whether it takes an skb: event of the answer → functions.
 _TAKERS = {"take": ("__sock_queue_rcv_skb", "__udp_enqueue_schedule_skb"), "linger": ("tcp_timewait_state_process",)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from harness.errors import NfharnessError
 from harness.vm.qemu import Qemu
@@ -21,16 +22,16 @@ _DATA = 0xFFFF800000000000
 
 async def stacks(qemu: Qemu) -> dict[int, list[int]]:
     """Processor → addresses of code: where it is, then those that lie on its stack, return addresses among them; none of a halted one."""
-    found = {}
-    try:
+    found: dict[int, list[int]] = {}
+    with suppress(NfharnessError):  # it has ended meanwhile
+        await qemu.execute("stop")  # a stack goes with the registers that were read before it
         for number in range(qemu.machine.processors):
             registers = await _monitor(qemu, "info registers", number)
             position, top = _register(registers, "RIP"), _register(registers, "RSP")
             if "HLT=1" in registers or position < _KERNEL:
                 continue
             found[number] = [position, *await _on_the_stack(qemu, number, top)]
-    except NfharnessError:  # it has ended meanwhile
-        pass
+        await qemu.execute("cont")
     return found
 
 

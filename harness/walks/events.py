@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from harness.walks.summary import number_of
 
-__all__ = ("NAME_BYTES", "Call", "Came", "Change", "Decision", "End", "Entry", "Event", "Exit", "How", "Turn", "chain_name", "decode",
-           "in_order")
+__all__ = ("NAME_BYTES", "Call", "Came", "Change", "Decision", "End", "Entry", "Event", "Exit", "Gone", "How", "Turn", "chain_name",
+           "decode", "in_order")
 
 
 #: Of a name in a record, with its NUL; nft's have up to 256.
@@ -201,7 +201,17 @@ class Turn(NamedTuple):
     device: str = ""
 
 
-Event = Entry | Call | Change | Exit | End | Turn
+class Gone(NamedTuple):
+    """A network namespace is being taken down, and no hook of it runs any more (``netfilter_net_exit``).
+
+    :param netns: its inode number, which another one may get from now on
+    """
+
+    netns: int
+    time: int
+
+
+Event = Entry | Call | Change | Exit | End | Turn | Gone
 
 _ENTRY = struct.Struct("<BBBBIQQQQQIIHHHHHHIB3x16s16s64s16s")
 _CHANGE = struct.Struct("<BBHHHIIQQ64s")
@@ -210,6 +220,7 @@ _CHAIN = struct.Struct(f"<QQiI4QQH6x{NAME_BYTES}s{NAME_BYTES}s")
 _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQQ")
 _TURN = struct.Struct("<BB16s6xQQQ")
+_GONE = struct.Struct("<B3xIQ")
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 #: Of a record's ``ct``: skb.bpf.c.
 _CT_MASK, _HAS_SOCKET = 0xF, 0x10
@@ -281,8 +292,13 @@ def _turn(record: bytes) -> Turn:
     return Turn(skb, Came(what), time, other, _text(name))
 
 
+def _gone(record: bytes) -> Gone:
+    _type, netns, time = _GONE.unpack_from(record)
+    return Gone(netns, time)
+
+
 _DECODERS: dict[int, Callable[[bytes], Event]] = {1: _entry, 2: _call, 3: _exit, 4: _end, 5: _chain_call, 6: _turn,
-                                                   7: _change}
+                                                   7: _change, 8: _gone}
 
 
 def decode(records: Iterable[bytes]) -> list[Event]:

@@ -112,7 +112,7 @@ class _Grouping:
             if life := self._lives.get(event.skb, ended):
                 life.turns.append((place, event))
                 self._turn(life, event)
-        else:
+        elif isinstance(event, End):
             self._copied.pop(event.skb, None)
             if life := self._lives.pop(event.skb, None):
                 life.end, life.ended = event, place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from harness.walks.events import Call, End, Entry, Event
+from harness.walks.events import Call, End, Entry, Event, Gone
 from harness.walks.symbol import ADDRESS_BITS
 
 __all__ = ("netns_of", "number_and_life", "numbered", "told_apart")
@@ -14,20 +14,47 @@ __all__ = ("netns_of", "number_and_life", "numbered", "told_apart")
 def told_apart(events: Iterable[Event], sightings: Sequence[tuple[int, int, str]]) -> tuple[list[Event], dict[int, str]]:
     """Events, and names by number of namespace; a number that was used again after its namespace had gone gets another one.
 
-    :param sightings: ``CLOCK_MONOTONIC`` in ns, ``net->ns.inum`` and name, empty once that has gone, in the order of time
+    :param sightings: ``CLOCK_MONOTONIC`` in ns, ``net->ns.inum`` and name, empty once that name has gone, in the order of time
     """
-    lives: dict[int, list[tuple[int, str]]] = {}
+    events = tuple(events)
+    named: dict[int, list[tuple[int, str]]] = {}
     for time, inum, name in sightings:
-        lives.setdefault(inum, []).append((time, name))
-    names = {netns_of(inum, life): name or f"net:[{inum}]" for inum, named in lives.items() for life, (_, name) in enumerate(named)}
+        named.setdefault(inum, []).append((time, name))
+    gone: dict[int, list[int]] = {}
+    for event in events:
+        if isinstance(event, Gone):
+            gone.setdefault(event.netns, []).append(event.time)
+    lives = {inum: _Lives(seen, gone.get(inum, ())) for inum, seen in named.items()}
+    names: dict[int, str] = {netns_of(inum, life): name or f"net:[{inum}]"
+                             for inum, seen in named.items() for life, (_, name) in enumerate(seen)}
     found: list[Event] = []
     for event in events:
-        if isinstance(event, Entry) and len(named := lives.get(event.netns, ())) > 1:
-            life = max(0, sum(time <= event.time for time, _ in named) - 1)
-            found.append(event._replace(netns=netns_of(event.netns, life)))
-        else:
+        if isinstance(event, Entry) and event.netns in lives:
+            number = netns_of(event.netns, lives[event.netns].at(event.time))
+            names.setdefault(number, f"net:[{event.netns}]")
+            found.append(event._replace(netns=number))
+        elif not isinstance(event, Gone):
             found.append(event)
     return found, names
+
+
+class _Lives:
+    """The namespaces that had a number, one after the other.
+
+    :param seen: time and name of each name, the empty ones included
+    :param gone: when one of them was taken down; what was taken down unseen, only the names tell
+    """
+
+    def __init__(self, seen: Sequence[tuple[int, str]], gone: Sequence[int]) -> None:
+        self._gone, self._names = gone, len(seen)
+        self._seen = [(bisect_right(gone, time), time, life) for life, (time, name) in enumerate(seen) if name]
+
+    def at(self, time: int) -> int:
+        """Which one had the number then: index of its name, a number above them for each that had none."""
+        nth = bisect_right(self._gone, time)
+        own = [(seen, life) for number, seen, life in self._seen if number == nth]
+        before = [life for seen, life in own if seen <= time]
+        return before[-1] if before else own[0][1] if own else self._names + nth
 
 
 _INUM_BITS = 32

@@ -10,7 +10,7 @@ from harness.errors import KernelDied
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, Outcome, PacketOutcome, Traversal
-from harness.walks.events import Entry, Exit
+from harness.walks.events import Entry, Event, Exit, Gone
 from harness.walks.sightings import told_apart
 
 A, B = 4026531840, 4026532177
@@ -23,7 +23,7 @@ def entry(netns: int, time: int) -> Entry:
     return Entry(1, 2, time, 2, 1, netns, "", "", 0, 1, 0x0800, 84, b"", b"")
 
 
-def told(events: list[Entry], sightings: list[tuple[int, int, str]]) -> list[str | None]:
+def told(events: list[Event], sightings: list[tuple[int, int, str]]) -> list[str | None]:
     """The name of each event's namespace."""
     apart, names = told_apart(events, sightings)
     return [names.get(event.netns) for event in apart if isinstance(event, Entry)]
@@ -37,6 +37,22 @@ def test_a_number_that_is_used_again_is_another_namespace() -> None:
     sightings = [(0, A, "init"), (10, B, "left"), (20, B, "right"), (30, B, "third")]
     assert told([entry(B, 5), entry(B, 10), entry(B, 19), entry(B, 20), entry(B, 99)], sightings) == [
         "left", "left", "left", "right", "third"]
+
+
+def test_a_namespace_keeps_its_name_until_it_is_taken_down_itself() -> None:
+    sightings = [(0, A, "init"), (10, B, "left"), (20, B, "")]
+    assert told([entry(B, 25), Gone(B, 30), entry(B, 35), Gone(B, 40), entry(B, 45)], sightings) == ["left", f"net:[{B}]", f"net:[{B}]"]
+    assert told([Gone(B, 5), entry(B, 6), entry(B, 25)], sightings) == ["left", "left"]
+
+
+def test_a_number_is_the_next_namespaces_before_that_is_named() -> None:
+    sightings = [(0, A, "init"), (10, B, "left"), (20, B, ""), (50, B, "right")]
+    assert told([Gone(B, 15), entry(B, 17), entry(B, 30)], sightings) == ["right", "right"]
+
+
+def test_namespaces_that_had_no_name_one_after_the_other_are_two() -> None:
+    apart, _ = told_apart([Gone(B, 5), entry(B, 6), Gone(B, 7), entry(B, 8)], [(1, B, "left")])
+    assert len({event.netns for event in apart if isinstance(event, Entry)}) == 2
 
 
 def test_a_namespace_without_a_name_keeps_its_number() -> None:

@@ -15,7 +15,7 @@ from harness.guest.ct import Own
 from harness.guest.uapi import Attribute, Command, Tamper
 from harness.trace import capture, modules
 from harness.walks import events
-from harness.walks.events import NAME_BYTES, Call, Came, Change, Decision, End, Entry, Event, Exit, How, Turn, decode
+from harness.walks.events import NAME_BYTES, Call, Came, Change, Decision, End, Entry, Event, Exit, Gone, How, Turn, decode
 from harness.walks.summary import COOKIE_MAGIC
 from tests.c_source import Packed, constants, enumerators, packed, structure
 
@@ -49,6 +49,7 @@ DECODED: list[tuple[str, Packed, Event]] = [
      End(skb=4, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
     ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "time": 5},
      Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0")),
+    ("gone_event", {"type": 8, "netns": 4026532177, "time": 5}, Gone(netns=4026532177, time=5)),
 ]
 
 
@@ -69,7 +70,7 @@ def test_a_record_type_has_one_number() -> None:
 @pytest.mark.parametrize(("name", "layout"), [
     ("entry_event", events._ENTRY), ("call_event", events._CALL), ("change_event", events._CHANGE),
     ("exit_event", events._EXIT), ("end_event", events._END),
-    ("turn_event", events._TURN), ("module_event", modules._CHANGE),
+    ("turn_event", events._TURN), ("gone_event", events._GONE), ("module_event", modules._CHANGE),
 ])
 def test_no_member_of_a_record_is_left_out(name: str, layout: Any) -> None:
     record = structure(PROGRAMS, name, SIZES)

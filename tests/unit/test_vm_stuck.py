@@ -44,17 +44,25 @@ class Monitor:
 
     def __init__(self, *registers: str) -> None:
         self.registers = registers
+        self.stopped = False
 
-    async def execute(self, _command: str, *, command_line: str, cpu_index: int) -> str:
+    async def execute(self, command: str, *, command_line: str = "", cpu_index: int = 0) -> str:
         if not self.registers:
             raise HostError("it is gone")
+        if command in ("stop", "cont"):
+            self.stopped = command == "stop"
+            return ""
+        assert self.stopped
         if command_line == "info registers":
             return self.registers[cpu_index]
         return {"x /2048gx 0xffffc90000003f00": MEMORY, "x /2048gx 0xffffc90000001fe0": INTERRUPT_S}[command_line]
 
 
 def of(*registers: str) -> dict[int, list[int]]:
-    return asyncio.run(stacks(cast(Any, Monitor(*registers))))
+    monitor = Monitor(*registers)
+    found = asyncio.run(stacks(cast(Any, monitor)))
+    assert not monitor.stopped
+    return found
 
 
 def test_a_processor_that_loops_in_the_kernel_has_its_place_and_its_stack() -> None:

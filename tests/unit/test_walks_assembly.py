@@ -13,7 +13,7 @@ from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, Outcome, PacketOutcome, Relation, Traversal
 from harness.walks.assembly import assembled
 from harness.walks.counts import Count, calls_by_hook, compare_calls
-from harness.walks.events import Call, Came, End, Entry, Event, Exit, How, Turn
+from harness.walks.events import Call, Came, End, Entry, Event, Exit, Gone, How, Turn
 from harness.walks.recording import Recording
 from harness.walks.symbol import Symbol
 
@@ -357,6 +357,6 @@ def test_a_copy_of_a_packet_with_a_cookie_is_another_skb_of_it() -> None:
 
 
 def test_a_namespace_without_a_name_does_not_go_by_the_name_of_the_one_before_it() -> None:
-    events = (entry(1)._replace(time=10), Exit(1, 1, 11), end(), entry(2)._replace(time=30), Exit(2, 1, 31))
+    events = (entry(1)._replace(time=10), Exit(1, 1, 11), end(), Gone(7, 25), entry(2)._replace(time=30), Exit(2, 1, 31))
     seen = assembled(Recording(events, SYMBOLS.get, namespaces=[(0, 7, "router"), (20, 7, "")]))
     assert [packet.traversals[0].netns for packet in seen.packets] == ["router", "net:[7]"]
