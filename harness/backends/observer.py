@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -17,12 +17,14 @@ from harness.outcome.types import Outcome, PacketOutcome
 from harness.vm.channel import Remote, Request, agent_error
 from harness.vm.guest import Guest
 from harness.walks.assembly import assembled
-from harness.walks.events import Call, End, Entry, Event, decode, in_order
+from harness.walks.events import Call, End, Entry, Event, Exit, Gone, decode, in_order
 from harness.walks.framing import records, whole
+from harness.walks.lives import Numbers, grouped
 from harness.walks.recording import Recording
 from harness.walks.rules import rules_wanted
-from harness.walks.sightings import number_and_life, numbered
+from harness.walks.sightings import number_and_life, numbered, told_apart
 from harness.walks.symbol import Symbol
+from harness.walks.window import needed
 
 __all__ = ("Complaints", "Observation", "ends_of")
 
@@ -30,6 +32,8 @@ _OBSERVER = "harness.guest.observe:main"
 _DIED = "the kernel died: what it did last may not be there"
 #: After which no record of a packet comes any more that is over: those of several processors arrive a little out of order.
 _SETTLED_NS = 500_000_000
+#: Events that it is not worth while to look through for what may be forgotten.
+_FEW = 20_000
 #: Ends behind which an skb may live on, in a socket's queue.
 _TAKEN = ("delivered", "sent", "consumed")
 
@@ -71,9 +75,16 @@ class Observation:
         self._asked_rules: set[tuple[int, int, int]] = set()
         self._open_questions = 0
         self._events: list[Event] = []
-        #: Records that have arrived, and of them the bytes that are events already.
+        self._begin: int | None = None
+        self._numbers = Numbers()
+        #: How many events there were when some were forgotten.
+        self._left = 0
+        #: What it takes to tell which rules are wanted of the events that come next: traversals under way, namespaces that have gone.
+        self._under_way: dict[int, Entry] = {}
+        self._gone: list[Gone] = []
+        #: Records that have arrived and are no events yet; and how many bytes have arrived in all.
         self._records = bytearray()
-        self._decoded = 0
+        self._bytes = 0
         self._arrived = time.monotonic()
         #: Both ends of the connection that this goes over itself, as a packet's summary has them.
         self._connection: frozenset[str] = frozenset()
@@ -91,10 +102,15 @@ class Observation:
         observation._connection = ends_of(observation._armed["connection"]) if guest.networked else frozenset()
         return observation
 
+    @property
+    def blind(self) -> tuple[tuple[str, str], ...]:
+        """Loops that are not seen, each with the reason."""
+        return tuple(self._armed["blind"].items())
+
     async def end(self) -> tuple[Outcome, Complaints]:
         """Disarm the tracer; the packets that were seen, and what the kernel complained of."""
         await self._remote.write(b'{"ended": true}\n')
-        while not self._ended or len(self._records) < self._ended["records"]:
+        while not self._ended or self._bytes < self._ended["records"]:
             await self._wait()
         await self._ask()
         await self._answered()
@@ -115,6 +131,23 @@ class Observation:
         silent = time.monotonic() - self._arrived > _SETTLED_NS / 10**9
         return replace(seen, packets=tuple(packet for packet in seen.packets if _is_over(packet, None if silent else newest)))
 
+    def forget(self, told: Collection[int]) -> frozenset[int] | None:
+        """Forget the packets that have been told and are long over.
+
+        :param told: numbers of those of which nothing more is told
+        :returns: numbers of the packets that are left, in what comes later, too; ``None`` while there is little to forget
+        """
+        if len(self._events) < max(_FEW, 2 * self._left):
+            return None
+        events, _ = told_apart(in_order(self._events), self._namespaces)
+        packets = grouped(numbered(events, self._frees), self._armed["loops"], self._numbers)
+        self._events = in_order(self._events)
+        self._begin = self._events[0].time if self._begin is None else self._begin
+        window = needed(self._events, packets, told)
+        self._events, self._left = window.events, len(window.events)
+        self._numbers.keep(window.traversals)
+        return window.packets
+
     async def _answered(self) -> None:
         while self._open_questions:
             await self._wait()
@@ -129,7 +162,7 @@ class Observation:
         armed = self._armed
         seen = assembled(Recording(in_order(self._events), self._symbols.get, armed["loops"], dict(armed["reasons"]), self._frees,
                                    self._namespaces, blind=dict(armed["blind"]), lost_events=lost_events, doubts=doubts,
-                                   rules=self._rules, tells_takers=armed["tells_takers"]))
+                                   rules=self._rules, tells_takers=armed["tells_takers"], numbers=self._numbers, begin=self._begin))
         return replace(seen, packets=tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet)))
 
     def _is_our_own(self, packet: str) -> bool:
@@ -147,7 +180,7 @@ class Observation:
     async def _ask(self) -> None:
         """Ask for the names of addresses, and for the rules, that are new."""
         fresh = self._decode()
-        if self._ended:  # by now it is known when each module went
+        if self._ended:  # by now it is known when each module went, and which namespace had which name
             fresh = self._events
         found = numbered(fresh, self._frees)
         addresses = {address for event in found for address in _addresses(event)} - self._asked
@@ -155,9 +188,21 @@ class Observation:
             self._asked |= addresses
             self._open_questions += 1
             await self._remote.write(json.dumps({"addresses": sorted(addresses)}).encode() + b"\n")
-        wanted = rules_wanted(self._events, self._namespaces) - self._asked_rules
+        wanted = (rules_wanted(fresh, self._namespaces) if self._ended else self._rules_wanted(fresh)) - self._asked_rules
         self._asked_rules |= wanted
         await self._list(wanted)
+
+    def _rules_wanted(self, fresh: Sequence[Event]) -> set[tuple[int, int, int]]:
+        """As :func:`harness.walks.rules.rules_wanted`, of events that have not been looked at yet."""
+        wanted = rules_wanted((*self._under_way.values(), *self._gone, *fresh), self._namespaces)
+        for event in fresh:
+            if isinstance(event, Entry):
+                self._under_way[event.traversal] = event
+            elif isinstance(event, Exit):
+                self._under_way.pop(event.traversal, None)
+            elif isinstance(event, Gone):
+                self._gone.append(event)
+        return wanted
 
     async def _list(self, wanted: set[tuple[int, int, int]]) -> None:
         """Ask for the texts of rules, by namespace."""
@@ -168,9 +213,9 @@ class Observation:
 
     def _decode(self) -> list[Event]:
         """The events that have arrived since the last call; those of each processor in order."""
-        taken = bytes(self._records[self._decoded:])
+        taken = bytes(self._records)
         size = whole(taken)
-        self._decoded += size
+        del self._records[:size]
         found = decode(records(taken[:size]))
         self._events += found
         return found
@@ -178,8 +223,11 @@ class Observation:
     async def _read(self) -> None:
         """Take what comes as it comes: a guest's agent keeps little, and its memory is small."""
         while piece := await self._remote.read():
-            into = self._records if piece[0] == 1 else self._said
-            into += piece[1]
+            if piece[0] == 1:
+                self._records += piece[1]
+                self._bytes += len(piece[1])
+            else:
+                self._said += piece[1]
             self._arrived = time.monotonic()
             self._heed()
             self._more.set()

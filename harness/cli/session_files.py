@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.cli.sessions import Obeyed, Seen, head, reasons, tail
+from harness.cli.sessions import Obeyed, Seen, head, tail
 from harness.walks.filter import Filter
 
 __all__ = ("contents",)
@@ -30,6 +30,6 @@ def contents(session: Seen, wanted: Filter | None, obeyed: Obeyed | None) -> Map
         from harness.walks.perfetto import written  # noqa: PLC0415
 
         about = {**head(session.facts, session.argv, wanted), **tail(session, obeyed)}
-        return written(session.shown.packets, about, reasons(session.observed))
+        return written(session.shown.packets, about, session.reasons)
 
     return {"pcapng": pcapng, "html": html, "perfetto": perfetto}

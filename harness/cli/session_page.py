@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.cli.pages import rendered
-from harness.cli.sessions import Obeyed, Seen, conclusion, counted, obedience, reasons, remarks
+from harness.cli.sessions import Obeyed, Seen, conclusion, counted, obedience, remarks
 from harness.outcome import describe
 from harness.outcome.types import PacketOutcome
 from harness.printable import printable
@@ -66,8 +66,8 @@ def page(session: Seen, wanted: Filter | None = None, obeyed: Obeyed | None = No
         filter=wanted.text if wanted else "",
         facts=session.facts,
         status=session.status,
-        conclusion=conclusion(session.observed, session.complaints),
-        doubtful=bool(reasons(session.observed) or session.complaints.splats or session.complaints.taint or session.died),
+        conclusion=conclusion(session),
+        doubtful=bool(session.reasons or session.complaints.splats or session.complaints.taint or session.died),
         died=session.died,
         remarks=(*remarks(session), *_left_out(packets, lines)),
         obedience=obedience(obeyed) if obeyed else "",

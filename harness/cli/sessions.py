@@ -7,8 +7,10 @@ all the rest; of one that was cut short, the lines that are whole can be read.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,10 @@ from harness.errors import KernelDied, UserError
 from harness.model.observed import Departure
 from harness.outcome import codec
 from harness.outcome.types import Outcome, PacketOutcome
-from harness.outcome.unseen import unseen
 from harness.walks.filter import Filter
+from harness.walks.totals import Totals
 
-__all__ = ("Obeyed", "Seen", "conclusion", "counted", "head", "line", "obedience", "read", "reasons", "remarks", "report", "tail")
+__all__ = ("Obeyed", "Seen", "conclusion", "counted", "head", "line", "obedience", "read", "remarks", "report", "tail")
 
 _VERSION = 1
 _NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND, for example with nft -f"
@@ -30,7 +32,7 @@ _CUT_SHORT = "the recording was cut short"
 Obeyed = tuple[int, tuple[Departure, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Seen:
     """What a session has seen.
 
@@ -40,6 +42,7 @@ class Seen:
     :param observed: all packets
     :param shown: those that the filter lets through
     :param told: numbers of those that were printed while the session went on
+    :param earlier: what is to be said of packets that were printed then and are in neither outcome any more
     :param died: how the kernel did
     """
 
@@ -51,6 +54,23 @@ class Seen:
     complaints: Complaints
     died: KernelDied | None = None
     told: frozenset[int] = frozenset()
+    earlier: Totals = field(default_factory=Totals)
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Of all packets."""
+        earlier, chosen = self.earlier, {packet.number for packet in self.shown.packets}
+        found = replace(earlier, noise=Counter(earlier.noise), drops=Counter(earlier.drops))
+        for packet in self.observed.packets:
+            found.add(packet, self.observed.blind, chosen=packet.number in chosen)
+        return found
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why what was seen may not be all there was."""
+        observed = self.observed
+        lost = (f"{counted(observed.lost_events, 'event')} lost",) if observed.lost_events and not observed.doubts else ()
+        return (*observed.doubts, *lost, *self.totals.unseen)
 
 
 def report(session: Seen, wanted: Filter | None = None, obeyed: Obeyed | None = None) -> dict[str, Any]:
@@ -75,8 +95,8 @@ def line(packet: PacketOutcome) -> dict[str, Any]:
 
 def tail(session: Seen, obeyed: Obeyed | None = None) -> dict[str, Any]:
     """What is known when all is over, but for the packets."""
-    document = codec.to_json(session.observed)
-    verdict = "inconclusive" if reasons(session.observed) else "traced"
+    document = codec.to_json(replace(session.observed, packets=()))
+    verdict = "inconclusive" if session.reasons else "traced"
     death = {"died": session.died.message, "console": session.died.console_tail.splitlines()} if session.died else {}
     core = {"core": {"compared": obeyed[0], "departures": list(map(str, obeyed[1]))}} if obeyed else {}
     return {"exit_status": session.status, "verdict": verdict, **{key: document[key] for key in ("lost_events", "doubts", "blind")},
@@ -134,29 +154,24 @@ def _of_lines(lines: Sequence[str]) -> dict[str, Any]:
     return {**tail(cut), **first, "packets": packets}
 
 
-def conclusion(observed: Outcome, complaints: Complaints) -> str:
+def conclusion(session: Seen) -> str:
     """The last line; the first one too, where something is to be known before the walks are read."""
+    complaints, totals = session.complaints, session.totals
     complained = [f"the kernel complained: {splat}" for splat in complaints.splats]
     complained += [f"it is tainted now: {complaints.taint}"] if complaints.taint else []
-    if doubts := reasons(observed):
+    if doubts := session.reasons:
         return f"inconclusive: {'; '.join((*doubts, *complained))}"
-    calls = sum(1 + len(call.calls) for packet in observed.packets for traversal in packet.traversals for call in traversal.calls)
-    seen = f"traced: {counted(len(observed.packets), 'packet')}, {counted(calls, 'hook call')}"
+    seen = f"traced: {counted(totals.packets, 'packet')}, {counted(totals.calls, 'hook call')}"
     return "; ".join((seen, *complained))
-
-
-def reasons(observed: Outcome) -> tuple[str, ...]:
-    """Why what was seen may not be all there was."""
-    lost = (f"{counted(observed.lost_events, 'event')} lost",) if observed.lost_events and not observed.doubts else ()
-    return (*observed.doubts, *lost, *unseen(observed.packets, observed.blind))
 
 
 def remarks(session: Seen) -> tuple[str, ...]:
     """What a reader of the walks is to know of them besides the conclusion: what the filter left out, and what is not seen."""
     observed, complaints = session.observed, session.complaints
-    left_out = len(observed.packets) - len(session.shown.packets)
+    totals = session.totals
+    left_out = totals.packets - totals.chosen
     filtered = (f"… and {counted(left_out, 'packet')} that the filter does not want",) if left_out else ()
-    nothing = () if observed.packets else (_NOTHING,)
+    nothing = () if totals.packets else (_NOTHING,)
     blind = (f"hooks that {loop} calls are not seen: {why}" for loop, why in observed.blind)
     unnamed = complaints.unnamed and f"base chains of nftables' go by their functions' names: {complaints.unnamed}"
     undecided = complaints.undecided and f"which rule of nftables' decided is not seen: {complaints.undecided}"

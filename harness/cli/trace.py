@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -136,7 +137,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     with ExitStack() as stack:
         outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto})
         waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
-        plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv)
+        plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs))
         session = asyncio.run(_again(read, wanted) if read else _traced(spec, backend, plan, view))
         sys.exit(session if isinstance(session, int) else _tell(session, plan, outputs, view=view, check=check, follows=follow))
 
@@ -153,6 +154,7 @@ class _Plan:
     :param count: after how many packets it ends, if after any
     :param follows: packets are printed while it goes on
     :param waits: it stands for no command: how it ends is nobody's failure
+    :param lean: nothing is asked for in the end that needs packets which were printed meanwhile
     """
 
     argv: Sequence[str]
@@ -163,6 +165,7 @@ class _Plan:
     count: int | None
     follows: bool
     waits: bool
+    lean: bool
 
     @property
     def is_watched(self) -> bool:
@@ -206,7 +209,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
     from harness.backends.observer import Complaints, Observation  # noqa: PLC0415
     from harness.backends.session import session  # noqa: PLC0415
     from harness.cli.exec import refused, relay  # noqa: PLC0415 - not before the options are known to be right
-    from harness.cli.follow import follow  # noqa: PLC0415
+    from harness.cli.follow import Told, follow  # noqa: PLC0415
     from harness.cli.run import kernel_facts  # noqa: PLC0415
     from harness.cli.sessions import Seen, head  # noqa: PLC0415
     from harness.host.progress import Progress  # noqa: PLC0415
@@ -214,7 +217,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
 
     async with session(spec, Progress(), backend, "trace", with_packages=plan.with_packages) as opened:
         ask, facts = in_guest(opened.guest), kernel_facts(opened)
-        told: set[int] = set()
+        told = Told(lean=plan.follows and plan.lean)
 
         async def chosen(outcome: Outcome, by: Filter | None = plan.wanted) -> Outcome:
             return await filtered(ask, by, outcome) if by else outcome
@@ -238,10 +241,10 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
                 status = 0
             observed, complaints = await observation.end()
             shown = await chosen(observed)
-            return Seen(facts, plan.argv, status, observed, shown, complaints, told=frozenset(told if plan.follows else ()))
+            return Seen(facts, plan.argv, status, observed, shown, complaints, **(told.seen() if plan.follows else {}))
         except KernelDied as error:
             observed = await observation.rescued()
-            return Seen(facts, plan.argv, status, observed, observed, Complaints(), error, frozenset(told if plan.follows else ()))
+            return Seen(facts, plan.argv, status, observed, observed, Complaints(), error, **(told.seen() if plan.follows else {}))
         finally:
             await _stopped(following)
 
@@ -284,10 +287,8 @@ def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile],
     :raises KernelDied: it did
     """
     from harness.cli.session_files import contents  # noqa: PLC0415
-    from harness.cli.sessions import reasons  # noqa: PLC0415
 
-    observed = session.observed
-    obeyed = _held_against_core(observed, session.facts) if check and not reasons(observed) else None
+    obeyed = _held_against_core(session.observed, session.facts) if check and not session.reasons else None
     if view is None:
         _print_json(session, plan.wanted, obeyed, follows=follows)
     else:
@@ -297,7 +298,7 @@ def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile],
         raise session.died
     if obeyed and obeyed[1]:
         return ExitCode.DIFFERENT
-    if reasons(observed):
+    if session.reasons:
         return ExitCode.CANNOT
     return 0 if plan.waits else ExitCode.CANNOT if session.status is None else session.status
 
@@ -335,13 +336,13 @@ async def _copy(guest: Guest, files: Sequence[Path]) -> None:
 def _print(session: Seen, view: _View, obeyed: Obeyed | None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
-    from harness.cli.sessions import conclusion, obedience, reasons, remarks  # noqa: PLC0415
+    from harness.cli.sessions import conclusion, obedience, remarks  # noqa: PLC0415
     from harness.host.terminal import Terminal  # noqa: PLC0415
 
     observed, complaints = session.observed, session.complaints
     console = Terminal.wide(120)
-    style = "bold yellow" if reasons(observed) or complaints.splats or complaints.taint else "bold"
-    last = Text(conclusion(observed, complaints), style)
+    style = "bold yellow" if session.reasons or complaints.splats or complaints.taint else "bold"
+    last = Text(conclusion(session), style)
     if style != "bold":
         console.print(last, end="\n\n", highlight=False, soft_wrap=True)
     if view.summary:
@@ -366,21 +367,25 @@ def _print_packets(console: Terminal, session: Seen, view: _View) -> None:
     from harness.cli.sessions import counted  # noqa: PLC0415
     from harness.walks import short  # noqa: PLC0415
 
-    wanted = [packet for packet in session.shown.packets if short.dropped(packet) or not view.drops]
-    packets = [packet for packet in wanted if view.wants(packet)]
-    noise = [packet for packet in wanted if not view.wants(packet)]
-    rest = [packet for packet in packets if packet.number not in session.told]
+    totals = session.totals
+    rest = [packet for packet in session.shown.packets if view.wants(packet) and packet.number not in session.told]
     if view.slowest:
         rest = sorted(rest, key=short.busy, reverse=True)[:view.slowest]
     shown = rest[:view.limit] if view.limit else rest
     if view.drops:
-        console.print(*short.drops(packets), *([] if view.short else [""]), sep="\n", highlight=False, soft_wrap=True)
+        groups = Counter[short.Group]()
+        for (group, is_noise), count in totals.drops.items():
+            groups[group] += count * (view.noise or not is_noise)
+        console.print(*short.drops(+groups), *([] if view.short else [""]), sep="\n", highlight=False, soft_wrap=True)
     _print_walks(console, shown, view)
     if left_out := len(rest) - len(shown):
         console.print(f"\n… and {counted(left_out, 'more packet')}: --limit 0 prints all", highlight=False)
-    if noise:
+    noise = Counter[str]()
+    for (kind, gone), count in totals.noise.items():
+        noise[kind] += count * (not view.noise and (gone or not view.drops))
+    if noise := +noise:
         console.print(f"\n… and {short.folded(noise)}, which all hooks accepted: --noise prints them", highlight=False, soft_wrap=True)
-    if session.shown.packets and not wanted:
+    if view.drops and totals.chosen and not totals.drops:
         console.print("nothing was dropped or rejected", highlight=False)
 
 

@@ -8,6 +8,7 @@ on a terminal, the model's prediction beside it; ``short`` a line each, ``owners
 ``perfetto`` one for Perfetto; ``diagram`` tells where packets came by, and ``drawing`` where that stands in a picture.
 
 Read ``events``, ``lives``, ``assembly``, ``ends`` in this order. ``sightings`` tells apart what the kernel uses again (numbers of
-namespaces, addresses of modules), ``symbol`` is an address's name. What makes the records is in :mod:`harness.trace`; ``events`` mirrors
+namespaces, addresses of modules), ``window`` which events a long session still needs, ``totals`` what is counted of the others;
+``symbol`` is an address's name. What makes the records is in :mod:`harness.trace`; ``events`` mirrors
 ``records.bpf.c``.
 """

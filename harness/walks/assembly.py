@@ -30,7 +30,7 @@ def assembled(recording: Recording) -> Outcome:
     """
     events, netns = told_apart(recording.events, recording.namespaces)
     teller = _Teller(recording, netns)
-    packets = tuple(teller.packet(packet) for packet in grouped(numbered(events, recording.frees), recording.loops))
+    packets = tuple(teller.packet(packet) for packet in grouped(numbered(events, recording.frees), recording.loops, recording.numbers))
     return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()))
 
 
@@ -47,7 +47,8 @@ class _Teller:
         for (netns_number, table, handle), told in recording.rules.items():
             self._rules.setdefault(netns_number, {})[table, handle] = told
         self._ends = Ends(recording.function, recording.reasons, recording.loops, tells_takers=recording.tells_takers)
-        self._begin = recording.events[0].time if recording.events else 0
+        first = recording.events[0].time if recording.events else 0
+        self._begin = first if recording.begin is None else recording.begin
         self.doubts: list[str] = []
 
     def packet(self, packet: Packet) -> PacketOutcome:

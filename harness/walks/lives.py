@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.outcome.types import NF_NAT_INET_FN, NF_REINJECT, Relation
 from harness.walks.events import Call, Came, Change, End, Entry, Event, Exit, Turn
 from harness.walks.summary import datagram_of, error_checksum, flow_of, is_answer, is_fragment, kind_of, resets
 
-__all__ = ("Life", "LoopRun", "Packet", "grouped")
+__all__ = ("Life", "LoopRun", "Numbers", "Packet", "grouped")
 
 _REMEMBERED = 64
 """So many of the last packets are looked through for the one that a segment comes from, or that a reset answers."""
@@ -63,7 +63,7 @@ class Life:
 class Packet:
     """One skb, and its clones if it carries a cookie.
 
-    :param number: from 1
+    :param number: from 1, in the order in which they were seen
     :param relation: to a packet before it
     """
 
@@ -73,18 +73,37 @@ class Packet:
     relation: Relation | None = None
 
 
-def grouped(events: Iterable[Event], loops: Sequence[str]) -> list[Packet]:
+class Numbers:
+    """Numbers of packets, which stay when a session is grouped again with more events, or with fewer."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._of: dict[int, int] = {}
+
+    def of(self, traversal: int) -> int:
+        """The number of the packet that a traversal was seen first of."""
+        if traversal not in self._of:
+            self._last += 1
+            self._of[traversal] = self._last
+        return self._of[traversal]
+
+    def keep(self, traversals: Collection[int]) -> None:
+        """Forget all others: their events are not grouped again."""
+        self._of = {traversal: number for traversal, number in self._of.items() if traversal in traversals}
+
+
+def grouped(events: Iterable[Event], loops: Sequence[str], numbers: Numbers) -> list[Packet]:
     """Events by packet: by the life of the skb, and by cookie where the stack cloned or copied it."""
-    grouping = _Grouping(loops)
+    grouping = _Grouping(loops, numbers)
     for place, event in enumerate(events):
         grouping.take(place, event)
     return grouping.packets
 
 
 class _Grouping:
-    def __init__(self, loops: Sequence[str]) -> None:
+    def __init__(self, loops: Sequence[str], numbers: Numbers) -> None:
         self.packets: list[Packet] = []
-        self._loops = loops
+        self._loops, self._numbers = loops, numbers
         self._lives: dict[int, Life] = {}
         self._runs: dict[int, LoopRun] = {}
         #: An skb that was taken apart for a socket is freed before its segments are taken.
@@ -139,7 +158,7 @@ class _Grouping:
             life.packet.runs.append(run)
 
     def _new(self, event: Entry) -> Packet:
-        packet = Packet(len(self.packets) + 1)
+        packet = Packet(self._numbers.of(event.traversal))
         answered, copied = self._answered.pop(event.skb, None), self._copied.pop(event.skb, None)
         if is_answer(event.protocol, event.head):
             before = reversed(self.packets[-_REMEMBERED:])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.outcome.types import NF_HOOK_SLOW
 from harness.walks.events import Event
+from harness.walks.lives import Numbers
 from harness.walks.symbol import Symbol
 
 __all__ = ("Recording",)
@@ -30,6 +31,8 @@ class Recording:
     :param rules: namespace (numbered as by :func:`harness.walks.sightings.told_apart`), handle of the table and of the rule → its chain and
         its text, of nftables' rules that were listed
     :param tells_takers: whether it was seen which packets sockets took
+    :param numbers: of its packets
+    :param begin: when the session began, where that is not its first event (``CLOCK_MONOTONIC``, ns)
     """
 
     events: Sequence[Event]
@@ -44,3 +47,5 @@ class Recording:
     doubts: tuple[str, ...] = ()
     rules: Mapping[tuple[int, int, int], tuple[str, str]] = field(default_factory=dict)
     tells_takers: bool = True
+    numbers: Numbers = field(default_factory=Numbers)
+    begin: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.text import Text
 
@@ -12,7 +12,10 @@ from harness.netfilter import VerdictKind
 from harness.outcome import describe
 from harness.outcome.types import HookCall, PacketOutcome, Traversal
 
-__all__ = ("busy", "decider", "dropped", "drops", "folded", "is_noise", "names", "one_line", "responsible", "when")
+__all__ = ("Group", "busy", "decider", "dropped", "drops", "folded", "group_of", "is_noise", "names", "one_line", "responsible", "when")
+
+#: Flow, where and how packets were dropped.
+Group = tuple[str, str, str]
 
 _DROPPED = ("dropped", "rejected", "dropped by the stack")
 _NOISE = ("multicast listener report", "protocol 2", "router solicitation", "router advertisement", "neighbour solicitation",
@@ -68,9 +71,13 @@ def one_line(packet: PacketOutcome) -> Text:
                          (", ".join(points), "dim"), "  ", (_end(packet), _STYLES.get(packet.fate.kind, "yellow")))
 
 
-def drops(packets: Sequence[PacketOutcome]) -> Iterator[Text]:
+def group_of(packet: PacketOutcome) -> Group:
+    """What a packet that was dropped has in common with others of its flow."""
+    return _flow(packet.packet), _where(packet), _end(packet)
+
+
+def drops(groups: Counter[Group]) -> Iterator[Text]:
     """What was dropped or rejected, by flow and by who did it, the most frequent first."""
-    groups = Counter((_flow(packet.packet), _where(packet), _end(packet)) for packet in packets if dropped(packet))
     for (flow, where, end), count in groups.most_common():
         yield Text.assemble((f"{count:>5} ", "bold"), f" {flow}  ", (where, "cyan"), "  ", (end, "red"))
 
@@ -100,9 +107,8 @@ def names(call: HookCall) -> str:
     return ", ".join(filter(None, (call.chain or describe.name(call), told)))
 
 
-def folded(packets: Iterable[PacketOutcome]) -> str:
+def folded(kinds: Counter[str]) -> str:
     """``12 neighbour solicitations, 3 multicast listener reports``."""
-    kinds = Counter(packet.kind for packet in packets)
     return ", ".join(f"{count} {_plural(kind, count)}" for kind, count in kinds.most_common())
 
 

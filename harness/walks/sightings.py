@@ -24,7 +24,7 @@ def told_apart(events: Iterable[Event], sightings: Sequence[tuple[int, int, str]
     for event in events:
         if isinstance(event, Gone):
             gone.setdefault(event.netns, []).append(event.time)
-    lives = {inum: _Lives(seen, gone.get(inum, ())) for inum, seen in named.items()}
+    lives = {inum: _Lives(seen, sorted(gone.get(inum, ()))) for inum, seen in named.items()}
     names: dict[int, str] = {netns_of(inum, life): name or f"net:[{inum}]"
                              for inum, seen in named.items() for life, (_, name) in enumerate(seen)}
     found: list[Event] = []

@@ -14,6 +14,7 @@ from harness.walks.events import Entry, Event, Exit, Gone
 from harness.walks.sightings import told_apart
 
 A, B = 4026531840, 4026532177
+NONE = Complaints()
 
 CALL = HookCall(0, "nft_do_chain", "nf_tables", 0, Verdict(VerdictKind.ACCEPT), 100)
 PACKET = PacketOutcome("UDP", None, Fate("consumed"), (Traversal(Family.IPV4, 1, "init", "lo", "", (CALL, CALL), 1),))
@@ -27,6 +28,10 @@ def told(events: list[Event], sightings: list[tuple[int, int, str]]) -> list[str
     """The name of each event's namespace."""
     apart, names = told_apart(events, sightings)
     return [names.get(event.netns) for event in apart if isinstance(event, Entry)]
+
+
+def concluded(observed: Outcome, complaints: Complaints = NONE) -> str:
+    return conclusion(Seen({}, (), 0, observed, observed, complaints))
 
 
 def test_a_namespace_has_its_name_whenever_it_was_seen_first() -> None:
@@ -73,14 +78,14 @@ def test_other_events_stay_as_they_are() -> None:
     (Outcome(lost_events=2, doubts=("2 records found no room", "another")), "inconclusive: 2 records found no room; another"),
 ])
 def test_the_last_line(observed: Outcome, line: str) -> None:
-    assert conclusion(observed, Complaints()) == line
+    assert concluded(observed) == line
 
 
 def test_what_the_kernel_complained_of_is_in_the_last_line() -> None:
     complaints = Complaints(("net/core/dev.c", "BUG: unable to handle"), "W")
     ends = "; the kernel complained: net/core/dev.c; the kernel complained: BUG: unable to handle; it is tainted now: W"
-    assert conclusion(Outcome(), complaints) == f"traced: 0 packets, 0 hook calls{ends}"
-    assert conclusion(Outcome(doubts=("why",)), complaints) == f"inconclusive: why{ends}"
+    assert concluded(Outcome(), complaints) == f"traced: 0 packets, 0 hook calls{ends}"
+    assert concluded(Outcome(doubts=("why",)), complaints) == f"inconclusive: why{ends}"
 
 
 @pytest.mark.parametrize(("observed", "verdict"), [(Outcome(), "traced"), (Outcome(doubts=("why",)), "inconclusive")])

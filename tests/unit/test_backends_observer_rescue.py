@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 
+from harness.backends import observer
 from harness.backends.observer import Complaints, Observation
+from harness.cli.follow import Told
 from harness.errors import GuestError, KernelDied
 from harness.outcome.types import Outcome, Rule
 from harness.vm.guest import Guest
@@ -153,3 +155,37 @@ def test_a_rule_that_reads_otherwise_at_the_end_has_no_text() -> None:
 
     outcome = asyncio.run(asyncio.wait_for(ended(), 20))
     assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {Rule(5)}
+
+
+def crossed(number: int, time: int) -> bytes:
+    """A packet's records: entered, called, left, freed."""
+    found = bytearray(ENTRY + CALL + EXIT)
+    for at, times in ((8, 24), (8 + len(ENTRY), 48), (8 + len(ENTRY + CALL), 16)):
+        struct.pack_into("<Q", found, at + 8, number)
+        struct.pack_into("<Q", found, at + times, time)
+    struct.pack_into("<Q", found, 8 + 16, number)
+    return bytes(found) + framed(struct.pack("<BBHIQQQQ", 4, 2, 0, 0, number, 0, 0, time))
+
+
+def test_what_a_session_that_is_followed_holds_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer, "_FEW", 400)
+    second, every = 10**9, 3000
+
+    async def followed() -> tuple[int, int, list[int]]:
+        remote, told, shown, most = Remote(lambda *_: None), Told(lean=True), [0] * 0, 0
+        observation = await begun(remote)
+        for number in range(1, every + 1):
+            remote.send(crossed(number, number * second // 20))
+            if number % 100 == 0:
+                while observation._bytes < number * len(crossed(1, 1)) or observation._open_questions:
+                    await asyncio.sleep(0)
+                fresh = [packet for packet in observation.settled().packets if packet not in told]
+                shown += [packet.number for packet in fresh]
+                told.note(fresh, fresh)
+                told.forget(observation)
+                most = max(most, len(observation._events))
+        return most, told.seen()["earlier"].packets, shown
+
+    most, forgotten, shown = asyncio.run(asyncio.wait_for(followed(), 60))
+    assert shown == list(range(1, len(shown) + 1))
+    assert (most < 1600, forgotten > every - 400, len(shown) > every - 200) == (True, True, True)

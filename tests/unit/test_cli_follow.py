@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import pytest
 
+from harness.backends.observer import Complaints
 from harness.cli import follow as following
+from harness.cli.sessions import Seen, conclusion, remarks
 from harness.outcome.fate import Fate
 from harness.outcome.types import Outcome, PacketOutcome
 
@@ -28,7 +30,7 @@ class Settled:
 
 async def followed(choose: Any, enough: int = 99, until: Any = None) -> tuple[list[int], set[int]]:
     shown: list[int] = []
-    told: set[int] = set()
+    told = following.Told()
 
     def show(packets: Sequence[PacketOutcome]) -> bool:
         shown.extend(packet.number for packet in packets)
@@ -38,7 +40,7 @@ async def followed(choose: Any, enough: int = 99, until: Any = None) -> tuple[li
     await asyncio.wait({task}, timeout=0.3)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    return shown, told
+    return shown, set(told.seen()["told"])
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +90,30 @@ def test_what_was_being_looked_at_when_the_session_ended_is_left_for_its_end() -
         raise AssertionError
 
     assert asyncio.run(followed(never)) == ([], set())
+
+
+class Floods(Settled):
+    """One whose packets are forgotten as soon as they are told, but for the last."""
+
+    blind = ()
+
+    def forget(self, told: Collection[int]) -> frozenset[int]:
+        return frozenset(list(told)[-1:])
+
+
+def test_packets_that_are_forgotten_are_still_counted() -> None:
+    told = following.Told(lean=True)
+    told.note(PACKETS, PACKETS[:1])
+    told.forget(cast(Any, Floods()))
+    rest = Outcome(packets=PACKETS[1:])
+    session = Seen({}, (), 0, rest, Outcome(), Complaints(), **told.seen())
+    assert (session.told, session.totals.packets, session.totals.chosen) == (frozenset({2}), 2, 1)
+    assert conclusion(session) == "traced: 2 packets, 0 hook calls"
+    assert remarks(session)[0] == "… and 1 packet that the filter does not want"
+
+
+def test_without_leave_nothing_is_forgotten() -> None:
+    told = following.Told()
+    told.note(PACKETS, PACKETS)
+    told.forget(cast(Any, Floods()))
+    assert told.seen()["told"] == {1, 2}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.backends.observer import Complaints
-from harness.cli.sessions import conclusion
+from harness.cli.sessions import Seen, conclusion
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, Outcome, PacketOutcome, Traversal
@@ -19,6 +19,11 @@ def packet(function: str = "nft_do_chain_ipv4", verdict: Verdict = ACCEPT, *, pf
     return PacketOutcome("UDP", None, Fate("consumed"), (Traversal(pf, 1, "init", indev, "", (call,), 1),))
 
 
+def session(seen: PacketOutcome, loop: str) -> Seen:
+    outcome = Outcome(packets=(seen,), blind=((loop, "why"),))
+    return Seen({}, (), 0, outcome, outcome, Complaints())
+
+
 @pytest.mark.parametrize(("loop", "found"), [
     ("nf_nat_inet_fn", packet("nf_nat_ipv4_pre_routing")), ("nf_nat_inet_fn", packet("nf_nat_ipv6_fn")),
     ("nf_reinject", packet(verdict=QUEUE)), ("nf_hook_bridge_pre", packet(pf=Family.BRIDGE)), ("nf_hook_slow_list", packet(indev="eth0")),
@@ -26,10 +31,10 @@ def packet(function: str = "nft_do_chain_ipv4", verdict: Verdict = ACCEPT, *, pf
 def test_a_loop_that_ran_unseen_is_named_in_the_last_line(loop: str, found: PacketOutcome) -> None:
     reason = f"{loop} ran, and its calls are not seen: why"
     assert unseen((packet(), found), ((loop, "why"),)) == (reason,)
-    assert conclusion(Outcome(packets=(found,), blind=((loop, "why"),)), Complaints()) == f"inconclusive: {reason}"
+    assert conclusion(session(found, loop)) == f"inconclusive: {reason}"
 
 
 @pytest.mark.parametrize("loop", ["nf_nat_inet_fn", "nf_reinject", "nf_hook_bridge_pre", "nf_hook_slow_list"])
 def test_a_loop_that_did_not_run_takes_nothing_away(loop: str) -> None:
     assert unseen((packet(),), ((loop, "why"),)) == ()
-    assert conclusion(Outcome(packets=(packet(),), blind=((loop, "why"),)), Complaints()) == "traced: 1 packet, 1 hook call"
+    assert conclusion(session(packet(), loop)) == "traced: 1 packet, 1 hook call"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import describe
 from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, PacketOutcome, Relation, Rule, Traversal
-from harness.walks.short import drops, folded, is_noise, one_line
+from harness.walks.short import dropped, drops, folded, group_of, is_noise, one_line
 
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
 
@@ -52,7 +53,7 @@ def test_drops_are_grouped_by_flow_and_by_who_did_it_whatever_the_source_port_an
     packets = [packet(1, rule=RULE), packet(2, "UDP 10.0.1.2:40001 > 10.0.2.2:9, 99 bytes", rule=RULE),
                packet(3, "TCP [S] [fd00::1]:5 > [fd00::2]:22, 80 bytes", Fate("dropped by the stack", reason="NO_SOCKET"), verdict=ACCEPT),
                packet(4, fate=Fate("delivered"), verdict=ACCEPT)]
-    assert [line.plain for line in drops(packets)] == [
+    assert [line.plain for line in drops(Counter(map(group_of, filter(dropped, packets))))] == [
         "    2  UDP 10.0.1.2 > 10.0.2.2:9  router FORWARD  dropped (EPERM) by inet admin forward, rule 4: udp dport 9 drop",
         "    1  TCP [S] [fd00::1] > [fd00::2]:22  router FORWARD  dropped by the stack: NO_SOCKET"]
 
@@ -63,8 +64,8 @@ def test_noise_is_what_discovers_neighbours_unless_something_became_of_it() -> N
     by_the_stack = packet(4, SOLICITS, Fate("dropped by the stack", reason="ip6_mc_input"), verdict=ACCEPT, kind=kind)
     others = (packet(2, SOLICITS, kind=kind), packet(3, verdict=ACCEPT))
     assert [is_noise(one) for one in (accepted, by_the_stack, *others)] == [True, True, False, False]
-    assert folded([accepted, accepted, packet(kind="arp reply")]) == "2 neighbour solicitations, 1 arp reply"
-    assert folded([packet(kind="arp reply"), packet(kind="arp reply")]) == "2 arp replies"
+    assert folded(Counter({kind: 2, "arp reply": 1})) == "2 neighbour solicitations, 1 arp reply"
+    assert folded(Counter({"arp reply": 2})) == "2 arp replies"
 
 
 def test_a_line_says_when_the_packet_was_seen_first() -> None:
