@@ -12,6 +12,8 @@ from harness.bench.exploration import UNITS as EXPLORED
 from harness.host.paths import cache_dir
 from tests.e2e.conftest import DEADLINE_S
 
+pytestmark = pytest.mark.slow
+
 UNITS = {
     "cold_boot_s": "s", "template_save_s": "s", "restore_to_first_output_s": "s", "run_warm_s": "s", "vm_private_mib": "MiB",
     "isolation_test_s": "s", "many_tests_s": "s",
@@ -20,7 +22,6 @@ UNITS = {
 }
 
 
-@pytest.mark.slow
 def test_the_metrics_as_json() -> None:
     command = [sys.executable, "-m", "harness", "bench", "--json", "--brief", "--rounds", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)

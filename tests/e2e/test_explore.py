@@ -29,6 +29,8 @@ from harness.vm.channel import Request
 from tests.e2e.conftest import DEADLINE_S, CommandLine
 from tests.mutants import MUTANTS
 
+pytestmark = pytest.mark.slow
+
 LONG = Scenario("long", "", PAIR, (
     Dump("peer", Family.IPV4, "OUTPUT"),
     Register("older", "host", Family.IPV4, "INPUT", 7),

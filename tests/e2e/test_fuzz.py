@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.conftest import CommandLine
 
+pytestmark = pytest.mark.slow
+
 OLDEST, NEWEST = "5.10", "7.3"
 _FUZZ = Path(__file__).with_name("fuzz.py")
 #: What a guest with two processors answers in half a minute where nothing else is at work.

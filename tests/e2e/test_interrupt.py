@@ -16,6 +16,8 @@ import pytest
 from harness.host.paths import cache_dir
 from tests.e2e.conftest import DEADLINE_S, CommandLine
 
+pytestmark = pytest.mark.slow
+
 _SAID = {
     signal.SIGINT: (130, ["nfharness: interrupted"]),
     signal.SIGTERM: (143, ["nfharness: ended by SIGTERM"]),

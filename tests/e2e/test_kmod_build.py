@@ -12,6 +12,8 @@ from harness.images.kmodule import module
 from harness.images.layers import layer, layer_path
 from harness.images.userland import userland
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_module_compiles_without_a_warning(pytestconfig: pytest.Config) -> None:
     progress = Progress(quiet=True)

@@ -13,6 +13,8 @@ from harness.host.paths import cache_dir
 from harness.images import kernels
 from tests.e2e.conftest import CommandLine
 
+pytestmark = pytest.mark.slow
+
 COLLECTION = "net/netfilter"
 #: Script → how it ends, and what is said of it then.
 SCRIPTS = {

@@ -15,6 +15,8 @@ from tests.e2e.conftest import CommandLine
 from tests.e2e.test_interrupt import _signals, _stop
 from tests.e2e.test_pytest_plugin import run
 
+pytestmark = pytest.mark.slow
+
 _JQ = ("exec", "--with", "jq", "--")
 _TEST = """
 import subprocess

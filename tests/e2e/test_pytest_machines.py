@@ -14,6 +14,8 @@ import pytest
 from harness.host.paths import cache_dir
 from harness.images import kernels
 
+pytestmark = pytest.mark.slow
+
 KERNEL = kernels.DEFAULT
 _SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 

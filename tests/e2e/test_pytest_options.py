@@ -23,7 +23,7 @@ from tests.e2e.test_pytest_plugin import marked, run
 
 KERNEL = kernels.DEFAULT
 
-pytestmark = pytest.mark.usefixtures("ready")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ready")]
 
 FIRST = """
 import pytest

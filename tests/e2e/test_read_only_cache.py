@@ -16,6 +16,8 @@ from harness.vm.qemu import TCG, Machine, reads_sealed_ram
 from harness.vm.template import Template
 from tests.e2e.conftest import CommandLine
 
+pytestmark = pytest.mark.slow
+
 _SEALED = 'mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@"'
 
 

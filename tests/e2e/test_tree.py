@@ -28,6 +28,8 @@ from harness.outcome import KernelProfile, Outcome
 from tests.e2e.conftest import CommandLine
 from tests.trees import snapshot
 
+pytestmark = pytest.mark.slow
+
 #: Of its modules; the rest are not needed here.
 _MODULES = ("net", "lib", "crypto", "arch", "fs/ext4", "fs/jbd2", "fs/mbcache.ko", "fs/overlayfs", "drivers/net/veth.ko",
             "drivers/block/virtio_blk.ko")  # fmt: skip

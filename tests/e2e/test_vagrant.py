@@ -19,6 +19,8 @@ from harness.doctor.vagrant import examine_vagrant
 from tests.e2e.conftest import CHECKOUT, CommandLine
 from tests.e2e.terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 DOZEN = ("order.ascending", "order.equal-newest-first", "order.stable", "order.foreign", "drop.errno", "drop.eperm", "drop.frees",
          "stolen.keeps", "stolen.errno", "netdev.ingress", "raw.insert", "queue.no-handler")
 _DEADLINE_S = 600
@@ -129,7 +131,6 @@ def test_without_a_machine_that_is_up_the_mend_is_to_start_it(place: Place) -> N
     assert "NFHARNESS_KERNEL=6.12 vagrant up" in result.err
 
 
-@pytest.mark.slow
 def test_ctrl_c_takes_away_the_machine_that_boots(place: Place, eventually: Callable[..., None]) -> None:
     up = place.up()
     eventually(lambda: place.names("list"), "the machine boots")
@@ -139,7 +140,6 @@ def test_ctrl_c_takes_away_the_machine_that_boots(place: Place, eventually: Call
     assert place.names("list", "--all") == place.names("net-list", "--all") == []
 
 
-@pytest.mark.slow
 def test_a_box_that_was_uploaded_in_part_is_not_booted(place: Place, eventually: Callable[..., None]) -> None:
     up = place.up()
     eventually(lambda: any(volume.stat().st_size for volume in place.images.glob("*_box.img")), "the box is being uploaded")
@@ -151,14 +151,12 @@ def test_a_box_that_was_uploaded_in_part_is_not_booted(place: Place, eventually:
     assert "nfharness" in place.there("cat /proc/modules")
 
 
-@pytest.mark.slow
 def test_a_dozen_rules_are_checked_in_the_machine(machine: Place) -> None:
     report = json.loads(machine.vagrant("ssh", "-c", f"nfharness check --json {' '.join(DOZEN)}"))
     assert [(one["rule"], one["state"]) for one in report["results"]] == [(rule, "conformant") for rule in sorted(DOZEN, key=_order)]
     assert report["kernels"][0]["backend"] == "local"
 
 
-@pytest.mark.slow
 def test_the_tree_is_there_and_the_key_that_everybody_has_is_not(machine: Place) -> None:
     assert {path.name for path in (CHECKOUT / "kmod").glob("*.c")} <= set(machine.there("ls /vagrant/kmod"))
     (identity,) = {line.split()[1] for line in machine.vagrant("ssh-config").splitlines() if line.split()[:1] == ["IdentityFile"]}
@@ -166,14 +164,12 @@ def test_the_tree_is_there_and_the_key_that_everybody_has_is_not(machine: Place)
     assert "insecure" not in " ".join(machine.there("cat ~/.ssh/authorized_keys"))
 
 
-@pytest.mark.slow
 def test_rules_are_checked_from_here(machine: Place) -> None:
     report = json.loads(machine.nfharness("check", "--backend", "vagrant", "--json", "stolen.errno", "order.stable"))
     assert {one["rule"]: one["state"] for one in report["results"]} == {"order.stable": "conformant", "stolen.errno": "conformant"}
     assert report["kernels"][0]["backend"] == "vagrant"
 
 
-@pytest.mark.slow
 def test_a_scenario_runs_on_the_machine(machine: Place) -> None:
     report = json.loads(machine.nfharness("run", "--backend", "vagrant", "--json"))
     assert report["kernel"]["backend"] == "vagrant"
@@ -181,7 +177,6 @@ def test_a_scenario_runs_on_the_machine(machine: Place) -> None:
     assert [packet for packet in report["packets"] if packet["traversals"]]
 
 
-@pytest.mark.slow
 def test_a_trace_leaves_out_the_connection_that_it_goes_over(machine: Place) -> None:
     rules = ("nft add table inet t; nft add chain inet t in '{ type filter hook input priority 0; }'; ping -qc1 127.0.0.1; "
              "nft delete table inet t")
@@ -191,7 +186,6 @@ def test_a_trace_leaves_out_the_connection_that_it_goes_over(machine: Place) -> 
     assert not [one for one in traced["packets"] if ":22 " in one["packet"]]
 
 
-@pytest.mark.slow
 def test_a_trace_without_a_command_ends_when_it_was_told_to(machine: Place) -> None:
     started = time.monotonic()
     traced = json.loads(machine.nfharness("trace", "--backend", "vagrant", "--json", "--for", "2", "not", "dropped"))
@@ -199,13 +193,11 @@ def test_a_trace_without_a_command_ends_when_it_was_told_to(machine: Place) -> N
     assert (traced["verdict"], traced["command"]) == ("traced", ["sleep", "2.0"])
 
 
-@pytest.mark.slow
 def test_a_command_has_its_streams_and_its_status_there(machine: Place) -> None:
     result = machine("exec", "--backend", "vagrant", "--", "sh", "-c", "uname -n; cat; exit 7", stdin=b"\0binary\xff")
     assert (result.status, result.out) == (7, b"nfharness\n\0binary\xff")
 
 
-@pytest.mark.slow
 def test_a_shell_on_the_machine_is_a_terminal(machine: Place) -> None:
     terminal = Terminal(machine, "--backend", "vagrant")
     try:
@@ -217,7 +209,6 @@ def test_a_shell_on_the_machine_is_a_terminal(machine: Place) -> None:
         terminal.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_what_is_interrupted_leaves_nothing_there(machine: Place, number: signal.Signals, eventually: Callable[..., None]) -> None:
     process = machine.start("exec", "--backend", "vagrant", "--", "sh", "-c", "echo up; exec sleep 4321")
@@ -258,12 +249,10 @@ def test_a_machine_whose_kernel_hangs_comes_back_as_the_mend_says(machine: Place
     assert "nfharness" in machine.there("cat /proc/modules")
 
 
-@pytest.mark.slow
 def test_sessions_leave_nothing_on_the_machine(machine: Place) -> None:
     assert machine.there("sudo cat /sys/kernel/tracing/kprobe_events; sudo ls /run/netns; ls -d /run/nfharness-*; true") == []
 
 
-@pytest.mark.slow
 def test_a_machine_halts_comes_up_again_and_is_destroyed_without_a_trace(machine: Place) -> None:
     machine.vagrant("halt")
     assert machine.names("list") == []

@@ -13,18 +13,19 @@ from harness.cli import test as command
 _OWN = Path(command.__file__).parents[2]
 
 
+QUICK = "not slow and not long"
 _WORKERS = ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "added"),
     [
-        ((), ["-m", "not long", *_WORKERS]), (("-x", "-k", "vagrant", "--maxfail=1"), ["-m", "not long", *_WORKERS]),
+        ((), ["-m", QUICK, *_WORKERS]), (("-x", "-k", "vagrant", "--maxfail=1"), ["-m", QUICK, *_WORKERS]),
         (("-m", "long"), _WORKERS), (("-mlong",), _WORKERS), (("-m", ""), _WORKERS),
-        (("-n", "0"), ["-m", "not long"]), (("--pdb",), ["-m", "not long"]), (("-s", "-m", "long"), []),
+        (("-n", "0"), ["-m", QUICK]), (("--pdb",), ["-m", QUICK]), (("-s", "-m", "long"), []),
     ],
 )  # fmt: skip
-def test_the_own_tests_are_those_that_ci_runs_on_all_processors(
+def test_the_own_tests_are_those_that_are_not_slow_on_all_processors(
     arguments: tuple[str, ...], added: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(_OWN)
@@ -36,7 +37,7 @@ def test_the_own_tests_are_those_that_ci_runs_on_all_processors(
 
 def test_one_processor_has_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    assert command._defaults(_OWN, ()) == ["-m", "not long"]
+    assert command._defaults(_OWN, ()) == ["-m", QUICK]
 
 
 def test_of_a_file_that_is_named_nothing_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +62,7 @@ def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> list[str]:
 
 
 def test_host_runs_the_tests_that_start_no_guest(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert started(monkeypatch, "--host", "-x") == ["-m", "not long", *_WORKERS, "-x", "tests/unit", "tests/model"]
+    assert started(monkeypatch, "--host", "-x") == ["-m", QUICK, *_WORKERS, "-x", "tests/unit", "tests/model"]
 
 
 @pytest.mark.parametrize(("arguments", "mistake"), [
