@@ -21,6 +21,8 @@ _SOMETIMES = ("nft_target_", "nft_match_", "nft_synproxy_", "nft_tproxy_", "nft_
 
 
 _ACCEPT = Verdict(VerdictKind.ACCEPT).encode()
+#: A policy has no other verdicts; from 6.7 on what a rule drops is stolen (:func:`_agree`), what a policy drops is not.
+_OF_POLICIES = (VerdictKind.ACCEPT, VerdictKind.DROP)
 
 
 class Decided(NamedTuple):
@@ -46,9 +48,10 @@ def decided(decision: Decision, verdict: Verdict, function: Symbol | None, liste
     """
     if decision.function:
         name = function.name if function else ""
-        if not function or name.startswith(_SOMETIMES):
+        may = not function or name.startswith(_SOMETIMES)
+        if may and verdict.kind in _OF_POLICIES:
             return _UNKNOWN
-        if not name.startswith(_ALWAYS):
+        if not may and not name.startswith(_ALWAYS):
             return _POLICY
     elif decision.code < 0:  # NFT_CONTINUE, NFT_RETURN and the jumps
         return _POLICY

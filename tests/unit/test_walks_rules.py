@@ -59,6 +59,13 @@ def test_what_is_called_indirectly_decides_if_it_always_does(function: str | Non
     assert decided(Decision(0x10, 4, 0, table=TABLE), DROP, symbol, LISTED) == found
 
 
+@pytest.mark.parametrize("function", ["nft_target_eval_xt", None])
+def test_a_verdict_that_no_policy_has_is_the_rules_whatever_was_called(function: str | None) -> None:
+    symbol = Symbol(0x10, function, "nft_compat") if function else None
+    for verdict in (Verdict(VerdictKind.STOLEN), Verdict(VerdictKind.QUEUE)):
+        assert decided(Decision(0x10, 4, 0, table=TABLE), verdict, symbol, LISTED) == rule(4)
+
+
 def hook(verdict: Verdict, found: Decided) -> HookCall:
     return HookCall(0, "nft_do_chain_inet", "nf_tables", 0, verdict, chain="inet admin forward", rule=found.rule, policy=found.policy)
 
