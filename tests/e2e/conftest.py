@@ -125,11 +125,13 @@ def without_templates(ready: None, elsewhere: CommandLine) -> CommandLine:
 
 @pytest.fixture
 def eventually() -> Callable[..., None]:
-    """Wait until something holds, as long as a loaded machine may need."""
+    """Wait until something holds, as long as a loaded machine may need, but no longer than what is to bring it about lives (``by``)."""
 
-    def wait(holds: Callable[[], object], what: str, every_s: float = 0.02) -> None:
+    def wait(holds: Callable[[], object], what: str, every_s: float = 0.02, by: subprocess.Popen[bytes] | None = None) -> None:
         end = time.monotonic() + DEADLINE_S
         while not holds():
+            if by and by.poll() is not None and not holds():
+                pytest.fail(f"{what}: not before the end, with {by.returncode}: {by.communicate()}")
             assert time.monotonic() < end, f"{what}: not within {DEADLINE_S} s"
             time.sleep(every_s)
 

@@ -112,7 +112,7 @@ def test_an_interruption_reports_what_was_found_so_far(nfharness: CommandLine, t
     errors, junit = tmp_path / "stderr", tmp_path / "junit"
     with errors.open("wb") as stderr:
         process = nfharness.start("check", "--json", "--junit", str(junit), stderr=stderr)
-    eventually(lambda: b"conformant" in errors.read_bytes(), "a result")
+    eventually(lambda: b"conformant" in errors.read_bytes(), "a result", by=process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130, errors.read_text()

@@ -163,7 +163,7 @@ def test_an_interruption_reports_what_was_found_so_far(nfharness: CommandLine, e
     errors = tmp_path / "stderr"
     with errors.open("wb") as stderr:
         process = nfharness.start("explore", "--time", "600", "--seed", "3", "--only", "direct", stderr=stderr)
-    eventually(lambda: b" scenarios " in errors.read_bytes(), "a line of progress")
+    eventually(lambda: b" scenarios " in errors.read_bytes(), "a line of progress", by=process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130, errors.read_text()

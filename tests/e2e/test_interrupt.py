@@ -66,7 +66,7 @@ def test_while_it_builds_the_userland(without_templates: CommandLine, number: si
 def test_while_a_template_boots(without_templates: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
     templates = Path(without_templates.env["NFHARNESS_CACHE"], "templates")
     process = without_templates.start("exec", "--", "true")
-    eventually(lambda: any("-initrd" in line for line in without_templates.processes()), "the guest boots")
+    eventually(lambda: any("-initrd" in line for line in without_templates.processes()), "the guest boots", by=process)
     _stop(process, number)
     eventually(lambda: without_templates.processes() == [], "QEMU has ended")
     remains = list(templates.glob(".*.new"))
@@ -86,7 +86,7 @@ def test_while_it_packs_a_vagrant_box(without_templates: CommandLine, number: si
     cache = Path(without_templates.env["NFHARNESS_CACHE"])
     (cache / "box-layers").symlink_to(cache_dir() / "box-layers")
     process = without_templates.start("vagrant", "box")
-    eventually(lambda: any(line.startswith("qemu-img convert") for line in without_templates.processes()), "the box is packed")
+    eventually(lambda: any(line.startswith("qemu-img convert") for line in without_templates.processes()), "the box is packed", by=process)
     _stop(process, number)
     eventually(lambda: without_templates.processes() == [], "qemu-img has ended")
     remains = list((cache / "boxes").glob(".*.new"))
@@ -116,7 +116,7 @@ def test_pytest_says_what_it_has_tested_until_then(nfharness: CommandLine, numbe
     process = nfharness.start("test", "-n1", "-v", str(file))
     assert process.stdout is not None
     assert any(b"PASSED" in line for line in process.stdout)  # by the worker, and heard of
-    eventually((tmp_path / "up").exists, "the second test runs")
+    eventually((tmp_path / "up").exists, "the second test runs", by=process)
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     out, err = process.communicate(timeout=DEADLINE_S)
     status, said = _SAID[number]
@@ -170,7 +170,7 @@ def test_while_python_itself(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(_LINGERING.format(place=str(tmp_path), moment=moment))
     process = CommandLine({"PYTHONPATH": str(tmp_path)}).start("--version", python=python)
-    eventually((tmp_path / moment).exists, f"Python {moment}")
+    eventually((tmp_path / moment).exists, f"Python {moment}", by=process)
     process.send_signal(signal.SIGINT)
     (tmp_path / "go").touch()
     _, err = process.communicate(timeout=DEADLINE_S)

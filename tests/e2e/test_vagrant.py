@@ -133,7 +133,7 @@ def test_without_a_machine_that_is_up_the_mend_is_to_start_it(place: Place) -> N
 
 def test_ctrl_c_takes_away_the_machine_that_boots(place: Place, eventually: Callable[..., None]) -> None:
     up = place.up()
-    eventually(lambda: place.names("list"), "the machine boots")
+    eventually(lambda: place.names("list"), "the machine boots", by=up)
     os.killpg(up.pid, signal.SIGINT)
     said, _ = up.communicate(timeout=_DEADLINE_S)
     assert b"Vagrant exited after cleanup due to external interrupt." in said
@@ -142,7 +142,7 @@ def test_ctrl_c_takes_away_the_machine_that_boots(place: Place, eventually: Call
 
 def test_a_box_that_was_uploaded_in_part_is_not_booted(place: Place, eventually: Callable[..., None]) -> None:
     up = place.up()
-    eventually(lambda: any(volume.stat().st_size for volume in place.images.glob("*_box.img")), "the box is being uploaded")
+    eventually(lambda: any(volume.stat().st_size for volume in place.images.glob("*_box.img")), "the box is being uploaded", by=up)
     os.killpg(up.pid, signal.SIGKILL)
     up.communicate(timeout=_DEADLINE_S)
     (part,) = place.images.glob("*_box.img")
