@@ -70,8 +70,8 @@ class AttachedGuest(Guest):
         self._port, theirs = socket.socketpair()
         with theirs:
             try:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE,
+                self._process = await process.start(
+                    self._argv, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE,
                     # Ctrl-C is for us to act on.
                     start_new_session=True)  # fmt: skip
             except FileNotFoundError as error:

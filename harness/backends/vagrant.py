@@ -249,8 +249,8 @@ def _forget_older(kept: Path, count: int = 20) -> None:
 
 
 async def _output(argv: Sequence[str], cwd: Path | None, **environment: str) -> tuple[int, str, str]:
-    running = await asyncio.create_subprocess_exec(
-        *argv, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = await process.start(
+        argv, cwd=cwd, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         async with within(_DEADLINE_S) as deadline:
             out, err = await running.communicate()

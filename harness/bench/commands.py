@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -24,8 +23,8 @@ async def seconds_of(module: str, *arguments: str, cwd: Path, deadline_s: float,
     """
     argv = process.bound([sys.executable, "-m", module, *arguments])
     start = time.monotonic()
-    running = await asyncio.create_subprocess_exec(
-        *argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = await process.start(
+        argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         async with within(deadline_s):
             out, err = await running.communicate()

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from harness.host.uninterrupted import postponed
+
 __all__ = ("Interrupted", "hold", "interruptible", "make_deaf", "restored")
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,7 +68,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
     :raises Interrupted: that signal came; a second must not cut short what the first one lets us put in order
     """
-    if not _deaf:
+    if not (_deaf or postponed(number)):
         make_deaf()
         sys.unraisablehook = _heed_again
         _silence_asyncio()

@@ -16,9 +16,10 @@ from typing import Any
 from harness.errors import HostError
 from harness.host.deadlines import Deadline
 from harness.host.paths import run_dir
+from harness.host.uninterrupted import uninterrupted
 from harness.requirements import known_hint
 
-__all__ = ("CommandFailed", "bound", "captured", "end", "in_namespace", "run")
+__all__ = ("CommandFailed", "bound", "captured", "disconnect", "end", "in_namespace", "run", "start")
 
 
 #: What apt, dpkg, tar, mke2fs, pip and gcc say when a disk is full.
@@ -51,6 +52,23 @@ def in_namespace(argv: Sequence[str], *, every_user: bool = False) -> list[str]:
     return bound(["unshare", *user, "--mount", "--pid", "--fork", "--kill-child=KILL", "--", *argv])
 
 
+async def start(argv: Sequence[str], **options: Any) -> asyncio.subprocess.Process:
+    """``asyncio.create_subprocess_exec``, which waits for ever where an interruption comes before it has connected to the pipes.
+
+    :raises FileNotFoundError: it is not installed
+    """
+    running = None
+    try:
+        with uninterrupted():
+            running = await asyncio.create_subprocess_exec(*argv, **options)
+    except BaseException:
+        if running:
+            await end(running)
+            disconnect(running)
+        raise
+    return running
+
+
 async def end(running: asyncio.subprocess.Process) -> None:
     """Kill *running*, unless it has ended, and wait until the loop knows: asyncio's thread warns where the loop is closed before."""
     if running.returncode is None:
@@ -58,6 +76,11 @@ async def end(running: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):
             os.kill(running.pid, signal.SIGKILL)
     await running.wait()
+
+
+def disconnect(running: asyncio.subprocess.Process) -> None:
+    """Close the pipes of what has ended: where asyncio.run() ends, it cancels what reads them, too, and they would outlive the loop."""
+    running._transport.close()  # type: ignore[attr-defined]
 
 
 def run(argv: Sequence[str], *, what: str, log: Path, timeout: float, cwd: Path | None = None) -> None:

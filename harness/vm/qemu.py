@@ -203,8 +203,8 @@ class Qemu:
             *(("-incoming", "defer") if self._incoming else ()),
         ]  # fmt: skip
         qemu_identity()
-        self._process = await asyncio.create_subprocess_exec(
-            *process.bound(argv),
+        self._process = await process.start(
+            process.bound(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -331,8 +331,7 @@ class Qemu:
             await process.end(self._process)
             await asyncio.shield(self._death)
         finally:
-            # Where asyncio.run() ends, it cancels that task, too: the pipe of QEMU's standard error would outlive the loop.
-            self._process._transport.close()  # type: ignore[attr-defined]
+            process.disconnect(self._process)
         self.console.close()
         self.port.close()
         with suppress(Exception):

@@ -45,6 +45,28 @@ try:
 except Interrupted as error:
     Closed()
 """
+#: The signal comes before asyncio has connected to a pipe of the process that it has started.
+STARTS = """
+import subprocess
+from harness.host import process
+ends = process.end
+async def ended(running):
+    await ends(running)
+    print(running.returncode)
+process.end = ended
+async def main():
+    loop = asyncio.get_running_loop()
+    connect = loop.connect_read_pipe
+    async def interrupted(*arguments):
+        interrupt()
+        return await connect(*arguments)
+    loop.connect_read_pipe = interrupted
+    await process.start(["sleep", "60"], stderr=subprocess.PIPE)
+try:
+    asyncio.run(main())
+except Interrupted as error:
+    print(error)
+"""
 
 
 def outcome(script: str) -> tuple[int, str, str]:
@@ -64,3 +86,7 @@ def test_what_else_a_finalizer_raises_is_told() -> None:
     status, out, err = outcome(OTHER_FINALIZER)
     assert (status, out) == (0, "")
     assert "ValueError: not ours" in err
+
+
+def test_a_signal_that_comes_while_a_process_is_started_is_heeded_after_it() -> None:
+    assert outcome(STARTS) == (0, "-9\nended by SIGTERM\n", "")

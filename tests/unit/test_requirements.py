@@ -19,7 +19,7 @@ from harness.images.kernels import Kernel
 
 #: Programs that only some commands need: these name them, or doctor does for their backend.
 _OTHERS = {"vagrant", "virsh", "qemu-img", "VBoxManage", "ssh", "sudo", "python3", "modprobe", "sysctl", "uname", "cat", "true"}
-_RUNNERS = {"run", "bound", "in_namespace", "Popen", "create_subprocess_exec"}
+_RUNNERS = {"run", "bound", "in_namespace", "Popen", "start"}
 #: Rooms whose programs run on the host.
 _ON_THE_HOST = (
     "host", "images", "vm", "boxes", "backends", "doctor", "bench", "cli", "explore", "conformance", "pytest_plugin/host",
