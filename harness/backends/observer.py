@@ -162,7 +162,8 @@ class Observation:
         armed = self._armed
         seen = assembled(Recording(in_order(self._events), self._symbols.get, armed["loops"], dict(armed["reasons"]), self._frees,
                                    self._namespaces, blind=dict(armed["blind"]), lost_events=lost_events, doubts=doubts,
-                                   rules=self._rules, tells_takers=armed["tells_takers"], numbers=self._numbers, begin=self._begin))
+                                   rules=self._rules, tells_takers=armed["tells_takers"], numbers=self._numbers, begin=self._begin,
+                                   clock=armed["clock"]))
         return replace(seen, packets=tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet)))
 
     def _is_our_own(self, packet: str) -> bool:

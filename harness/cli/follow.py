@@ -56,7 +56,7 @@ class Told:
 
 
 async def follow(
-    observation: Observation, choose: Choose, show: Callable[[Sequence[PacketOutcome]], bool], told: Told, until: Choose | None = None,
+    observation: Observation, choose: Choose, show: Callable[[Outcome], bool], told: Told, until: Choose | None = None,
 ) -> None:
     """Show each packet once, until that is enough, or cancelled.
 
@@ -75,7 +75,7 @@ async def follow(
             chosen = await choose(fresh)  # may be cancelled there: then nothing was looked at
             last = until is not None and bool((await until(fresh)).packets)
             told.note(fresh.packets, chosen.packets)
-            if show(chosen.packets) or last:
+            if show(chosen) or last:
                 return
         told.forget(observation)
         pause = max(_PAUSE_S, (time.monotonic() - began) / _SHARE)

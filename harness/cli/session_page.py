@@ -15,7 +15,7 @@ from harness.printable import printable
 from harness.walks.diagram import diagram, path
 from harness.walks.drawing import Drawing, drawn
 from harness.walks.filter import Filter
-from harness.walks.short import dropped, is_noise, names, responsible, when
+from harness.walks.short import dropped, is_noise, names, responsible
 
 __all__ = ("LISTED", "WALKS", "page")
 
@@ -91,7 +91,8 @@ def _lines(packets: Sequence[PacketOutcome], drawing: Drawing) -> list[_Line]:
 
 def _line(packet: PacketOutcome, drawing: Drawing, *, walk: bool) -> _Line:
     decider, rule = _decided(packet)
-    return _Line(packet, when(packet), " → ".join(dict.fromkeys(traversal.netns for traversal in packet.traversals)), decider, rule,
+    netns = " → ".join(dict.fromkeys(traversal.netns for traversal in packet.traversals))
+    return _Line(packet, describe.when(packet), netns, decider, rule,
                  "good" if packet.fate.kind == "delivered" else "bad" if dropped(packet) else "other",
                  drawing.lit(path(packet)), is_noise(packet), walk)
 

@@ -27,6 +27,8 @@ __all__ = ("Obeyed", "Seen", "conclusion", "counted", "head", "line", "obedience
 _VERSION = 1
 _NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND, for example with nft -f"
 _HINT = "name a file that trace --json wrote"
+#: What an outcome says of all its packets.
+_OF_ALL = ("lost_events", "doubts", "blind", "began")
 _CUT_SHORT = "the recording was cut short"
 #: How many traversals were held against core.c, and those that departed.
 Obeyed = tuple[int, tuple[Departure, ...]]
@@ -99,7 +101,7 @@ def tail(session: Seen, obeyed: Obeyed | None = None) -> dict[str, Any]:
     verdict = "inconclusive" if session.reasons else "traced"
     death = {"died": session.died.message, "console": session.died.console_tail.splitlines()} if session.died else {}
     core = {"core": {"compared": obeyed[0], "departures": list(map(str, obeyed[1]))}} if obeyed else {}
-    return {"exit_status": session.status, "verdict": verdict, **{key: document[key] for key in ("lost_events", "doubts", "blind")},
+    return {"exit_status": session.status, "verdict": verdict, **{key: document[key] for key in _OF_ALL if key in document},
             **asdict(session.complaints), **death, **core}
 
 

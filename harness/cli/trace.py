@@ -70,6 +70,7 @@ class _WithCommand(click.Command):
               help="Write a page for a browser to FILE, too: where the packets came by, as a picture, and their walks.")
 @click.option("--perfetto", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write FILE for ui.perfetto.dev or chrome://tracing, too: traversals and hook calls in time, in the Trace Event Format.")
+@click.option("--clock", is_flag=True, help="Print when packets were seen by the clock, not since the first of them.")
 @click.option("--check", is_flag=True, help="Hold each traversal against core.c: whether the loop went on as the hooks' verdicts say.")
 @click.option("--noise", is_flag=True, help="Print packets of neighbour discovery, ARP and multicast groups, too.")
 @click.option("--for", "seconds", type=Seconds(), metavar="SECONDS",
@@ -83,7 +84,7 @@ class _WithCommand(click.Command):
 def command(  # noqa: PLR0917 - click passes them by name
     argv: tuple[str, ...], spec: str, backend: Backend, as_json: bool, with_packages: tuple[str, ...], files: tuple[Path, ...], limit: int,
     drops: bool, short: bool, follow: bool, noise: bool, slowest: int | None, summary: bool, pcapng: Path | None, html: Path | None,
-    perfetto: Path | None, check: bool, seconds: float | None, last: str | None, count: int | None, read: Path | None,
+    perfetto: Path | None, clock: bool, check: bool, seconds: float | None, last: str | None, count: int | None, read: Path | None,
     words: tuple[str, ...],
 ) -> None:
     """Run COMMAND in a fresh guest and show its packets' walks through the hooks.
@@ -133,7 +134,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
     wanted = filter_of(joined(words)) if words else None
     until = filter_of(last) if last else None
-    view = None if as_json else _View(limit, slowest, drops=drops, short=short, noise=noise, summary=summary)
+    view = None if as_json else _View(limit, slowest, drops=drops, short=short, noise=noise, summary=summary, clock=clock)
     with ExitStack() as stack:
         outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto})
         waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
@@ -183,6 +184,7 @@ class _View:
     :param short: in a line each
     :param noise: those that nobody asks for, too
     :param summary: the hooks instead of the packets
+    :param clock: the time of day
     """
 
     limit: int
@@ -191,6 +193,7 @@ class _View:
     short: bool
     noise: bool
     summary: bool
+    clock: bool
 
     def wants(self, packet: PacketOutcome) -> bool:
         """Whether a packet is printed."""
@@ -377,7 +380,7 @@ def _print_packets(console: Terminal, session: Seen, view: _View) -> None:
         for (group, is_noise), count in totals.drops.items():
             groups[group] += count * (view.noise or not is_noise)
         console.print(*short.drops(+groups), *([] if view.short else [""]), sep="\n", highlight=False, soft_wrap=True)
-    _print_walks(console, shown, view)
+    _print_walks(console, replace(session.shown, packets=tuple(shown)), view)
     if left_out := len(rest) - len(shown):
         console.print(f"\n… and {counted(left_out, 'more packet')}: --limit 0 prints all", highlight=False)
     noise = Counter[str]()
@@ -389,20 +392,20 @@ def _print_packets(console: Terminal, session: Seen, view: _View) -> None:
         console.print("nothing was dropped or rejected", highlight=False)
 
 
-def _print_walks(console: Terminal, packets: Sequence[PacketOutcome], view: _View) -> None:
-    from harness.outcome.types import Outcome  # noqa: PLC0415
+def _print_walks(console: Terminal, shown: Outcome, view: _View) -> None:
     from harness.walks import short  # noqa: PLC0415
     from harness.walks.render import render_walks  # noqa: PLC0415
 
+    began = shown.began if view.clock else None
     if view.short:
-        for packet in packets:
-            console.print(short.one_line(packet), highlight=False, soft_wrap=True)
+        for packet in shown.packets:
+            console.print(short.one_line(packet, began), highlight=False, soft_wrap=True)
     else:
         # The reasons to doubt it all are in the first and the last line.
-        render_walks(console, Outcome(packets=tuple(packets)))
+        render_walks(console, replace(shown, began=began, lost_events=0, doubts=()))
 
 
-def _watcher(plan: _Plan, view: _View | None) -> Callable[[Sequence[PacketOutcome]], bool]:
+def _watcher(plan: _Plan, view: _View | None) -> Callable[[Outcome], bool]:
     """What looks at packets while the session goes on, prints them if it is followed, and says whether they are enough.
 
     :param view: ``None`` for JSON
@@ -412,14 +415,14 @@ def _watcher(plan: _Plan, view: _View | None) -> Callable[[Sequence[PacketOutcom
 
     console, seen = Terminal.wide(120), 0
 
-    def show(packets: Sequence[PacketOutcome]) -> bool:
+    def show(settled: Outcome) -> bool:
         nonlocal seen
-        wanted = [packet for packet in packets if view is None or view.wants(packet)]
+        wanted = [packet for packet in settled.packets if view is None or view.wants(packet)]
         for packet in wanted if plan.follows else ():
             if view is None:
                 print(json.dumps(line(packet)), flush=True)
                 continue
-            _print_walks(console, (packet,), view)
+            _print_walks(console, replace(settled, packets=(packet,)), view)
             if not view.short:
                 console.print()
         seen += len(wanted)

@@ -52,8 +52,7 @@ def main(hold: bool = False) -> None:
         before, host = taint(), _Host(namespaces)
         _say(armed=True, connection=os.environ.get("SSH_CONNECTION", ""), reasons=list(tracer().layout.drop_reasons.items()),
              loops=tracer().loops, blind=tracer().blind, unnamed=tracer().unnamed, undecided=tracer().undecided,
-             tells_takers=tracer().tells_takers,
-             namespaces=namespaces.seen)
+             tells_takers=tracer().tells_takers, clock=time.time_ns() - time.monotonic_ns(), namespaces=namespaces.seen)
         sent, pending = _follow(host, namespaces, capture, hold=hold)
         deadline = time.monotonic() + _SETTLE_SECONDS
         while capture.drain(_QUIET_SECONDS) and time.monotonic() < deadline:

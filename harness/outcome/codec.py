@@ -41,6 +41,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "doubts": list(outcome.doubts),
         "blind": dict(outcome.blind),
         **({"log": list(outcome.log)} if outcome.log else {}),
+        **({} if outcome.began is None else {"began": outcome.began}),
     }
 
 
@@ -56,6 +57,7 @@ def from_json(document: Mapping[str, Any]) -> Outcome:
         doubts=tuple(document["doubts"]),
         blind=tuple(document.get("blind", {}).items()),
         log=tuple(document.get("log", ())),
+        began=document.get("began"),
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind, errno_name, hook_name
 from harness.outcome.fate import Fate
-from harness.outcome.types import Change, HookCall, QueueState, RawOutcome, Slot, Traversal
+from harness.outcome.types import Change, HookCall, PacketOutcome, QueueState, RawOutcome, Slot, Traversal
 
 __all__ = ("answer", "calls", "changed", "changed_by", "cookie", "decided_by", "devices", "duration", "errno", "facts", "fate", "name",
-           "point", "priority", "queue", "raw", "returned", "slots")
+           "point", "priority", "queue", "raw", "returned", "slots", "when")
 
 
 _NAT = ("nf_nat", "iptable_nat", "ip6table_nat")
@@ -44,6 +45,19 @@ def devices(traversal: Traversal) -> str:
     """``in eth0``, ``out eth1``, ``in eth0, out eth1``."""
     parts = [f"{side} {device}" for side, device in (("in", traversal.indev), ("out", traversal.outdev)) if device]
     return ", ".join(parts)
+
+
+def when(packet: PacketOutcome, began: int | None = None) -> str:
+    """``0.012345 s``: when it was seen first, since the session's first record; empty where that is not known.
+
+    :param began: as of an outcome: then ``2026-11-30 12:04:40.012345+01:00``, as this host's clock shows it
+    """
+    first = packet.traversals[0].time if packet.traversals else None
+    if first is None or began is None:
+        return "" if first is None else f"{first / 10**9:.6f} s"
+    seconds, ns = divmod(began + first, 10**9)
+    moment = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=ns // 1000)
+    return moment.astimezone().isoformat(" ", "microseconds")
 
 
 def priority(number: int | None) -> str:

@@ -258,6 +258,7 @@ class Outcome:
     :param doubts: reasons why the observation cannot be trusted; any makes the run inconclusive
     :param blind: verdict loops that the tracer cannot see, each with the reason; a run in which one should have run is inconclusive
     :param log: of a real kernel that warned, its own words, stack traces and all; for a reader
+    :param began: of a session, when its times begin, by the kernel's own clock (ns since 1970); ``None`` where that is not known
     """
 
     steps: tuple[StepOutcome, ...] = ()
@@ -266,6 +267,7 @@ class Outcome:
     doubts: tuple[str, ...] = ()
     blind: tuple[tuple[str, str], ...] = ()
     log: tuple[str, ...] = field(default=(), compare=False)
+    began: int | None = field(default=None, compare=False)
 
 
 def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple[T, ...]:

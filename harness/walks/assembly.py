@@ -31,7 +31,8 @@ def assembled(recording: Recording) -> Outcome:
     events, netns = told_apart(recording.events, recording.namespaces)
     teller = _Teller(recording, netns)
     packets = tuple(teller.packet(packet) for packet in grouped(numbered(events, recording.frees), recording.loops, recording.numbers))
-    return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()))
+    began = None if recording.clock is None or not recording.events else recording.clock + teller.begin
+    return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()), began=began)
 
 
 _decode = lru_cache(Verdict.decode)
@@ -48,7 +49,7 @@ class _Teller:
             self._rules.setdefault(netns_number, {})[table, handle] = told
         self._ends = Ends(recording.function, recording.reasons, recording.loops, tells_takers=recording.tells_takers)
         first = recording.events[0].time if recording.events else 0
-        self._begin = first if recording.begin is None else recording.begin
+        self.begin = first if recording.begin is None else recording.begin
         self.doubts: list[str] = []
 
     def packet(self, packet: Packet) -> PacketOutcome:
@@ -77,7 +78,7 @@ class _Teller:
                          _decode(entry.answer) if self._reinjected(run) else None,
                          summary(entry.protocol, entry.head, entry.length), entry.mark,
                          CONNECTIONS.get(entry.ct, f"state {entry.ct}"), self._became.before[run], entry.head, entry.length,
-                         entry.slots, entry.time - self._begin,
+                         entry.slots, entry.time - self.begin,
                          _waited(run) if self._reinjected(run) else None, entry.socket)
 
     def _name(self, address: int) -> str | None:

@@ -34,17 +34,18 @@ class _Row:
     notes: tuple[str, ...] = ()
 
 
-def packet_tree(pair: PacketPair, width: int) -> Iterator[Text]:
+def packet_tree(pair: PacketPair, width: int, began: int | None = None) -> Iterator[Text]:
     """A packet's summary, each hook point with its calls, and its fate; each line with its mark where there is a prediction.
 
     :param width: columns of the terminal; in a narrow one the symbol of our own hooks, always the same, is left out
+    :param began: for the time of day, as of an outcome
     """
     for short in (False, True):
         rows = [list(_rows(point, pair.compared, short)) for point in pair.traversals]
         layout = _Layout.of([row for point in rows for row in point], tight=short)
         if layout.model + len("model") <= width:
             break
-    yield Text.assemble((pair.name, "bold cyan"), "  ", pair.either.packet, (f"  {when}" if (when := _when(pair)) else "", "dim"))
+    yield Text.assemble((pair.name, "bold cyan"), "  ", pair.either.packet, (f"  {when}" if (when := _when(pair, began)) else "", "dim"))
     if any(rows):
         yield Text.assemble(layout.line([Text(name, "dim") for name in _HEADER]), ("model" if pair.compared else "", "dim"))
     for point, calls in zip(pair.traversals, rows, strict=True):
@@ -59,10 +60,10 @@ def packet_tree(pair: PacketPair, width: int) -> Iterator[Text]:
     yield _beside(*_fate(pair.predicted, pair.observed, pair.compared), layout.model)
 
 
-def _when(pair: PacketPair) -> str:
-    """``at 0.012345 s``: since the first record; nothing beside a prediction."""
-    first = pair.either.traversals[0].time if pair.either.traversals and not pair.compared else None
-    return "" if first is None else f"at {first / 10**9:.6f} s"
+def _when(pair: PacketPair, began: int | None) -> str:
+    """``at 0.012345 s``: nothing beside a prediction."""
+    when = "" if pair.compared else describe.when(pair.either, began)
+    return f"at {when}" if when else ""
 
 
 @dataclass(frozen=True, slots=True)

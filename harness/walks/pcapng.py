@@ -17,10 +17,10 @@ __all__ = ("written",)
 
 
 def written(outcome: Outcome) -> bytes:
-    """The file, in the order of time since the first record. Packets that are not of IP are left out."""
+    """The file, in the order of time, of day if that is known. Packets that are not of IP are left out."""
     from scapy.layers.inet import IP  # noqa: PLC0415 - a second, which a session without such a file does not spend
     from scapy.layers.inet6 import IPv6  # noqa: PLC0415
-    from scapy.utils import PcapNgWriter  # noqa: PLC0415
+    from scapy.utils import EDecimal, PcapNgWriter  # noqa: PLC0415
 
     crossed = [(packet, traversal) for packet in outcome.packets for traversal in packet.traversals if traversal.time is not None]
     blocks = []
@@ -29,7 +29,8 @@ def written(outcome: Outcome) -> bytes:
         if kind is None:
             continue
         block = kind(traversal.head)
-        block.time, block.wirelen = (traversal.time or 0) / 10**9, max(traversal.length, len(traversal.head))
+        block.time = EDecimal((outcome.began or 0) + (traversal.time or 0)) / 10**9
+        block.wirelen = max(traversal.length, len(traversal.head))
         block.sniffed_on = f"{traversal.netns} {describe.point(traversal)}"
         block.comments = ["\n".join(_told(packet, traversal)).encode()]
         blocks.append(block)

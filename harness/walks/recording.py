@@ -33,6 +33,7 @@ class Recording:
     :param tells_takers: whether it was seen which packets sockets took
     :param numbers: of its packets
     :param begin: when the session began, where that is not its first event (``CLOCK_MONOTONIC``, ns)
+    :param clock: ``CLOCK_REALTIME`` less ``CLOCK_MONOTONIC``, ns; ``None`` where nobody asks for the time of day
     """
 
     events: Sequence[Event]
@@ -49,3 +50,4 @@ class Recording:
     tells_takers: bool = True
     numbers: Numbers = field(default_factory=Numbers)
     begin: int | None = None
+    clock: int | None = None

@@ -39,13 +39,14 @@ def render_run(console: Console, title: str, predicted: Outcome, observed: Outco
 
 
 def render_walks(console: Console, observed: Outcome) -> None:
-    """What ``trace`` prints: the walks of any packets, without a prediction; then what makes them doubtful."""
+    """What ``trace`` prints: the walks of any packets, without a prediction, by the clock if it is known when the outcome began; then what
+    makes them doubtful."""
     packets: Sequence[PacketOutcome] = observed.packets
     for place, packet in enumerate(packets):
         _print(console, *([Text()] if place else []))
         related = f"  ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
         named = replace(packet, packet=packet.packet + related)
-        _print(console, *packet_tree(alone(f"packet {packet.number}", named), console.width))
+        _print(console, *packet_tree(alone(f"packet {packet.number}", named), console.width, observed.began))
     if observed.lost_events:
         lost = "1 event was" if observed.lost_events == 1 else f"{observed.lost_events} events were"
         _print(console, Text(f"{lost} lost: calls may be missing above", "yellow"))

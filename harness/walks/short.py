@@ -12,7 +12,7 @@ from harness.netfilter import VerdictKind
 from harness.outcome import describe
 from harness.outcome.types import HookCall, PacketOutcome, Traversal
 
-__all__ = ("Group", "busy", "decider", "dropped", "drops", "folded", "group_of", "is_noise", "names", "one_line", "responsible", "when")
+__all__ = ("Group", "busy", "decider", "dropped", "drops", "folded", "group_of", "is_noise", "names", "one_line", "responsible")
 
 #: Flow, where and how packets were dropped.
 Group = tuple[str, str, str]
@@ -52,21 +52,18 @@ def responsible(packet: PacketOutcome) -> tuple[Traversal, HookCall] | None:
     return None if packet.fate.kind in ("delivered", "dropped by the stack") else decider(packet)
 
 
-def when(packet: PacketOutcome) -> str:
-    """``0.012345 s``: when it was seen first, since the session's first record; empty where that is not known."""
-    first = packet.traversals[0].time if packet.traversals else None
-    return "" if first is None else f"{first / 10**9:.6f} s"
+def one_line(packet: PacketOutcome, began: int | None = None) -> Text:
+    """``packet 3  UDP 10.0.0.1:7 > 10.0.0.2:9, 60 bytes  router FORWARD  dropped (EPERM) by inet admin forward, rule 4: …``.
 
-
-def one_line(packet: PacketOutcome) -> Text:
-    """``packet 3  UDP 10.0.0.1:7 > 10.0.0.2:9, 60 bytes  router FORWARD  dropped (EPERM) by inet admin forward, rule 4: …``."""
+    :param began: for the time of day, as of an outcome
+    """
     related = f" ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
     points: list[str] = []
     netns = None
     for traversal in packet.traversals:
         points.append(describe.point(traversal) if traversal.netns == netns else f"{traversal.netns} {describe.point(traversal)}")
         netns = traversal.netns
-    first = f"{seen}  " if (seen := when(packet)) else ""
+    first = f"{seen}  " if (seen := describe.when(packet, began)) else ""
     return Text.assemble((f"packet {packet.number}", "bold cyan"), "  ", (first, "dim"), f"{packet.packet}{related}  ",
                          (", ".join(points), "dim"), "  ", (_end(packet), _STYLES.get(packet.fate.kind, "yellow")))
 

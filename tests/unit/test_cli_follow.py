@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, cast
 
 import pytest
@@ -32,8 +32,8 @@ async def followed(choose: Any, enough: int = 99, until: Any = None) -> tuple[li
     shown: list[int] = []
     told = following.Told()
 
-    def show(packets: Sequence[PacketOutcome]) -> bool:
-        shown.extend(packet.number for packet in packets)
+    def show(settled: Outcome) -> bool:
+        shown.extend(packet.number for packet in settled.packets)
         return len(shown) >= enough
 
     task = asyncio.create_task(following.follow(cast(Any, Settled()), choose, show, told, until))

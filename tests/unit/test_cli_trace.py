@@ -45,6 +45,14 @@ def test_a_session_is_shown_again(session: Path) -> None:
     assert ("UDP 1" in text, "UDP 2" in text, "traced: 2 packets, 2 hook calls" in text) == (True, True, True)
 
 
+def test_it_is_shown_by_the_clock_if_that_is_known(session: Path) -> None:
+    document = json.loads(session.read_text())
+    assert "at 0.000000 s" in shown("--read", str(session), "--clock")[1]
+    session.write_text(json.dumps({**document, "began": 1_700_000_000_123_456_789}))
+    assert ":20.123456+" in shown("--read", str(session), "--clock")[1]
+    assert "at 0.000000 s" in shown("--read", str(session))[1]
+
+
 def test_a_filter_chooses_of_it(session: Path) -> None:
     status, text = shown("--read", str(session), "--short", "by", "inet admin")
     assert status == 0

@@ -47,6 +47,14 @@ def test_every_point_is_a_block_on_an_interface_of_its_name_in_the_order_of_time
                            "returned 1", "dropped (EPERM)"]
 
 
+def test_a_block_has_the_time_of_day(tmp_path: Path) -> None:
+    packet = PacketOutcome("UDP", None, Fate("consumed"), (point(0, ipv4(), 1_500_000),), number=1)
+    file = tmp_path / "walks.pcapng"
+    file.write_bytes(written(Outcome(packets=(packet,), began=1_700_000_000_123_000_000)))
+    with PcapNgReader(str(file)) as reader:
+        assert [str(block.time) for block in reader] == ["1700000000.1245"]
+
+
 def test_no_packet_at_all_is_a_file_that_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "none.pcapng"
     file.write_bytes(written(Outcome()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -72,6 +73,16 @@ def test_a_line_says_when_the_packet_was_seen_first() -> None:
     shown = packet(fate=Fate("delivered"), verdict=ACCEPT)
     timed = replace(shown, traversals=tuple(replace(one, time=1_234_000) for one in shown.traversals))
     assert one_line(timed).plain.startswith("packet 1  0.001234 s  UDP 10.0.1.2")
+
+
+def test_a_line_says_the_time_of_day_in_this_hosts_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-2")
+    time.tzset()
+    shown = packet(fate=Fate("delivered"), verdict=ACCEPT)
+    timed = replace(shown, traversals=tuple(replace(one, time=1_234_567) for one in shown.traversals))
+    assert one_line(timed, 1_700_000_000_900_000_000).plain.startswith("packet 1  2023-11-15 00:13:20.901234+02:00  UDP 10.0.1.2")
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.mark.parametrize(("ns", "words"), [(0, "0 ns"), (999, "999 ns"), (1_250, "1.25 µs"), (12_345, "12.3 µs"), (123_456_789, "123 ms"),
