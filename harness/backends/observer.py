@@ -107,8 +107,11 @@ class Observation:
         """Loops that are not seen, each with the reason."""
         return tuple(self._armed["blind"].items())
 
-    async def end(self) -> tuple[Outcome, Complaints]:
-        """Disarm the tracer; the packets that were seen, and what the kernel complained of."""
+    async def end(self, but: Collection[int] = ()) -> tuple[Outcome, Complaints]:
+        """Disarm the tracer; the packets that were seen, and what the kernel complained of.
+
+        :param but: numbers of packets that are left out
+        """
         await self._remote.write(b'{"ended": true}\n')
         while not self._ended or self._bytes < self._ended["records"]:
             await self._wait()
@@ -120,13 +123,16 @@ class Observation:
         ended = self._ended
         complaints = Complaints(tuple(ended["splats"]), ended["taint"], tuple(ended["log"]), self._armed["unnamed"],
                                 self._armed["undecided"])
-        return self._outcome(ended["lost_events"], tuple(ended["doubts"])), complaints
+        return self._outcome(ended["lost_events"], tuple(ended["doubts"]), but), complaints
 
-    def settled(self) -> Outcome:
-        """The packets so far that have come to their ends and of which nothing more is to be expected; none while a name is missing."""
+    def settled(self, but: Collection[int] = ()) -> Outcome:
+        """The packets so far that have come to their ends and of which nothing more is to be expected; none while a name is missing.
+
+        :param but: numbers of packets that are left out
+        """
         if self._open_questions or not self._events:
             return Outcome()
-        seen = self._outcome(0, ())
+        seen = self._outcome(0, (), but)
         newest = max((traversal.time or 0 for packet in seen.packets for traversal in packet.traversals), default=0)
         silent = time.monotonic() - self._arrived > _SETTLED_NS / 10**9
         return replace(seen, packets=tuple(packet for packet in seen.packets if _is_over(packet, None if silent else newest)))
@@ -135,7 +141,7 @@ class Observation:
         """Forget the packets that have been told and are long over.
 
         :param told: numbers of those of which nothing more is told
-        :returns: numbers of the packets that are left, in what comes later, too; ``None`` while there is little to forget
+        :returns: numbers of the packets that are left; ``None`` while there is little to forget
         """
         if len(self._events) < max(_FEW, 2 * self._left):
             return None
@@ -152,18 +158,21 @@ class Observation:
         while self._open_questions:
             await self._wait()
 
-    async def rescued(self) -> Outcome:
-        """The packets that were seen of a kernel that died, under the names that it had told until then."""
+    async def rescued(self, but: Collection[int] = ()) -> Outcome:
+        """The packets that were seen of a kernel that died, under the names that it had told until then.
+
+        :param but: numbers of packets that are left out
+        """
         await self._reading
         self._decode()
-        return self._outcome(0, (_DIED,))
+        return self._outcome(0, (_DIED,), but)
 
-    def _outcome(self, lost_events: int, doubts: tuple[str, ...]) -> Outcome:
+    def _outcome(self, lost_events: int, doubts: tuple[str, ...], but: Collection[int]) -> Outcome:
         armed = self._armed
         seen = assembled(Recording(in_order(self._events), self._symbols.get, armed["loops"], dict(armed["reasons"]), self._frees,
                                    self._namespaces, blind=dict(armed["blind"]), lost_events=lost_events, doubts=doubts,
                                    rules=self._rules, tells_takers=armed["tells_takers"], numbers=self._numbers, begin=self._begin,
-                                   clock=armed["clock"]))
+                                   clock=armed["clock"]), but)
         return replace(seen, packets=tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet)))
 
     def _is_our_own(self, packet: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from harness.backends.observer import Observation
@@ -18,41 +17,43 @@ __all__ = ("Choose", "Told", "follow")
 Choose = Callable[[Outcome], Awaitable[Outcome]]
 
 _PAUSE_S = 0.2
-#: Of the time, at most so much is spent on it: all that was seen is put together anew each time.
-_SHARE = 0.1
+#: Of the time, at most so much is spent on it: all that is held is looked through anew each time.
+_SHARE = 0.3
 
 
 class Told:
     """Packets that were looked at while a session goes on.
 
-    :param lean: those that are long over are forgotten, but for what is counted of them
+    :param lean: they are forgotten when they are long over, but for what is counted of them
+    :ivar numbers: of those that are not forgotten
     """
 
     def __init__(self, *, lean: bool = False) -> None:
+        self.numbers: set[int] = set()
         self._lean, self._earlier = lean, Totals()
-        self._chosen: dict[int, tuple[PacketOutcome, bool]] = {}
 
-    def __contains__(self, packet: PacketOutcome) -> bool:
-        return packet.number in self._chosen
+    @property
+    def done(self) -> set[int]:
+        """Numbers of those that need not be told in the end."""
+        return self.numbers if self._lean else set()
 
-    def note(self, fresh: Sequence[PacketOutcome], chosen: Sequence[PacketOutcome]) -> None:
+    def note(self, fresh: Sequence[PacketOutcome], chosen: Sequence[PacketOutcome], observation: Observation) -> None:
         """Take notice of packets.
 
         :param chosen: those of them that the filter lets through
         """
         wanted = {packet.number for packet in chosen}
-        self._chosen |= {packet.number: (packet, packet.number in wanted) for packet in fresh}
-
-    def forget(self, observation: Observation) -> None:
-        """Let go of what is not needed any more."""
-        left = observation.forget(self._chosen.keys()) if self._lean else None
-        for number in set() if left is None else self._chosen.keys() - left:
-            packet, chosen = self._chosen.pop(number)
-            self._earlier.add(packet, observation.blind, chosen=chosen)
+        self.numbers |= {packet.number for packet in fresh}
+        if not self._lean:
+            return
+        for packet in fresh:
+            self._earlier.add(packet, observation.blind, chosen=packet.number in wanted)
+        if (left := observation.forget(self.numbers)) is not None:
+            self.numbers &= left
 
     def seen(self) -> dict[str, Any]:
         """What a session's end is to know of them, by the fields of :class:`harness.cli.sessions.Seen`."""
-        return {"told": frozenset(self._chosen), "earlier": self._earlier}
+        return {"told": frozenset(self.numbers), "earlier": self._earlier}
 
 
 async def follow(
@@ -69,13 +70,11 @@ async def follow(
     while True:
         await asyncio.sleep(pause)
         began = time.monotonic()
-        settled = observation.settled()
-        fresh = replace(settled, packets=tuple(packet for packet in settled.packets if packet not in told))
+        fresh = observation.settled(told.numbers)
         if fresh.packets:
             chosen = await choose(fresh)  # may be cancelled there: then nothing was looked at
             last = until is not None and bool((await until(fresh)).packets)
-            told.note(fresh.packets, chosen.packets)
+            told.note(fresh.packets, chosen.packets, observation)
             if show(chosen) or last:
                 return
-        told.forget(observation)
         pause = max(_PAUSE_S, (time.monotonic() - began) / _SHARE)

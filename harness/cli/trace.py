@@ -242,11 +242,11 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
             status = await relay(remote, stdout=1 if view else 2)
             if await _stopped(following):
                 status = 0
-            observed, complaints = await observation.end()
+            observed, complaints = await observation.end(told.done)
             shown = await chosen(observed)
             return Seen(facts, plan.argv, status, observed, shown, complaints, **(told.seen() if plan.follows else {}))
         except KernelDied as error:
-            observed = await observation.rescued()
+            observed = await observation.rescued(told.done)
             return Seen(facts, plan.argv, status, observed, observed, Complaints(), error, **(told.seen() if plan.follows else {}))
         finally:
             await _stopped(following)

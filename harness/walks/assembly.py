@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -23,14 +23,16 @@ from harness.walks.xtables import table_of
 __all__ = ("assembled",)
 
 
-def assembled(recording: Recording) -> Outcome:
+def assembled(recording: Recording, but: Container[int] = ()) -> Outcome:
     """The packets of a recording, in the order in which they were first seen; no steps.
 
+    :param but: numbers of packets that are left out
     :returns: with the recording's doubts, and what could not be made out
     """
     events, netns = told_apart(recording.events, recording.namespaces)
     teller = _Teller(recording, netns)
-    packets = tuple(teller.packet(packet) for packet in grouped(numbered(events, recording.frees), recording.loops, recording.numbers))
+    every = grouped(numbered(events, recording.frees), recording.loops, recording.numbers)
+    packets = tuple(teller.packet(packet) for packet in every if packet.number not in but)
     began = None if recording.clock is None or not recording.events else recording.clock + teller.begin
     return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()), began=began)
 

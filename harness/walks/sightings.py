@@ -32,7 +32,7 @@ def told_apart(events: Iterable[Event], sightings: Sequence[tuple[int, int, str]
         if isinstance(event, Entry) and event.netns in lives:
             number = netns_of(event.netns, lives[event.netns].at(event.time))
             names.setdefault(number, f"net:[{event.netns}]")
-            found.append(event._replace(netns=number))
+            found.append(event if number == event.netns else event._replace(netns=number))
         elif not isinstance(event, Gone):
             found.append(event)
     return found, names

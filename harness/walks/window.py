@@ -10,7 +10,7 @@ from harness.walks.lives import LoopRun, Packet
 
 __all__ = ("Window", "needed")
 
-_RELATED_NS = 5_000_000_000
+_RELATED_NS = 2_000_000_000
 """For so long a packet that has been told is kept: an answer, a segment or a copy of it may come."""
 _OTHERS = (Came.MERGED, Came.DUPLICATED, Came.ANSWERED)
 

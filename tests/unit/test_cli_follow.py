@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -23,9 +24,9 @@ class Settled:
     def __init__(self) -> None:
         self._times = 0
 
-    def settled(self) -> Outcome:
+    def settled(self, but: Collection[int]) -> Outcome:
         self._times += 1
-        return Outcome(packets=PACKETS[:self._times])
+        return Outcome(packets=tuple(packet for packet in PACKETS[:self._times] if packet.number not in but))
 
 
 async def followed(choose: Any, enough: int = 99, until: Any = None) -> tuple[list[int], set[int]]:
@@ -103,17 +104,15 @@ class Floods(Settled):
 
 def test_packets_that_are_forgotten_are_still_counted() -> None:
     told = following.Told(lean=True)
-    told.note(PACKETS, PACKETS[:1])
-    told.forget(cast(Any, Floods()))
-    rest = Outcome(packets=PACKETS[1:])
-    session = Seen({}, (), 0, rest, Outcome(), Complaints(), **told.seen())
-    assert (session.told, session.totals.packets, session.totals.chosen) == (frozenset({2}), 2, 1)
-    assert conclusion(session) == "traced: 2 packets, 0 hook calls"
+    told.note(PACKETS, PACKETS[:1], cast(Any, Floods()))
+    rest = Outcome(packets=(replace(PACKETS[0], number=3),))
+    session = Seen({}, (), 0, rest, rest, Complaints(), **told.seen())
+    assert (told.done, session.told, session.totals.packets, session.totals.chosen) == ({2}, frozenset({2}), 3, 2)
+    assert conclusion(session) == "traced: 3 packets, 0 hook calls"
     assert remarks(session)[0] == "… and 1 packet that the filter does not want"
 
 
 def test_without_leave_nothing_is_forgotten() -> None:
     told = following.Told()
-    told.note(PACKETS, PACKETS)
-    told.forget(cast(Any, Floods()))
-    assert told.seen()["told"] == {1, 2}
+    told.note(PACKETS, PACKETS, cast(Any, Floods()))
+    assert (told.done, told.seen()["told"], told.seen()["earlier"].packets) == (set(), {1, 2}, 0)
