@@ -12,11 +12,13 @@ from harness.netfilter import VerdictKind
 from harness.outcome import describe
 from harness.outcome.types import HookCall, PacketOutcome, Traversal
 
-__all__ = ("Group", "busy", "decider", "dropped", "drops", "folded", "group_of", "is_noise", "names", "one_line", "responsible")
+__all__ = ("Group", "busy", "dropped", "drops", "folded", "group_of", "is_noise", "names", "one_line", "responsible")
 
 #: Flow, where and how packets were dropped.
 Group = tuple[str, str, str]
 
+_OF_HOOKS = ("dropped", "rejected", "queued", "stolen")
+_GOES_ON = 1  # what a loop returns then
 _DROPPED = ("dropped", "rejected", "dropped by the stack")
 _NOISE = ("multicast listener report", "protocol 2", "router solicitation", "router advertisement", "neighbour solicitation",
           "neighbour advertisement", "arp request", "arp reply")
@@ -41,15 +43,18 @@ def is_noise(packet: PacketOutcome) -> bool:
     return packet.kind in _NOISE and all(call.verdict.kind is VerdictKind.ACCEPT for call in calls)
 
 
-def decider(packet: PacketOutcome) -> tuple[Traversal, HookCall] | None:
-    """The call that took the packet off its way, and where: the last one that did not accept. ``None`` where all did."""
-    calls = [(traversal, call) for traversal in packet.traversals for call in traversal.calls]
-    return next((found for found in reversed(calls) if found[1].verdict.kind is not VerdictKind.ACCEPT), None)
-
-
 def responsible(packet: PacketOutcome) -> tuple[Traversal, HookCall] | None:
-    """The call that brought the packet to its end, and where; ``None`` where the stack did, or the host that it was meant for took it."""
-    return None if packet.fate.kind in ("delivered", "dropped by the stack") else decider(packet)
+    """The call that brought the packet to its end, and where; ``None`` where the stack did, or the host that it was meant for took it.
+
+    Of an end that hooks alone decide that is the last call that did not accept: a listener may have answered since. Another end is a hook's
+    where the packet did not go on behind it.
+    """
+    if packet.fate.kind in ("delivered", "dropped by the stack"):
+        return None
+    last = packet.traversals if packet.fate.kind in _OF_HOOKS else packet.traversals[-1:]
+    calls = [(traversal, call) for traversal in last for call in traversal.calls
+             if packet.fate.kind in _OF_HOOKS or traversal.returned != _GOES_ON]
+    return next((found for found in reversed(calls) if found[1].verdict.kind is not VerdictKind.ACCEPT), None)
 
 
 def one_line(packet: PacketOutcome, began: int | None = None) -> Text:
@@ -85,7 +90,7 @@ def _flow(summary: str) -> str:
 
 
 def _where(packet: PacketOutcome) -> str:
-    found = decider(packet)
+    found = responsible(packet)
     traversal = found[0] if found else packet.traversals[-1] if packet.traversals else None
     return f"{traversal.netns} {describe.point(traversal)}" if traversal else ""
 

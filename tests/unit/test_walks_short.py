@@ -95,3 +95,29 @@ def test_a_duration_has_three_digits(ns: int, words: str) -> None:
 def test_a_listeners_answer_says_how_long_the_packet_waited(waited: int | None, words: str) -> None:
     assert describe.answer(Traversal(Family.IPV4, 2, "router", "a", "b", (), 1, answer=ACCEPT, waited=waited)) == words
     assert describe.answer(Traversal(Family.IPV4, 2, "router", "a", "b", (), 1)) == ""
+
+
+@pytest.mark.parametrize(("fate", "returned", "end"), [
+    (Fate("dropped by the stack", reason="NO_SOCKET"), 1, ("server INPUT", "dropped by the stack: NO_SOCKET")),
+    (Fate("sent"), 1, ("", "sent")), (Fate("unknown"), 1, ("", "unknown")), (Fate("absorbed"), 1, ("", "absorbed")),
+])
+def test_a_hook_that_let_a_packet_go_on_did_not_bring_it_to_its_end(fate: Fate, returned: int, end: tuple[str, str]) -> None:
+    bypassed = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.QUEUE), chain="inet x i")
+    walk = (Traversal(Family.IPV4, 2, "router", "a", "b", (bypassed,), returned), Traversal(Family.IPV4, 1, "server", "b", "", (), 1))
+    shown = replace(packet(fate=fate), traversals=walk)
+    assert one_line(shown).plain.endswith(f"  {end[1]}")
+    assert one_line(replace(shown, traversals=walk[:1])).plain.endswith(f"  {end[1]}")
+    if dropped(shown):
+        assert group_of(shown)[1:] == end
+
+
+def test_an_end_where_a_hook_kept_the_packet_is_the_hooks() -> None:
+    kept = HookCall(0, "ipv4_conntrack_defrag", "nf_defrag_ipv4", -400, Verdict(VerdictKind.STOLEN))
+    shown = replace(packet(fate=Fate("absorbed")), traversals=(Traversal(Family.IPV4, 0, "router", "a", "", (kept,), 0),))
+    assert one_line(shown).plain.endswith("  absorbed by ipv4_conntrack_defrag [nf_defrag_ipv4]")
+
+
+def test_a_packet_that_a_listener_dropped_is_the_queues() -> None:
+    queued = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.QUEUE), chain="inet x i")
+    walk = (Traversal(Family.IPV4, 2, "router", "a", "b", (queued,), 0), Traversal(Family.IPV4, 2, "router", "a", "b", (), -1))
+    assert one_line(replace(packet(), traversals=walk)).plain.endswith("  dropped (EPERM) by inet x i")
