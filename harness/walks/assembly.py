@@ -110,7 +110,8 @@ class _Teller:
         rule, policy = Decided(None, policy=False)
         if call.decision:
             callee = self._function(call.decision.function) if call.decision.function else None
-            rule, policy = decided(call.decision, verdict, callee, self._rules.get(entry.netns, {}))
+            rule, policy = decided(call.decision, verdict, callee, self._rules.get(entry.netns, {}),
+                                   (call.chain or "").rpartition(" ")[2])
         table = table_of(name, call.priority)
         chain = f"{table} {hook_name(Family(entry.pf), entry.hook)}" if table else call.chain
         return HookCall(call.slot, name, symbol.module if symbol else None, call.priority, verdict, call.ns,

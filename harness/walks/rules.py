@@ -39,12 +39,15 @@ class Decided(NamedTuple):
 _UNKNOWN, _POLICY = Decided(None, policy=False), Decided(None, policy=True)
 
 
-def decided(decision: Decision, verdict: Verdict, function: Symbol | None, listed: Mapping[tuple[int, int], tuple[str, str]]) -> Decided:
+def decided(
+    decision: Decision, verdict: Verdict, function: Symbol | None, listed: Mapping[tuple[int, int], tuple[str, str]], base: str,
+) -> Decided:
     """The rule that gave a base chain's verdict, or that its policy did.
 
     :param verdict: of the base chain
     :param function: that the decision's address is of
     :param listed: handle of the table and of the rule → its chain and its text
+    :param base: name that the base chain had then, which it may not have where its rules were listed
     """
     if decision.function:
         name = function.name if function else ""
@@ -60,7 +63,8 @@ def decided(decision: Decision, verdict: Verdict, function: Symbol | None, liste
     if not decision.handle:
         return _UNKNOWN
     chain, text = listed.get((decision.table, decision.handle), ("", ""))
-    return Decided(Rule(decision.handle, chain, text, _way(decision, chain, listed)), policy=False)
+    there = chain if decision.jumps or not chain else base
+    return Decided(Rule(decision.handle, there, text, _way(decision, chain, listed)), policy=False)
 
 
 def rules_wanted(

@@ -46,7 +46,7 @@ def rule(handle: int, *via: int) -> Decided:
     (Decision(0, 8, 0, (5, 6, 5, 7), 5, TABLE), DROP, rule(8)),
 ])
 def test_a_verdict_is_a_rules_where_the_last_expression_gave_it(decision: Decision, verdict: Verdict, found: Decided) -> None:
-    assert decided(decision, verdict, None, LISTED) == found
+    assert decided(decision, verdict, None, LISTED, "forward") == found
 
 
 @pytest.mark.parametrize(("function", "found"), [
@@ -56,14 +56,21 @@ def test_a_verdict_is_a_rules_where_the_last_expression_gave_it(decision: Decisi
 ])
 def test_what_is_called_indirectly_decides_if_it_always_does(function: str | None, found: Decided) -> None:
     symbol = Symbol(0x10, function, "nf_tables") if function else None
-    assert decided(Decision(0x10, 4, 0, table=TABLE), DROP, symbol, LISTED) == found
+    assert decided(Decision(0x10, 4, 0, table=TABLE), DROP, symbol, LISTED, "forward") == found
 
 
 @pytest.mark.parametrize("function", ["nft_target_eval_xt", None])
 def test_a_verdict_that_no_policy_has_is_the_rules_whatever_was_called(function: str | None) -> None:
     symbol = Symbol(0x10, function, "nft_compat") if function else None
     for verdict in (Verdict(VerdictKind.STOLEN), Verdict(VerdictKind.QUEUE)):
-        assert decided(Decision(0x10, 4, 0, table=TABLE), verdict, symbol, LISTED) == rule(4)
+        assert decided(Decision(0x10, 4, 0, table=TABLE), verdict, symbol, LISTED, "forward") == rule(4)
+
+
+def test_a_rule_is_of_the_base_chain_under_the_name_that_it_had_where_nothing_jumped() -> None:
+    found = decided(Decision(0, 4, 0, table=TABLE), DROP, None, LISTED, "renamed").rule
+    assert found and (found.chain, found.text) == ("renamed", LISTED[TABLE, 4][1])
+    jumped = decided(Decision(0, 8, 0, (5, 7), 2, TABLE), DROP, None, LISTED, "renamed").rule
+    assert jumped and jumped.chain == LISTED[TABLE, 8][0]
 
 
 def hook(verdict: Verdict, found: Decided) -> HookCall:
