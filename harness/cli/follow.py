@@ -19,6 +19,8 @@ Choose = Callable[[Outcome], Awaitable[Outcome]]
 _PAUSE_S = 0.2
 #: Of the time, at most so much is spent on it: all that is held is looked through anew each time.
 _SHARE = 0.3
+#: Where more comes than can be told in that share, what is held would grow from look to look.
+_LONGEST_S = 2.0
 
 
 class Told:
@@ -77,4 +79,4 @@ async def follow(
             told.note(fresh.packets, chosen.packets, observation)
             if show(chosen) or last:
                 return
-        pause = max(_PAUSE_S, (time.monotonic() - began) / _SHARE)
+        pause = min(_LONGEST_S, max(_PAUSE_S, (time.monotonic() - began) / _SHARE))

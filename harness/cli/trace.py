@@ -56,7 +56,7 @@ class _WithCommand(click.Command):
 @click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Copy FILE into COMMAND's directory in the guest first. Repeatable.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
-              help="Print the walks of at most N packets; 0 for all. --json has them all.")
+              help="Print the walks of at most N packets; 0 for all. --json and --follow have them all.")
 @click.option("--drops", is_flag=True, help="Show what was dropped or rejected alone, first by flow and by who did it.")
 @click.option("--follow", is_flag=True,
               help="Print each packet as soon as it has come to its end; with --json a line for each, which --read takes as well.")
@@ -134,7 +134,7 @@ def command(  # noqa: PLR0917 - click passes them by name
 
     wanted = filter_of(joined(words)) if words else None
     until = filter_of(last) if last else None
-    view = None if as_json else _View(limit, slowest, drops=drops, short=short, noise=noise, summary=summary, clock=clock)
+    view = None if as_json else _View(0 if follow else limit, slowest, drops=drops, short=short, noise=noise, summary=summary, clock=clock)
     with ExitStack() as stack:
         outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto})
         waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
@@ -398,8 +398,8 @@ def _print_walks(console: Terminal, shown: Outcome, view: _View) -> None:
 
     began = shown.began if view.clock else None
     if view.short:
-        for packet in shown.packets:
-            console.print(short.one_line(packet, began), highlight=False, soft_wrap=True)
+        lines = [short.one_line(packet, began) for packet in shown.packets]
+        console.print(*lines, sep="\n", end="\n" if lines else "", highlight=False, soft_wrap=True)
     else:
         # The reasons to doubt it all are in the first and the last line.
         render_walks(console, replace(shown, began=began, lost_events=0, doubts=()))
@@ -418,13 +418,11 @@ def _watcher(plan: _Plan, view: _View | None) -> Callable[[Outcome], bool]:
     def show(settled: Outcome) -> bool:
         nonlocal seen
         wanted = [packet for packet in settled.packets if view is None or view.wants(packet)]
-        for packet in wanted if plan.follows else ():
-            if view is None:
-                print(json.dumps(line(packet)), flush=True)
-                continue
-            _print_walks(console, replace(settled, packets=(packet,)), view)
-            if not view.short:
-                console.print()
+        if plan.follows and wanted and view is None:
+            print(*(json.dumps(line(packet)) for packet in wanted), sep="\n", flush=True)
+        elif plan.follows and wanted and view:
+            _print_walks(console, replace(settled, packets=tuple(wanted)), view)
+            console.print(end="" if view.short else "\n")
         seen += len(wanted)
         return plan.count is not None and seen >= plan.count
 
