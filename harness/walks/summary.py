@@ -15,12 +15,13 @@ _HOP_BY_HOP, _ICMP, _TCP, _UDP, _FRAGMENT, _ICMPV6 = 0, 1, 6, 17, 44, 58
 _PROTOCOLS = {_ICMP: "ICMP", _TCP: "TCP", _UDP: "UDP", _ICMPV6: "ICMPv6", 47: "GRE", 50: "ESP", 132: "SCTP"}
 _ICMP_TYPES = {
     (_ICMP, 0): "echo reply", (_ICMP, 3): "destination unreachable", (_ICMP, 5): "redirect", (_ICMP, 8): "echo request",
-    (_ICMP, 11): "time exceeded", (_ICMPV6, 1): "destination unreachable", (_ICMPV6, 2): "packet too big",
-    (_ICMPV6, 3): "time exceeded", (_ICMPV6, 128): "echo request", (_ICMPV6, 129): "echo reply",
+    (_ICMP, 11): "time exceeded", (_ICMP, 12): "parameter problem", (_ICMPV6, 1): "destination unreachable", (_ICMPV6, 2): "packet too big",
+    (_ICMPV6, 3): "time exceeded", (_ICMPV6, 4): "parameter problem", (_ICMPV6, 128): "echo request", (_ICMPV6, 129): "echo reply",
     (_ICMPV6, 133): "router solicitation", (_ICMPV6, 134): "router advertisement", (_ICMPV6, 135): "neighbour solicitation",
-    (_ICMPV6, 136): "neighbour advertisement", (_ICMPV6, 143): "multicast listener report",
+    (_ICMPV6, 136): "neighbour advertisement", (_ICMPV6, 137): "redirect", (_ICMPV6, 143): "multicast listener report",
 }
-_ERRORS = {(_ICMP, 3), (_ICMP, 11), (_ICMPV6, 1), (_ICMPV6, 2), (_ICMPV6, 3)}
+#: Those that quote the packet that they are about behind eight bytes; an ICMPv6 redirect has it in an option (RFC 4861, 4.6.3).
+_ERRORS = {*((_ICMP, kind) for kind in (3, 5, 11, 12)), *((_ICMPV6, kind) for kind in (1, 2, 3, 4))}
 _ARP_KINDS = {1: "arp request", 2: "arp reply"}
 _TCP_FLAGS = "FSRPAUEC"
 _FIN, _SYN, _RST, _ACK = (1 << _TCP_FLAGS.index(flag) for flag in "FSRA")

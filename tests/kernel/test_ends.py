@@ -8,9 +8,10 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from ipaddress import IPv4Address
 
 import pytest
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
 from scapy.packet import Raw
 from scapy.sendrecv import send
@@ -443,3 +444,22 @@ def test_an_echo_reply_that_nobody_waits_for_is_dropped(lab: Lab) -> None:
         for reply in replies:
             send(reply, verbose=False)
     assert [walk.fate for walk in about(walks, "echo reply")] == [DroppedByStack()] * 2
+
+
+def test_a_parameter_problem_and_a_redirect_are_answers(lab: Lab) -> None:
+    net = lab.router()
+    lab.hook(net.router, "ipv4", "PREROUTING")
+    lab.hook(net.client, "ipv4", "INPUT")
+    lab.hook(net.client, "ipv6", "INPUT")
+    lab.hook(net.server, "ipv6", "INPUT")
+    for name in ("all", "to-client"):
+        net.router.sysctl(f"net.ipv4.conf.{name}.send_redirects", 1)
+    gone = str(IPv4Address(net.client.address) + 77)
+    net.router.run("ip", "route", "add", "198.51.100.0/24", "via", gone)
+    net.router.run("ip", "neigh", "add", gone, "lladdr", "02:00:00:00:00:09", "dev", "to-client")
+    option = IPOption(bytes([7, 2, 4, 0]))
+    bad, bad6 = IP(dst=net.server.address, options=[option]) / UDP(dport=9), IPv6(dst=net.server.address6, nh=253) / Raw(b"data")
+    away = IP(src=net.client.address, dst="198.51.100.1") / UDP(dport=9)
+    found = [[answer.packet.partition(" 10.")[0].partition(" fd")[0] for answer in lab.send(net.client, packet).answers]
+             for packet in (bad, away, bad6)]
+    assert found == [["ICMP parameter problem"], ["ICMP redirect"], ["ICMPv6 parameter problem"]]

@@ -308,6 +308,15 @@ def test_a_reset_of_the_stack_answers_the_segment_that_it_acknowledges(
     assert seen.packets[1].relation == (Relation("answer to", 1) if answers else None)
 
 
+def answered(*before: Event, reset: Entry) -> Relation | None:
+    return walked(*before, reset, Exit(reset.traversal, 1, 0)).packets[-1].relation
+
+
+@pytest.mark.parametrize("kind", [3, 5, 11, 12], ids=["unreachable", "redirect", "time exceeded", "parameter problem"])
+def test_an_error_of_icmp_is_an_answer(kind: int) -> None:
+    assert answered(entry(1), ANSWERED, reset=entry(2, skb=0xF, head=ip(ICMP, kind))) == Relation("answer to", 1)
+
+
 def test_a_traversal_that_was_not_seen_to_return_has_an_unknown_end() -> None:
     packet = only(entry(1), call(1))
     assert (packet.fate.kind, packet.traversals[0].returned) == ("unknown", None)
