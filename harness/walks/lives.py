@@ -11,6 +11,8 @@ from harness.walks.summary import datagram_of, error_checksum, flow_of, is_answe
 
 __all__ = ("Life", "LoopRun", "Numbers", "Packet", "grouped")
 
+_OUTPUT, _POSTROUTING = 3, 4
+_IP = (2, 10)
 _REMEMBERED = 64
 """So many of the last packets are looked through for the one that a segment comes from, or that a reset answers."""
 
@@ -161,15 +163,24 @@ class _Grouping:
         packet = Packet(self._numbers.of(event.traversal))
         answered, copied = self._answered.pop(event.skb, None), self._copied.pop(event.skb, None)
         if is_answer(event.protocol, event.head):
-            before = reversed(self.packets[-_REMEMBERED:])
-            of = answered.packet if answered else next((other for other in before if _is_reset(event, other)), None)
-            packet.relation = Relation("answer to", of.number) if of else None
+            of = answered or self._reset_by(event)
+            packet.relation = Relation("answer to", of.packet.number) if of else None
         elif copied:
             packet.relation = Relation("copy of", copied.packet.number)
         elif whole := next((life for life in reversed(self._taken_apart) if self._takes_from(life, event)), None):
             packet.relation = Relation("segment of", whole.packet.number)
         self.packets.append(packet)
         return packet
+
+    def _reset_by(self, event: Entry) -> Life | None:
+        """The skb of the segment that a reset answers: the last one that something happened to.
+
+        A reset is made while the segment is being received, which lives for as long. Seen first behind a device, it may outlive that.
+        """
+        lives = [life for packet in self.packets[-_REMEMBERED:] for life in packet.lives if _is_reset(event, life)]
+        if _is_made_here(event):
+            lives = [life for life in lives if life.end is None]
+        return max(lives, key=_touched, default=None)
 
     def _turn(self, life: Life, turn: Turn) -> None:
         if turn.what is Came.ANSWERED:
@@ -214,7 +225,17 @@ def _around(life: Life) -> LoopRun | None:
     return next((run for run in reversed(life.runs) if run.exit is None), None)
 
 
-def _is_reset(event: Entry, of: Packet) -> bool:
+def _is_made_here(event: Entry) -> bool:
+    """Whether an skb that is seen for the first time is still in the function that made it: it leaves, and has come by no device."""
+    return event.pf in _IP and event.hook in (_OUTPUT, _POSTROUTING) and not event.indev
+
+
+def _touched(life: Life) -> int:
+    """The place of the last event about an skb, calls of hooks apart."""
+    return max(life.ended or 0, *(run.place for run in life.runs), *(place for place, _ in life.turns))
+
+
+def _is_reset(event: Entry, of: Life) -> bool:
     """Whether an skb that is seen for the first time is the stack's answer to a segment, as that was anywhere on its way."""
     there = (run.entry for run in of.runs if run.entry.protocol == event.protocol)
     return any(resets(event.protocol, event.head, entry.head, entry.length) for entry in there)

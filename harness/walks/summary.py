@@ -152,6 +152,9 @@ def protocol_of(protocol: int, head: bytes) -> int:
 def resets(protocol: int, head: bytes, other: bytes, length: int) -> bool:
     """Whether it is the reset that a TCP stack answers another segment with (RFC 9293, 3.5.2).
 
+    That takes its sequence number from the segment's ACK, and has an ACK of its own, and sequence number 0, only where the segment has
+    none. A reset that an application causes always has one (``tcp_send_active_reset``).
+
     :param protocol: as of :func:`kind_of`, of both; *head* is the reset's, *other* the segment's
     :param length: of the segment from the network header on, bytes
     """
@@ -161,10 +164,12 @@ def resets(protocol: int, head: bytes, other: bytes, length: int) -> bool:
     own, its = (_transport(_protocol(protocol, one), one)[1] for one in (head, other))
     if len(own) < 14 or len(its) < 14 or not own[13] & _RST or its[13] & _RST:
         return False
-    if not own[13] & _ACK:
+    if bool(own[13] & _ACK) == bool(its[13] & _ACK):
+        return False
+    if its[13] & _ACK:
         return own[4:8] == its[8:12]
     taken = length - there[2] + bool(its[13] & _SYN) + bool(its[13] & _FIN)
-    return int.from_bytes(own[8:12], "big") == (there[1] + taken) % 2**32
+    return here[1] == 0 and int.from_bytes(own[8:12], "big") == (there[1] + taken) % 2**32
 
 
 def _reversed(flow: bytes) -> bytes:

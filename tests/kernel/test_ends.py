@@ -139,6 +139,30 @@ def test_a_reset_of_the_stack_is_an_answer(lab: Lab) -> None:
     assert [walk.packet for walk in walks[0].answers] == [walks[1].packet]
 
 
+@pytest.mark.parametrize("why", ["asked to", "with unread data", "as a listener"])
+def test_a_reset_that_a_program_causes_is_no_answer(lab: Lab, why: str) -> None:
+    net = lab.pair()
+    for host in (net.host, net.peer):
+        lab.hook(host, "ipv4", "INPUT")
+        lab.hook(host, "ipv4", "OUTPUT")
+    with sockets(socket.SOCK_STREAM, (net.host, ("", 7)), (net.peer, ("", 0))) as (server, client), lab.trace() as walks:
+        server.listen()
+        client.connect((net.host.address, 7))
+        client.sendall(b"data")
+        if why == "as a listener":
+            server.close()
+        else:
+            accepted, _ = server.accept()
+            with accepted:
+                if why == "asked to":
+                    assert accepted.recv(9) == b"data"
+                    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    assert len(about(walks, "TCP [RA] ")) == 1
+    assert [walk.answers for walk in walks] == [()] * len(walks)
+
+
 def test_what_is_unread_when_its_socket_closes_was_delivered(lab: Lab) -> None:
     net = lab.pair()
     lab.hook(net.host, "ipv4", "PREROUTING")

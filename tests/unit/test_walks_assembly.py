@@ -292,14 +292,16 @@ def segment(asked: bool, sequence: int, acknowledged: int, flags: int) -> bytes:
     return header + struct.pack("!HHIIBB", port, other, sequence, acknowledged, 0x50, flags) + bytes(6)
 
 
-SYN, RST_ACK, PUSH_ACK, RST = 0x02, 0x14, 0x18, 0x04
+SYN, RST_ACK, PUSH, PUSH_ACK, RST = 0x02, 0x14, 0x08, 0x18, 0x04
 
 
 @pytest.mark.parametrize(("asked", "length", "reset", "answers"), [
     ((100, 0, SYN), 40, (0, 101, RST_ACK), True), ((100, 0, SYN), 40, (0, 102, RST_ACK), False),
     ((100, 7, PUSH_ACK), 45, (7, 0, RST), True), ((100, 7, PUSH_ACK), 45, (8, 0, RST), False),
-    ((100, 0, PUSH_ACK), 45, (0, 105, RST_ACK), True), ((100, 0, RST), 40, (0, 100, RST_ACK), False),
-], ids=["a SYN", "another SYN", "a segment with an ACK", "another ACK", "data", "a reset is not reset"])
+    ((100, 0, PUSH), 45, (0, 105, RST_ACK), True), ((100, 0, RST), 40, (0, 100, RST_ACK), False),
+    ((100, 7, PUSH_ACK), 45, (7, 105, RST_ACK), False), ((100, 0, SYN), 40, (7, 101, RST_ACK), False),
+], ids=["a SYN", "another SYN", "a segment with an ACK", "another ACK", "data without an ACK", "a reset is not reset",
+        "a program resets what it has received", "a program resets before it has received"])
 def test_a_reset_of_the_stack_answers_the_segment_that_it_acknowledges(
     asked: tuple[int, int, int], length: int, reset: tuple[int, int, int], answers: bool,
 ) -> None:
@@ -310,6 +312,24 @@ def test_a_reset_of_the_stack_answers_the_segment_that_it_acknowledges(
 
 def answered(*before: Event, reset: Entry) -> Relation | None:
     return walked(*before, reset, Exit(reset.traversal, 1, 0)).packets[-1].relation
+
+
+@pytest.mark.parametrize(("hook", "indev", "relation"), [
+    (3, "", None), (4, "", None), (4, "veth0", Relation("answer to", 1)), (2, "veth0", Relation("answer to", 1)),
+], ids=["OUTPUT", "POSTROUTING", "POSTROUTING of a router", "FORWARD"])
+def test_a_reset_that_is_being_made_answers_a_segment_that_still_lives(hook: int, indev: str, relation: Relation | None) -> None:
+    asked, reset = segment(True, 100, 7, PUSH_ACK), entry(2, skb=0xB, hook=hook, head=segment(False, 7, 0, RST))._replace(indev=indev)
+    here = entry(1, head=asked), Exit(1, 1, 0), LOCAL
+    assert answered(*here, reset=reset) == Relation("answer to", 1)
+    assert answered(*here, end(), reset=reset) == relation
+
+
+def test_a_reset_answers_the_segment_that_is_being_received_of_several() -> None:
+    asked = segment(True, 100, 7, PUSH_ACK)
+    two = entry(1, skb=0xA, head=asked), Exit(1, 1, 0), entry(2, skb=0xB, head=asked), Exit(2, 1, 0)
+    reset = entry(3, skb=0xC, head=segment(False, 7, 0, RST))
+    assert answered(*two, turn(Came.LOCAL, 0xA), reset=reset) == Relation("answer to", 1)
+    assert answered(*two, turn(Came.LOCAL, 0xA), end(0xA), turn(Came.LOCAL, 0xB), reset=reset) == Relation("answer to", 2)
 
 
 @pytest.mark.parametrize("kind", [3, 5, 11, 12], ids=["unreachable", "redirect", "time exceeded", "parameter problem"])
