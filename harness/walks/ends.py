@@ -27,8 +27,8 @@ _CLOSE = ("udp_destruct_common", "udp_destruct_sock", "udpv6_destruct_sock", "in
 _RAW_ALONE = ("ip_local_deliver_finish", "ip_protocol_deliver_rcu", "ip6_input_finish", "ip6_protocol_deliver_rcu")
 """Where an skb is consumed that no protocol was there for, and that was offered to raw sockets."""
 
-_PROTOCOLS = (1, 2, 4, 6, 17, 33, 41, 47, 50, 51, 58, 103, 108, 115, 132, 135, 136, 137, 143)
-"""Those for which kernels have more than raw sockets (``inet_add_protocol``, ``inet6_add_protocol``)."""
+_PROTOCOLS = (0, 1, 2, 4, 6, 17, 33, 41, 43, 44, 47, 50, 51, 58, 59, 60, 103, 108, 115, 132, 135, 136, 137, 143)
+"""Those for which kernels have more than raw sockets (``inet_add_protocol``, ``inet6_add_protocol``), extension headers among them."""
 
 _FRAGMENTS = ("inet_frag_rbtree_purge", "inet_frag_destroy", "inet_frag_destroy_rcu")
 """Where fragments are freed that no datagram was made of; newer kernels call that consumed where it was not their time that ran out."""

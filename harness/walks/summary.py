@@ -11,7 +11,8 @@ __all__ = ("COOKIE_MAGIC", "cookie_of", "datagram_of", "error_checksum", "fields
 COOKIE_MAGIC = b"nfharnes"
 
 _IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
-_HOP_BY_HOP, _ICMP, _TCP, _UDP, _FRAGMENT, _ICMPV6 = 0, 1, 6, 17, 44, 58
+_HOP_BY_HOP, _ICMP, _TCP, _UDP, _ROUTING, _FRAGMENT, _ICMPV6, _DESTINATION = 0, 1, 6, 17, 43, 44, 58, 60
+_EXTENSIONS = (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION)
 _PROTOCOLS = {_ICMP: "ICMP", _TCP: "TCP", _UDP: "UDP", _ICMPV6: "ICMPv6", 47: "GRE", 50: "ESP", 132: "SCTP"}
 _ICMP_TYPES = {
     (_ICMP, 0): "echo reply", (_ICMP, 3): "destination unreachable", (_ICMP, 5): "redirect", (_ICMP, 8): "echo request",
@@ -79,21 +80,23 @@ def error_checksum(protocol: int, head: bytes) -> int:
 
 
 def is_fragment(protocol: int, head: bytes) -> bool:
-    """Whether it is one, of IPv4 or IPv6.
+    """Whether it is one, of IPv4 or IPv6. An atomic fragment, which is the whole packet, is not reassembled (RFC 6946).
 
     :param protocol: as of :func:`kind_of`, as is *head*
     """
     protocol = _protocol(protocol, head)
     if protocol == _IPV4:
         return len(head) >= 8 and bool((head[6] << 8 | head[7]) & 0x3FFF)
-    return protocol == _IPV6 and len(head) >= 7 and head[6] == _FRAGMENT
+    at = _fragment_header(head) if protocol == _IPV6 else None
+    return at is not None and bool((head[at + 2] << 8 | head[at + 3]) & 0xFFF9)
 
 
 def datagram_of(protocol: int, head: bytes) -> bytes:
     """What the fragments of one datagram share: addresses, protocol and identification. Parameters as of :func:`kind_of`."""
     if _protocol(protocol, head) == _IPV4:
         return head[4:6] + head[9:10] + head[12:20]
-    return head[8:40] + head[40:41] + head[44:48]
+    at = _fragment_header(head)
+    return head[8:40] + (b"" if at is None else head[at:at + 1] + head[at + 4:at + 8])
 
 
 def flow_of(protocol: int, head: bytes) -> tuple[bytes, int, int] | None:
@@ -240,13 +243,28 @@ def _transport(protocol: int, head: bytes) -> tuple[int, bytes, int]:
         fragment = (head[6] << 8 | head[7]) & 0x1FFF
         return head[9], b"" if fragment else head[(head[0] & 0xF) * 4:], fragment * 8
     if protocol == _IPV6 and len(head) >= 40:
-        if head[6] == _HOP_BY_HOP and len(head) >= 48:
-            return head[40], head[48 + 8 * head[41]:], 0
-        if head[6] == _FRAGMENT and len(head) >= 48:
-            fragment = (head[42] << 8 | head[43]) & 0xFFF8
-            return head[40], b"" if fragment else head[48:], fragment
-        return head[6], head[40:], 0
+        number, at = _headers(head)[-1]
+        header = _fragment_header(head)
+        fragment = 0 if header is None else (head[header + 2] << 8 | head[header + 3]) & 0xFFF8
+        return number, b"" if fragment else head[at:], fragment
     return 0, b"", 0
+
+
+def _headers(head: bytes) -> list[tuple[int, int]]:
+    """Protocol and place of each header behind IPv6's, the transport's last, as far as the bytes reach; none in a later fragment."""
+    found = [(head[6], 40)]
+    while found[-1][0] in _EXTENSIONS and len(head) >= found[-1][1] + 8:
+        protocol, at = found[-1]
+        found.append((head[at], at + (8 if protocol == _FRAGMENT else 8 + 8 * head[at + 1])))
+        if protocol == _FRAGMENT and (head[at + 2] << 8 | head[at + 3]) & 0xFFF8:
+            break
+    return found
+
+
+def _fragment_header(head: bytes) -> int | None:
+    """Where an IPv6 packet's fragment header is, if it has one among the bytes."""
+    headers = _headers(head) if len(head) >= 40 else ()
+    return next((at for protocol, at in headers if protocol == _FRAGMENT and len(head) >= at + 8), None)
 
 
 def _ip(protocol: int, head: bytes, source: str, destination: str) -> str:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
 from scapy.packet import Raw
 from scapy.sendrecv import send
 
@@ -468,6 +468,39 @@ def test_an_echo_reply_that_nobody_waits_for_is_dropped(lab: Lab) -> None:
         for reply in replies:
             send(reply, verbose=False)
     assert [walk.fate for walk in about(walks, "echo reply")] == [DroppedByStack()] * 2
+
+
+def raw6(host: Host) -> socket.socket:
+    with host.inside():
+        sender = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW)
+    sender.setsockopt(socket.IPPROTO_IPV6, 36, 1)  # IPV6_HDRINCL
+    return sender
+
+
+def test_fragments_of_ipv6_are_told_apart_from_a_whole_packet_with_their_header(lab: Lab) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv6", "INPUT")
+    there, here = net.peer.address6, net.host.address6
+    datagram = bytes(IPv6(bytes(IPv6(src=there, dst=here) / UDP(sport=5, dport=9) / Raw(b"x" * 32))).payload)
+    with net.host.inside():
+        server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    fates = {}
+    with server, raw6(net.peer) as sender:
+        server.bind(("", 9))
+        server.settimeout(5)
+        for name, before in {"plain": (), "options": (IPv6ExtHdrHopByHop(),)}.items():
+            for kind, parts in {"atomic": ((0, 40),), "fragments": ((0, 24), (24, 40))}.items():
+                with lab.trace() as walks:
+                    for begin, end in parts:
+                        packet = IPv6(src=there, dst=here)
+                        for header in before:
+                            packet /= header
+                        packet /= IPv6ExtHdrFragment(nh=17, id=7, offset=begin // 8, m=end < 40) / Raw(datagram[begin:end])
+                        sender.sendto(bytes(packet), (net.host.address6, 0))
+                    assert len(server.recv(99)) == 32
+                fates[f"{kind}, {name}"] = [walk.fate for walk in about(walks, "UDP")]
+    whole, one = [Delivered()], [Absorbed(), Delivered()]
+    assert fates == {"atomic, plain": whole, "fragments, plain": one, "atomic, options": whole, "fragments, options": one}
 
 
 def test_a_parameter_problem_and_a_redirect_are_answers(lab: Lab) -> None:

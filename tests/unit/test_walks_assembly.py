@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -335,6 +335,36 @@ def test_a_reset_answers_the_segment_that_is_being_received_of_several() -> None
 @pytest.mark.parametrize("kind", [3, 5, 11, 12], ids=["unreachable", "redirect", "time exceeded", "parameter problem"])
 def test_an_error_of_icmp_is_an_answer(kind: int) -> None:
     assert answered(entry(1), ANSWERED, reset=entry(2, skb=0xF, head=ip(ICMP, kind))) == Relation("answer to", 1)
+
+
+def six(following: int, payload: bytes, hops: int = 64) -> Entry:
+    source, target = IPv6Address("fd00::1").packed, IPv6Address("fd00::2").packed
+    packet = struct.pack("!IHBB", 6 << 28, len(payload), following, hops) + source + target + payload
+    return entry(1, pf=10, hook=1)._replace(protocol=0x86DD, length=len(packet), head=packet[:64], tail=packet[-16:])
+
+
+def fragment_header(following: int, rest: int) -> bytes:
+    return struct.pack("!BBHI", following, 0, rest, 7)
+
+
+HOP_BY_HOP_FRAGMENT = bytes([44, 0, 1, 4, 0, 0, 0, 0])
+
+
+def test_an_atomic_fragment_is_delivered_as_it_is() -> None:
+    packet = only(six(44, fragment_header(17, 0) + bytes(30)), call(1), Exit(1, 1, 0), LOCAL)
+    assert packet.fate == Fate("delivered")
+
+
+def test_fragments_behind_a_hop_by_hop_header_become_one_datagram() -> None:
+    first, last = (six(0, HOP_BY_HOP_FRAGMENT + fragment_header(17, rest) + bytes(40)) for rest in (1, 40))
+    packets = walked(first, call(1), Exit(1, 1, 0), LOCAL, last._replace(traversal=2, skb=0xB), call(2), Exit(2, 1, 0),
+                     turn(Came.LOCAL, 0xB), turn(Came.REASSEMBLED, 0xB), end(0xA), turn(Came.LOCAL, 0xB), end(0xB)).packets
+    assert [(one.fate.kind, one.fate.reason) for one in packets] == [("absorbed", "in packet 2"), ("delivered", None)]
+
+
+def test_a_chain_of_headers_that_is_longer_than_what_was_recorded_is_no_protocol_without_a_socket() -> None:
+    packet = only(six(60, bytes([60, 0, 1, 4, 0, 0, 0, 0]) * 8), call(1), Exit(1, 1, 0), LOCAL, end())
+    assert packet.fate == Fate("delivered")
 
 
 def test_a_traversal_that_was_not_seen_to_return_has_an_unknown_end() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.guest.traffic import payload
 from harness.scenario.steps.link import arp_cookie
-from harness.walks.summary import cookie_of, kind_of, number_of, summary
+from harness.walks.summary import cookie_of, datagram_of, is_fragment, kind_of, number_of, summary
 
 IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
 
@@ -40,6 +40,12 @@ SYN_ACK = PORTS + bytes(8) + bytes([0x50, 0x12])
     (IPV4, ipv4(1, b"\x0c\0\0\0"), "ICMP parameter problem 10.0.0.1 > 10.0.0.2, 100 bytes", "parameter problem"),
     (IPV6, ipv6(58, b"\x04\0\0\0"), "ICMPv6 parameter problem fd00::1 > fd00::2, 100 bytes", "parameter problem"),
     (IPV6, ipv6(58, b"\x89\0\0\0"), "ICMPv6 redirect fd00::1 > fd00::2, 100 bytes", "redirect"),
+    (IPV6, ipv6(60, b"\x11\0" + bytes(6) + PORTS), "UDP [fd00::1]:1000 > [fd00::2]:53, 100 bytes", "udp"),
+    (IPV6, ipv6(43, b"\x3c\0" + bytes(6) + b"\x06\0" + bytes(6) + SYN_ACK), "TCP [SA] [fd00::1]:1000 > [fd00::2]:53, 100 bytes", "tcp"),
+    (IPV6, ipv6(44, b"\x3c\0\0\1" + bytes(4) + b"\x11\0" + bytes(6) + PORTS), "UDP [fd00::1]:1000 > [fd00::2]:53, 100 bytes", "udp"),
+    (IPV6, ipv6(0, b"\x2c\0" + bytes(6) + b"\x11\0\0\x28" + bytes(4) + PORTS), "UDP fd00::1 > fd00::2, fragment at 40, 100 bytes",
+     "udp"),
+    (IPV6, ipv6(60, b"\x2b\0" + bytes(6) + b"\x11"), "protocol 43 fd00::1 > fd00::2, 100 bytes", "protocol 43"),
     (IPV4, ipv4(17, b"")[:12], "truncated packet of type 0x0800, 100 bytes", "protocol 0"),
     (0, ipv4(17, PORTS), "UDP 10.0.0.1:1000 > 10.0.0.2:53, 100 bytes", "udp"),
     (0x88CC, b"", "packet of type 0x88cc, 100 bytes", "frame"),
@@ -56,6 +62,21 @@ def test_arp_in_one_line(operation: int, text: str) -> None:
     mac = bytes.fromhex("020000000001")
     head = struct.pack("!HHBBH", 1, IPV4, 6, 4, operation) + mac + bytes([10, 0, 0, 1]) + bytes(6) + bytes([10, 0, 0, 2])
     assert summary(ARP, head, 28) == text
+
+
+@pytest.mark.parametrize(("head", "fragment"), [
+    (ipv6(44, b"\x11\0\0\0" + bytes(4)), False), (ipv6(44, b"\x11\0\0\6" + bytes(4)), False), (ipv6(44, b"\x11\0\0\1" + bytes(4)), True),
+    (ipv6(0, b"\x2c\0" + bytes(6) + b"\x11\0\0\x28" + bytes(4)), True), (ipv6(17, PORTS), False),
+    (ipv6(17, b"\x2c\0" + bytes(6)), False), (ipv6(44, b"\x11\0\0"), False),
+], ids=["atomic", "reserved bits", "first", "behind a hop-by-hop header", "whole", "data", "truncated"])
+def test_what_is_a_fragment_of_ipv6(head: bytes, *, fragment: bool) -> None:
+    assert is_fragment(IPV6, head) is fragment
+
+
+def test_fragments_of_one_datagram_share_its_identification_wherever_their_headers_are() -> None:
+    plain, behind = (b"\x11\0\0" + bytes([rest, 0, 0, 0, 7]) for rest in (1, 0x28))
+    options = b"\x2c\0" + bytes(6)
+    assert datagram_of(IPV6, ipv6(44, plain)) == datagram_of(IPV6, ipv6(0, options + behind)) == ipv6(44, b"")[8:] + b"\x11\0\0\0\7"
 
 
 def test_a_cookie_is_the_last_eight_bytes_behind_the_magic() -> None:
