@@ -9,7 +9,7 @@ from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import NF_REINJECT, by_namespace
 from harness.walks.events import Came, End, How
 from harness.walks.lives import LoopRun, Packet
-from harness.walks.summary import flow_of, is_answer, is_fin, is_fragment, is_syn, kind_of, protocol_of
+from harness.walks.summary import flow_of, is_answer, is_fin, is_fragment, is_syn, kind_of, protocol_of, useless_to_icmpv6
 from harness.walks.symbol import Symbol
 
 __all__ = ("Ends", "in_order")
@@ -18,7 +18,7 @@ _LOOPBACK = "lo"
 _NO_REASON = "NOT_SPECIFIED"
 
 _ASSUMES_FAILURE = ("icmpv6_rcv",)
-"""Frees what it acted upon as well ("until the v6 path can be better sorted assume failure"); its own reason tells a drop."""
+"""Frees what it acted upon as well ("until the v6 path can be better sorted assume failure"); a reason or the packet tells a drop."""
 
 _CLOSE = ("udp_destruct_common", "udp_destruct_sock", "udpv6_destruct_sock", "inet_sock_destruct", "sk_stream_kill_queues",
           "tcp_disconnect", "skb_rbtree_purge")
@@ -184,6 +184,9 @@ class Ends:
             return None
         if end.how is How.CONSUMED and is_syn(*header) and not life.came(Came.SYNACKED, since):
             return "its listener answered it with no SYN-ACK"
+        if self._assumes_failure(end) and all(change.head == run.entry.head for change in run.changes.values()) and (
+                why := useless_to_icmpv6(*header, run.entry.tail, run.entry.length)):
+            return why
         if kind_of(*header) == "echo reply" and self._is_at(end, _ASSUMES_FAILURE):
             return "no socket took it"
         alone = not end.location and protocol_of(*header) not in _PROTOCOLS
@@ -209,8 +212,12 @@ class Ends:
 
     def _is_drop(self, end: End) -> bool:
         """Whether a protocol's freeing of an skb says that it had no use for it."""
-        lenient = self._is_at(end, _ASSUMES_FAILURE)
-        return end.how is How.FREED and not (lenient and self._reasons.get(end.reason, _NO_REASON) == _NO_REASON)
+        return end.how is How.FREED and not self._assumes_failure(end)
+
+    def _assumes_failure(self, end: End) -> bool:
+        """Whether a protocol has freed an skb for no reason, as it frees what it acted upon, too."""
+        silent = end.how is How.FREED and self._reasons.get(end.reason, _NO_REASON) == _NO_REASON
+        return silent and self._is_at(end, _ASSUMES_FAILURE)
 
     def _is_at(self, end: End | None, functions: Sequence[str]) -> bool:
         """Whether one of these functions freed an skb."""

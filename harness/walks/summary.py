@@ -6,7 +6,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 __all__ = ("COOKIE_MAGIC", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_fin", "is_fragment",
-           "is_syn", "kind_of", "number_of", "protocol_of", "resets", "summary")
+           "is_syn", "kind_of", "number_of", "protocol_of", "resets", "summary", "useless_to_icmpv6")
 
 COOKIE_MAGIC = b"nfharnes"
 
@@ -23,6 +23,9 @@ _ICMP_TYPES = {
 }
 #: Those that quote the packet that they are about behind eight bytes; an ICMPv6 redirect has it in an option (RFC 4861, 4.6.3).
 _ERRORS = {*((_ICMP, kind) for kind in (3, 5, 11, 12)), *((_ICMPV6, kind) for kind in (1, 2, 3, 4))}
+_DISCOVERY = range(133, 138)
+_INFORMATION = 128
+_QUOTED_AT_LEAST = 8 + 40 + 8
 _ARP_KINDS = {1: "arp request", 2: "arp reply"}
 _TCP_FLAGS = "FSRPAUEC"
 _FIN, _SYN, _RST, _ACK = (1 << _TCP_FLAGS.index(flag) for flag in "FSRA")
@@ -173,6 +176,53 @@ def resets(protocol: int, head: bytes, other: bytes, length: int) -> bool:
         return own[4:8] == its[8:12]
     taken = length - there[2] + bool(its[13] & _SYN) + bool(its[13] & _FIN)
     return here[1] == 0 and int.from_bytes(own[8:12], "big") == (there[1] + taken) % 2**32
+
+
+def useless_to_icmpv6(protocol: int, head: bytes, tail: bytes, length: int) -> str | None:
+    """Why ``icmpv6_rcv`` has no use for a packet, as far as the recorded bytes tell; ``None`` where they tell of nothing.
+
+    A checksum is computed where head and tail are the whole packet.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    :param tail: the last 16 bytes, or none
+    :param length: from the network header on, bytes
+    """
+    if _protocol(protocol, head) != _IPV6 or len(head) < 40 or length != 40 + int.from_bytes(head[4:6], "big"):
+        return None
+    number, at = _headers(head)[-1]
+    if number != _ICMPV6 or is_fragment(protocol, head):
+        return None
+    size, kind, code = length - at, *(*head[at:at + 2], None, None)[:2]
+    reasons = {
+        "its checksum is wrong": _is_corrupt(head, tail, length),
+        "it is too short": size < 8,
+        "it quotes too little": kind is not None and kind < _INFORMATION and size < _QUOTED_AT_LEAST,
+        "its hop limit is not 255": kind in _DISCOVERY and head[7] != 255,
+        "its code is not 0": kind in _DISCOVERY and code not in (0, None),
+    }
+    return next((reason for reason, is_so in reasons.items() if is_so), None)
+
+
+def _is_corrupt(head: bytes, tail: bytes, length: int) -> bool:
+    """Whether the checksum of a packet of ICMPv6 is wrong; false where head and tail are not all of it.
+
+    With a routing header the checksum is about the last address, which may not be the header's.
+    """
+    missing = max(0, length - len(head))
+    packet = head[:length] + (tail[-missing:] if missing else b"")
+    headers = _headers(head)
+    if len(packet) != length or any(protocol == _ROUTING for protocol, _ in headers):
+        return False
+    message = packet[headers[-1][1]:]
+    return _sum(head[8:40] + struct.pack("!II", len(message), _ICMPV6) + message) != 0xFFFF
+
+
+def _sum(data: bytes) -> int:
+    """The ones' complement sum of 16-bit words (RFC 1071)."""
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
 
 
 def _reversed(flow: bytes) -> bytes:

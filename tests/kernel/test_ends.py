@@ -12,7 +12,15 @@ from ipaddress import IPv4Address
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
+from scapy.layers.inet6 import (
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    ICMPv6ND_NS,
+    ICMPv6ParamProblem,
+    IPv6,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+)
 from scapy.packet import Raw
 from scapy.sendrecv import send
 
@@ -501,6 +509,25 @@ def test_fragments_of_ipv6_are_told_apart_from_a_whole_packet_with_their_header(
                 fates[f"{kind}, {name}"] = [walk.fate for walk in about(walks, "UDP")]
     whole, one = [Delivered()], [Absorbed(), Delivered()]
     assert fates == {"atomic, plain": whole, "fragments, plain": one, "atomic, options": whole, "fragments, options": one}
+
+
+def test_what_icmpv6_has_no_use_for_is_dropped(lab: Lab) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv6", "INPUT")
+    there, here = net.peer.address6, net.host.address6
+    packets = {
+        "a wrong checksum": IPv6(src=there, dst=here) / ICMPv6EchoRequest(cksum=1),
+        "a quotation that is too short": IPv6(src=there, dst=here) / ICMPv6ParamProblem() / Raw(bytes(IPv6(dst="fd00::1"))),
+        "a solicitation that was forwarded": IPv6(src=there, dst=here, hlim=63) / ICMPv6ND_NS(tgt=net.host.address6),
+        "nothing wrong": IPv6(src=there, dst=here) / ICMPv6EchoRequest(),
+    }
+    fates = {}
+    with raw6(net.peer) as sender:
+        for name, packet in packets.items():
+            with lab.trace() as walks:
+                sender.sendto(bytes(packet), (net.host.address6, 0))
+            fates[name] = [walk.fate for walk in walks if "echo reply" not in walk.packet and "advertisement" not in walk.packet]
+    assert fates == {name: [Delivered() if name == "nothing wrong" else DroppedByStack()] for name in packets}
 
 
 def test_a_parameter_problem_and_a_redirect_are_answers(lab: Lab) -> None:

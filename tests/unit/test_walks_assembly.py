@@ -367,6 +367,33 @@ def test_a_chain_of_headers_that_is_longer_than_what_was_recorded_is_no_protocol
     assert packet.fate == Fate("delivered")
 
 
+def icmpv6(kind: int, rest: bytes, code: int = 0, wrong: int = 0, *, hops: int = 64) -> Entry:
+    header = bytes([kind, code, 0, 0]) + rest
+    pseudo = six(58, header).head[8:40] + struct.pack("!II", len(header), 58)
+    words = struct.unpack(f"!{len(pseudo + header) // 2}H", pseudo + header)
+    checksum = 0xFFFF - (sum(words) % 0xFFFF)
+    return six(58, header[:2] + struct.pack("!H", checksum ^ wrong) + rest, hops)
+
+
+@pytest.mark.parametrize(("packet", "why"), [
+    (icmpv6(128, bytes(20)), None),
+    (icmpv6(128, bytes(20), wrong=1), "its checksum is wrong"),
+    (icmpv6(128, bytes(36), wrong=1), "its checksum is wrong"),
+    (icmpv6(128, bytes(38), wrong=1), None),
+    (icmpv6(4, bytes(48)), "it quotes too little"),
+    (icmpv6(4, bytes(52)), None),
+    (icmpv6(135, bytes(20), hops=255), None),
+    (icmpv6(135, bytes(20), hops=63), "its hop limit is not 255"),
+    (icmpv6(135, bytes(20), code=1, hops=255), "its code is not 0"),
+], ids=["an echo request", "a wrong checksum", "a wrong checksum, head and tail", "a wrong checksum, too long to be seen",
+        "a quotation that is too short", "one that is not", "a neighbour solicitation", "one that a router has forwarded",
+        "one with a code"])
+def test_a_kernel_that_frees_all_packets_of_icmpv6_delivers_those_that_it_has_a_use_for(packet: Entry, why: str | None) -> None:
+    found = only(packet, call(1), Exit(1, 1, 0), LOCAL, end(how=FREED, location=0x5004))
+    assert (found.fate.kind, found.fate.reason) == (
+        ("dropped by the stack", f"{why}, icmpv6_rcv") if why else ("delivered", "icmpv6_rcv"))
+
+
 def test_a_traversal_that_was_not_seen_to_return_has_an_unknown_end() -> None:
     packet = only(entry(1), call(1))
     assert (packet.fate.kind, packet.traversals[0].returned) == ("unknown", None)
