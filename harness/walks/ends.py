@@ -168,7 +168,8 @@ class Ends:
         if end is not None and self._is_at(end, _CLOSE):
             return Fate("delivered", reason=f"unread when its socket closed, in {reason}")
         if taken or end is None:
-            return Fate("delivered", reason=f"{taken} of its segments, {reason}" if apart else reason)
+            where = self._where(end)  # the skb itself may have been of no use, beside the clone that a raw socket took
+            return Fate("delivered", reason=f"{taken} of its segments, {where}" if apart else where)
         if life.came(Came.LINGERED, since):
             return Fate("delivered" if is_fin(run.entry.protocol, run.entry.head) else "consumed", reason=reason)
         if end.how is How.RELEASED and not self._tells_tcp and (kind := self._by_tcp(run, end)):
@@ -228,8 +229,13 @@ class Ends:
         """``NO_SOCKET in udp_rcv``, or the function alone."""
         if end is None:
             return None
-        symbol = self._function(end.location) if end.location else None
+        where = self._where(end)
         if end.how is How.FREED and end.reason:
             name = self._reasons.get(end.reason, f"reason {end.reason:#x}")
-            return " in ".join([*([name] if name != _NO_REASON or not symbol else []), *([symbol.name] if symbol else [])])
+            return " in ".join([*([name] if name != _NO_REASON or not where else []), *([where] if where else [])])
+        return where
+
+    def _where(self, end: End | None) -> str | None:
+        """The function that freed it."""
+        symbol = self._function(end.location) if end and end.location else None
         return symbol.name if symbol else None

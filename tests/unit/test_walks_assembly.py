@@ -176,7 +176,7 @@ LOOPBACK = turn(Came.XMIT, other=ETH1, device="lo")
     ((ACCEPT, 1), [], [LOCAL, end(how=FREED, location=0x2004)], Fate("dropped by the stack"), "udp_queue_rcv_one_skb"),
     ((ACCEPT, 1), [], [LOCAL, end(how=FREED, location=0x5004)], Fate("delivered"), "icmpv6_rcv"),
     ((ACCEPT, 1), [], [LOCAL, end(how=FREED, reason=3, location=0x5004)], Fate("dropped by the stack"), "NO_SOCKET in icmpv6_rcv"),
-    ((ACCEPT, 1), [], [LOCAL, turn(Came.TAKEN, other=0xB), NO_SOCKET], Fate("delivered"), "NO_SOCKET in udp_queue_rcv_one_skb"),
+    ((ACCEPT, 1), [], [LOCAL, turn(Came.TAKEN, other=0xB), NO_SOCKET], Fate("delivered"), "udp_queue_rcv_one_skb"),
     ((ACCEPT, 1), [], [LOCAL, turn(Came.TAKEN, other=0xA), end(how=FREED, location=0x2004)], Fate("dropped by the stack"),
      "udp_queue_rcv_one_skb"),
     ((ACCEPT, 1), [], [LOCAL, turn(Came.SEGMENTED), end(location=0x2004)], Fate("dropped by the stack"),
