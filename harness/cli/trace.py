@@ -418,9 +418,9 @@ def _watcher(plan: _Plan, view: _View | None) -> Callable[[Outcome], bool]:
     def show(settled: Outcome) -> bool:
         nonlocal seen
         wanted = [packet for packet in settled.packets if view is None or view.wants(packet)]
-        if plan.follows and wanted and view is None:
-            print(*(json.dumps(line(packet)) for packet in wanted), sep="\n", flush=True)
-        elif plan.follows and wanted and view:
+        for packet in wanted if plan.follows and view is None else ():
+            print(json.dumps(line(packet)), flush=True)
+        if plan.follows and view and wanted:
             _print_walks(console, replace(settled, packets=tuple(wanted)), view)
             console.print(end="" if view.short else "\n")
         seen += len(wanted)

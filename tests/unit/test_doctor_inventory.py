@@ -23,6 +23,7 @@ from tests import trees
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NFHARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path / "state"))
     return tmp_path / "cache"
 
 
