@@ -35,7 +35,7 @@ _HINTS = {
 }
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @kernel_option
 @backend_option
 @with_option
