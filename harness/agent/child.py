@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib
 import json
@@ -13,10 +14,10 @@ import struct
 import sys
 import termios
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.errors import NfharnessError, described
 from harness.wire import WINDOW
@@ -169,10 +170,7 @@ class Spare:
         request_r, request_w = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
-            _settle(ends, [*close, request_w, *fds.values()])
-            with os.fdopen(request_r, "rb") as pipe:
-                text = pipe.read()
-            os._exit(_run_python(json.loads(text)) if text else 0)
+            _end_with(lambda: _wait_for_task(request_r, ends, [*close, request_w, *fds.values()]))
         for fd in (*ends, request_r):
             os.close(fd)
         return cls(pid, fds, request_w)
@@ -216,8 +214,7 @@ def start(stream: int, request: dict[str, Any], *, close: Sequence[int]) -> Chil
     if failure:
         for fd in fds.values():
             os.close(fd)
-        number = int(failure)
-        raise OSError(number, os.strerror(number))
+        raise OSError(*json.loads(failure))
     for fd in fds.values():
         os.set_blocking(fd, False)
     return Child(stream, pid, fds, bool(terminal))
@@ -240,7 +237,27 @@ def _settle(ends: Sequence[int], close: Sequence[int]) -> None:
         os.close(fd)
 
 
-def _become(request: dict[str, Any], ends: tuple[int, int, int], report: int, close: Sequence[int]) -> None:
+def _end_with(life: Callable[[], int]) -> NoReturn:
+    """End this process, a fork of the agent, with the status that *life* returns: nothing that it raises unwinds into the agent's loop."""
+    status = 1
+    try:
+        status = life() & 0xFF  # as the kernel takes it; Python's _exit() raises where it is no C int
+    except BaseException:
+        with suppress(OSError):
+            os.write(2, traceback.format_exc().encode(errors="backslashreplace"))
+    finally:
+        os._exit(status)
+
+
+def _wait_for_task(request: int, ends: Sequence[int], close: Sequence[int]) -> int:
+    """A spare's life; its exit status."""
+    _settle(ends, close)
+    with os.fdopen(request, "rb") as pipe:
+        text = pipe.read()
+    return _run_python(json.loads(text)) if text else 0
+
+
+def _become(request: dict[str, Any], ends: tuple[int, int, int], report: int, close: Sequence[int]) -> NoReturn:
     """The rest of the child's life."""
     try:
         _settle(ends, close)
@@ -251,12 +268,17 @@ def _become(request: dict[str, Any], ends: tuple[int, int, int], report: int, cl
                 signal.signal(number, signal.SIG_DFL)
             os.environ.update(request.get("env") or {})
             os.chdir(request.get("cwd") or "/root")
+            if not any(request["argv"][:1]):  # execvp(3) says so; Python's looks for it in each directory of the PATH
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
             os.execvp(request["argv"][0], request["argv"])  # noqa: S606
         os.close(report)
-    except OSError as error:
-        os.write(report, str(error.errno).encode())
+    except BaseException as error:
+        # Not only what execve() says: Python's refuses a NUL in an argument, and "=" in the name of a variable, with a ValueError.
+        code = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+        why = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        os.write(report, json.dumps([code, why]).encode())
         os._exit(127)
-    os._exit(_run_python(request))
+    _end_with(lambda: _run_python(request))
 
 
 def _status_of(end: SystemExit) -> int:
@@ -269,7 +291,8 @@ def _status_of(end: SystemExit) -> int:
 
 def _run_python(request: dict[str, Any]) -> int:
     """Call the function; its exit status."""
-    sys.stdin, sys.stdout, sys.stderr = os.fdopen(0, "r"), os.fdopen(1, "w"), os.fdopen(2, "w", 1)
+    sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace")  # as Python has it: an error may say what is no text
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         os.environ.update(request.get("env") or {})
@@ -285,7 +308,7 @@ def _run_python(request: dict[str, Any]) -> int:
     except BaseException:
         traceback.print_exc()
         status = 1
-    with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # the latter: the task has closed it
+            stream.flush()
     return int(status)

@@ -33,6 +33,7 @@ _HINTS = {
     errno.ENOEXEC: "start it with its interpreter: nfharness exec -- sh FILE",
     errno.E2BIG: "give fewer arguments, or pass them on standard input: … | nfharness exec -- xargs COMMAND",
 }
+_EMPTY = "COMMAND is an empty word: look whether a variable that it stands in is set"
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
@@ -92,6 +93,7 @@ async def _run(guest: Guest, request: Request, name: str) -> int:
 
 def refused(name: str, error: OSError) -> int:
     """Say that a command cannot be run in the guest; the exit status to end with, as a shell has it."""
-    hint = _HINTS.get(error.errno or 0, "try it in a guest by hand: nfharness shell")
-    report(GuestError(f"{name}: {error.strerror} (in the guest)", hint=hint))
+    hint = _HINTS.get(error.errno or 0, "try it in a guest by hand: nfharness shell") if name else _EMPTY
+    shown = name or "''"
+    report(GuestError(f"{shown}: {error.strerror} (in the guest)", hint=hint))
     return 127 if error.errno == errno.ENOENT else 126

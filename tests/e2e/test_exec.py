@@ -112,12 +112,12 @@ def test_a_command_may_close_its_output_early(nfharness: CommandLine) -> None:
 
 @pytest.mark.parametrize(
     ("name", "status", "why"), [("no-such-command", 127, "No such file or directory"), ("/etc/passwd", 126, "Permission denied"),
-                                ("--no-option", 127, "No such file or directory")]
+                                ("--no-option", 127, "No such file or directory"), ("", 127, "No such file or directory")]
 )
 def test_a_command_that_cannot_be_run(nfharness: CommandLine, name: str, status: int, why: str) -> None:
     result = nfharness("exec", "--", name)
     assert result.status == status
-    assert result.error[0] == f"nfharness: error: {name}: {why} (in the guest)"
+    assert result.error[0] == "nfharness: error: {}: {} (in the guest)".format(name or "''", why)
     assert result.error[1].startswith("  hint: ")
 
 

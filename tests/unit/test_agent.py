@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.agent.agent import Agent
-from harness.agent.child import Child, start
+from harness.agent.child import Child, Spare, start
 from harness.wire import Decoder, Frame, Kind, encode
 
 
@@ -66,3 +69,68 @@ def test_an_agent_whose_host_hangs_up_ends_its_processes_and_returns(ends: str) 
     ours.close()
     assert os.waitstatus_to_exitcode(os.waitpid(agent_pid, 0)[1]) == 0
     assert not Path("/proc", str(pid)).exists()
+
+
+@pytest.mark.parametrize(("request_", "number", "why"), [
+    ({"argv": [""]}, errno.ENOENT, "No such file or directory"),
+    ({"argv": ["no-such-command"]}, errno.ENOENT, "No such file or directory"),
+    ({"argv": ["/etc/passwd"]}, errno.EACCES, "Permission denied"),
+    ({"argv": []}, errno.ENOENT, "No such file or directory"),
+    ({"argv": ["echo", "a\0b"]}, errno.EINVAL, "embedded null byte"),
+    ({"argv": ["ec\0ho"]}, errno.EINVAL, "embedded null"),
+    ({"argv": ["echo", 7]}, errno.EINVAL, "expected str, bytes or os.PathLike object, not int"),
+    ({"argv": ["true"], "env": {"a=b": "c"}}, errno.EINVAL, "illegal environment variable name"),
+    ({"argv": ["true"], "cwd": "a\0b"}, errno.EINVAL, "embedded null byte"),
+], ids=str)
+def test_whatever_keeps_a_command_from_being_run_is_the_reason(request_: dict[str, Any], number: int, why: str) -> None:
+    def refusal() -> str:
+        with pytest.raises(OSError) as refused:
+            start(1, {"cwd": "/", **request_}, close=[])
+        return f"{refused.value.errno} {refused.value.strerror}"
+
+    (line,) = in_a_fork(refusal)
+    assert line.startswith(f"{number} ") and why in line
+
+
+def in_a_fork(act: Callable[[], str]) -> list[str]:
+    """What *act* says, a line for each process that comes back from it: one whose child unwinds would be a second pytest."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        said = "nothing"
+        try:
+            said = act()
+        except BaseException as error:
+            said = repr(error)
+        finally:
+            os.write(writer, f"{said}\n".encode())
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    with os.fdopen(reader) as lines:
+        return lines.read().splitlines()
+
+
+def _close_output() -> None:
+    sys.stdout.close()
+
+
+def _leave(status: object) -> object:
+    return status
+
+
+def _fail(text: str) -> None:
+    raise RuntimeError(text)
+
+
+@pytest.mark.parametrize(("function", "args", "status"), [
+    ("_close_output", [], 0), ("_leave", [7], 7), ("_leave", [1 << 40], 0), ("_leave", [-1], 255), ("_leave", ["no number"], 1),
+    ("_fail", ["\udcff"], 1)])
+@pytest.mark.parametrize("spare", [False, True])
+def test_a_task_ends_with_its_function_whatever_that_did(function: str, args: list[object], status: int, *, spare: bool) -> None:
+    def ended() -> str:
+        request = {"python": f"{__name__}:{function}", "args": args}
+        child = Spare.make(close=[]).start(1, request) if spare else start(1, request, close=[])
+        return str(os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]))
+
+    assert in_a_fork(ended) == [str(status)]
