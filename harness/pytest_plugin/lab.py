@@ -22,7 +22,7 @@ from harness.pytest_plugin.chains import load
 from harness.pytest_plugin.guest.comparing import WALKED
 from harness.pytest_plugin.guest.watch import SENT, Watch
 from harness.pytest_plugin.kernel import RunningKernel
-from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold
+from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold, text
 from harness.pytest_plugin.networks import Bridge, Host, Network, Pair, Router
 from harness.pytest_plugin.sending import Sender, check_packet, traced
 from harness.pytest_plugin.walks import Walk
@@ -232,7 +232,7 @@ class Lab:
         """
         if at is None and not self._networks:
             raise Mistake("there is no network to load the ruleset in", hint="make one before, or name a host: nft(…, at=host)")
-        of_kind("the ruleset", ruleset, str, '"table inet t { … }", as nft -f reads it')
+        text("the ruleset", ruleset, '"table inet t { … }", as nft -f reads it')
         self._nat_ports.update(int(port) for port in _NAT_PORT.findall(ruleset))
         with retold("the ruleset"):
             load((self._networks[-1].main if at is None else self._own(at)).namespace, ruleset)

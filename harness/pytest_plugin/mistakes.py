@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno as errno_names
+import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ import harness
 from harness.errors import Mistake, NfharnessError, UserError
 from harness.scenario.reader import quote, suggest
 
-__all__ = ("Mistake", "chosen", "errno_number", "number", "of_kind", "retold", "shortened")
+__all__ = ("Mistake", "check_command", "chosen", "errno_number", "number", "of_kind", "retold", "shortened", "text")
 
 T = TypeVar("T")
 _CODE = Path(harness.__file__).parent
@@ -62,6 +63,28 @@ def of_kind(what: str, value: object, kind: type[T], hint: str) -> T:
     if not isinstance(value, kind):
         raise Mistake(f"{what} is {quote(value)}, which is no {kind.__name__}", hint=hint)
     return value
+
+
+def text(what: str, value: object, hint: str) -> str:
+    """The text.
+
+    :param hint: what would do
+    :raises Mistake: it is none, or has a NUL, at which a program that reads it ends
+    """
+    found = of_kind(what, value, str, hint)
+    if "\0" in found:
+        raise Mistake(f"{what} has a NUL at character {found.index(chr(0))}: {quote(found)}", hint=hint)
+    return found
+
+
+def check_command(command: Sequence[object]) -> None:
+    """Refuse words that no kernel runs.
+
+    :raises Mistake: there are none, the first is empty, or one is no text or has a NUL
+    """
+    texts = [os.fsdecode(word) if isinstance(word, (str, os.PathLike)) else None for word in command]
+    if not texts or not texts[0] or any(word is None or "\0" in word for word in texts):
+        raise Mistake(f"the command is {', '.join(map(repr, command)) or 'empty'}", hint='a string for each word: run("ip", "link")')
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from harness.guest.module import HookModule
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network as Built
 from harness.guest.topology import built
-from harness.pytest_plugin.mistakes import Mistake, chosen
+from harness.pytest_plugin.mistakes import Mistake, check_command, chosen
 from harness.scenario.addresses import ip_interface
 from harness.scenario.reader import quote, suggest
 from harness.scenario.topology import End, Link, Topology
@@ -135,10 +135,9 @@ class Host:
         """Run a command in the namespace; its standard output.
 
         :raises CommandFailed: it failed
-        :raises Mistake: there is no such command
+        :raises Mistake: there is no such command, or no kernel runs it
         """
-        if not command or not all(isinstance(word, (str, os.PathLike)) for word in command):
-            raise Mistake(f"the command is {', '.join(map(repr, command)) or 'empty'}", hint='a string for each word: run("ip", "link")')
+        check_command(command)
         with self.inside():
             try:
                 done = subprocess.run(command, input=stdin, capture_output=True, text=True, errors="backslashreplace", check=False,
@@ -149,6 +148,9 @@ class Host:
                 hint = (f"give each argument by itself: run({', '.join(map(quote, words))})" if len(words) > 1
                         else suggest(command[0], known, what="in the PATH"))
                 raise Mistake(f"there is no command {quote(command[0])}", hint=hint) from None
+            except PermissionError as error:
+                raise Mistake(f"the command {quote(command[0])} cannot be run: {error.strerror}",
+                              hint='make it executable, or start its interpreter: run("sh", FILE)') from None
             except subprocess.TimeoutExpired as error:
                 raise CommandFailed(self.name, command, None, error.stdout, error.stderr) from None
         if check and done.returncode:

@@ -12,6 +12,7 @@ import pytest
 from harness.backends.session import session
 from harness.host.progress import Progress
 from harness.images.kernels import DEFAULT
+from harness.pytest_plugin.mistakes import check_command
 from harness.pytest_plugin.selection import kernels, packages
 from harness.vm.channel import Request
 from harness.vm.guest import Guest
@@ -43,9 +44,11 @@ class VirtualMachine:
     def run(self, *command: str, stdin: str = "") -> Result:
         """Run a command to its end.
 
+        :raises Mistake: no kernel runs it
         :raises OSError: it cannot be run
         :raises KernelDied: the guest died of it
         """
+        check_command(command)
         status, out, err = self._runner.run(self._guest.output(Request(argv=command), stdin.encode()))
         return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))
 

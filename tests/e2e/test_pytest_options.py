@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ExitCode, KernelDied
+from harness.errors import ExitCode, KernelDied, Mistake
 from harness.host.again import ATTEMPTS
 from harness.images import kernels
 from harness.pytest_plugin.vm import VirtualMachines
@@ -248,6 +248,12 @@ def test_a_guest_whose_agent_is_silent_is_dead(monkeypatch: pytest.MonkeyPatch, 
     threading.Timer(1, os.kill, (machine._guest.qemu.pid, signal.SIGSTOP)).start()  # type: ignore[attr-defined]
     with pytest.raises(KernelDied, match="did not answer within 3 s"):
         machine.run("sleep", "1000")
+
+
+@pytest.mark.parametrize("command", [(), ("",), ("ls", "a\0b")], ids=str)
+def test_a_command_that_no_kernel_runs_is_a_mistake(vm: VirtualMachines, command: tuple[str, ...]) -> None:
+    with pytest.raises(Mistake, match="the command is"):
+        vm.start().run(*command)
 
 
 def test_a_bare_kernel_is_untainted_and_has_no_lab(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, shortened
+from harness.pytest_plugin.mistakes import Mistake, check_command, chosen, errno_number, number, shortened, text
 from harness.pytest_plugin.networks import CommandFailed
 
 
@@ -31,6 +31,28 @@ def test_a_name_that_there_is_in_either_case() -> None:
 def test_a_number_that_is_none(value: object) -> None:
     with pytest.raises(Mistake, match="a number from 0 to 7"):
         number("the queue", value, 0, 7)
+
+
+@pytest.mark.parametrize(("command", "said"), [
+    ((), "the command is empty"), (("",), "the command is ''"), (("ls", "a\0b"), "the command is 'ls', 'a\\x00b'"),
+    ((Path("a\0b"),), "the command is "), ((["ip", "link"],), "the command is ['ip', 'link']"), (("ip", 7), "the command is 'ip', 7")],
+    ids=str)
+def test_a_command_that_no_kernel_runs(command: tuple[object, ...], said: str) -> None:
+    with pytest.raises(Mistake) as mistake:
+        check_command(command)
+    assert mistake.value.message.startswith(said)
+    assert mistake.value.hint == 'a string for each word: run("ip", "link")'
+
+
+def test_a_command_that_a_kernel_may_run() -> None:
+    check_command([Path("/bin/echo"), "", "a b"])
+
+
+@pytest.mark.parametrize(("value", "said"), [("table ip x\0 {}", "the ruleset has a NUL at character 10: "), (b"table", "is no str")])
+def test_a_text_that_is_none(value: object, said: str) -> None:
+    with pytest.raises(Mistake, match=said):
+        text("the ruleset", value, "a text")
+    assert text("the ruleset", "table ip x {}", "a text") == "table ip x {}"
 
 
 def test_its_traceback_ends_in_the_test() -> None:
