@@ -95,7 +95,9 @@ def _main() -> int:
 def status_of(error: BaseException) -> int:
     """The exit status that an exception ends us with, once it is told on standard error."""
     from harness.cli.streams import discard_output  # noqa: PLC0415
+    from harness.cli.uncaught import named  # noqa: PLC0415
 
+    error = named(error)
     try:
         status = _told(error)
         sys.stdout.flush()

@@ -9,14 +9,30 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import harness
 from harness.errors import NfharnessError
 
-__all__ = ("kept", "line")
+__all__ = ("kept", "line", "named")
 
 _KEPT = 20
+
+
+def named(error: BaseException) -> BaseException:
+    """What is told of an exception: the first of a group of which each is one that we can name, one of ours if there is one; or itself."""
+    found = list(_all(error))
+    ours = [one for one in found if isinstance(one, NfharnessError)]
+    return (ours or found)[0] if all(isinstance(one, (NfharnessError, OSError)) for one in found) else error
+
+
+def _all(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for one in error.exceptions:
+        yield from _all(one)
 
 
 def line(error: BaseException) -> str:

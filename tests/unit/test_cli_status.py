@@ -122,10 +122,27 @@ def test_a_full_disk_behind_standard_output_is_no_difference() -> None:
     assert b"make room where the output goes" in hint
 
 
+_OSERROR = "OSError(24, 'Too many open files', '/state')"
+
+
+@pytest.mark.parametrize(("group", "status", "said"), [
+    (_OSERROR, 125, ["/state: Too many open files", "raise the limit on open files: ulimit -n 4096"]),
+    (f"ExceptionGroup('inner', [{_OSERROR}]), OSError('another')", 125,
+     ["/state: Too many open files", "raise the limit on open files: ulimit -n 4096"]),
+    (f"{_OSERROR}, cli.NfharnessError('it cannot', hint='put it right')", 125, ["it cannot", "put it right"]),
+    ("__import__('harness.errors').errors.UserError('not that', hint='this')", 2, ["not that", "this"]),
+])
+def test_a_group_of_errors_that_have_names_is_told_as_one_of_them(group: str, status: int, said: list[str]) -> None:
+    done = nfharness(f"(_ for _ in ()).throw(ExceptionGroup('unhandled errors in a TaskGroup', [{group}]))")
+    assert done.stderr.decode().splitlines() == [f"nfharness: error: {said[0]}", f"  hint: {said[1]}"]
+    assert done.returncode == status
+
+
 @pytest.mark.parametrize(("expression", "said"), [
     ("1 / 0", "ZeroDivisionError: division by zero"),
     ("[][1]", "IndexError: list index out of range"),
     ("(_ for _ in ()).throw(ExceptionGroup('two', [KeyError('a\\nb'), ValueError()]))", "KeyError: 'a\\nb'"),
+    (f"(_ for _ in ()).throw(ExceptionGroup('two', [KeyError('a'), {_OSERROR}]))", "KeyError: 'a'"),
     ("(_ for _ in ()).throw(ValueError('one\\n  two'))", "ValueError: one two"),
     ("'é'.encode('ascii')", "UnicodeEncodeError: 'ascii' codec can't encode character '\\xe9' in position 0: ordinal not in range(128)"),
     ("__import__('harness.nowhere')", "ModuleNotFoundError: No module named 'harness.nowhere'"),
