@@ -12,7 +12,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from harness.errors import NfharnessError
+from harness.errors import GuestError, NfharnessError
 from harness.outcome.types import Outcome, PacketOutcome
 from harness.vm.channel import Remote, Request, agent_error
 from harness.vm.guest import Guest
@@ -29,6 +29,7 @@ from harness.walks.window import needed
 __all__ = ("Complaints", "Observation", "ends_of")
 
 _OBSERVER = "harness.guest.observe:main"
+_KILLED = "COMMAND did it (kill -1 reaches every process), or the guest ran out of memory: let it kill and take less"
 _DIED = "the kernel died: what it did last may not be there"
 #: After which no record of a packet comes any more that is over: those of several processors arrive a little out of order.
 _SETTLED_NS = 500_000_000
@@ -281,6 +282,8 @@ class Observation:
             raise agent_error(self._error, "observing")
         if self._over:
             status = await self._remote.wait()
+            if status < 0:
+                raise GuestError(f"the observer in the guest was killed by signal {-status}", hint=_KILLED)
             raise agent_error({"traceback": self._said.decode(errors="replace") or f"exit status {status}"}, "observing")
         self._more.clear()
         await self._more.wait()

@@ -141,6 +141,22 @@ def test_an_observer_that_fails_is_heard() -> None:
         asyncio.run(asyncio.wait_for(failed(), 20))
 
 
+def test_an_observer_that_is_killed_says_by_which_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def killed(_: Remote) -> int:
+        return -9
+
+    async def ended() -> None:
+        remote = Remote(lambda *_: None)
+        observation = await begun(remote)
+        remote.die()
+        await observation.end()
+
+    monkeypatch.setattr(Remote, "wait", killed)
+    with pytest.raises(GuestError, match="the observer in the guest was killed by signal 9") as told:
+        asyncio.run(asyncio.wait_for(ended(), 20))
+    assert "traceback" not in str(told.value.hint)
+
+
 def test_a_rule_that_reads_otherwise_at_the_end_has_no_text() -> None:
     def answer(remote: Remote, message: dict[str, Any]) -> None:
         if "ended" in message:
