@@ -41,6 +41,10 @@ _Value = TypeVar("_Value")
 _TOKEN = re.compile(r"""[()]|'[^']*'|"[^"]*"|(?:[^\s()\[]|\[[^\]]*\])+""")
 _OPERATORS = ("&", "|", "+", "-", "*", "/", "=", "==", "!=", "<", ">", "<=", ">=")
 _BOTH = ("and", "&&", "or", "||")
+#: How deep words "not" and parentheses may stand in one another.
+_DEEPEST = 100
+#: So much of a text is shown on each side of a mistake.
+_AROUND = 60
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _ENDS = {kind: (kind,) for kind in get_args(FateKind) if " " not in kind} | {"dropped": ("dropped", "dropped by the stack")}
 _POINTS = {name: name for points in HOOK_POINTS.values() for name in points}
@@ -82,9 +86,11 @@ def joined(words: Sequence[str]) -> str:
 
 
 def wrong(text: str, column: int, problem: str) -> UserError:
-    """What is wrong with a filter, with a mark below the place."""
+    """What is wrong with a filter, with a mark below the place; of a long one what stands around that."""
+    begin = max(0, column - _AROUND) if len(text) > 2 * _AROUND else 0
+    marked = f"    {text[begin:begin + 2 * _AROUND]}\n    {' ' * (column - begin)}^"
     return UserError(f"the filter does not compile: {problem}",
-                     hint=f"look at the mark; words: nfharness help tracing, and pcap-filter(7)\n    {text}\n    {' ' * column}^")
+                     hint=f"look at the mark; words: nfharness help tracing, and pcap-filter(7)\n{marked}")
 
 
 class _Reader:
@@ -100,6 +106,7 @@ class _Reader:
         self._text = text
         self._tokens = [(match[0], match.start()) for match in _TOKEN.finditer(text)]
         self._place = 0
+        self._depth = 0
 
     @property
     def word(self) -> str | None:
@@ -111,11 +118,10 @@ class _Reader:
 
     def expression(self) -> _Test:
         """Terms joined by ``and`` and ``or``, up to what is neither."""
-        test = self._term()
+        first, rest = self._term(), list[tuple[bool, _Test]]()
         while self.word in _BOTH:
-            joined = _and if self._next() in ("and", "&&") else _or
-            test = joined(test, self._term())
-        return test
+            rest.append((self._next() in ("and", "&&"), self._term()))
+        return _joined(first, rest) if rest else first
 
     def _next(self) -> str:
         word = self.word
@@ -125,23 +131,30 @@ class _Reader:
         return word
 
     def _term(self) -> _Test:
-        if self.word in ("not", "!"):
-            self._next()
-            term = self._term()
-            return lambda packet, matches: not term(packet, matches)
-        if self.word == "(":
-            self._next()
-            inner = self.expression()
-            if self.word != ")":
-                raise wrong(self._text, self.column, "a parenthesis is not closed")
-            self._next()
-            return inner
+        if self.word in ("not", "!", "("):
+            return self._compound()
         if self.word in (*_BOTH, ")", None):
             raise wrong(self._text, self.column, "a term is missing")
         if self.word in _ENDS:
             kinds = _ENDS[self._next()]
             return lambda packet, _: packet.fate.kind in kinds
         return self._own() if self.word in _WORDS else self._pcap()
+
+    def _compound(self) -> _Test:
+        """What stands behind ``not``, or in parentheses."""
+        if self._depth == _DEEPEST:
+            raise wrong(self._text, self.column, f"more than {_DEEPEST} words 'not' and parentheses stand in one another")
+        self._depth += 1
+        if self._next() == "(":
+            test = self.expression()
+            if self.word != ")":
+                raise wrong(self._text, self.column, "a parenthesis is not closed")
+            self._next()
+        else:
+            term = self._term()
+            test = lambda packet, matches: not term(packet, matches)  # noqa: E731
+        self._depth -= 1
+        return test
 
     def _own(self) -> _Test:
         word = self._next()
@@ -166,12 +179,19 @@ class _Reader:
         return lambda packet, matches: packet.number in matches[text]
 
 
-def _and(one: _Test, other: _Test) -> _Test:
-    return lambda packet, matches: one(packet, matches) and other(packet, matches)
+def _joined(first: _Test, rest: Sequence[tuple[bool, _Test]]) -> _Test:
+    """Terms from left to right.
 
+    :param rest: whether ``and`` stands before a term, and the term
+    """
+    def test(packet: PacketOutcome, matches: Matches) -> bool:
+        wanted = first(packet, matches)
+        for both, term in rest:
+            if wanted == both:
+                wanted = term(packet, matches)
+        return wanted
 
-def _or(one: _Test, other: _Test) -> _Test:
-    return lambda packet, matches: one(packet, matches) or other(packet, matches)
+    return test
 
 
 def _calls(packet: PacketOutcome) -> Iterator[HookCall]:

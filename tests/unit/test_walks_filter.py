@@ -104,6 +104,23 @@ def test_a_mistake_has_its_column(text: str, column: int, problem: str) -> None:
     assert (shown, mark) == (f"    {text}", f"    {' ' * column}^")
 
 
+@pytest.mark.parametrize("nested", ["{} {}".format("not " * 3000, "dropped"), "(" * 3000 + "dropped" + ")" * 3000, "! (" * 3000])
+def test_one_that_is_nested_too_deeply_is_a_mistake(nested: str) -> None:
+    with pytest.raises(UserError, match="more than 100 words 'not' and parentheses stand in one another") as told:
+        filter_of(nested)
+    _, shown, mark = str(told.value.hint).splitlines()
+    assert shown[len(mark) - 1] in "n(!"
+    assert len(shown) < 130
+
+
+@pytest.mark.parametrize(("text", "numbers"), [
+    ("not " * 100 + "dropped", [1, 2]), ("not " * 99 + "dropped", [3]), ("(" * 100 + "dropped" + ")" * 100, [1, 2]),
+    (" or ".join(["netns nowhere"] * 3000 + ["dropped"]), [1, 2]), (" and ".join(["not netns nowhere"] * 3000 + ["dropped"]), [1, 2]),
+])
+def test_a_long_one_is_as_good_as_a_short_one(text: str, numbers: list[int]) -> None:
+    assert [packet.number for packet in filter_of(text).wanted(PACKETS, {})] == numbers
+
+
 def test_arguments_keep_the_quotes_that_a_shell_took() -> None:
     assert joined(["dropped and by 'inet admin'"]) == "dropped and by 'inet admin'"
     assert joined(["dropped", "and", "by", "inet admin"]) == "dropped and by 'inet admin'"
