@@ -18,6 +18,7 @@ from harness.backends.observer import Complaints
 from harness.errors import KernelDied, UserError
 from harness.model.observed import Departure
 from harness.outcome import codec
+from harness.outcome.typed import checked
 from harness.outcome.types import Outcome, PacketOutcome
 from harness.walks.filter import Filter
 from harness.walks.totals import Totals
@@ -112,17 +113,31 @@ def read(path: Path) -> Seen:
     """
     try:
         document = _document(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: {error}", hint=_HINT) from None
     if (version := document["trace"]) != _VERSION:
         raise UserError(f"{path}: a session of version {version}, and this nfharness reads version {_VERSION}", hint=_HINT)
     try:
-        observed = codec.from_json({**document, "steps": (), "log": ()})
+        observed = checked(codec.from_json({**document, "steps": (), "log": ()}))
         complaints = Complaints(tuple(document["splats"]), document["taint"], tuple(document["log"]), document["unnamed"],
                                 document["undecided"])
-        return Seen(document["kernel"], document["command"], document["exit_status"], observed, observed, complaints)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        facts, argv, status = _command(document)
+        return Seen(facts, argv, status, observed, observed, checked(complaints))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: not as trace --json writes it: {error!r}", hint=_HINT) from None
+
+
+def _command(document: dict[str, Any]) -> tuple[dict[str, Any], list[str], int | None]:
+    """What was known before anything was seen, and the exit status.
+
+    :raises ValueError: it is of other kinds
+    """
+    facts, argv, status = document["kernel"], document["command"], document["exit_status"]
+    if not isinstance(facts, dict) or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
+        raise ValueError("kernel or command")
+    if status is not None and (not isinstance(status, int) or isinstance(status, bool) or not 0 <= status <= 0xFF):
+        raise ValueError(f"exit_status: {status!r}")
+    return facts, argv, status
 
 
 def _document(text: str) -> dict[str, Any]:

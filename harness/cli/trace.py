@@ -322,7 +322,12 @@ def _held_against_core(observed: Outcome, facts: Mapping[str, Any]) -> Obeyed:
     from harness.model.observed import departures  # noqa: PLC0415
     from harness.outcome.profile import KernelProfile  # noqa: PLC0415
 
-    return departures(observed, KernelProfile.from_json(facts["profile"]))
+    try:
+        profile = KernelProfile.from_json(facts["profile"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError("the session does not tell what its kernel does: there is nothing to hold it against",
+                        hint="name a file that trace --json wrote, or leave out --check") from None
+    return departures(observed, profile)
 
 
 async def _copy(guest: Guest, files: Sequence[Path]) -> None:

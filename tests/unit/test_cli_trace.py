@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from harness.backends.observer import Complaints
-from harness.cli.sessions import Seen, head, line, report, tail
+from harness.cli.sessions import Seen, head, line, read, report, tail
 from harness.cli.trace import command
+from harness.errors import UserError
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, Outcome, PacketOutcome, Traversal
@@ -161,6 +162,43 @@ def test_what_is_no_session_is_told(tmp_path: Path, text: str, problem: str) -> 
     status, said = shown("--read", str(file))
     assert status != 0
     assert problem in said
+
+
+_TRAVERSAL = ("packets", 0, "traversals", 0)
+
+
+@pytest.mark.parametrize(("where", "value"), [
+    ((*_TRAVERSAL, "mark"), 1e308), ((*_TRAVERSAL, "mark"), 10**400), ((*_TRAVERSAL, "mark"), True), ((*_TRAVERSAL, "time"), "now"),
+    ((*_TRAVERSAL, "netns"), None), ((*_TRAVERSAL, "changed"), [{"what": "TTL", "before": 1, "after": "2"}]),
+    ((*_TRAVERSAL, "calls", 0, "function"), -1), ((*_TRAVERSAL, "calls", 0, "module"), 5), ((*_TRAVERSAL, "calls", 0, "ns"), {}),
+    ((*_TRAVERSAL, "calls", 0, "rule"), {"handle": 1, "chain": "in", "text": "drop", "via": ["x"]}),
+    (("packets", 0, "relation"), {"kind": "brother of", "packet": 1}), (("packets", 0, "reason"), []), (("lost_events",), 1e308),
+    (("blind",), {"loop": 5}), (("doubts",), [7]), (("taint",), 7), (("splats",), [{}]), (("kernel",), []), (("command",), [7]),
+    (("command",), "true"), (("exit_status",), "x"), (("exit_status",), 1e308), (("began",), "now"),
+], ids=str)
+def test_a_session_with_a_field_of_another_kind_is_none(session: Path, where: tuple[str | int, ...], value: object) -> None:
+    document = json.loads(session.read_text())
+    place = document
+    for key in where[:-1]:
+        place = place[key]
+    place[where[-1]] = value
+    session.write_text(json.dumps(document))
+    with pytest.raises(UserError, match="not as trace --json writes it"):
+        read(session)
+
+
+def test_a_session_that_is_nested_without_end_is_none(tmp_path: Path) -> None:
+    file = tmp_path / "session.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(UserError, match="recursion"):
+        read(file)
+
+
+@pytest.mark.parametrize("kernel", [{}, {"profile": 7}, {"profile": {"families": [1]}}, {"profile": {"no such field": 1}}], ids=str)
+def test_a_session_without_a_profile_is_not_held_against_core(session: Path, kernel: dict[str, Any]) -> None:
+    session.write_text(json.dumps({**json.loads(session.read_text()), "kernel": kernel}))
+    status, said = shown("--read", str(session), "--check")
+    assert (status, "does not tell what its kernel does" in said) == (1, True)  # main() makes 2 of it
 
 
 @pytest.mark.parametrize("arguments", [("--", "true"), ("--for", "3"), ("--follow",), ("--file", __file__), ("--with", "jq"),
