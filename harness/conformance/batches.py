@@ -19,8 +19,8 @@ _WARNING = "net/netfilter/core.c"
 _FOREIGN = "of another namespace"
 
 
-def _first_bad(rule: str, pf: Family, hook: str) -> Script:
-    """The smallest number behind a family's last point."""
+def _bad(rule: str, pf: Family, hook: str) -> Script:
+    """A number behind a family's last point."""
     return script(
         f"{rule}, {pf.name} {hook}",
         RegisterBatch("host", (Register("bad", "host", pf, hook),)),
@@ -177,12 +177,12 @@ RULES = (
             Dump(*_IN),
             Array(*_IN, "own"),
         ),
-        *(_first_bad("head.bad-hook", *point) for point in ((_V4, "HOOK5"), (_V6, "HOOK5"), (Family.INET, "HOOK6"))),
+        *(_bad("head.bad-hook", *point) for point in ((_V4, "HOOK5"), (_V6, "HOOK5"), (Family.INET, "HOOK6"), (_V4, "HOOK257"))),
     )),
     Rule("head.bad-hook-arp", "ARP's first hook number out of range: -EINVAL and a warning.",
-         (_first_bad("head.bad-hook-arp", Family.ARP, "HOOK3"),), needs=("arp",)),
+         (_bad("head.bad-hook-arp", Family.ARP, "HOOK3"),), needs=("arp",)),
     Rule("head.bad-hook-bridge", "BRIDGE has a number for BROUTING and no point: -EINVAL and a warning.",
-         (_first_bad("head.bad-hook-bridge", Family.BRIDGE, "HOOK5"),), needs=("bridge",)),
+         (_bad("head.bad-hook-bridge", Family.BRIDGE, "HOOK5"),), needs=("bridge",)),
     Rule("head.bad-family", "A family without hook points: -EINVAL and a warning; nothing is registered.", (
         script(
             "head.bad-family",
@@ -193,6 +193,7 @@ RULES = (
             Dump(*_IN),
             Array(*_IN, "own"),
         ),
+        _bad("head.bad-family", Family(0), "HOOK1"),
     )),
     Rule("unregister.no-point", "Unregistering at a point that there is not warns, and nothing else.", (
         script(

@@ -50,6 +50,15 @@ RULES = (
             BpfLink("free-again", *_IN, 1),
             Returns(0),
         ),
+        script(
+            "bpf.taken-priority, of IPV6",
+            Register("ordinary", "host", Family.IPV6, "INPUT", 0),
+            BpfLink("taken", "host", Family.IPV6, "INPUT", 0),
+            Returns(errno.EBUSY),
+            Array("host", Family.IPV6, "INPUT", "ordinary"),
+            BpfLink("free", "host", Family.IPV6, "INPUT", 1),
+            Returns(0),
+        ),
     ), needs=("bpf_link",)),
     Rule("bpf.same-program", "Of two BPF links that have their program in common, the one that is closed goes, and the other stays.", (
         script(

@@ -146,6 +146,20 @@ INET = (
             Array(*_IN6, ""),
         ),
     ), needs=_NEEDS),
+    Rule("inet.ingress-enomem", "No memory for an NFPROTO_INET hook at INGRESS: -ENOMEM; the device's array stays as it is.", (
+        script(
+            "inet.ingress-enomem",
+            Register("refused", "host", _INET, "INGRESS", device="eth0", fail=(0,)),
+            Returns(errno.ENOMEM),
+            Array(*_INGRESS, "", "eth0"),
+            Register("netdev", *_INGRESS, device="eth0"),
+            Register("refused-too", "host", _INET, "INGRESS", -1, device="eth0", fail=(0,)),
+            Returns(errno.ENOMEM),
+            Array(*_INGRESS, "netdev", "eth0"),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INGRESS", "netdev", pf=Family.NETDEV),)),
+        ),
+    ), needs=("netdev", "inet_ingress", *_NEEDS)),
     Rule("inet.failed-shrinks", "An NFPROTO_INET hook goes, IPv4's array first: the one that cannot shrink keeps a dummy, or both do.", (
         script(
             "inet.failed-shrinks, the first one",
@@ -274,6 +288,13 @@ BATCHES = (
             UnregisterBatch("c", fail=(0, 1)),
             Returns(0),
             Array(*_IN, "own dummy dummy"),
+        ),
+        script(
+            "batch.enomem, rolled back from its first on",
+            Register("own", *_IN, 0),
+            RegisterBatch("host", (Register("a", *_IN, -1), Register("b", *_IN, 1), Register("c", *_IN, 2)), fail=(2, 4)),
+            Returns(errno.ENOMEM),
+            Array(*_IN, "own dummy"),
         ),
         script(
             "batch.enomem, taken out from its first on",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from harness.conformance.expect import Array, At, Crosses, Returns, Splats
 from harness.conformance.rule import Rule, script
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family
+from harness.scenario.steps.batches import RegisterBatch
 from harness.scenario.steps.hooks import Alter, Dump, Nft, Register, RegisterMany, Unregister
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.raw import RawDelete, RawInsert
@@ -120,6 +121,13 @@ ORDER = (
             Send("peer", "host", cookie=2, source_port=40001),
             Crosses((At("host", "INPUT", _by_priority(_OTHERS)),)),
         ),
+        script(
+            "order.many, of more than 256",
+            RegisterMany("low", *_IN, 300, -1),
+            Register("high", *_IN, 5),
+            Register("mid", *_IN, 0),
+            Array(*_IN, f"{_newest_first('low', 300)} mid high"),
+        ),
     )),
     Rule("validate.order", "hooks_validate finds every array in order: equal priorities, the ends of the range, whatever comes and goes.", (
         script(
@@ -215,6 +223,28 @@ LIMIT = (
             Returns(0),
         ),
     ), needs=("netdev",)),
+    Rule("limit.layer-2", "ARP's and BRIDGE's points take 1024 hooks, too; one more gets -E2BIG and changes nothing.", (
+        *(script(
+            f"limit.layer-2, {pf.name}",
+            _fill(pf, "INPUT"),
+            Returns(0),
+            Register("too-many", "host", pf, "INPUT"),
+            Returns(errno.E2BIG),
+            Array("host", pf, "INPUT", _newest_first("full")),
+            Register("other-point", "host", pf, "FORWARD"),
+            Returns(0),
+        ) for pf in (Family.ARP, Family.BRIDGE)),
+    ), needs=("arp", "bridge")),
+    Rule("limit.batch", "A batch with a hook for a full point gets -E2BIG as that hook alone would; those before it are gone again.", (
+        script(
+            "limit.batch",
+            _fill(_V4, "INPUT"),
+            RegisterBatch("host", (Register("v6", "host", _V6, "INPUT"), Register("v4", *_IN))),
+            Returns(errno.E2BIG),
+            Array(*_IN, _newest_first("full")),
+            Array("host", _V6, "INPUT", ""),
+        ),
+    )),
     Rule("limit.per-device", "The limit of a device's point is that device's own.", (
         script(
             "limit.per-device",

@@ -56,7 +56,8 @@ MUTANTS = dict([
          "netdev.absent")),
     rules_only(("families have one point more", Mutant(("head.bad-hook", "head.bad-hook-arp", "head.bad-hook-bridge"), (
         (structures, "ARRAY_SIZE", ONE_MORE), (register, "ARRAY_SIZE", ONE_MORE))))),
-    core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem"),
+    core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem",
+         "limit.batch"),
     core("a batch is its first hook", "nf_register_net_hooks", only_the_first, "batch.all", "batch.empty"),
     core("of a batch the first goes", "nf_unregister_net_hooks", unregisters_the_first, "batch.unregister", "batch.all"),
     core("the same ops are refused", "nf_hook_entries_grow", refuses_the_same_twice, "duplicate.same-ops"),

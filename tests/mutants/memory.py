@@ -69,7 +69,7 @@ def everywhere(name: str, attribute: str, replacement: Any, *rules: str) -> tupl
 
 MUTANTS = dict([
     everywhere("an array grows without memory", "nf_hook_entries_grow", grows_without_memory,
-               "grow.enomem", "inet.enomem", "batch.enomem", "raw.enomem"),
+               "grow.enomem", "inet.enomem", "inet.ingress-enomem", "batch.enomem", "raw.enomem"),
     everywhere("an array grows with its dummies", "nf_hook_entries_grow", copies_dummies, "grow.drops-dummies", "batch.enomem"),
     rules_only(core("dummies count", "nf_hook_entries_grow", counts_dummies, "limit.dummies")),
     everywhere("an array shrinks without memory", "nf_hook_entries_try_shrink", shrinks_without_memory,

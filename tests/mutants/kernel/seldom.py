@@ -53,7 +53,7 @@ _NOT_FLUSHED = """{
 
 ARRAYS = (
     fault("order-of-slots-of-eight-bits", _ORDER, "reg->priority > orig_ops[i & 0xff]->priority",
-          breaks="hooks run by ascending priority, behind the 256th too", rules="order.many order.ascending"),
+          breaks="hooks run by ascending priority, behind the 256th too", rules="order.many"),
     fault("order-by-the-next-priority", _ORDER, "reg->priority >= (int)((u32)orig_ops[i]->priority + 1)",
           breaks="a hook of the largest priority is the last", rules="order.ascending"),
     fault("row-of-dummies-counts-once", _COUNTED, "orig_ops[i] != &dummy_ops || (i && orig_ops[i - 1] == &dummy_ops)",
@@ -82,7 +82,7 @@ ARRAYS = (
 REFUSALS = (
     fault("limit-not-of-layer-2", "\tif («alloc_entries > MAX_HOOK_COUNT»)",
           "alloc_entries > MAX_HOOK_COUNT && reg->pf != NFPROTO_ARP && reg->pf != NFPROTO_BRIDGE",
-          breaks="the 1025th hook is refused, of any family", rules="limit.1024 limit.per-point"),
+          breaks="the 1025th hook is refused, of any family", rules="limit.layer-2"),
     fault("bpf-of-ipv6-shares", _TAKEN,
           "reg->priority == orig_ops[i]->priority && reg->hook_ops_type == NF_HOOK_OP_BPF && reg->pf == NFPROTO_IPV4",
           breaks="a BPF program shares no priority, of IPV6 neither", rules="bpf.taken-priority"),
@@ -91,9 +91,9 @@ REFUSALS = (
     fault("refused-flushes-the-queue", _REFUSED, "if (IS_ERR(new_hooks)) {\n\t\tnf_queue_nf_hook_drop(net);\n\t\treturn PTR_ERR(new_hooks);\n\t}",
           breaks="what waits stays when a registration is refused", rules="queue.hook-registered-meanwhile"),
     fault("inet-ingress-enomem-lost", "\t\t\terr = __nf_register_net_hook(net, NFPROTO_INET, reg);\n\t\t\tif («err < 0»)",
-          "err < 0 && err != -ENOMEM", breaks="no memory for an INET hook at INGRESS is -ENOMEM", rules="grow.enomem inet.enomem"),
+          "err < 0 && err != -ENOMEM", breaks="no memory for an INET hook at INGRESS is -ENOMEM", rules="inet.ingress-enomem"),
     fault("batch-of-a-full-point-is-einval", "\t\tnf_unregister_net_hooks(net, reg, i);\n\treturn «err»;", "err == -E2BIG ? -EINVAL : err",
-          breaks="a batch's errno is the refused hook's", rules="batch.rollback"),
+          breaks="a batch's errno is the refused hook's", rules="limit.batch"),
     fault("batch-rollback-from-the-end", _BATCH_ROLLBACK, "while (i--) nf_unregister_net_hook(net, &reg[i]);",
           breaks="what a batch had registered goes as it is written", rules="batch.enomem"),
     fault("batch-last-refused-stays", "\t\terr = nf_register_net_hook(net, &reg[i]);\n\t\tif («err»)", "err && i + 1 < n",
