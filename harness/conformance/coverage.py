@@ -142,7 +142,8 @@ FUNCTIONS = (
         Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge head.bad-family")),
         Branch((334, 342), "one at a time: nf_hook_mutex", _rules("register.at-once")),
         Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),
-        Branch((343, 344), "the array could not grow: its errno", _rules("limit.1024 inet.first-half inet.rollback grow.enomem")),
+        Branch((343, 344), "the array could not grow: its errno",
+               _rules("limit.1024 inet.first-half inet.rollback grow.enomem queue.refused")),
         Branch((348, 349), "ingress, since 5.16 egress, is counted, so that devices look for it",
                _rules("inet.ingress-alone netdev.egress-alone netdev.ingress netdev.per-device key.counts key.egress key.ingress "
                       "key.refused key.refused-egress")),
@@ -171,8 +172,8 @@ FUNCTIONS = (
         Branch((418, 419), "the array stays",
                _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink queue.not-found")),
         Branch((421, 421), "packets queued from the namespace are dropped",
-               _rules("unregister.flushes-queue unregister.flushes-queue-layer-2 queue.hook-unregistered-meanwhile queue.slot-gone "
-                      "queue.slot-gone-warns")),
+               _rules("unregister.flushes-queue unregister.flushes-queue-layer-2 unregister.flushes-queue-bpf "
+                      "queue.hook-unregistered-meanwhile queue.slot-gone queue.slot-gone-warns")),
         Branch((422, 422), "the old array is freed", _rules("unregister.shrinks memory.freed")),
     )),
     Function("nf_unregister_net_hook", (425, 433), (
@@ -187,7 +188,7 @@ FUNCTIONS = (
         Branch((453, 454), "INET: into IPV4 first", _rules("inet.fanout")),
         Branch((455, 456), "IPV4 refuses: its errno", _rules("inet.first-half inet.enomem")),
         Branch((458, 458), "then into IPV6", _rules("inet.fanout")),
-        Branch((459, 462), "IPV6 refuses: out of IPV4 again", _rules("inet.rollback inet.enomem")),
+        Branch((459, 462), "IPV6 refuses: out of IPV4 again", _rules("inet.rollback inet.enomem queue.refused")),
         Branch((463, 464), "others: into their point", _rules("order.ascending head.by-hook head.arp head.bridge")),
         Branch((465, 466), "the point refuses: its errno",
                _rules("limit.1024 limit.per-device limit.layer-2 grow.enomem inet.ingress-enomem")),

@@ -7,10 +7,13 @@ import errno
 from harness.conformance.expect import Array, At, Crosses, Finds, Queue, Returns, Splats
 from harness.conformance.queue import IN, Line, hooks, queue_to, resumed, sent, slow
 from harness.conformance.rule import Rule, Script, script
-from harness.netfilter import PRIORITY_MAX, Family, VerdictKind
-from harness.outcome.types import NF_REINJECT
+from harness.model.foreign import Foreign
+from harness.netfilter import PRIORITY_MAX, Family, VerdictKind, hook_number
+from harness.outcome.types import NF_REINJECT, Slot, point_key
+from harness.scenario.step import Step
 from harness.scenario.steps.batches import UnregisterAbsent
-from harness.scenario.steps.hooks import Register, Unregister
+from harness.scenario.steps.bpf import BpfLink, BpfUnlink
+from harness.scenario.steps.hooks import Nft, Register, Unregister
 from harness.scenario.steps.namespaces import AddLink, AddNetns, DeleteNetns
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.queue import Answer, Listen
@@ -20,6 +23,8 @@ __all__ = ("RULES",)
 
 _V4, _V6 = Family.IPV4, Family.IPV6
 _NOT_FOUND = "hook not found, pf 2 num 1"
+_CHAIN = "table ip t { chain c { type filter hook forward priority 0; policy accept; }; }"
+_AT_FORWARD = point_key("host", _V4, hook_number(_V4, "FORWARD"))
 
 
 def _unregistered(name: str) -> Script:
@@ -37,15 +42,25 @@ def _unregistered(name: str) -> Script:
 
 def _flushed(name: str, other: Register, *, dropped: bool, rule: str = "unregister.flushes-queue") -> Script:
     """A packet waits, and a hook goes somewhere else."""
+    return _waits(f"{rule}, {name}", other, Unregister(other.id), dropped=dropped)
+
+
+def _waits(name: str, other: Step | None, *meanwhile: Line, dropped: bool, foreign: Foreign | None = None) -> Script:
+    """A packet waits while something is done.
+
+    :param other: a hook somewhere else, registered before
+    :param dropped: whether the packet is freed, which waits on otherwise
+    """
     lines: tuple[Line, ...] = (Queue("host", 7, 0, 1), Answer("host", 7), Returns(errno.ENOENT)) if dropped else (
         Queue("host", 7, 1, 1), Answer("host", 7), Returns(0))
     return script(
-        f"{rule}, {name}",
+        name,
         Listen("host", 7),
-        *hooks(), other,
+        *hooks(), *((other,) if other else ()),
         *sent(1, slow("a q"), resumed("", 0) if dropped else resumed("b c"), fate="dropped" if dropped else "delivered"),
-        Unregister(other.id),
+        *meanwhile,
         *lines,
+        foreign=foreign,
     )
 
 
@@ -121,6 +136,8 @@ MEANWHILE = (
         _flushed("both families", Register("other", "host", Family.INET, "FORWARD"), dropped=True),
         _flushed("a device", Register("other", "host", Family.NETDEV, "INGRESS", device="lo"), dropped=True),
         _flushed("another namespace", Register("other", "peer", _V4, "INPUT"), dropped=False),
+        _waits("unregister.flushes-queue, a ruleset", Nft("host", _CHAIN), Nft("host", "delete table ip t"), dropped=True,
+               foreign=Foreign({5: ((_AT_FORWARD, (Slot(0, "nft_do_chain_ipv4", "nf_tables", 0),)),), 7: ((_AT_FORWARD, ()),)})),
         script(
             "unregister.flushes-queue, all queues",
             Listen("host", 7), Listen("host", 8), Listen("peer", 7),
@@ -137,9 +154,19 @@ MEANWHILE = (
             Answer("peer", 7, VerdictKind.DROP), Returns(0),
         ),
     ), needs=("netdev",)),
+    Rule("unregister.flushes-queue-bpf", "A BPF link that is closed frees what waits in the namespace as any removal does.", (
+        _waits("unregister.flushes-queue-bpf", BpfLink("link", "host", _V4, "FORWARD", 0), BpfUnlink("link"), dropped=True),
+    ), needs=("bpf_link",)),
 )
 
 NOT_FLUSHED = (
+    Rule("queue.refused", "A registration that is refused leaves what waits; where it takes INET's half out of IPV4 again, that removal "
+         "frees what waits.", (
+        _waits("queue.refused", None,
+               Register("refused", "host", _V4, "FORWARD", fail=(0,)), Returns(errno.ENOMEM), dropped=False),
+        _waits("queue.refused, by INET's other half", None,
+               Register("both", "host", Family.INET, "FORWARD", fail=(1,)), Returns(errno.ENOMEM), dropped=True),
+    ), needs=("failing_allocations",)),
     Rule("queue.not-found", "Unregistering what is not there replaces no array: what waits goes on waiting.", (
         script(
             "queue.not-found",

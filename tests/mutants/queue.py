@@ -140,6 +140,13 @@ def registers_and_drops_what_waits(self: Core, net: Net, pf: Family, reg: HookOp
     return err
 
 
+def is_refused_and_drops_what_waits(self: Core, net: Net, pf: Family, reg: HookOps) -> int:
+    err = RIGHT_REGISTER(self, net, pf, reg)
+    if err:
+        self.nf_queue_nf_hook_drop(net)
+    return err
+
+
 def takes_the_last_slot(context: Context, hooks: Entries | None, index: int, *rest: Any, **profile: Any) -> int:
     """For one that is gone."""
     return queue.nf_reinject(context, hooks, min(index, len(hooks) - 1) if hooks else index, *rest, **profile)
@@ -199,13 +206,14 @@ MUTANTS = dict([
     listener("a dead listener's packets wait on", "release", leaves_what_waits, "queue.listener-dies"),
     rules_only(listener("a removal drops what waits anywhere", "nf_hook_drop", drops_everywhere, "unregister.flushes-queue")),
     named("a removal leaves what waits", Core, "nf_queue_nf_hook_drop", lambda _self, _net: None, "queue.hook-unregistered-meanwhile",
-          "unregister.flushes-queue", "unregister.flushes-queue-layer-2"),
+          "unregister.flushes-queue", "unregister.flushes-queue-layer-2", "unregister.flushes-queue-bpf", "queue.refused"),
     rules_only(named("a shrink that fails drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_memory,
           "queue.failed-shrink")),
     rules_only(named("a shrink without a dummy drops what waits", register, "nf_hook_entries_try_shrink", drops_what_waits_without_a_dummy,
           "queue.not-found")),
     named("a registration drops what waits", Core, "_register", registers_and_drops_what_waits, "queue.dummies-go",
           "queue.hook-registered-meanwhile"),
+    rules_only(named("a refusal drops what waits", Core, "_register", is_refused_and_drops_what_waits, "queue.refused")),
     listener("a namespace that dies leaves what waits", "release", leaves_what_waits, "pernet.exit-queued"),
     ("a queue has room for all", Mutant(("queue.full",), ((nfqnl.Instance, "maxlen", 1 << 32),))),
 ])
