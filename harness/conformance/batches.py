@@ -154,6 +154,17 @@ RULES = (
             Array("host", _V6, "INPUT", "v6"),
         ),
     )),
+    Rule("unregister.missing-layer-2",
+         "At ARP's and BRIDGE's points, too, unregistering what is not there warns and leaves the hooks alone.", (
+        *(script(
+            f"unregister.missing-layer-2, {pf.name}",
+            Register("own", "host", pf, "INPUT"),
+            UnregisterAbsent("host", pf, "INPUT"),
+            Splats((warning,)),
+            Dump("host", pf, "INPUT"),
+            Array("host", pf, "INPUT", "own"),
+        ) for pf, warning in ((Family.ARP, "hook not found, pf 3 num 0"), (Family.BRIDGE, "hook not found, pf 7 num 1"))),
+    ), needs=("arp", "bridge")),
     Rule("unregister.empty-head", "Unregistering at a point without hooks warns, and nothing else.", (
         script(
             "unregister.empty-head",
@@ -163,6 +174,13 @@ RULES = (
             Array(*_IN, ""),
             Register("next", *_IN),
             Array(*_IN, "next"),
+        ),
+        script(
+            "unregister.empty-head, both halves of INET: one warning",
+            UnregisterAbsent("host", Family.INET, "INPUT"),
+            Splats((_WARNING,)),
+            Array(*_IN, ""),
+            Array("host", _V6, "INPUT", ""),
         ),
     )),
     Rule("head.bad-hook", "A hook number out of range: -EINVAL and a warning; nothing is registered.", (

@@ -150,7 +150,7 @@ FUNCTIONS = (
         Branch((325, 327), "since 5.10: INET at another point than INGRESS", uncovered=_NO_CALLER + _INET),
         Branch((354, 354), "the new array is the old one: a bug", uncovered=_NO_CALLER + _GROWN),
         Branch((352, 352), "the point's static key goes up",
-               _rules("key.off key.counts key.layer-2 key.ingress key.in-flight key.refused")),
+               _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.ingress key.in-flight key.refused")),
     )),
     Function("nf_remove_net_hook", (368, 384), (
         Branch((375, 380), "the first slot with these ops becomes a dummy", _rules("unregister.shrinks order.stable duplicate.same-ops")),
@@ -161,14 +161,17 @@ FUNCTIONS = (
     )),
     Function("__nf_unregister_net_hook", (386, 423), (
         Branch((393, 394), "no such point: a warning", _rules("unregister.no-point unregister.no-device")),
-        Branch((399, 402), "the point is empty: a warning", _rules("unregister.empty-head")),
+        Branch((399, 402), "the point is empty: a warning", _rules("unregister.empty-head key.missing")),
         Branch((396, 417), "one at a time: nf_hook_mutex", _rules("unregister.at-once")),
         Branch((404, 404), "the hook goes", _rules("unregister.shrinks unregister.last unregister.elsewhere")),
         Branch((406, 407), "ingress, since 5.16 egress, is counted down",
                _rules("key.egress netdev.egress-alone inet.ingress-alone netdev.ingress inet.ingress key.counts key.ingress device.dies "
+                      "device.dies-egress device.dies-inet "
                       "device.dies-ruleset device.moves key.failed-shrink-egress")),
-        Branch((410, 410), "the point's static key goes down", _rules("key.off key.counts key.layer-2 key.failed-shrink unregister.last")),
-        Branch((413, 413), "hook not found: a warning", _rules("unregister.missing key.missing")),
+        Branch((410, 410), "the point's static key goes down",
+               _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.failed-shrink unregister.last")),
+        Branch((413, 413), "hook not found: a warning",
+               _rules("unregister.missing unregister.missing-layer-2 key.missing key.missing-inet")),
         Branch((418, 419), "the array stays",
                _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink queue.not-found")),
         Branch((421, 421), "packets queued from the namespace are dropped",

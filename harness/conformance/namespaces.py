@@ -9,6 +9,7 @@ from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
 from harness.outcome.facts import NO_PROC
 from harness.scenario.steps.batches import RegisterAgain, UnregisterAbsent
+from harness.scenario.steps.bpf import BpfLink, BpfUnlink
 from harness.scenario.steps.hooks import Dump, Register, RegisterMany, Unregister
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.packets import Send
@@ -53,6 +54,28 @@ def _dummy_at(rule: str, hook: str) -> Script:
         Finds(()),
     )
 
+
+def _dies(rule: str, pf: Family, hook: str, counted: Finds) -> Script:
+    """A device dies with two hooks on it."""
+    return script(
+        rule,
+        AddDevice("host", "doomed"),
+        Register("one", "host", pf, hook, device="doomed"),
+        Register("two", "host", pf, hook, 5, device="doomed"),
+        Keys(),
+        counted,
+        DeleteDevice("host", "doomed"),
+        Returns(0),
+        Splats(),
+        Keys(),
+        Finds(()),
+    )
+
+
+_FIVE = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+_POINTS = [(pf, hook) for pf, of_family in ((_V4, _FIVE), (_V6, _FIVE), (Family.BRIDGE, _FIVE),
+                                            (Family.ARP, ("INPUT", "OUTPUT", "FORWARD"))) for hook in of_family]
+"""All that are no device's."""
 
 NAMESPACES = (
     Rule("pernet.proc", "Each new namespace has a /proc/net/netfilter of its own, which is gone with it.", (
@@ -219,6 +242,12 @@ DEVICES = (
             Finds(()),
         ),
     ), needs=("netdev", "static_keys")),
+    Rule("device.dies-egress", "A device dies with hooks at EGRESS: they are unregistered, and nothing counts them any more.", (
+        _dies("device.dies-egress", _NETDEV, "EGRESS", _keys(NETDEV_EGRESS=2, egress=2)),
+    ), needs=("netdev", "static_keys", "netdev_egress")),
+    Rule("device.dies-inet", "A device dies with NFPROTO_INET hooks at INGRESS: they are unregistered, and nothing counts them any more.", (
+        _dies("device.dies-inet", _INET, "INGRESS", _keys(NETDEV_INGRESS=2, ingress=2)),
+    ), needs=("netdev", "static_keys", "inet_ingress")),
     Rule("device.moves", "A device that moves to another namespace leaves its hooks behind: its arrays are empty there.", (
         script(
             "device.moves",
@@ -346,6 +375,28 @@ KEYS = (
             Finds(()),
         ),
     ), needs=("arp", "bridge", "static_keys")),
+    Rule("key.every-point", "Each point of IPV4, IPV6, BRIDGE and ARP counts at its own static key and at no device's, up and down.", (
+        script(
+            "key.every-point",
+            *(Register(f"{pf.name}-{hook}", "host", pf, hook) for pf, hook in _POINTS),
+            Keys(),
+            Finds.of(**{f"{pf.name} {hook}": 1 for pf, hook in _POINTS}),
+            *(Unregister(f"{pf.name}-{hook}") for pf, hook in _POINTS),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("arp", "bridge", "static_keys")),
+    Rule("key.bpf", "A BPF link counts at its point's static key until it is closed.", (
+        script(
+            "key.bpf",
+            BpfLink("link", *_IN, 0),
+            Keys(),
+            _keys(IPV4_INPUT=1),
+            BpfUnlink("link"),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("static_keys", "bpf_link")),
     Rule("key.missing", "Unregistering what is not there turns nothing off.", (
         script(
             "key.missing",
@@ -356,7 +407,25 @@ KEYS = (
             Keys(),
             _keys(IPV4_INPUT=1, NETDEV_INGRESS=1, ingress=1),
         ),
+        script(
+            "key.missing, at a device without hooks",
+            Register("other", "host", _NETDEV, "INGRESS", device="eth0"),
+            UnregisterAbsent("host", _NETDEV, "INGRESS", "lo"),
+            Splats(("net/netfilter/core.c",)),
+            Keys(),
+            _keys(NETDEV_INGRESS=1, ingress=1),
+        ),
     ), needs=("netdev", "static_keys")),
+    Rule("key.missing-inet", "Unregistering an NFPROTO_INET hook that is not at INGRESS turns nothing off.", (
+        script(
+            "key.missing-inet",
+            Register("inet", "host", _INET, "INGRESS", device="eth0"),
+            UnregisterAbsent("host", _INET, "INGRESS", "eth0"),
+            Splats(("hook not found, pf 1 num 5",)),
+            Keys(),
+            _keys(NETDEV_INGRESS=1, ingress=1),
+        ),
+    ), needs=("netdev", "static_keys", "inet_ingress")),
     Rule("key.refused-egress", "A registration that is refused turns nothing on, at egress neither.", (
         script(
             "key.refused-egress",
