@@ -165,6 +165,8 @@ ARRAYS = (
     )),
 )
 
+_KINDS = [(kind.name, kind) for kind in (VerdictKind.DROP, VerdictKind.ACCEPT, VerdictKind.STOLEN)]
+
 VERDICTS = (
     Rule("accept.high-bits", "Only the low byte decides: ACCEPT with other bits set goes on.", (
         _tried("accept.high-bits", 0xFFFF8000 | VerdictKind.ACCEPT, Ran("before tried after", 1)),
@@ -184,8 +186,10 @@ VERDICTS = (
     Rule("stolen.keeps", "STOLEN ends the loop with 0, and core does not free the skb.", (
         _tried("stolen.keeps", VerdictKind.STOLEN, Ran("before tried", 0)),
     )),
-    Rule("stolen.errno-range", "STOLEN returns any errno that fits into its upper 16 bits, negated.", (
+    Rule("stolen.errno-range", "STOLEN returns any errno that fits into its upper 16 bits, negated; they have a sign.", (
         _tried("stolen.errno-range", Verdict(VerdictKind.STOLEN, errno=0x7FFF).encode(), Ran("before tried", -0x7FFF)),
+        _tried("stolen.errno-range, a negative one", 0xFFFF << 16 | VerdictKind.STOLEN, Ran("before tried", 1)),
+        _tried("stolen.errno-range, the smallest", 0x8000 << 16 | VerdictKind.STOLEN, Ran("before tried", 0x8000)),
     ), needs=("stolen_errno",)),
     Rule("repeat", "REPEAT has no case in nf_hook_slow: it ends the loop with 0 and nobody frees the skb.", (
         _tried("repeat", VerdictKind.REPEAT, Ran("before tried", 0), _WARNING),
@@ -203,11 +207,13 @@ VERDICTS = (
         ),
         _tried("unknown", 0x12340042, Ran("before tried", 0), _WARNING),
         _tried("unknown, the largest", 0xFF, Ran("before tried", 0), _WARNING),
+        *(_tried(f"unknown, {name} and the byte's highest bit", 0x80 | kind, Ran("before tried", 0), _WARNING) for name, kind in _KINDS),
     ), needs=("unknown_verdict_warns",)),
     Rule("default.silent", "Verdicts without a case end the loop with 0 in the default case, without a warning.", (
         _tried("default.silent, REPEAT", VerdictKind.REPEAT, Ran("before tried", 0)),
         _tried("default.silent, STOP", VerdictKind.STOP, Ran("before tried", 0)),
         _tried("default.silent, unknown", 0x12340042, Ran("before tried", 0)),
+        *(_tried(f"default.silent, {name} and the byte's highest bit", 0x80 | kind, Ran("before tried", 0)) for name, kind in _KINDS),
     ), needs=("unknown_verdict_silent",)),
     Rule("queue.frees", "QUEUE with nobody who listens frees the skb and ends the loop with 0; with the bypass flag it goes on.", (
         _tried("queue.frees", Verdict(VerdictKind.QUEUE, queue=9).encode(), Ran("before tried", 0, freed=True)),

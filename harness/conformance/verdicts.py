@@ -181,6 +181,12 @@ QUEUE = (
             Crosses((At("host", "INPUT", "before bypass after"),)),
         ),
         script(
+            "queue.bypass, of the last hook",
+            Register("bypass", *_IN, 0, Verdict(VerdictKind.QUEUE, queue=7, bypass=True)),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INPUT", "bypass"),)),
+        ),
+        script(
             "queue.bypass, two of them and then a drop",
             Register("first", *_IN, 0, Verdict(VerdictKind.QUEUE, queue=0, bypass=True)),
             Register("second", *_IN, 1, Verdict(VerdictKind.QUEUE, queue=65535, bypass=True)),

@@ -148,7 +148,7 @@ PACKETS = (
     fault("stolen-errno-unsigned", _STOLEN, "return -(int)(verdict >> NF_VERDICT_QBITS);",
           breaks="STOLEN's upper bits have a sign", rules="stolen.errno-range"),
     fault("queue-bypass-of-the-last-ends", _QUEUED, "ret == 1 && (s + 1 < e->num_hook_entries || (ret = 0))",
-          breaks="bypass by the last hook lets the packet pass", rules="queue.bypass queue.frees"),
+          breaks="bypass by the last hook lets the packet pass", rules="queue.bypass"),
     fault("ct-closing-warns-without-a-hook", "\t\tct_hook->set_closing(nfct);\n\n\t«rcu_read_unlock();»",
           "rcu_read_unlock(); WARN_ON_ONCE(!ct_hook);", breaks="closing a connection without conntrack is nothing", rules="ct.closing"),
 )
