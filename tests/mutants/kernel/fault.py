@@ -23,7 +23,7 @@ class Fault:
     """:param edits: several are one fault
     :param breaks: the promise that is not kept
     :param rules: those that should tell; none: nobody can, and *why* says it
-    :param why: the reason for a survivor: a proof that nobody can tell the difference, or the sanitizer that it needs
+    :param why: the reason for a survivor: a proof that nobody can tell the difference, or the sanitizer or scenario that it needs
     """
 
     name: str
