@@ -102,7 +102,7 @@ class Executor:
             run.open_sinks()
             for kind in {type(step) for step in scenario.steps} & BASELINES.keys():
                 BASELINES[kind](run)
-            run.memory = leaks.books(run)
+            run.memory = leaks.baseline(run)
             self._capture.begin()
             before = StepOutcome(BEFORE, 0, ground.before, splats=run.splats())
             with _links(run), _listeners(run):

@@ -9,29 +9,39 @@ from harness.guest.module import HookRefused, Memory
 from harness.guest.run import Run
 from harness.outcome.facts import Facts
 
-__all__ = ("books", "found")
+__all__ = ("baseline", "found")
 
 _QUIET_SECONDS = 5.0
 _MANY = 128
 """Arrays that RCU has after a scenario are few: it has called all of them a few milliseconds later."""
 
 
-def books(run: Run, *, settle: bool = False) -> Memory | None:
+def _books(run: Run, *, settle: bool = False) -> Memory | None:
     """Core's arrays so far; ``None`` where they cannot be followed."""
     with suppress(HookRefused):
         return next(iter(run.modules.values())).memory(settle=settle)
     return None
 
 
+def baseline(run: Run) -> Memory | None:
+    """The books before a scenario's first step, without what only seems to be left: arrays of namespaces that are on their way out."""
+    before = _books(run)
+    return _settled(run) or before if before and before.leaked else before
+
+
+def _settled(run: Run) -> Memory | None:
+    """A namespace on its way out has left the module's list, and others' hooks are still in it."""
+    await_quiet(next(iter(run.modules.values())), _QUIET_SECONDS)
+    return _books(run, settle=True)
+
+
 def found(run: Run) -> Facts:
     """What should not have become of arrays since the first step: nothing, on a kernel that is right."""
-    before, now = run.memory, books(run)
+    before, now = run.memory, _books(run)
     if before is None or now is None:
         return ()
     if len(now.leaked) > len(before.leaked) or now.waiting > _MANY:
-        # A namespace on its way out has left the module's list, and others' hooks are still in it.
-        await_quiet(next(iter(run.modules.values())), _QUIET_SECONDS)
-        now = books(run, settle=True) or now
+        now = _settled(run) or now
     if now.untold > before.untold:
         run.doubts.append(f"{now.untold - before.untold} arrays were not followed, for want of room")
     facts: list[tuple[str, str | int]] = []

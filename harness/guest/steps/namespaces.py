@@ -144,5 +144,5 @@ def memory(run: Run, index: int, _step: Memory) -> StepOutcome:
     before = run.memory
     early = found.early - (before.early if before else 0)
     overwritten = found.overwritten - (before.overwritten if before else 0)
-    left = len(found.leaked) + found.waiting - (len(before.leaked) if before else 0)
+    left = max(0, len(found.leaked) - (len(before.leaked) if before else 0)) + found.waiting
     return StepOutcome(index, facts=remembered(found.allocated - (before.allocated if before else 0), left, early, overwritten))
