@@ -82,6 +82,16 @@ def test_a_number_that_a_module_took_meanwhile_is_no_directory_s(monkeypatch: py
     assert seen.left(b) == 0
 
 
+def test_a_number_that_is_given_back_late_is_no_directory_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers(monkeypatch, {"a": ({10, 11}, 11), "b": ({12, 13}, 12), "other": ({10, 11, 14}, 10), "c": ({10, 11, 14}, 11)})
+    seen, (a, b, other, c) = procs.Procs(), (Namespace(name, number) for number, name in enumerate(("a", "b", "other", "c")))
+    seen.saw(a)
+    seen.died(a)
+    assert (seen.left(b), seen.left(other)) == (1, 0)
+    seen.forget(other)
+    assert seen.left(c) == 0
+
+
 @pytest.mark.parametrize(("now", "told"), [
     (Memory(9, 5, 0, 3, 0, 0, ()), ()),
     (Memory(9, 5, 0, 3, 0, 0, (2, 2)), (("arrays that nobody has and nobody frees", 2),)),
@@ -89,13 +99,13 @@ def test_a_number_that_a_module_took_meanwhile_is_no_directory_s(monkeypatch: py
     (Memory(9, 5, 0, 900, 0, 0, ()), (("arrays that RCU was given and that are not freed", 900),)),
 ])
 def test_arrays_that_are_lost_or_freed_too_soon_are_told(monkeypatch: pytest.MonkeyPatch, now: Memory, told: object) -> None:
-    monkeypatch.setattr(leaks, "books", lambda _run, **_settle: now)
+    monkeypatch.setattr(leaks, "_books", lambda _run, **_settle: now)
     monkeypatch.setattr(leaks, "await_quiet", lambda _module, _seconds: True)
     assert leaks.found(run(memory=Memory(2, 1, 0, 1, 0, 0, ()), modules={"host": None})) == told
 
 
 def test_arrays_that_were_not_followed_make_the_run_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "books", lambda _run, **_settle: Memory(9, 5, 0, 3, 7, 0, ()))
+    monkeypatch.setattr(leaks, "_books", lambda _run, **_settle: Memory(9, 5, 0, 3, 7, 0, ()))
     under_way = run(memory=Memory(2, 1, 0, 1, 0, 0, ()), modules={"host": None})
     assert leaks.found(under_way) == ()
     assert under_way.doubts == ["7 arrays were not followed, for want of room"]

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from harness.errors import GuestError
-from harness.guest import changes
+from harness.guest import changes, netns
 from harness.guest.arrays import Arrays
 from harness.guest.keys import needed
 from harness.guest.module import Hook, HookModule, HookRefused
+from harness.guest.netns import Namespace
 from harness.guest.run import Run
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome.facts import NO_PROC, remembered
@@ -25,6 +26,8 @@ from harness.walks.counts import Count
 __all__ = ("device_add", "device_delete", "device_move", "keys", "keys_baseline", "link_add", "memory", "netns_add", "netns_delete")
 
 _GONE_SECONDS = 20.0
+#: How often, and how much later, it is looked for a number that procfs has not given back yet.
+_LOOKS, _LATE_SECONDS = 4, 0.1
 
 
 def netns_add(run: Run, index: int, step: AddNetns) -> StepOutcome:
@@ -35,7 +38,7 @@ def netns_add(run: Run, index: int, step: AddNetns) -> StepOutcome:
         except OSError as error:
             told = NO_PROC in {line.text for line in messages.complete()}
             return StepOutcome(index, error.errno or errno.EIO, facts=(("log", NO_PROC if told else "nothing"),))
-    inode, left = changes.proc_inode(namespace), run.procs.left(namespace)
+    inode, left = changes.proc_inode(namespace), _procs_left(run, namespace)
     run.open_sinks(index)
     arrays = tuple(array for array in run.all_arrays(step.netns) if array[1])
     own = "none" if inode is None else "shared" if inode in others else "own"
@@ -43,6 +46,22 @@ def netns_add(run: Run, index: int, step: AddNetns) -> StepOutcome:
     if inode is not None and not changes.has_loggers(namespace):
         amiss.append(("nf_log", "missing"))
     return StepOutcome(index, 0, arrays, facts=(("proc", own), *amiss))
+
+
+def _procs_left(run: Run, namespace: Namespace) -> int:
+    """How many directories of dead namespaces are there still: a number that was only given back late is given to another namespace."""
+    left = run.procs.left(namespace)
+    for _ in range(_LOOKS if left else 0):
+        time.sleep(_LATE_SECONDS)
+        grace_period()
+        other = netns.create(f"{run.network.prefix}-procs")
+        left = run.procs.left(other)
+        run.procs.forget(other)
+        other.delete()
+        changes.await_quiet(next(iter(run.modules.values())), _GONE_SECONDS)
+        if not left:
+            break
+    return left
 
 
 @contextmanager
