@@ -40,11 +40,6 @@ class Procs:
         if namespace.name in self.own:
             self.dead.add(self.own.pop(namespace.name))
 
-    def forget(self, namespace: Namespace) -> None:
-        """A namespace that there was for a moment is not the scenario's."""
-        self.live.pop(namespace.name, None)
-        self.own.pop(namespace.name, None)
-
     def left(self, namespace: Namespace) -> int:
         """How many directories of dead namespaces a new one tells to be there still."""
         self.saw(namespace)

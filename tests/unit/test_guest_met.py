@@ -82,16 +82,6 @@ def test_a_number_that_a_module_took_meanwhile_is_no_directory_s(monkeypatch: py
     assert seen.left(b) == 0
 
 
-def test_a_number_that_is_given_back_late_is_no_directory_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers(monkeypatch, {"a": ({10, 11}, 11), "b": ({12, 13}, 12), "other": ({10, 11, 14}, 10), "c": ({10, 11, 14}, 11)})
-    seen, (a, b, other, c) = procs.Procs(), (Namespace(name, number) for number, name in enumerate(("a", "b", "other", "c")))
-    seen.saw(a)
-    seen.died(a)
-    assert (seen.left(b), seen.left(other)) == (1, 0)
-    seen.forget(other)
-    assert seen.left(c) == 0
-
-
 @pytest.mark.parametrize(("now", "told"), [
     (Memory(9, 5, 0, 3, 0, 0, ()), ()),
     (Memory(9, 5, 0, 3, 0, 0, (2, 2)), (("arrays that nobody has and nobody frees", 2),)),

@@ -26,7 +26,7 @@ from harness.walks.counts import Count
 __all__ = ("device_add", "device_delete", "device_move", "keys", "keys_baseline", "link_add", "memory", "netns_add", "netns_delete")
 
 _GONE_SECONDS = 20.0
-#: How often, and how much later, it is looked for a number that procfs has not given back yet.
+#: How many other namespaces are made to see whether their directories stay, too, and how long their numbers may take to be given back.
 _LOOKS, _LATE_SECONDS = 4, 0.1
 
 
@@ -49,19 +49,23 @@ def netns_add(run: Run, index: int, step: AddNetns) -> StepOutcome:
 
 
 def _procs_left(run: Run, namespace: Namespace) -> int:
-    """How many directories of dead namespaces are there still: a number that was only given back late is given to another namespace."""
-    left = run.procs.left(namespace)
-    for _ in range(_LOOKS if left else 0):
-        time.sleep(_LATE_SECONDS)
-        grace_period()
+    """How many directories of dead namespaces are there still.
+
+    A number that is passed by may be given back late, or belong to what cannot be seen. Where directories stay, those of other namespaces
+    do, too: each adds one.
+    """
+    if not (left := run.procs.left(namespace)):
+        return 0
+    now = 0
+    for _ in range(_LOOKS):
         other = netns.create(f"{run.network.prefix}-procs")
-        left = run.procs.left(other)
-        run.procs.forget(other)
+        now = run.procs.left(other)
         other.delete()
         changes.await_quiet(next(iter(run.modules.values())), _GONE_SECONDS)
-        if not left:
-            break
-    return left
+        time.sleep(_LATE_SECONDS)
+        grace_period()
+        run.procs.died(other)
+    return left if now >= _LOOKS else 0
 
 
 @contextmanager
