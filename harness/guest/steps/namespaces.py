@@ -59,9 +59,12 @@ def _procs_left(run: Run, namespace: Namespace) -> int:
     now = 0
     for _ in range(_LOOKS):
         other = netns.create(f"{run.network.prefix}-procs")
-        now = run.procs.left(other)
-        other.delete()
-        changes.await_quiet(next(iter(run.modules.values())), _GONE_SECONDS)
+        try:
+            now = run.procs.left(other)
+        finally:
+            other.delete()
+        if not changes.await_quiet(next(iter(run.modules.values())), _GONE_SECONDS):  # its number is its own still
+            return 0
         time.sleep(_LATE_SECONDS)
         grace_period()
         run.procs.died(other)
