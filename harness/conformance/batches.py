@@ -29,6 +29,15 @@ def _bad(rule: str, pf: Family, hook: str) -> Script:
     )
 
 
+def _warns_once(rule: str, pf: Family, hook: str) -> Script:
+    """Core is called twice with what it warns of once."""
+    return script(
+        f"{rule}, {pf.name} {hook}, twice: one warning",
+        UnregisterAbsent("host", pf, hook, times=2),
+        Splats((_WARNING,)),
+    )
+
+
 _MANY = [f"h{number}" for number in range(260)]
 
 RULES = (
@@ -153,6 +162,13 @@ RULES = (
             Dump("host", _V6, "INPUT"),
             Array("host", _V6, "INPUT", "v6"),
         ),
+        script(
+            "unregister.missing, twice: one warning",
+            Register("own", *_IN),
+            UnregisterAbsent(*_IN, times=2),
+            Splats(("hook not found, pf 2 num 1",)),
+            Array(*_IN, "own"),
+        ),
     )),
     Rule("unregister.missing-layer-2",
          "At ARP's and BRIDGE's points, too, unregistering what is not there warns and leaves the hooks alone.", (
@@ -182,6 +198,7 @@ RULES = (
             Array(*_IN, ""),
             Array("host", _V6, "INPUT", ""),
         ),
+        _warns_once("unregister.empty-head", *_IN[1:]),
     )),
     Rule("head.bad-hook", "A hook number out of range: -EINVAL and a warning; nothing is registered.", (
         script(
@@ -196,11 +213,13 @@ RULES = (
             Array(*_IN, "own"),
         ),
         *(_bad("head.bad-hook", *point) for point in ((_V4, "HOOK5"), (_V6, "HOOK5"), (Family.INET, "HOOK6"), (_V4, "HOOK257"))),
+        *(_warns_once("head.bad-hook", pf, "HOOK7") for pf in (_V4, _V6)),
     )),
     Rule("head.bad-hook-arp", "ARP's first hook number out of range: -EINVAL and a warning.",
-         (_bad("head.bad-hook-arp", Family.ARP, "HOOK3"),), needs=("arp",)),
+         (_bad("head.bad-hook-arp", Family.ARP, "HOOK3"), _warns_once("head.bad-hook-arp", Family.ARP, "HOOK3")), needs=("arp",)),
     Rule("head.bad-hook-bridge", "BRIDGE has a number for BROUTING and no point: -EINVAL and a warning.",
-         (_bad("head.bad-hook-bridge", Family.BRIDGE, "HOOK5"),), needs=("bridge",)),
+         (_bad("head.bad-hook-bridge", Family.BRIDGE, "HOOK5"), _warns_once("head.bad-hook-bridge", Family.BRIDGE, "HOOK5")),
+         needs=("bridge",)),
     Rule("head.bad-family", "A family without hook points: -EINVAL and a warning; nothing is registered.", (
         script(
             "head.bad-family",
@@ -212,6 +231,7 @@ RULES = (
             Array(*_IN, "own"),
         ),
         _bad("head.bad-family", Family(0), "HOOK1"),
+        _warns_once("head.bad-family", Family(4), "HOOK1"),
     )),
     Rule("unregister.no-point", "Unregistering at a point that there is not warns, and nothing else.", (
         script(

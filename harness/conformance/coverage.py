@@ -138,7 +138,7 @@ FUNCTIONS = (
         Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", _rules("netdev.absent")),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
                _rules("netdev.no-device netdev.no-device-egress netdev.foreign-device netdev.bad-hook netdev.egress-absent "
-                      "batch.rollback")),
+                      "netdev.down netdev.down-egress batch.rollback")),
         Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge head.bad-family")),
         Branch((334, 342), "one at a time: nf_hook_mutex", _rules("register.at-once")),
         Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),

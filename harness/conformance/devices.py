@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 
 from harness.conformance.expect import Array, At, Crosses, Returns, Splats
-from harness.conformance.rule import Rule, script
+from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario.steps.batches import RegisterBatch
 from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.link import Frame
+from harness.scenario.steps.namespaces import AddDevice
 from harness.scenario.steps.packets import Send
 from harness.scenario.topology import ROUTER, Bridge, End, Link, Topology
 
@@ -26,6 +27,21 @@ _DUMMY_PORT = Topology(
 
 def _at(hook: str, hooks: str, returned: int = 1, netns: str = "host") -> At:
     return At(netns, hook, hooks, returned, _NETDEV)
+
+
+def _down(rule: str, pf: Family, hook: str) -> Script:
+    """A hook at a device that is down."""
+    array = ("host", _NETDEV, hook)
+    return script(
+        f"{rule}, down",
+        AddDevice("host", "down0", up=False),
+        Register("own", "host", pf, hook, device="down0"),
+        Returns(0),
+        Array(*array, "own", "down0"),
+        Unregister("own"),
+        Splats(),
+        Array(*array, "", "down0"),
+    )
 
 
 RULES = (
@@ -187,6 +203,10 @@ RULES = (
             Array(*_INGRESS, "own", "eth0"),
         ),
     ), needs=("netdev",)),
+    Rule("netdev.down", "A device that is down takes hooks, and gives them back.", (_down("netdev.down", _NETDEV, "INGRESS"),),
+         needs=("netdev",)),
+    Rule("netdev.down-egress", "A device that is down takes hooks at EGRESS, too, and gives them back.",
+         (_down("netdev.down-egress", _NETDEV, "EGRESS"),), needs=("netdev_egress",)),
     Rule("netdev.absent", "A kernel built without ingress says so: -EOPNOTSUPP, no warning, nothing is registered.", (
         script(
             "netdev.absent",
@@ -226,6 +246,7 @@ RULES = (
             Unregister("inet-later"),
             Array(*_INGRESS, "", "eth0"),
         ),
+        _down("inet.ingress", Family.INET, "INGRESS"),
     ), needs=("netdev", "inet_ingress")),
     Rule("inet.ingress-alone", "An NFPROTO_INET hook at INGRESS needs no other one beside it: its device looks for it.", (
         script(

@@ -60,13 +60,14 @@ def add_link(network: Network, a: End, b: End) -> None:
     await_ready(network)
 
 
-def add_dummy(network: Network, name: str, device: str) -> None:
-    """A device of type dummy, up."""
+def add_dummy(network: Network, name: str, device: str, *, up: bool) -> None:
+    """A device of type dummy."""
     network.topology = AddDevice(name, device).after(network.topology)
     with network.namespaces[name].inside(), iproute() as routes:
         routes.link("add", kind="dummy", ifname=device)
         network.ifindexes[name, device] = socket.if_nametoindex(device)
-        routes.link("set", index=network.ifindexes[name, device], state="up")
+        if up:
+            routes.link("set", index=network.ifindexes[name, device], state="up")
 
 
 def delete_device(network: Network, name: str, device: str) -> None:

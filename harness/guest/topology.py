@@ -36,7 +36,7 @@ __all__ = ("Network", "add_pair", "await_ready", "br_netfilter", "built", "has_g
 
 _IFA_F_NODAD = 0x02
 _IFA_F_TENTATIVE = 0x40
-_SIOCGIFFLAGS, _IFF_RUNNING = 0x8913, 0x40
+_SIOCGIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8913, 0x01, 0x40
 _SIOCETHTOOL, _ETHTOOL_GGRO, _ETHTOOL_SGRO, _ETHTOOL_STSO = 0x8946, 0x2B, 0x2C, 0x1F
 _NTF_MASTER, _NUD_NOARP = 0x04, 0x40
 _BRIDGE_SETTINGS = {Family.IPV4: "bridge-nf-call-iptables", Family.IPV6: "bridge-nf-call-ip6tables", Family.ARP: "bridge-nf-call-arptables"}
@@ -280,7 +280,7 @@ def set_sysctls(topology: Topology, name: str) -> None:
 
 
 def await_ready(network: Network) -> None:
-    """Until every device has its carrier and no address is tentative: before, routes are dead and packets vanish."""
+    """Until every device that is up has its carrier and no address is tentative: before, routes are dead and packets vanish."""
     deadline = time.monotonic() + _READY_SECONDS
     for name, namespace in network.namespaces.items():
         with namespace.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
@@ -293,7 +293,7 @@ def await_ready(network: Network) -> None:
 
 def _not_ready(probe: socket.socket, device: str) -> str:
     flags = int.from_bytes(fcntl.ioctl(probe, _SIOCGIFFLAGS, device.encode().ljust(40, b"\0"))[16:18], "little")
-    if not flags & _IFF_RUNNING:
+    if flags & _IFF_UP and not flags & _IFF_RUNNING:
         return "has no carrier"
     with contextlib.suppress(FileNotFoundError):
         for line in Path("/proc/thread-self/net/if_inet6").read_text().splitlines():

@@ -72,11 +72,13 @@ def _heads(sizes: dict[Family, int]) -> dict[Family, list[Head]]:
 class NetDevice:
     """``struct net_device``.
 
+    :param up: ``netif_running()``
     :param hooks: ``nf_hooks_ingress``, and since 5.16 ``nf_hooks_egress``
     """
 
     name: str
     net: Net
+    up: bool = True
     hooks: dict[int, Head] = field(default_factory=lambda: {hooknum: Head() for hooknum in NET_DEVICE_HOOKS})
 
 

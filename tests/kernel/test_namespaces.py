@@ -91,7 +91,7 @@ def test_every_namespace_has_a_proc_directory_of_its_own_that_is_empty_once_it_i
 
 
 def test_a_device_that_dies_takes_its_hooks_along(network: Network, module: HookModule) -> None:
-    add_dummy(network, "host", "doomed")
+    add_dummy(network, "host", "doomed", up=True)
     module.add_hook(Hook(1, Family.NETDEV, 0, 0, ACCEPT, network.ifindexes["host", "doomed"]))
     module.add_hook(Hook(2, Family.NETDEV, 0, 0, ACCEPT, network.ifindexes["host", "eth0"]))
     before = module.keys()[Family.NETDEV, 0]
@@ -101,7 +101,7 @@ def test_a_device_that_dies_takes_its_hooks_along(network: Network, module: Hook
 
 
 def test_a_device_that_moves_leaves_its_hooks_behind(network: Network, module: HookModule) -> None:
-    add_dummy(network, "host", "mover")
+    add_dummy(network, "host", "mover", up=True)
     module.add_hook(Hook(1, Family.NETDEV, 0, 0, ACCEPT, network.ifindexes["host", "mover"]))
     move_device(network, "host", "mover", "peer")
     assert module.hooks() == []

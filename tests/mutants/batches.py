@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from harness.model import entries, register, structures
 from harness.model.structures import Entries, HookOps
 from harness.netfilter import Family
 from tests.mutants.hooks import core
-from tests.mutants.mutant import Mutant, deletes_the_first, rules_only
+from tests.mutants.mutant import Mutant, deletes_the_first, named, rules_only
 
 __all__ = ("MUTANTS",)
+
+_PREDICT = import_module("harness.model.predict")  # the package has a function of that name
 
 
 def keeps_what_came_before(self: register.Core, net: structures.Net, reg: Sequence[HookOps]) -> int:
@@ -47,6 +50,10 @@ def takes_any_device(self: register.Core, net: structures.Net, pf: Family, hookn
     return _HEAD(self, dev.net if dev else net, pf, hooknum, dev)
 
 
+def takes_devices_that_are_up(self: register.Core, net: structures.Net, pf: Family, hooknum: int, dev: structures.NetDevice | None) -> Any:
+    return _HEAD(self, net, pf, hooknum, dev) if dev is None or dev.up else None
+
+
 _HEAD = register.Core.nf_hook_entry_head
 ONE_MORE = {pf: size + 1 for pf, size in structures.ARRAY_SIZE.items()}
 
@@ -66,6 +73,11 @@ MUTANTS = dict([
          "unregister.missing-layer-2"),
     core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook",
          "head.bad-family", "unregister.no-point", "unregister.no-device", "unregister.no-device-egress"),
+    rules_only(named("what warns once warns each time", _PREDICT, "_EACH_TIME",
+                     {"nf_hook_entry_head", "__nf_unregister_net_hook", "hook not found"}, "head.bad-hook", "head.bad-hook-arp",
+                     "head.bad-hook-bridge", "head.bad-family", "unregister.empty-head", "unregister.missing")),
     core("a device of another namespace has hook points", "nf_hook_entry_head", takes_any_device, "unregister.no-device",
          "unregister.no-device-egress"),
+    rules_only(core("a device that is down has no hook points", "nf_hook_entry_head", takes_devices_that_are_up, "netdev.down",
+                    "netdev.down-egress", "inet.ingress")),
 ])

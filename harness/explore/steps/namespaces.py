@@ -26,7 +26,7 @@ def _delete_netns(draw: st.DrawFn, scope: Scope) -> DeleteNetns | None:
 
 
 def _add_device(draw: st.DrawFn, scope: Scope) -> AddDevice:
-    return AddDevice(draw(st.sampled_from(scope.topology.namespaces)), f"dev{scope.index}")
+    return AddDevice(draw(st.sampled_from(scope.topology.namespaces)), f"dev{scope.index}", draw(st.booleans()))
 
 
 def _add_link(draw: st.DrawFn, scope: Scope) -> AddLink | None:

@@ -62,7 +62,12 @@ def unregister_absent(run: Run, index: int, step: UnregisterAbsent) -> StepOutco
     point = Register("", step.netns, step.pf, step.hook, device=step.device, device_netns=step.device_netns)
     with ExitStack() as opened:
         foreign, module = _foreign(run, point, opened), run.modules[step.netns]
-        return _answer(run, index, (point,), lambda: module.del_absent_hook(step.pf, number, ifindex, unchecked=True, device_netns=foreign))
+
+        def delete() -> None:
+            for _ in range(step.times):
+                module.del_absent_hook(step.pf, number, ifindex, unchecked=True, device_netns=foreign)
+
+        return _answer(run, index, (point,), delete)
 
 
 def register_together(run: Run, index: int, step: RegisterTogether) -> StepOutcome:

@@ -99,7 +99,7 @@ def netns_delete(run: Run, index: int, step: DeleteNetns) -> StepOutcome:
 
 
 def device_add(run: Run, index: int, step: AddDevice) -> StepOutcome:
-    changes.add_dummy(run.network, step.netns, step.device)
+    changes.add_dummy(run.network, step.netns, step.device, up=step.up)
     return StepOutcome(index, 0, _arrays(run, [(step.netns, step.device)]))
 
 

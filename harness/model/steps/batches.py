@@ -49,7 +49,8 @@ def register_again(run: Run, index: int, step: RegisterAgain) -> StepOutcome:
 
 def unregister_absent(run: Run, index: int, step: UnregisterAbsent) -> StepOutcome:
     absent = Register("", step.netns, step.pf, step.hook, device=step.device, device_netns=step.device_netns)
-    run.core.nf_unregister_net_hook(run.nets[step.netns], hook_ops(absent, run.nets))
+    for _ in range(step.times):
+        run.core.nf_unregister_net_hook(run.nets[step.netns], hook_ops(absent, run.nets))
     return StepOutcome(index, 0, run.arrays_of((absent,)))
 
 

@@ -45,7 +45,9 @@ def netns_delete(run: Run, index: int, step: DeleteNetns) -> StepOutcome:
 
 
 def device_add(run: Run, index: int, step: AddDevice) -> StepOutcome:
-    return StepOutcome(index, 0, _added(run, [(step.netns, step.device)]))
+    found = _added(run, [(step.netns, step.device)])
+    run.nets[step.netns].devices[step.device].up = step.up
+    return StepOutcome(index, 0, found)
 
 
 def link_add(run: Run, index: int, step: AddLink) -> StepOutcome:

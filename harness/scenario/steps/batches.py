@@ -35,7 +35,7 @@ from harness.scenario.steps.hooks import (
 
 __all__ = ("RegisterAgain", "RegisterBatch", "RegisterTogether", "UnregisterAbsent", "UnregisterBatch", "UnregisterTogether")
 
-_BATCH_MAX = 300
+_BATCH_MAX, _TIMES_MAX = 300, 8
 
 
 _FACTS = Facts(flushed=True, touches=nowhere, allocates=arrays, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
@@ -144,7 +144,10 @@ class RegisterAgain(Step):
 
 @dataclass(frozen=True, slots=True)
 class UnregisterAbsent(Step):
-    """``nf_unregister_net_hook`` of ops that were never registered: core warns. The parameters are a batch's :class:`Register`'s."""
+    """``nf_unregister_net_hook`` of ops that were never registered: core warns. The parameters are a batch's :class:`Register`'s.
+
+    :param times: that core is called in this step: a ``WARN_ON_ONCE`` warns in the first of these calls
+    """
 
     netns: str
     pf: Family
@@ -152,19 +155,22 @@ class UnregisterAbsent(Step):
     device: str | None = None
     device_netns: str | None = None
     fail: tuple[int, ...] = ()
+    times: int = 1
 
     do = "unregister-absent"
     facts = replace(_FACTS, touches=lambda step, _known: real((_absent(step),)))
 
     @classmethod
     def read(cls, value: Value) -> UnregisterAbsent:
-        value.keys(("do", "netns", "pf", "hook"), ("device", "device_netns", "fail"))
+        value.keys(("do", "netns", "pf", "hook"), ("device", "device_netns", "fail", "times"))
         pf = any_family(value["pf"])
         foreign = value["device_netns"].string() if "device_netns" in value else None
-        return cls(value["netns"].string(), pf, any_hook(value["hook"], pf), device(value), foreign, fail_of(value))
+        times = value["times"].integer(1, _TIMES_MAX) if "times" in value else 1
+        return cls(value["netns"].string(), pf, any_hook(value["hook"], pf), device(value), foreign, fail_of(value), times)
 
     def write(self) -> dict[str, Any]:
-        return {**point_json(self), "device_netns": self.device_netns, **fail_json(self)}
+        times = {"times": self.times} if self.times > 1 else {}
+        return {**point_json(self), "device_netns": self.device_netns, **fail_json(self), **times}
 
     def check(self, scope: Scope, path: str) -> None:
         scope.netns(self.netns, f"{path}.netns")

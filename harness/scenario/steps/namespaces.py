@@ -130,20 +130,25 @@ class DeleteNetns(Step):
 
 @dataclass(frozen=True, slots=True)
 class AddDevice(Step):
-    """A device of type ``dummy``, up, without an address: nothing comes in, and what goes out is gone."""
+    """A device of type ``dummy``, without an address: nothing comes in, and what goes out is gone.
+
+    :param up: whether it is set up; one that is down has hook points, too, and is up when it has moved
+    """
 
     netns: str
     device: str
+    up: bool = True
 
     do = "device-add"
     facts = replace(_FACTS, leaves=_with_device)
 
     @classmethod
     def read(cls, value: Value) -> AddDevice:
-        return cls(*_device(value))
+        value.keys(("do", "netns", "device"), ("up",))
+        return cls(value["netns"].string(), value["device"].string(), value["up"].boolean() if "up" in value else True)
 
     def write(self) -> dict[str, Any]:
-        return _device_json(self)
+        return {**_device_json(self), **({} if self.up else {"up": False})}
 
     def check(self, scope: Scope, path: str) -> None:
         check_end(scope.topology, End(self.netns, self.device), path)

@@ -101,16 +101,14 @@ REFUSALS = (
     fault("inet-rollback-leaves-what-waits", _ROLLBACK, _NOT_FLUSHED,
           breaks="what waits is dropped when an array goes, by a rollback too", rules="queue.refused"),
     fault("device-that-is-down-refused", _FOREIGN, "!reg->dev || dev_net(reg->dev) != net || !netif_running(reg->dev)",
-          breaks="a device that is down takes hooks",
-          why="needs a scenario with a device that is down: every step that makes or moves one sets it up"),
+          breaks="a device that is down takes hooks", rules="netdev.down netdev.down-egress inet.ingress"),
     fault("family-0-silent", _NO_POINT, "WARN_ON_ONCE(pf != NFPROTO_UNSPEC);",
           breaks="a family without hook points warns, the one without a name too", rules="head.bad-family"),
     fault("hook-number-of-eight-bits", [(f"{_HEAD} -EINVAL;", "(u8)reg->hooknum"), (f"{_HEAD};", "(u8)reg->hooknum")],
           breaks="a hook number out of range is refused, however large", rules="head.bad-hook"),
     fault("bad-hook-warns-each-time", "WARN_ON_ONCE(«ARRAY_SIZE(net->nf.hooks_ipv4) <= hooknum»)",
           "({ if (WARN_ON(ARRAY_SIZE(net->nf.hooks_ipv4) <= hooknum)) return NULL; 0; })",
-          breaks="a number out of range warns once",
-          why="needs a step that calls core twice with such a number: before each step, warnings that come once are let come again"),
+          breaks="a number out of range warns once", rules="head.bad-hook"),
 )
 
 UNREGISTER = (
