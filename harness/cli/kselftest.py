@@ -91,4 +91,4 @@ def _run(spec: str, built: Path, tests_file: str, with_packages: Sequence[str], 
         (directory / "test_kselftest.py").write_text(tests_file)
         (directory / "pytest.ini").write_text(f"[pytest]\npackages = {' '.join(with_packages)}\n")
         return run_pytest(["-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"), "--rootdir", str(directory),
-                           "--kernel", spec, "--bare", *arguments, str(directory / "test_kselftest.py")])  # fmt: skip
+                           "-rs", "--kernel", spec, "--bare", *arguments, str(directory / "test_kselftest.py")])  # fmt: skip

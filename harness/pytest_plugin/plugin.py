@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import date
+from pathlib import Path
 
 import pytest
 
+from harness.errors import UserError
 from harness.pytest_plugin.fixtures import kernel, kernel_spec, lab, vm
 from harness.pytest_plugin.selection import IN_GUEST, backend_of, kernels
 
@@ -39,12 +42,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--deadline", type=float, default=30, metavar="SECONDS",
                     help="when a test's guest counts as hung: seconds on a host with KVM, more where guests are slower [30]")
     group.addoption("--strict-skip", action="store_true", help="a skipped kernel test is a failure")
+    group.addoption("--waivers", type=Path, metavar="FILE",
+                    help="failures that FILE forgives, in TOML, are expected ones [the setting waivers]")
+    group.addoption("--baseline", type=Path, metavar="FILE",
+                    help="failures that an earlier run had, whose --report-jsonl FILE is, are expected ones: what is new fails")
+    group.addoption("--allow-all-skipped", action="store_true", help="a run of which every test skipped ends with 0 rather than 5")
     group.addoption("--random-order", action="store_true", help="shuffle modules, and the tests in each; the header says with which seed")
     group.addoption("--random-order-seed", type=int, metavar="SEED", help="the order of an earlier --random-order")
     group.addoption("--ktap", metavar="FILE", help="write KTAP to FILE, - for standard output")
     group.addoption("--report-jsonl", metavar="FILE", help="write a JSON object for each test, and one for the whole run")
     group.addoption("--report-html", metavar="FILE", help="write a page with the walks and consoles of what failed")
     parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
+    parser.addini("waivers", "a file of failures that are forgiven, where there is no --waivers", type="paths", default=[])
     parser.addini("packages", "Debian packages that guests have beside the userland's", type="args", default=[])
     parser.addini("kernel_files", "files and directories beside the tests' own that their guests get", type="paths", default=[])
 
@@ -70,6 +79,25 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(Carrier(config))
         else:
             config.pluginmanager.register(Reports(config), "nfharness-reports")
+            _forgive(config)
+
+
+def _forgive(config: pytest.Config) -> None:
+    """Read what failures are known.
+
+    :raises pytest.UsageError: a file cannot be read, or a waiver is wrong or has ended
+    """
+    files, baseline = [config.option.waivers] if config.option.waivers else config.getini("waivers"), config.option.baseline
+    if not files and not baseline:
+        return
+    from harness.pytest_plugin.report.known import Known, waivers  # noqa: PLC0415 - not for runs without
+    from harness.pytest_plugin.report.runs import Run  # noqa: PLC0415
+
+    try:
+        found = [one for path in files for one in waivers(path, date.today())]
+        config.pluginmanager.register(Known(found, Run.read(baseline) if baseline else None), "nfharness-known")
+    except UserError as error:
+        raise pytest.UsageError(f"{error.message}\n  hint: {error.hint}") from None
 
 
 @pytest.hookimpl(tryfirst=True)

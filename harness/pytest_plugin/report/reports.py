@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Generator, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from harness.errors import ExitCode
 from harness.pytest_plugin.report.junit import rewrite
 from harness.pytest_plugin.report.ktap import ktap
 from harness.pytest_plugin.report.page import page
-from harness.pytest_plugin.report.results import Result, Results
+from harness.pytest_plugin.report.results import HOST, Result, Results
+from harness.pytest_plugin.report.runs import SCHEMA
 
 __all__ = ("Reports", "json_lines")
 
@@ -26,7 +28,7 @@ class Reports:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._results = Results()
-        self._start = time.monotonic()
+        self._start, self._began = time.monotonic(), datetime.now(UTC)
         self._end: tuple[str, ...] = ()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -84,13 +86,22 @@ class Reports:
             self._results.add_end(*self._end)
         elif session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
             self._results.add_end("empty", "no tests were collected, or all were deselected")
+        elif session.exitstatus == pytest.ExitCode.OK and self._all_skipped() and not self._config.option.allow_all_skipped:
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+            self._results.add_end("skipped", "every test for a kernel skipped: --allow-all-skipped lets that pass")
         elif session.exitstatus and not bad:
             self._results.add_end("status", f"the run ended with exit status {int(session.exitstatus)}")
+
+    def _all_skipped(self) -> bool:
+        """Whether there were tests for a kernel, and not one of the run's ran."""
+        outcomes = {one.outcome for one in self._results}
+        return outcomes == {"skipped"} and any(one.kernel != HOST for one in self._results)
 
     def _lines(self, session: pytest.Session) -> list[str]:
         outcomes = [one.outcome for one in self._results]
         return json_lines(self._results, {
-            "seconds": round(self._results.seconds, 3), "kernels": list(self._results.by_kernel()),
+            "schema": SCHEMA, "began": self._began.isoformat(timespec="seconds"), "seconds": round(self._results.seconds, 3),
+            "kernels": list(self._results.by_kernel()),
             "outcomes": {outcome: outcomes.count(outcome) for outcome in dict.fromkeys(outcomes)}, "exitstatus": int(session.exitstatus)})
 
 
