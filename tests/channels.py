@@ -16,10 +16,11 @@ __all__ = ("OPTIONS", "contradictions", "summary")
 OPTIONS = ("--ktap=out.ktap", "--report-jsonl=out.jsonl", "--report-html=out.html", "--junitxml=out.xml")
 #: Outcome of JSON Lines and HTML → what KTAP and JUnit call it.
 _KTAP = {"passed": "ok", "failed": "not ok", "error": "not ok ERROR", "lost": "not ok ERROR", "skipped": "ok SKIP", "xfailed": "ok XFAIL",
-         "xpassed": "ok XPASS"}
-_JUNIT = {"passed": "", "xpassed": "", "failed": "failure", "error": "error", "lost": "failure", "skipped": "skipped", "xfailed": "skipped"}
+         "xpassed": "ok XPASS", "flaky": "ok FLAKY"}
+_JUNIT = {"passed": "", "xpassed": "", "failed": "failure", "error": "error", "lost": "failure", "skipped": "skipped", "xfailed": "skipped",
+          "flaky": ""}
 _BAD = {"failed", "error", "lost"}
-_SUMMARY = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
+_SUMMARY = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed|flaky)")
 
 
 def contradictions(directory: Path, status: int, terminal: Mapping[str, int]) -> list[str]:
@@ -41,8 +42,8 @@ def contradictions(directory: Path, status: int, terminal: Mapping[str, int]) ->
         "HTML": (_html(directory / "out.html"), sorted(told)),
         "JUnit": (_junit(directory / "out.xml"), _junit_of(told)),
         # A test that passed, and whose teardown did not, is counted as both there; how a run ended has its own line.
-        "terminal": ({name: terminal.get(name, 0) for name in ("skipped", "xfailed", "xpassed")},
-                     {name: outcomes[name] for name in ("skipped", "xfailed", "xpassed")}),
+        "terminal": ({name: terminal.get(name, 0) for name in ("skipped", "xfailed", "xpassed", "flaky")},
+                     {name: outcomes[name] for name in ("skipped", "xfailed", "xpassed", "flaky")}),
         "terminal's failures": (terminal.get("failed", 0), outcomes["failed"] + outcomes["lost"]),
         "terminal's errors": (terminal.get("errors", 0) >= sum(one == "error" for test, one in told if not test.startswith("pytest::")),
                               True),

@@ -13,7 +13,7 @@ from harness.pytest_plugin.report.runs import Run
 
 __all__ = ("Row", "results_page", "rows")
 
-_MARKS = {"passed": "✓", "failed": "✗", "error": "!", "lost": "†", "skipped": "s", "xfailed": "x", "xpassed": "X"}
+_MARKS = {"passed": "✓", "failed": "✗", "error": "!", "lost": "†", "skipped": "s", "xfailed": "x", "xpassed": "X", "flaky": "~"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--baseline", type=Path, metavar="FILE",
                     help="failures that an earlier run had, whose --report-jsonl FILE is, are expected ones: what is new fails")
     group.addoption("--allow-all-skipped", action="store_true", help="a run of which every test skipped ends with 0 rather than 5")
+    group.addoption("--flaky", type=int, default=0, metavar="N",
+                    help="run a kernel test that fails up to N times more, each in a fresh guest: one that passes then is flaky [0]")
     group.addoption("--random-order", action="store_true", help="shuffle modules, and the tests in each; the header says with which seed")
     group.addoption("--random-order-seed", type=int, metavar="SEED", help="the order of an earlier --random-order")
     group.addoption("--ktap", metavar="FILE", help="write KTAP to FILE, - for standard output")

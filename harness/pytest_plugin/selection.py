@@ -10,7 +10,7 @@ import pytest
 
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("CANNOT", "EXIT", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "TREE", "WALKS", "backend_of", "exact_keywords",
+__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "TREE", "WALKS", "backend_of", "exact_keywords",
            "isolation_of", "kernel_of", "kernels", "packages")
 
 #: Set in a guest's environment: this side of the plugin is the guest's.
@@ -25,6 +25,8 @@ KERNEL = "kernel"
 #: Properties of a report: why no other test may have this test's kernel; how its guest was lost; the exit status of a run whose
 #: tests could not be run at all; why the test wants the run to end.
 SPOILT, LOST, CANNOT, EXIT = "nfharness-spoilt", "nfharness-lost", "nfharness-cannot", "nfharness-exit"
+#: Property of a report of a test that passed in a second kernel: what it failed with before that.
+FLAKY = "nfharness-flaky"
 #: Property of a report: the walks of the packets that the test sent.
 WALKS = "nfharness-walks"
 

@@ -19,6 +19,7 @@ from harness.host.again import ATTEMPTS
 from harness.images import kernels
 from harness.pytest_plugin.vm import VirtualMachines
 from harness.vm import guest, qemu
+from tests.channels import OPTIONS, contradictions, summary
 from tests.e2e.test_pytest_plugin import marked, run
 
 KERNEL = kernels.DEFAULT
@@ -227,6 +228,34 @@ def test_a_test_whose_qemu_is_killed_is_tried_again_and_what_it_printed_was_seen
         assert re.search(rf"QEMU was killed by SIGKILL.*\({ATTEMPTS} times", results[1]["message"])
     else:
         assert "QEMU was killed by SIGKILL: that is this host's doing, not the kernel's; trying again" in said
+
+
+UNSTEADY = """
+import pytest
+from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+
+def test_leaves_a_mark():
+    Path("/run/mark").touch()
+
+def test_finds_none():
+    assert not Path("/run/mark").exists(), "a mark"
+
+def test_never_passes():
+    assert 0, "always"
+"""
+
+
+def test_what_passes_in_another_guest_is_flaky_and_every_channel_says_so(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=UNSTEADY), "--kernel", KERNEL, "--flaky", "1", *OPTIONS)
+    assert outcomes(tmp_path / "out.jsonl") == {"passed": [f"test_leaves_a_mark[{KERNEL}]"], "flaky": [f"test_finds_none[{KERNEL}]"],
+                                                "failed": [f"test_never_passes[{KERNEL}]"]}, done.stdout
+    told = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert told[1]["message"] == "AssertionError: a mark"
+    assert "in guest 1:" in dict(told[2]["sections"])["Earlier failures of this test"]
+    assert (done.returncode, contradictions(tmp_path, 1, summary(done.stdout))) == (1, [])
+    assert run(tmp_path, "--kernel", KERNEL, "--flaky", "1", "-k", "mark or none").returncode == 0
 
 
 def test_a_panic_that_was_seen_live_is_told_once_with_what_its_own_test_printed(tmp_path: Path) -> None:

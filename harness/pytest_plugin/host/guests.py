@@ -279,6 +279,10 @@ class Guests:
             self._guest.gateway.close()
             self._guest = None
 
+    def renew(self) -> None:
+        """Give the test that comes next a guest that no test has used."""
+        self._end()
+
     def close(self) -> None:
         """End all guests."""
         self._end()

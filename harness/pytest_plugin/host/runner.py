@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.pytest_plugin.selection import EXIT, KERNEL, WALKS, kernel_of
+from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, WALKS, kernel_of
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
@@ -50,7 +51,7 @@ class HostHalf:
         if kernel is None:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in self._guests.run(item, nextitem):
+        for report in self._lives(item, nextitem):
             _show_walks(report)
             _heed_exit(item, report)
             report.user_properties = [(KERNEL, kernel), *report.user_properties]
@@ -60,6 +61,23 @@ class HostHalf:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
+
+    def _lives(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+        """The reports of a test's phases. With ``--flaky`` those of its last life, which tell of the earlier ones."""
+        reports = list(self._guests.run(item, nextitem))
+        failed: list[str] = []
+        while (why := _failure(reports)) and len(failed) < item.config.getoption("flaky"):
+            failed.append(why)
+            self._guests.renew()
+            reports = list(self._guests.run(item, nextitem))
+        if failed:
+            earlier = "\n\n".join(f"in guest {number}:\n{text}" for number, text in enumerate(failed, 1))
+            for report in reports:
+                report.sections.append(("Earlier failures of this test", earlier))
+            passed = [report for report in reports if report.when == "call" and report.passed]
+            if passed and not _failure(reports):
+                passed[0].user_properties = [*passed[0].user_properties, (FLAKY, earlier)]
+        return reports
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -71,6 +89,13 @@ class HostHalf:
         """Leave nothing behind."""
         if "_guests" in vars(self):
             self._guests.close()
+
+
+def _failure(reports: Sequence[pytest.TestReport]) -> str:
+    """What a test failed with, in the first phase that did; empty if it passed, or could not be run at all."""
+    if any(name == CANNOT for report in reports for name, _ in report.user_properties):
+        return ""
+    return next((str(report.longrepr) for report in reports if report.failed), "")
 
 
 def _heed_exit(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -53,6 +53,8 @@ def _lines(position: int, test: Result) -> Iterator[str]:
             yield f"ok {position} {name} # SKIP {reason}"
         case "xfailed":
             yield f"ok {position} {name} # XFAIL {reason}"
+        case "flaky":
+            yield f"ok {position} {name} # FLAKY {reason}"
         case "xpassed":
             yield f"ok {position} {name} # XPASS {reason}"
         case "error" | "lost":
@@ -67,7 +69,7 @@ def _mark(tests: Sequence[Result]) -> str:
 
 def _totals(tests: Sequence[Result]) -> str:
     count: Counter[Outcome] = Counter(test.outcome for test in tests)
-    return (f"# Totals: pass:{count['passed']} fail:{count['failed']} xfail:{count['xfailed']} xpass:{count['xpassed']} "
+    return (f"# Totals: pass:{count['passed'] + count['flaky']} fail:{count['failed']} xfail:{count['xfailed']} xpass:{count['xpassed']} "
             f"skip:{count['skipped']} error:{count['error'] + count['lost']}")
 
 

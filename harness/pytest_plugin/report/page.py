@@ -15,7 +15,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222; background: #fff }
 table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: left; border-bottom: 1px solid #ddd }
 td.passed { color: #187a2f } td.skipped, td.xfailed, td.xpassed { color: #777 }
-td.failed, td.error, td.lost { color: #b3131b; font-weight: 600 }
+td.failed, td.error, td.lost, td.flaky { color: #b3131b; font-weight: 600 }
 pre { background: #f6f6f4; padding: .8em; overflow-x: auto; font-size: 13px } summary { cursor: pointer; margin: .4em 0 }
 """
 
@@ -34,7 +34,7 @@ def _lines(kernels: dict[str, list[Result]], seconds: float) -> Iterator[str]:
         shown = ", ".join(f"{number} {outcome}" for outcome, number in count.most_common())
         yield f"<tr><td>{_escape(kernel)}<td>{len(results)}<td>{shown}</tr>"
     yield "</table>"
-    bad = [result for results in kernels.values() for result in results if not result.good]
+    bad = [result for results in kernels.values() for result in results if not result.good or result.outcome == "flaky"]
     if bad:
         yield "<h2>Not as it should be</h2>"
     for result in bad:

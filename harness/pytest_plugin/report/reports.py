@@ -18,6 +18,7 @@ from harness.pytest_plugin.report.ktap import ktap
 from harness.pytest_plugin.report.page import page
 from harness.pytest_plugin.report.results import HOST, Result, Results
 from harness.pytest_plugin.report.runs import SCHEMA
+from harness.pytest_plugin.selection import FLAKY
 
 __all__ = ("Reports", "json_lines")
 
@@ -34,6 +35,13 @@ class Reports:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather what became of a test's phase."""
         self._results.add(report)
+
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport,
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        """Let the terminal count what is flaky by itself."""
+        flaky = isinstance(report, pytest.TestReport) and FLAKY in dict(report.user_properties)
+        return ("flaky", "f", ("FLAKY", {"yellow": True})) if flaky else None
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Gather what could not be collected."""

@@ -8,15 +8,16 @@ from typing import Literal
 
 import pytest
 
-from harness.pytest_plugin.selection import CANNOT, KERNEL, LOST
+from harness.pytest_plugin.selection import CANNOT, FLAKY, KERNEL, LOST
 
 __all__ = ("HOST", "Outcome", "Result", "Results")
 
 #: Where tests run that are for no kernel.
 HOST = "host"
-Outcome = Literal["passed", "failed", "error", "lost", "skipped", "xfailed", "xpassed"]
-"""``lost``: the guest died or hung; ``error``: the test's surroundings failed, or what it left behind is wrong, or a file could not be
-collected, or the run did not end as it should; ``xpassed``: a test passed that need not have, which is no failure."""
+Outcome = Literal["passed", "failed", "error", "lost", "skipped", "xfailed", "xpassed", "flaky"]
+"""``lost``: the guest died or hung; ``flaky``: it failed, and passed in another guest (``--flaky``), which is no failure; ``error``: the
+test's surroundings failed, or what it left behind is wrong, or a file could not be collected, or the run did not end as it should;
+``xpassed``: a test passed that need not have, which is no failure."""
 #: How a run can end in a way that no test shows; as pytest's own JUnit has it: a case "internal" of a class "pytest".
 _OF_THE_RUN = "pytest::"
 
@@ -51,7 +52,7 @@ class Result:
     @property
     def good(self) -> bool:
         """Whether it is as it should be."""
-        return self.outcome in ("passed", "skipped", "xfailed", "xpassed")
+        return self.outcome in ("passed", "skipped", "xfailed", "xpassed", "flaky")
 
 
 class Results:
@@ -74,6 +75,11 @@ class Results:
         result.seconds += report.duration
         if CANNOT in properties:
             self.cannot[report.nodeid] = int(str(properties[CANNOT]))
+        if FLAKY in properties:
+            result.outcome, result.detail = "flaky", str(properties[FLAKY])
+            shown = [line.removeprefix("E ").strip() for line in result.detail.splitlines() if line.startswith("E ")]
+            result.message = shown[0] if shown else result.detail.splitlines()[-1]
+            return
         self._judge(result, report, _outcome(report, lost=LOST in properties))
 
     def add_collected(self, report: pytest.CollectReport) -> None:

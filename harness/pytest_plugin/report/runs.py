@@ -80,8 +80,8 @@ def _result(path: Path, number: int, line: Any) -> Result:
 class Change:
     """What is otherwise with a test in the second run.
 
-    :param kind: ``new failure``, ``fixed``, ``still failing``, ``unsteady`` (it both failed and passed within one run, on several
-        workers), ``slower``, ``new`` or ``gone``
+    :param kind: ``new failure``, ``fixed``, ``still failing``, ``unsteady`` (it both failed and passed within one run: ``flaky``, or on
+        several workers), ``slower``, ``new`` or ``gone``
     :param before: its outcomes; none if it was not there
     """
 
@@ -119,7 +119,7 @@ def _outcomes(results: list[Result]) -> tuple[str, ...]:
 def _kind(before: list[Result], now: list[Result]) -> str:
     """What has changed; empty for nothing."""
     bad = [not one.good for one in now]
-    if any(bad) and not all(bad):
+    if (any(bad) and not all(bad)) or any(one.outcome == "flaky" for one in now):
         return "unsteady"
     failed_before = any(not one.good for one in before)
     if any(bad):
