@@ -48,6 +48,12 @@ class _WithCommand(click.Command):
         formatter.write_usage(ctx.command_path, "[OPTIONS] [FILTER]... -- COMMAND [ARGUMENT]...")
 
 
+def _complete_example(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from harness.cli.examples import described  # noqa: PLC0415
+
+    return [name for name in described() if name.startswith(incomplete)]
+
+
 @click.command("trace", cls=_WithCommand)
 @kernel_option
 @backend_option
@@ -77,6 +83,9 @@ class _WithCommand(click.Command):
               help="Without COMMAND: watch for so long, not until Ctrl-C.")
 @click.option("--until", "last", metavar="FILTER", help="End the session when a packet that FILTER chooses has come to its end.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End the session when N packets have been printed.")
+@click.option("--example", metavar="NAME", is_flag=False, flag_value="", shell_complete=_complete_example,
+              help="Run a worked example as COMMAND; without NAME list them.")
+@click.option("--script", is_flag=True, help="Print the example, to start from, and run nothing.")
 @click.option("--read", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Show a session again that --json has written; nothing is run.")
 @click.argument("words", nargs=-1, metavar="[FILTER]...")
@@ -84,8 +93,8 @@ class _WithCommand(click.Command):
 def command(  # noqa: PLR0917 - click passes them by name
     argv: tuple[str, ...], spec: str, backend: Backend, as_json: bool, with_packages: tuple[str, ...], files: tuple[Path, ...], limit: int,
     drops: bool, short: bool, follow: bool, noise: bool, slowest: int | None, summary: bool, pcapng: Path | None, html: Path | None,
-    perfetto: Path | None, clock: bool, check: bool, seconds: float | None, last: str | None, count: int | None, read: Path | None,
-    words: tuple[str, ...],
+    perfetto: Path | None, clock: bool, check: bool, seconds: float | None, last: str | None, count: int | None,
+    example: str | None, script: bool, read: Path | None, words: tuple[str, ...],
 ) -> None:
     """Run COMMAND in a fresh guest and show its packets' walks through the hooks.
 
@@ -113,11 +122,24 @@ def command(  # noqa: PLR0917 - click passes them by name
     nfharness trace --drops --file rules.nft -- sh test.sh
     nfharness trace --file rules.nft -- sh -c 'nft -f rules.nft; ping -c1 127.0.0.1'
     nfharness trace -- sh < script.sh
+    nfharness trace --example docker; nfharness trace --example docker --script > mine.sh
 
     Exit status: COMMAND's own (127 if the guest does not have it, 128 + n if signal n ended it); 125 if events were lost or the
     tracer's counters do not balance, whatever COMMAND's was, or if this host or guest cannot do it. With --check 1 if a traversal did not
     obey core.c.
     """
+    if example is not None:
+        if argv or read or backend != "qemu":
+            raise click.UsageError("--example is the COMMAND, in a fresh guest: no other one, no --read, no --backend.")
+        if script or not example:
+            _show_example(example)
+            return
+        from harness.cli.examples import files as files_of  # noqa: PLC0415
+
+        network, own = files_of(example)
+        argv, files = ("sh", own.name), (*files, network, own)
+    elif script:
+        raise click.UsageError("--script prints an example: --example NAME says which.")
     if read and (argv or files or with_packages or follow or last or count or seconds is not None):
         raise click.UsageError("--read shows a session that is over: no COMMAND, --file, --with, --follow, --for, --until or --count.")
     if follow and summary:
@@ -141,6 +163,18 @@ def command(  # noqa: PLR0917 - click passes them by name
         plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs))
         session = asyncio.run(_again(read, wanted) if read else _traced(spec, backend, plan, view))
         sys.exit(session if isinstance(session, int) else _tell(session, plan, outputs, view=view, check=check, follows=follow))
+
+
+def _show_example(name: str) -> None:
+    """Print an example, or the list of all."""
+    from harness.cli.examples import described, script  # noqa: PLC0415
+    from harness.cli.say import say  # noqa: PLC0415
+
+    if name:
+        say(*script(name).splitlines())
+    else:
+        width = max(map(len, described()))
+        say(*(f"{one:{width}}  {what}" for one, what in described().items()))
 
 
 @dataclass(frozen=True, slots=True)

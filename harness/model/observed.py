@@ -50,7 +50,9 @@ def departures(outcome: Outcome, profile: KernelProfile) -> tuple[int, tuple[Dep
 
 
 def _is_whole(traversal: Traversal) -> bool:
-    return traversal.returned is not None and traversal.loop in (*_SLOW, _BRIDGE_PRE, NF_REINJECT)
+    """Whether all is known that the model's loop begins and ends with: after a queue that is the listener's answer, too."""
+    answered = traversal.loop != NF_REINJECT or traversal.answer is not None
+    return answered and traversal.returned is not None and traversal.loop in (*_SLOW, _BRIDGE_PRE, NF_REINJECT)
 
 
 class _Departs(Exception):

@@ -78,7 +78,7 @@ def test_a_kernel_that_forgets_the_errno_of_a_thief_obeys_its_own_core() -> None
 
 def test_of_an_outcome_only_traversals_that_were_seen_whole_are_compared() -> None:
     wrong = crossed(0, DROP)
-    walk = (crossed(1, ACCEPT), wrong, crossed(None, ACCEPT), crossed(0, loop="nf_nat_inet_fn"))
+    walk = (crossed(1, ACCEPT), wrong, crossed(None, ACCEPT), crossed(0, loop="nf_nat_inet_fn"), crossed(1, loop=REINJECT))
     packet = PacketOutcome("UDP", None, Fate("dropped"), walk, number=3)
     assert departures(Outcome(packets=(packet,)), PROFILE) == (
         2, (Departure(3, wrong, "returned 0 where -EPERM follows from the verdicts"),))
