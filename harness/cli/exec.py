@@ -15,7 +15,8 @@ import click
 from harness.backends.machine import Purpose
 from harness.backends.session import Backend, Session, session
 from harness.cli import report
-from harness.cli.options import backend_option, kernel_option, with_option
+from harness.cli.guest_files import copy_into
+from harness.cli.options import backend_option, files_option, kernel_option, with_option
 from harness.cli.relay import relay
 from harness.errors import GuestError, KernelDied
 from harness.host.progress import Progress
@@ -40,6 +41,7 @@ _EMPTY = "COMMAND is an empty word: look whether a variable that it stands in is
 @kernel_option
 @backend_option
 @with_option
+@files_option
 @click.option("--python", is_flag=True, help="Run what would follow python3, with scapy, pyroute2, bcc and pytest imported already.")
 @click.option("--bare", is_flag=True, help="In a kernel that has nothing of nfharness: no module, no probes, no taint.")
 @click.option("--append", default="", metavar="TEXT",
@@ -48,8 +50,8 @@ _EMPTY = "COMMAND is an empty word: look whether a variable that it stands in is
               help="Write there how it ended, as JSON: exit status, why the guest died, its console.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 def command(
-    spec: str, backend: Backend, *, with_packages: tuple[str, ...], python: bool, bare: bool, append: str, record: Path | None,
-    argv: tuple[str, ...],
+    spec: str, backend: Backend, *, with_packages: tuple[str, ...], files: tuple[Path, ...], python: bool, bare: bool, append: str,
+    record: Path | None, argv: tuple[str, ...],
 ) -> None:
     """Run COMMAND in a fresh guest.
 
@@ -59,11 +61,14 @@ def command(
     """
     purpose: Purpose = "bare" if bare else "tests" if python else "command"
     opening = session(spec, Progress(), backend, purpose, append, with_packages=with_packages)
-    sys.exit(asyncio.run(_exec(opening, argv, python=python, record=record)))
+    sys.exit(asyncio.run(_exec(opening, argv, files, python=python, record=record)))
 
 
-async def _exec(opening: AbstractAsyncContextManager[Session], argv: tuple[str, ...], *, python: bool, record: Path | None) -> int:
+async def _exec(
+    opening: AbstractAsyncContextManager[Session], argv: tuple[str, ...], files: tuple[Path, ...], *, python: bool, record: Path | None,
+) -> int:
     async with opening as opened:
+        await copy_into(opened.guest, files)
         # The guest's arguments are the bytes that ours were, whatever this host's locale made of them.
         words = [os.fsencode(part).decode("utf-8", "surrogateescape") for part in argv]
         request = _warm(words, opened) if python else Request(argv=words, cwd=opened.guest.cwd)

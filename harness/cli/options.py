@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from harness.backends.session import Backend
     from harness.conformance.matrix import Target
 
-__all__ = ("Seconds", "backend_option", "bundle_argument", "complete_kernel", "json_option", "kernel_option", "kernels_option",
-           "reference_options", "targets", "with_option")
+__all__ = ("Seconds", "backend_option", "bundle_argument", "complete_kernel", "files_option", "json_option", "kernel_option",
+           "kernels_option", "reference_options", "targets", "with_option")
 
 
 class Seconds(click.FloatRange):
@@ -130,6 +130,12 @@ def with_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--with", "with_packages", multiple=True, metavar="PACKAGE", shell_complete=_complete_package,
         help="Have this package of Debian's in the guest, too, with what it needs: fetched and installed once, then kept. Repeatable.",
     )(function)
+
+
+def files_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--file FILE``, several times."""
+    return click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+                        help="Copy FILE into COMMAND's directory in the guest first. Repeatable.")(function)
 
 
 def _complete_reference(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import reports
-from harness.cli.options import Seconds, backend_option, json_option, kernel_option, with_option
+from harness.cli.options import Seconds, backend_option, files_option, json_option, kernel_option, with_option
 from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from harness.host.terminal import Terminal
     from harness.outcome.types import Outcome, PacketOutcome
     from harness.vm.channel import Remote
-    from harness.vm.guest import Guest
     from harness.walks.filter import Filter
 
 __all__ = ("command",)
@@ -59,8 +58,7 @@ def _complete_example(_context: click.Context, _parameter: click.Parameter, inco
 @backend_option
 @json_option
 @with_option
-@click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-              help="Copy FILE into COMMAND's directory in the guest first. Repeatable.")
+@files_option
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, metavar="N",
               help="Print the walks of at most N packets; 0 for all. --json and --follow have them all.")
 @click.option("--drops", is_flag=True, help="Show what was dropped or rejected alone, first by flow and by who did it.")
@@ -247,6 +245,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
     from harness.backends.session import session  # noqa: PLC0415
     from harness.cli.exec import refused, relay  # noqa: PLC0415 - not before the options are known to be right
     from harness.cli.follow import Told, follow  # noqa: PLC0415
+    from harness.cli.guest_files import copy_into  # noqa: PLC0415
     from harness.cli.run import kernel_facts  # noqa: PLC0415
     from harness.cli.sessions import Seen, head  # noqa: PLC0415
     from harness.host.progress import Progress  # noqa: PLC0415
@@ -261,7 +260,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
 
         for each in filter(None, (plan.wanted, plan.until)):
             await compiled(ask, each)
-        await _copy(opened.guest, plan.files)
+        await copy_into(opened.guest, plan.files)
         observation = await Observation.start(opened.guest)
         try:
             remote = await opened.guest.open(Request(argv=plan.argv, cwd=opened.guest.cwd))
@@ -362,17 +361,6 @@ def _held_against_core(observed: Outcome, facts: Mapping[str, Any]) -> Obeyed:
         raise UserError("the session does not tell what its kernel does: there is nothing to hold it against",
                         hint="name a file that trace --json wrote, or leave out --check") from None
     return departures(observed, profile)
-
-
-async def _copy(guest: Guest, files: Sequence[Path]) -> None:
-    if files and guest.cwd is not None:
-        raise UserError("--file copies into a guest, and COMMAND is to run on this machine", hint="leave it out: COMMAND runs right here")
-    for file in files:
-        try:
-            data, mode = file.read_bytes(), file.stat().st_mode & 0o777
-        except OSError as error:
-            raise UserError(f"{file}: {error.strerror}", hint="name files that can be read") from None
-        await guest.call("harness.guest.files:receive", f"/root/{file.name}", mode, stdin=data)
 
 
 def _print(session: Seen, view: _View, obeyed: Obeyed | None) -> None:

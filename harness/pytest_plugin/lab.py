@@ -23,6 +23,7 @@ from harness.pytest_plugin.guest.comparing import WALKED
 from harness.pytest_plugin.guest.watch import SENT, Watch
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold, text
+from harness.pytest_plugin.modules import LoadedModule, loaded
 from harness.pytest_plugin.networks import Bridge, Host, Network, Pair, Router
 from harness.pytest_plugin.sending import Sender, check_packet, traced
 from harness.pytest_plugin.walks import Walk
@@ -146,6 +147,17 @@ class Lab:
         self._networks.append(made)
         self._hosts |= {host.namespace.name: host for host in hosts.values()}
         return made
+
+    def module(self, name: str, **parameters: object) -> LoadedModule:
+        """Load a module that the setting ``kernel_modules`` has built for this kernel; it is unloaded after the test.
+
+        :param name: without ``.ko``
+        :param parameters: the module's own
+        :raises Mistake: there is no such module, the kernel refuses it, or it cannot be unloaded in the end
+        """
+        module = loaded(text("the module's name", name, "the name of a .ko file"), parameters)
+        self._stack.callback(module.unload)
+        return module
 
     def namespace(self, name: str) -> Host:
         """An empty namespace, to be filled with pyroute2 (:meth:`Host.routes`)."""

@@ -57,6 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
     parser.addini("waivers", "a file of failures that are forgiven, where there is no --waivers", type="paths", default=[])
     parser.addini("packages", "Debian packages that guests have beside the userland's", type="args", default=[])
+    parser.addini("kernel_modules", "directories with a Kbuild whose modules are built for each kernel, for lab.module()", type="paths",
+                  default=[])
     parser.addini("kernel_files", "files and directories beside the tests' own that their guests get", type="paths", default=[])
 
 

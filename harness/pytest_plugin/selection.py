@@ -10,13 +10,16 @@ import pytest
 
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "PROFILE", "SPOILT", "TREE", "WALKS", "backend_of", "exact_keywords",
-           "isolation_of", "kernel_of", "kernels", "packages")
+__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PROFILE", "SPOILT", "TREE", "WALKS", "backend_of",
+           "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
 
 #: Set in a guest's environment: this side of the plugin is the guest's.
 IN_GUEST = "NFHARNESS_IN_GUEST"
 #: Where a guest has the tests, under their paths from the host's root directory.
 TREE = Path("/run/nfharness/tests")
+
+#: Where a guest has the modules of the setting ``kernel_modules``.
+MODULES = Path("/run/nfharness/modules")
 
 #: In a guest: what probing its kernel found; ``None`` for a bare one.
 PROFILE = pytest.StashKey[KernelProfile | None]()

@@ -30,7 +30,7 @@ from harness.pytest_plugin.guest.comparing import Comparing
 from harness.pytest_plugin.guest.escapes import Escapes
 from harness.pytest_plugin.guest.watch import Watch
 from harness.pytest_plugin.live import BEGINS, is_live
-from harness.pytest_plugin.selection import IN_GUEST, PROFILE, TREE
+from harness.pytest_plugin.selection import IN_GUEST, MODULES, PROFILE, TREE
 
 __all__ = ("GuestHalf", "rehearse", "rehearse_bare", "serve")
 
@@ -54,6 +54,10 @@ def serve(channel: execnet.Channel) -> None:
         TREE.mkdir(parents=True)
         with tarfile.open(fileobj=io.BytesIO(order["tests"])) as archive:
             archive.extractall(TREE, filter="data")
+    if order["modules"]:
+        MODULES.mkdir(parents=True, exist_ok=True)
+        for name, content in order["modules"].items():
+            (MODULES / f"{name}.ko").write_bytes(content)
     GuestHalf.stderr = os.dup(2)  # pytest puts a file in its place while a test runs
     if is_live(order["options"]["capture"]):
         os.dup2(2, 1)  # what execnet left there goes nowhere

@@ -1,18 +1,18 @@
-"""The files that a guest needs of the host's: what lies beside the tests, the ``conftest.py`` above them, the configuration."""
+"""The files that a guest needs of the host's: what lies beside the tests, ``conftest.py``, the configuration, modules of the user's."""
 
 from __future__ import annotations
 
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UserError
 
-__all__ = ("archive",)
+__all__ = ("archive", "built_modules")
 
 _LIMIT = 64 << 20
 _LEFT_OUT = ("__pycache__", "node_modules")
@@ -37,6 +37,30 @@ def archive(config: pytest.Config, tests: Iterable[Path]) -> bytes:
     if config.inipath:
         wanted.add(config.inipath)
     return _packed(root, sorted(wanted))
+
+
+def built_modules(directories: Sequence[Path], kernel: str) -> dict[str, bytes]:
+    """The modules of Kbuild directories, built for a kernel as far as they are not: by name, without ``.ko``.
+
+    :param kernel: as ``--kernel`` names it
+    :raises UserError: one does not compile, or two have the same name
+    :raises HostError: this host cannot build them
+    """
+    if not directories:
+        return {}
+    from harness.host.progress import Progress  # noqa: PLC0415 - not for runs without modules
+    from harness.images.kmodule import own_modules  # noqa: PLC0415
+    from harness.images.specs import made_layer  # noqa: PLC0415
+    from harness.images.userland import userland  # noqa: PLC0415
+
+    progress = Progress()
+    layer, found = made_layer(kernel, progress), dict[str, bytes]()
+    for directory in directories:
+        for file in own_modules(directory, layer, userland(progress), progress):
+            if file.stem in found:
+                raise UserError(f"two modules are called {file.stem}", hint="the kernel takes one of a name: rename the other")
+            found[file.stem] = file.read_bytes()
+    return found
 
 
 def _packed(root: Path, files: list[Path]) -> bytes:

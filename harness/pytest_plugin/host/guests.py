@@ -24,7 +24,7 @@ from harness.host.again import ATTEMPTS
 from harness.host.deadlines import Deadline
 from harness.host.progress import Progress
 from harness.pytest_plugin.carried import plain
-from harness.pytest_plugin.host.files import archive
+from harness.pytest_plugin.host.files import archive, built_modules
 from harness.pytest_plugin.host.gateway import Gateway, Lost
 from harness.pytest_plugin.host.markers import check_markers
 from harness.pytest_plugin.host.vagrant import Machines
@@ -76,6 +76,7 @@ class Guests:
         self._packages = packages(config)
         self._show = shower(config)
         self._tests = b""
+        self._modules: dict[str, dict[str, bytes]] = {}
         # Threads that stay: a guest ends with the thread that started it.
         self._starter = ThreadPoolExecutor(_AHEAD)
         self._ahead: deque[tuple[str, Path, Future[_Guest]]] = deque()
@@ -135,7 +136,7 @@ class Guests:
 
     def _make_ready(self, kernel: str) -> None:
         """Build what is not there, and find out how much slower guests of *kernel* are than with KVM."""
-        if kernel not in self._speed:
+        if kernel not in self._speed or kernel not in self._modules:
             capture = self._config.pluginmanager.getplugin("capturemanager")
             with capture.global_and_fixture_disabled():
                 if self._machines:
@@ -143,6 +144,7 @@ class Guests:
                 else:
                     _, template = asyncio.run(made_ready(kernel, Progress(), bare=self._bare, with_packages=self._packages))
                     self._speed[kernel] = template.slowness
+                self._modules[kernel] = built_modules(self._config.getini("kernel_modules"), kernel)
 
     def _fitting(self, item: pytest.Item, kernel: str) -> _Guest:
         """The guest at hand if it may run the test, a new one otherwise; with a worker for the test's file."""
@@ -190,7 +192,8 @@ class Guests:
         config, speed = self._config, self._speed[guest.kernel]
         self._tests = self._tests or archive(config, {test.path for test in self._items})
         options = {name: value for name, value in vars(config.option).items() if _travels(value)}
-        order = {"tests": b"" if guest.files else self._tests, "options": options}
+        order = {"tests": b"" if guest.files else self._tests, "options": options,
+                 "modules": {} if guest.files else self._modules.get(guest.kernel, {})}
         worker = {"workerid": "guest", "workercount": 1, "testrunuid": uuid.uuid4().hex, "mainargv": ["pytest"]}
         guest.gateway.open(order, (worker, self._arguments(item, guest.kernel), {}, None))
         guest.files, guest.path, guest.queued = True, item.path, None
