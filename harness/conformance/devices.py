@@ -206,7 +206,7 @@ RULES = (
     Rule("netdev.down", "A device that is down takes hooks, and gives them back.", (_down("netdev.down", _NETDEV, "INGRESS"),),
          needs=("netdev",)),
     Rule("netdev.down-egress", "A device that is down takes hooks at EGRESS, too, and gives them back.",
-         (_down("netdev.down-egress", _NETDEV, "EGRESS"),), needs=("netdev_egress",)),
+         (_down("netdev.down-egress", _NETDEV, "EGRESS"),), needs=("netdev", "netdev_egress")),
     Rule("netdev.absent", "A kernel built without ingress says so: -EOPNOTSUPP, no warning, nothing is registered.", (
         script(
             "netdev.absent",
