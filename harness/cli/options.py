@@ -52,13 +52,20 @@ def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--kernel",
         "spec",
-        default=DEFAULT,
-        show_default=True,
+        multiple=True,
+        callback=_one_kernel,
         metavar="SPEC",
         shell_complete=complete_kernel,
         help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, release, or the directory "
-        "of a kernel that you have built.",
+        f"of a kernel that you have built.  [default: {DEFAULT}]",
     )(function)
+
+
+def _one_kernel(_context: click.Context, _parameter: click.Parameter, specs: tuple[str, ...]) -> str:
+    """The kernel, where a command takes one: of two that are given none would be the right one."""
+    if len(set(specs)) > 1:
+        raise click.BadParameter(f"one kernel, and {', '.join(specs)} are {len(specs)}.")
+    return specs[0] if specs else DEFAULT
 
 
 def kernels_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

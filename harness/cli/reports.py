@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import combinations
 from pathlib import Path
@@ -58,12 +58,16 @@ class ReportFile:
             self.path.unlink(missing_ok=True)
 
 
-def opened(stack: ExitStack, paths: Mapping[str, Path | None]) -> dict[str, ReportFile]:
+def opened(stack: ExitStack, paths: Mapping[str, Path | None], read: Sequence[Path] = ()) -> dict[str, ReportFile]:
     """The files that were asked for, by their options, until the stack closes them.
 
     :param paths: by option, ``None`` where it was not given
+    :param read: what the command reads, which no report may replace
     :raises click.UsageError: two are one
     """
+    for option, path in paths.items():
+        if path and path.exists() and any(path.samefile(one) for one in read if one.exists()):
+            raise click.UsageError(f"--{option} would replace {path}, which is read.")
     files = {option: stack.enter_context(closing(ReportFile(path, option))) for option, path in paths.items() if path}
     for (one, first), (other, second) in combinations(files.items(), 2):
         if first.is_same(second):

@@ -75,8 +75,9 @@ def page(html: Path, runs: tuple[Path, ...]) -> None:
 
     RUNS are files, or directories with files that end with .jsonl. A run that was cut off is shown as such.
     """
-    found = [Run.read(path) for path in files_of(runs)]
+    files = files_of(runs)
+    found = [Run.read(path) for path in files]
     from harness.cli.results_page import results_page  # noqa: PLC0415 - jinja2 and what it needs
 
     with ExitStack() as stack:
-        write_all(opened(stack, {"html": html}), {"html": lambda: results_page(found).encode()})
+        write_all(opened(stack, {"html": html}, files), {"html": lambda: results_page(found).encode()})

@@ -156,7 +156,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     until = filter_of(last) if last else None
     view = None if as_json else _View(0 if follow else limit, slowest, drops=drops, short=short, noise=noise, summary=summary, clock=clock)
     with ExitStack() as stack:
-        outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto})
+        outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto}, [read] if read else ())
         waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
         plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs))
         session = asyncio.run(_again(read, wanted) if read else _traced(spec, backend, plan, view))

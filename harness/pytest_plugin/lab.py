@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from harness.guest.module import Hook, HookModule, LiveSlot
+from harness.guest.module import Hook, HookModule, HookRefused, LiveSlot
 from harness.guest.tracing import tracer
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind, hook_number
 from harness.pytest_plugin import networks
@@ -64,16 +65,27 @@ class RegisteredHook:
     def calls(self) -> int:
         """How often it was called.
 
-        :raises HookRefused: it is gone
+        :raises Mistake: it is gone
         """
-        return self.module.hook(self.number).calls
+        with self._there():
+            return self.module.hook(self.number).calls
 
     def remove(self) -> None:
         """``nf_unregister_net_hook``.
 
-        :raises HookRefused: it is gone
+        :raises Mistake: it is gone
         """
-        self.module.del_hook(self.number)
+        with self._there():
+            self.module.del_hook(self.number)
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        try:
+            yield
+        except HookRefused as refusal:
+            if refusal.errno != errno.ENOENT:
+                raise
+            raise Mistake(f"the hook {self.name} is gone", hint="it goes with remove(), its device or its namespace") from None
 
 
 class Lab:

@@ -6,6 +6,8 @@ for each ``--kernel``; :mod:`harness.pytest_plugin.host.runner` runs it in a gue
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 import sys
 from datetime import date
@@ -39,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="guests whose kernel has nothing of nfharness (no module, no probes, no taint); tests cannot use lab and kernel")
     group.addoption("--isolation", choices=("worker", "module", "test"), default="worker",
                     help="give each worker, each module or each test a freshly restored kernel [worker]")
-    group.addoption("--deadline", type=float, default=30, metavar="SECONDS",
+    group.addoption("--deadline", type=_seconds, default=30, metavar="SECONDS",
                     help="when a test's guest counts as hung: seconds on a host with KVM, more where guests are slower [30]")
     group.addoption("--strict-skip", action="store_true", help="a skipped kernel test is a failure")
     group.addoption("--waivers", type=Path, metavar="FILE",
@@ -60,6 +62,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("kernel_modules", "directories with a Kbuild whose modules are built for each kernel, for lab.module()", type="paths",
                   default=[])
     parser.addini("kernel_files", "files and directories beside the tests' own that their guests get", type="paths", default=[])
+
+
+def _seconds(text: str) -> float:
+    """An option's time."""
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no time: seconds, more than 0")
+    return seconds
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -193,3 +193,9 @@ def calls(name: str) -> list[str]:
 def test_no_other_way_to_our_output_is_used(name: str) -> None:
     """rich's own console ends the program with 1 when its reader has gone, and click's echo writes UTF-8 to an ASCII terminal."""
     assert not [place for place in calls(name) if not place.startswith("pytest_plugin/")]
+
+
+def test_of_two_kernels_none_is_the_one_to_run() -> None:
+    command = [sys.executable, "-m", "harness", "run", "--kernel", "6.12", "--kernel", "5.10"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, "one kernel, and 6.12, 5.10 are 2" in done.stderr) == (2, True)

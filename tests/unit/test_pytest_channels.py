@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from harness.errors import ExitCode
 from tests.channels import OPTIONS, contradictions, summary
 
 pytest_plugins = ["pytester"]
@@ -35,6 +37,7 @@ ENDS = {
     "with a file that is skipped": ("import pytest\npytest.skip('no', allow_module_level=True)", []),
     "interrupted": ("def test_z(): raise KeyboardInterrupt", []),
     "left by a test": ("import pytest\ndef test_z(): pytest.exit('enough')", []),
+    "left as if all were well": ("import pytest\ndef test_z(): pytest.exit('enough', returncode=0)", []),
     "left with a status": ("import pytest\ndef test_z(): pytest.exit('enough', returncode=7)", []),
     "broken": ("raise SystemExit(1)", []),
     "in wrong usage": ("", ["test_absent.py"]),
@@ -60,6 +63,7 @@ _runs = itertools.count(1)
 @example(tests=["passes"], end="with a file that is skipped")
 @example(tests=["passes"], end="interrupted")
 @example(tests=["passes"], end="left by a test")
+@example(tests=["passes"], end="left as if all were well")
 @example(tests=["passes"], end="left with a status")
 @example(tests=["passes"], end="broken")
 @example(tests=["passes"], end="in wrong usage")
@@ -95,3 +99,39 @@ def _follows_the_schema_of_jenkins(text: str) -> None:
         children, attributes = grammar[element.tag]
         assert {child.tag for child in element} <= children
         assert set(element.keys()) <= attributes
+
+
+def test_a_test_that_was_interrupted_has_not_passed(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_first(): pass\ndef test_ends_it(): raise KeyboardInterrupt")
+    pytester.runpytest_inprocess(*OPTIONS, no_reraise_ctrlc=True)
+    lines = [json.loads(line) for line in (pytester.path / "out.jsonl").read_text().splitlines()]
+    told = {line["test"].partition("::")[2]: line["outcome"] for line in lines if "test" in line}
+    assert told == {"test_first": "passed", "test_ends_it": "error", "interrupted": "error"}
+    assert "not ok 2 test_ends_it # ERROR error: the run ended before this test did" in (pytester.path / "out.ktap").read_text()
+    cases = [(case.get("name"), [child.tag for child in case])
+             for case in ElementTree.parse(pytester.path / "out.xml").iter("testcase")]  # noqa: S314 - our own
+    assert cases == [("test_first", []), ("test_ends_it", ["error"]), ("interrupted", ["error"])]
+
+
+@pytest.mark.parametrize("option", ["--ktap", "--report-jsonl", "--report-html"])
+def test_a_report_on_a_full_disk_is_said_and_no_pass(pytester: pytest.Pytester, option: str) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    done = pytester.runpytest_inprocess(option, "/dev/full")
+    assert done.ret == ExitCode.CANNOT
+    done.stderr.fnmatch_lines(["nfharness: error: /dev/full was not written: No space left on device", "  hint: *"])
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--ktap", "."], ["--report-html", "."], ["--ktap", "one", "--report-jsonl", "./one"], ["--report-html", "one", "--junitxml", "one"]])
+def test_reports_need_a_file_each(pytester: pytest.Pytester, arguments: list[str]) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    done = pytester.runpytest_inprocess(*arguments)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["ERROR: --*", "*hint: name a file that can be written*"])
+
+
+@pytest.mark.parametrize("seconds", ["-3", "0", "nan", "inf"])
+def test_a_deadline_is_a_time(pytester: pytest.Pytester, seconds: str) -> None:
+    done = pytester.runpytest_inprocess(f"--deadline={seconds}")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*argument --deadline: {seconds} is no time: seconds, more than 0"])

@@ -94,6 +94,12 @@ def test_the_page_says_what_fails_since_when(tmp_path: Path) -> None:
     assert "failing since 2026-01-03" in page
 
 
+def test_the_page_replaces_no_run(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", A)
+    done = CliRunner().invoke(command, ["page", "--html", str(path), str(tmp_path)])
+    assert (done.exit_code, Run.read(path).whole) == (2, True)
+
+
 def test_the_page_of_a_directory_is_written(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     written(tmp_path / "runs" / "a.jsonl", {"<b>&\x1b": "failed"})

@@ -141,6 +141,11 @@ def test_a_package_that_there_is_not_ends_the_run_before_any_test(pytester: pyte
     ("isolation", "the marker isolation has no argument"),
     ("deadline('soon')", "the deadline is 'soon'; seconds, more than 0"),
     ("may_warn('(')", "may_warn('(')"),
+    ("known_bug()", "the marker known_bug has no argument"),
+    ("known_bug('0123', unles='stolen_errno')", 'no argument of the marker known_bug "unles"; did you mean "unless"?'),
+    ("isolation('test', 'module')", "the marker isolation has 2 arguments and takes one"),
+    ("deadline(5, 6)", "the marker deadline has 2 arguments and takes one"),
+    ("may_warn(3)", "may_warn's pattern is 3"),
     ("known_bug('0123', unless='stolen_erno')", 'no probe "stolen_erno"; did you mean "stolen_errno"?'),
 ])
 def test_a_marker_that_means_nothing_is_the_tests_error(pytester: pytest.Pytester, marker: str, said: str) -> None:

@@ -147,6 +147,8 @@ class GuestHalf:
         """A kernel's known bug is expected, and named by the commit that fixes it."""
         for item in items:
             for mark in item.iter_markers("known_bug"):
+                if not mark.args:  # the host has refused that test
+                    continue
                 commit, unless = mark.args[0], mark.kwargs.get("unless")
                 if unless is None or not getattr(self.profile, unless, False):
                     item.add_marker(pytest.mark.xfail(reason=f"known bug, fixed by {commit}", strict=self.profile is not None))

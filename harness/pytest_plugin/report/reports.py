@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,11 +22,14 @@ from harness.pytest_plugin.selection import FLAKY
 
 __all__ = ("Reports", "json_lines")
 
+_HINT = "name a file that can be written, another one for each report"
+
 
 class Reports:
     """Hooks that gather results and write them down at the end."""
 
     def __init__(self, config: pytest.Config) -> None:
+        _check(config)
         self._config = config
         self._results = Results()
         self._start, self._began = time.monotonic(), datetime.now(UTC)
@@ -72,21 +75,25 @@ class Reports:
         self._judge(session)
         kernels = self._results.by_kernel()
         option = self._config.option
-        if option.ktap:
-            _write(option.ktap, "\n".join(ktap(kernels)) + "\n")
-        if option.report_jsonl:
-            _write(option.report_jsonl, "".join(f"{line}\n" for line in self._lines(session)))
-        if option.report_html:
-            _write(option.report_html, page(kernels, self._results.seconds))
-        if xml := getattr(option, "xmlpath", None):
-            path = Path(os.path.expanduser(os.path.expandvars(xml)))  # noqa: PTH111 - as pytest takes it
-            if path.exists():
-                rewrite(path, self._results.ends())
+        texts: list[tuple[str | None, Callable[[], str]]] = [
+            (option.ktap, lambda: "\n".join(ktap(kernels)) + "\n"),
+            (option.report_jsonl, lambda: "".join(f"{line}\n" for line in self._lines(session))),
+            (option.report_html, lambda: page(kernels, self._results.seconds)),
+        ]
+        unwritten = [failure for name, text in texts if name and (failure := _written(name, text()))]
+        if (xml := _xml_path(self._config)) and xml.exists():
+            rewrite(xml, self._results.ends())
+        for failure in unwritten:
+            print(f"nfharness: error: {failure}\n  hint: {_HINT}", file=sys.stderr)
+            session.exitstatus = ExitCode.CANNOT
         return result
 
     def _judge(self, session: pytest.Session) -> None:
         """Set the exit status where all that failed could not be run, and let every report show an end that no test shows."""
+        self._results.cut_off()
         bad = {one.test for one in self._results if not one.good}
+        if session.exitstatus == pytest.ExitCode.OK and (bad or self._end):  # a test that called pytest.exit() may say what it likes
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
         if bad and bad <= self._results.cannot.keys() and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
             worst = max(self._results.cannot.values())
             session.exitstatus = pytest.ExitCode.USAGE_ERROR if worst == ExitCode.USER_ERROR else worst
@@ -122,12 +129,41 @@ def json_lines(results: Iterable[Result], summary: dict[str, object]) -> list[st
     return [json.dumps(line).replace("\x7f", "\\u007f") for line in [*lines, {"summary": summary}]]
 
 
-def _write(name: str, text: str) -> None:
-    """What a test said may be no text, and a terminal may not show all that is: such characters are written as escapes."""
+def _check(config: pytest.Config) -> None:
+    """Look whether there is a file for each report, before there is anything to write.
+
+    :raises pytest.UsageError: one cannot be written, or two reports want the same
+    """
+    wanted = {"--junitxml": _xml_path(config)}
+    wanted |= {f"--{name.replace('_', '-')}": Path(given) for name in ("ktap", "report_jsonl", "report_html")
+               if (given := getattr(config.option, name)) and given != "-"}
+    paths = {option: path.resolve() for option, path in wanted.items() if path}
+    for option, path in paths.items():
+        if path.is_dir():
+            raise pytest.UsageError(f"{option} {path} is a directory\n  hint: {_HINT}")
+        if same := next((other for other, one in paths.items() if other != option and one == path), None):
+            raise pytest.UsageError(f"{option} and {same} are both {path}\n  hint: {_HINT}")
+
+
+def _xml_path(config: pytest.Config) -> Path | None:
+    """Where pytest writes its XML."""
+    xml = getattr(config.option, "xmlpath", None)
+    return Path(os.path.expanduser(os.path.expandvars(xml))) if xml else None  # noqa: PTH111 - as pytest takes it
+
+
+def _written(name: str, text: str) -> str:
+    """Write a report; why that did not work, empty if it did.
+
+    What a test said may be no text, and a terminal may not show all that is: such characters are written as escapes.
+    """
     if name == "-":
         encoding = sys.stdout.encoding or "utf-8"
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        return
+        return ""
     path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        return f"{path} was not written: {error.strerror}"
+    return ""

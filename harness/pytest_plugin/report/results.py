@@ -20,6 +20,7 @@ test's surroundings failed, or what it left behind is wrong, or a file could not
 ``xpassed``: a test passed that need not have, which is no failure."""
 #: How a run can end in a way that no test shows; as pytest's own JUnit has it: a case "internal" of a class "pytest".
 _OF_THE_RUN = "pytest::"
+_CUT_OFF = "the run ended before this test did"
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Result:
     :param kernel: as ``--kernel`` names it, ``host`` for tests of this machine
     :param message: why it failed or was skipped, one line
     :param detail: all of it
+    :param ended: whether the test came to its end; only then can it have passed
     :param sections: title and text of what was captured: output, walks of packets, kernel log, console
     """
 
@@ -40,6 +42,7 @@ class Result:
     message: str = ""
     detail: str = ""
     sections: list[tuple[str, str]] = field(default_factory=list)
+    ended: bool = True
 
     @property
     def module(self) -> str:
@@ -73,6 +76,7 @@ class Results:
         place = report.nodeid, getattr(report, "node", None)
         result = self._results.setdefault(place, Result(report.nodeid, str(properties.get(KERNEL, HOST))))
         result.seconds += report.duration
+        result.ended = report.when == "teardown"
         if CANNOT in properties:
             self.cannot[report.nodeid] = int(str(properties[CANNOT]))
         if FLAKY in properties:
@@ -96,9 +100,15 @@ class Results:
         end = Result(_OF_THE_RUN + kind, HOST, "error", message=message, detail=detail or message)
         self._results[end.test, None] = end
 
+    def cut_off(self) -> None:
+        """Take into account that the run is over: a test in the middle of which it ended has not passed."""
+        for result in self:
+            if not result.ended and result.outcome == "passed":
+                result.outcome, result.message, result.detail = "error", _CUT_OFF, _CUT_OFF
+
     def ends(self) -> list[Result]:
-        """What became of the run itself, beside its tests."""
-        return [result for result in self if result.test.startswith(_OF_THE_RUN)]
+        """What became of the run itself, beside its tests, and of the test that it ended in."""
+        return [result for result in self if result.test.startswith(_OF_THE_RUN) or result.message == _CUT_OFF]
 
     @staticmethod
     def _judge(result: Result, report: pytest.TestReport | pytest.CollectReport, outcome: Outcome) -> None:
