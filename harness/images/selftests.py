@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HostError, UserError
-from harness.host import process
 from harness.host.paths import cache_dir
 from harness.host.progress import Progress
 from harness.host.store import building, remove_tree
-from harness.images import archive
+from harness.images import archive, sources
 from harness.images import userland as lower
 from harness.images.kernels import Kernel
 
@@ -45,7 +44,7 @@ def selftests(kernel: Kernel, progress: Progress) -> Path:
     with building(path, waiting=lambda: progress.note("waiting for another process to fetch the kernel's selftests")) as new:
         if new:
             with progress.step(f"selftests from {package.name} {package.version}", expected_s=40):
-                _extract(package, new)
+                sources.unpack(package, new, new / "extract.log", strip=3, only=f"*/{_PLACE}/*")
     return path / "selftests"
 
 
@@ -56,28 +55,16 @@ def _of_tree(tree: Path) -> Path | None:
 
 def _package(kernel: Kernel, progress: Progress) -> archive.Package:
     """The sources of the kernel's version; the newest before it where those are gone from the archive."""
-    archive.refresh(progress=progress)
-    name = f"linux-source-{kernel.series}"
-    found = sorted((one for one in archive.packages([name]) if one.name == name), key=lambda one: one.sort_key)
+    found = sources.packages(kernel.series, progress)
     if not found:
-        raise HostError(f"Debian's archive has no {name}", hint="choose another kernel, or a tree of your own: --kernel ~/linux")
+        hint = "choose another kernel, or a tree of your own: --kernel ~/linux"
+        raise HostError(f"Debian's archive has no sources of {kernel.series}", hint=hint)
     exact = [one for one in found if one.version == kernel.version]
     older = [one for one in found if one.sort_key <= kernel.sort_key]
     chosen = (exact or older or found)[-1]
     if not exact:
         progress.note(f"the archive has no sources of {kernel.version}; using those of {chosen.version}")
     return chosen
-
-
-def _extract(package: archive.Package, new: Path) -> None:
-    log = new / "extract.log"
-    (deb,) = archive.download([package], new / "debs")
-    process.run(process.bound(["dpkg-deb", "-x", str(deb), str(new / "unpacked")]), what=f"unpacking {deb.name}", log=log, timeout=600)
-    (tarball,) = (new / "unpacked/usr/src").glob("linux-source-*.tar.xz")
-    command = ["tar", "-xJf", str(tarball), "--strip-components=3", "--wildcards", "--no-same-owner", f"*/{_PLACE}/*"]
-    process.run(process.bound(command), what=f"unpacking {tarball.name}", log=log, timeout=900, cwd=new)
-    for leftover in ("debs", "unpacked"):
-        remove_tree(new / leftover)
 
 
 def tests(directory: Path, name: str) -> list[str]:
