@@ -66,7 +66,8 @@ def copy_headers(found: Tree, to: Path) -> None:
     _copy_files(found.source, to, ["Makefile", *(str(path.relative_to(found.source)) for path in makefiles)])
     for name in ("scripts", "include", "arch/x86/include"):
         _copy_directory(found.source / name, to / name, leave_out=("generated", "config"))
-    for name in ("scripts", "include/generated", "arch/x86/include/generated"):
+    in_place = found.build == found.source
+    for name in (*(() if in_place else ("scripts",)), "include/generated", "arch/x86/include/generated"):
         _copy_directory(found.build / name, to / name)
     objects = (".config", "include/config/auto.conf", "include/config/kernel.release", "tools/objtool/objtool", "arch/x86/module.lds")
     _copy_files(found.build, to, objects)

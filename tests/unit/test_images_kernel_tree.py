@@ -250,9 +250,12 @@ def test_conntrack_that_is_built_in_is_told_what_is_not_checked_on_it() -> None:
 @pytest.mark.parametrize("make", [lambda path: trees.in_tree(path / "linux"), trees.out_of_tree], ids=["in place", "elsewhere"])
 def test_headers_are_sources_and_objects_in_one_place_and_the_tree_stays_as_it_is(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     build = make(tmp_path / "own")
-    before = trees.snapshot(tmp_path / "own")
     found, to = kernel_tree.read(str(build)), tmp_path / "headers"
+    (found.source / "scripts/dummy-tools").mkdir()
+    (found.source / "scripts/dummy-tools/nm").symlink_to("ld")  # the kernel's sources have such links
+    before = trees.snapshot(tmp_path / "own")
     treecopy.copy_headers(found, to)
+    assert (to / "scripts/dummy-tools/nm").readlink() == Path("ld")
     copied = {str(path.relative_to(to)) for path in to.rglob("*") if path.is_file()}
     assert copied == {
         "Makefile", "arch/x86/Makefile", "arch/x86/Makefile_32.cpu", "arch/x86/include/asm/page.h", "include/linux/netfilter.h",
