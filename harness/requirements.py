@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-__all__ = ("Requirement", "found_no_network", "known_hint", "missing_packages", "requirements")
+__all__ = ("Requirement", "build_requirements", "found_no_network", "known_hint", "missing_packages", "requirements")
 
 _NAMESPACE_HINT = (
     "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), kernel.unprivileged_userns_clone=1 (Debian), or use root; "
@@ -102,6 +102,18 @@ def requirements() -> list[Requirement]:
     if os.geteuid() != 0:
         found += [_program("newuidmap", "builds the userland without root", "uidmap"), _subordinate_users()]
     return found
+
+
+def build_requirements(*, patches: bool = True) -> list[Requirement]:
+    """What only ``nfharness kernel build`` needs.
+
+    :param patches: what it needs for patches as well
+    """
+    why = "builds kernels"
+    named = {"make": "make", "gcc": "gcc", "ld": "binutils", "flex": "flex", "bison": "bison", "bc": "bc", "perl": "perl",
+             "pahole": "dwarves"} | ({"patch": "patch"} if patches else {})  # fmt: skip
+    found = [_program(name, why, package) for name, package in named.items()]
+    return [*found, _file("/usr/include/gelf.h", why, "libelf-dev"), _file("/usr/include/x86_64-linux-gnu/sys/types.h", why, "libc6-dev")]
 
 
 def _namespaces() -> Requirement:

@@ -37,13 +37,14 @@ class Seconds(click.FloatRange):
 
 def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """For the shell: series and versions that the catalogue at hand knows, trees that have been used, and directories."""
-    from harness.images.layers import trees_here  # noqa: PLC0415 - not before something is to be completed
+    from harness.images.kernel_tree import built_specs  # noqa: PLC0415 - not before something is to be completed
+    from harness.images.layers import trees_here  # noqa: PLC0415
 
     if "/" in incomplete or incomplete.startswith((".", "~")):
         return [CompletionItem(incomplete, type="dir")]
     known = catalogue_at_hand()
     series = {f"{kernel.series}{'' if kernel.flavour == DEFAULT_FLAVOUR else f'-{kernel.flavour}'}" for kernel in known}
-    names = sorted(series) + [kernel.version for kernel in known] + [kernel.tree for kernel in trees_here()]
+    names = sorted(series) + [kernel.version for kernel in known] + [*built_specs(), *(kernel.tree for kernel in trees_here())]
     return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
@@ -56,8 +57,8 @@ def kernel_option(function: Callable[..., Any]) -> Callable[..., Any]:
         callback=_one_kernel,
         metavar="SPEC",
         shell_complete=complete_kernel,
-        help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, release, or the directory "
-        f"of a kernel that you have built.  [default: {DEFAULT}]",
+        help="Series (6.12: its newest build; 6.12-rt, 6.12-amd64 for other flavours), Debian version, release, the directory "
+        f"of a kernel that you have built, or 6.12+gcov: one that 'kernel build' has.  [default: {DEFAULT}]",
     )(function)
 
 

@@ -12,11 +12,12 @@ from harness.errors import HostError, NfharnessError
 from harness.host.paths import cache_dir, copies_dir
 from harness.host.store import altered, has_checksums, is_writable
 from harness.images import archive, config, kernel_tree, treecopy
+from harness.images.kernel_build import has_ccache
 from harness.images.kernels import catalogue_at_hand
 from harness.images.layers import trees_here
 from harness.images.toolchain import host_toolchain
 from harness.images.userland import userland_path
-from harness.requirements import requirements
+from harness.requirements import build_requirements, missing_packages, requirements
 from harness.vm import acceleration
 from harness.vm.qemu import qemu_version, reads_sealed_ram
 
@@ -51,7 +52,8 @@ def examine(kernel: str | None = None, *, deep: bool = False) -> list[Finding]:
                 one.hint or f"apt-get install {one.package}")
         for one in requirements()
     ]  # fmt: skip
-    return [*found, *_qemu(), _acceleration(), _memory(), _disk(), _kernels(), _userland(), *_trees(kernel), *(_contents() if deep else ())]
+    return [*found, *_qemu(), _acceleration(), _memory(), _disk(), _kernels(), _userland(), _building(), *_trees(kernel),
+            *(_contents() if deep else ())]  # fmt: skip
 
 
 def _qemu() -> list[Finding]:
@@ -113,10 +115,19 @@ def _userland() -> Finding:
     return Finding("userland", "root file system of every guest", "ok" if built else "slow", found, "nfharness image build")
 
 
+def _building() -> Finding:
+    """No obstacle to anything else."""
+    name, why, found = "compiler and kbuild's tools", "nfharness kernel build", build_requirements()
+    lacking = ", ".join(one.name for one in found if not one.found)
+    if lacking:
+        return Finding(name, why, "slow", f"not found: {lacking}", f"apt-get install {' '.join(missing_packages(found))}")
+    return Finding(name, why, "ok", "there, and ccache" if has_ccache() else "there; ccache would make builds quicker")
+
+
 def _contents() -> list[Finding]:
     """One that is altered each, or one for all."""
     name, why = "contents of the cache", "a bit that flips there looks like a kernel's bug"
-    places = [item.path for item in inventory.items() if not item.path.name.startswith(".")]
+    places = [item.path for item in inventory.items() if not item.path.name.startswith(".") and item.kind != "built kernel"]
     found = [file for place in places for file in altered(place)]
     if not found:
         summed = sum(has_checksums(place) for place in places)

@@ -11,7 +11,7 @@ from harness.boxes.layer import box_layer_path
 from harness.host.paths import cache_dir, copies_dir
 from harness.host.store import is_held, lock_of, size_of
 from harness.images import kmodule, layers, packages, userland
-from harness.images.kernel_tree import is_current
+from harness.images.kernel_tree import built_specs, is_current
 from harness.vm.code import code_archive
 from harness.vm.template import templates_of
 
@@ -20,7 +20,7 @@ __all__ = ("Item", "items")
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template",
           "box-layers": "box layer", "boxes": "box", "selftests": "selftests", "collections": "compiled selftests",
-          "packages": "packages", "own-modules": "module of one's own"}
+          "packages": "packages", "own-modules": "module of one's own", "built": "built kernel"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _is_current(kind: str, name: str, current: _Current) -> bool:
         return name == box_layer_path().name
     if kind == "box":
         return name in {box_path(one.kernel, provider).name for one in layers.layers_here() for provider in PROVIDERS}
-    return name in (current.packages if kind == "packages" else current.layers if kind == "kernel layer" else current.templates)
+    return name in getattr(current, {"packages": "packages", "kernel layer": "layers", "built kernel": "built"}.get(kind, "templates"))
 
 
 class _Current:
@@ -86,6 +86,10 @@ class _Current:
     @cached_property
     def packages(self) -> set[str]:
         return {path.name for path in (cache_dir() / "packages").glob("[!.]*") if packages.is_current(path)}
+
+    @cached_property
+    def built(self) -> set[str]:
+        return set(built_specs())
 
     @cached_property
     def templates(self) -> set[str]:

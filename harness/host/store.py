@@ -42,12 +42,13 @@ _ZEROS = bytes(_BLOCK)
 
 
 @contextmanager
-def building(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[Path | None]:
+def building(path: Path, *, waiting: Callable[[], None] = lambda: None, sealed: bool = True) -> Iterator[Path | None]:
     """Make directory *path*, if it is not there; of two processes one builds and the other waits.
 
     Yields an empty directory to fill, which becomes *path* when the block ends well; ``None`` if *path* is there.
 
     :param waiting: called once if another process holds the lock
+    :param sealed: what is made stays as it is, so that its files' sizes and checksums are kept
     :raises HostError: the disk is full, the lock was not had within an hour, or what is there is damaged
     """
     if path.is_dir():
@@ -68,8 +69,9 @@ def building(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Itera
                 new.mkdir()
                 yield new
                 files = [file for file in new.iterdir() if file.is_file()]
-                write_whole(new / _SIZES, json.dumps({file.name: file.stat().st_size for file in files}))
-                write_whole(new / _SUMS, json.dumps({file.name: checksum(file) for file in files if file.suffix != ".log"}))
+                if sealed:
+                    write_whole(new / _SIZES, json.dumps({file.name: file.stat().st_size for file in files}))
+                    write_whole(new / _SUMS, json.dumps({file.name: checksum(file) for file in files if file.suffix != ".log"}))
                 new.rename(path)
         except BaseException:
             remove_tree(new)

@@ -6,6 +6,7 @@ what no index lists any more) or of a developer's tree (``kernel_tree``); the on
 nfharness.ko is built against those headers (``kmodule``). :mod:`harness.vm` boots what lies here.
 
 Read ``specs``, ``kernels``, ``userland``, ``layers`` in this order. ``config`` and ``elf`` read a kernel's configuration and ``vmlinux``,
-``toolchain`` finds the compiler that a tree was built with, ``selftests`` gets the kernel's own tests, ``packages`` installs what a guest
-is to have beside the userland, and ``refusals`` says why apt does not. Nothing here starts a guest.
+``kernel_build`` builds a kernel from Debian's ``sources`` with ``patches`` and one of the ``flavours``, ``toolchain`` finds the compiler
+that a tree was built with, ``selftests`` gets the kernel's own tests, ``packages`` installs what a guest is to have beside the userland,
+and ``refusals`` says why apt does not. Nothing here starts a guest.
 """

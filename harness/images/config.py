@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ("AS_MODULES", "HINDERING", "NEEDED", "SANITIZERS", "WISHED", "fragment", "is_on", "options", "unmet", "wished")
+__all__ = ("AS_MODULES", "FLAVOURS", "HINDERING", "NEEDED", "WISHED", "fragment", "is_on", "options", "unmet", "wished")
 
 #: What cannot be done without → options, each built in or a module.
 NEEDED = {
@@ -52,22 +52,26 @@ HINDERING = {
     "LOCK_DOWN_KERNEL_FORCE_INTEGRITY": "it forbids kprobes and /proc/kcore",
     "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY": "it forbids kprobes and /proc/kcore",
 }
-#: To choose: what only a kernel with one of them can tell → its options. KASAN and KCSAN exclude each other; each costs minutes of build.
-SANITIZERS = {
-    "memory that is used after it was freed": ("KASAN",),
-    "memory that nobody frees": ("DEBUG_KMEMLEAK",),
-    "a lock that is not held, readers outside of RCU": ("PROVE_LOCKING", "PROVE_RCU"),
-    "data races": ("KCSAN",),
-}
+#: To choose: flavour of a kernel that nfharness builds → what only such a kernel can tell, and its options. KASAN and KCSAN exclude each
+#: other.
+FLAVOURS = {
+    "debug": ("a lock that is not held, readers outside of RCU, sleep where there must be none, memory that nobody frees",
+              ("PROVE_LOCKING", "PROVE_RCU", "DEBUG_ATOMIC_SLEEP", "DEBUG_KMEMLEAK", "KFENCE")),
+    "kasan": ("memory that is used after it was freed", ("KASAN", "KASAN_GENERIC", "KASAN_INLINE")),
+    "kcsan": ("data races", ("KCSAN",)),
+    "gcov": ("which lines and branches were reached", ("GCOV_KERNEL", "DEBUG_FS")),
+    "fault": ("what becomes of failing allocations and functions",
+              ("FAULT_INJECTION", "FAULT_INJECTION_DEBUG_FS", "FAILSLAB", "FUNCTION_ERROR_INJECTION", "FAIL_FUNCTION", "DEBUG_FS")),
+}  # fmt: skip
 #: Its name since 6.9, and before.
 _RETPOLINES = ("MITIGATION_RETPOLINE", "RETPOLINE")
-#: What the others depend on, or are asked for by.
+#: What the others depend on, or are asked for by. DEBUG_INFO is set by its choice since 5.18, and by itself before.
 _GROUND = (
     "64BIT", "SMP", "BLOCK", "BLK_DEV", "NET", "NETDEVICES", "NET_CORE", "NAMESPACES", "VIRTIO_MENU", "SERIAL_8250", "ACPI", "PCI_MSI",
     "HYPERVISOR_GUEST", "PARAVIRT", "PVH", "HIGH_RES_TIMERS", "ADVISE_SYSCALLS", "EVENTFD", "TIMERFD", "SIGNALFD", "MEMBARRIER", "RSEQ",
-    "SYSVIPC", "INOTIFY_USER", "DEBUG_KERNEL", "DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "FTRACE", "BPF_JIT", "NETFILTER_ADVANCED",
-    "NETFILTER_XTABLES", "NET_SCHED", "NET_CLS_ACT", "NF_TABLES_IPV4", "NF_TABLES_IPV6", "NF_TABLES_NETDEV", "CPU_MITIGATIONS",
-    "SPECULATION_MITIGATIONS", *_RETPOLINES,
+    "SYSVIPC", "INOTIFY_USER", "DEBUG_KERNEL", "DEBUG_INFO", "DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT", "FTRACE", "BPF_JIT",
+    "NETFILTER_ADVANCED", "NETFILTER_XTABLES", "NET_SCHED", "NET_CLS_ACT", "NF_TABLES_IPV4", "NF_TABLES_IPV6", "NF_TABLES_NETDEV",
+    "CPU_MITIGATIONS", "SPECULATION_MITIGATIONS", *_RETPOLINES,
 )  # fmt: skip
 
 
@@ -113,7 +117,7 @@ def fragment() -> Iterator[str]:
     for name, why in HINDERING.items():
         yield f"# {why}"
         yield f"# CONFIG_{name} is not set"
-    for what, names in SANITIZERS.items():
+    for what, names in FLAVOURS.values():
         yield f"# to choose, for {what}:"
         yield from (f"#CONFIG_{name}=y" for name in names)
 

@@ -11,16 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HostError, NfharnessError, UserError
-from harness.host.paths import run_dir
+from harness.host.paths import cache_dir, run_dir
 from harness.host.store import write_whole
-from harness.images import config
+from harness.images import config, flavours
 from harness.images.config import options
 from harness.images.elf import NotElf, read_vmlinux
 from harness.images.kernels import Kernel, series_of
 
-__all__ = ("BZIMAGE", "Tree", "from_anywhere", "is_current", "means_tree", "merge_command", "read", "symvers")
+__all__ = ("BZIMAGE", "STATE", "UNFINISHED", "Tree", "built_path", "built_specs", "from_anywhere", "is_current", "means_tree",
+           "merge_command", "read", "symvers")  # fmt: skip
 
 BZIMAGE = "arch/x86/boot/bzImage"
+#: In a tree that nfharness built: what it keeps about that, and the mark of a build that is under way or was cut off; the command in it
+#: makes it whole.
+STATE = ".nfharness"
+UNFINISHED = f"{STATE}/unfinished"
+#: ``6.12+gcov``: one that nfharness built in its cache.
+_BUILT = re.compile(r"(?P<series>\d+\.\d+)\+(?P<flavour>[a-z]+)")
 #: What a build leaves that its modules are built with, beside the options of the objtool and the image.
 _PARTS = (".config", "include/config/auto.conf", "include/config/kernel.release", "include/generated/autoconf.h",
           "include/generated/utsrelease.h", "scripts/basic/fixdep", "scripts/mod/modpost")  # fmt: skip
@@ -92,14 +99,32 @@ def merge_command(source: Path, build: Path) -> str:
     return f"{shlex.join(map(str, merge))} && {make_command(source, build, 'olddefconfig')} && {make_command(source, build)}"
 
 
+def built_path(series: str, flavour: str) -> Path:
+    """Where a kernel that nfharness built is in the cache, or would be."""
+    return cache_dir() / "built" / f"{series}+{flavour}"
+
+
+def built_specs() -> list[str]:
+    """Kernels that nfharness built in its cache, as ``--kernel`` takes them."""
+    return sorted(path.name for path in (cache_dir() / "built").glob("[!.]*") if _built(path.name))
+
+
+def _built(spec: str) -> Path | None:
+    """Where the kernel is that a spec such as ``6.12+gcov`` means; ``None`` if it is no such spec."""
+    found = _BUILT.fullmatch(spec)
+    return built_path(*found.groups()) if found and found["flavour"] in flavours.names() else None
+
+
 def means_tree(spec: str) -> bool:
-    """Whether a spec is a path: it has a slash, begins as a path does, or is no version and there is such a file."""
+    """Whether a spec is a tree's: it has a slash, begins as a path does, is no version and there is such a file, or nfharness built it."""
+    if _built(spec):
+        return True
     return "/" in spec or spec in (".", "..") or spec.startswith("~") or (not spec[:1].isdigit() and spec != "" and Path(spec).exists())
 
 
 def from_anywhere(spec: str) -> str:
     """A spec that means the same in another working directory."""
-    return str(Path(spec).expanduser().absolute()) if means_tree(spec) else spec
+    return str(Path(spec).expanduser().absolute()) if means_tree(spec) and not _built(spec) else spec
 
 
 def _directory(spec: str) -> Path:
@@ -107,10 +132,15 @@ def _directory(spec: str) -> Path:
 
     :raises UserError: there is none
     """
-    path = Path(spec).expanduser()
+    built = _built(spec)
+    path = built or Path(spec).expanduser()
     try:
         path = path.resolve(strict=True)
     except FileNotFoundError:
+        if built:
+            series, _, flavour = spec.partition("+")
+            chosen = "" if flavour == flavours.PLAIN else f" --flavour {flavour}"
+            raise HostError(f"{spec} is not built", hint=f"nfharness kernel build --source {series}{chosen}") from None
         raise UserError(f"{spec}: no such directory", hint="name a built kernel tree, or a series as in 'nfharness kernels'") from None
     except OSError as error:
         raise UserError(f"{spec}: {error.strerror}", hint="name a built kernel tree that you can read") from None
@@ -148,6 +178,8 @@ def _read(build: Path) -> Tree:
     if not (build / ".config").exists():
         elsewhere = "make defconfig, then make; if it was built with O=, name that directory"
         raise HostError(f"{build} is not built: it has no .config", hint=elsewhere)
+    if (build / UNFINISHED).exists():
+        raise HostError(f"{build} is half built: its build is under way, or was cut off", hint=(build / UNFINISHED).read_text())
     configured = options((build / ".config").read_text())
     if not (build / "vmlinux").exists() and not (build / BZIMAGE).exists():
         raise _to_be_built(source, build, configured, f"is not built: it has neither vmlinux nor {BZIMAGE}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.errors import HostError
 from harness.host import process
 
-__all__ = ("Toolchain", "host_toolchain")
+__all__ = ("Toolchain", "gcov", "host_toolchain")
 
 _LLVM = {"AR": "llvm-ar", "NM": "llvm-nm", "STRIP": "llvm-strip", "OBJCOPY": "llvm-objcopy", "OBJDUMP": "llvm-objdump",
          "READELF": "llvm-readelf"}  # fmt: skip
@@ -85,3 +85,19 @@ def _llvm(compiler: str, options: Mapping[str, str]) -> Toolchain | None:
     if not all(map(shutil.which, tools.values())):
         return None
     return Toolchain(compiler, ("LLVM=1", f"CC={compiler}", *(f"{name}={program}" for name, program in tools.items())), tools["STRIP"])
+
+
+def gcov(options: Mapping[str, str]) -> str:
+    """The ``gcov`` of the gcc that built a configuration; another version's does not read its counters.
+
+    :raises HostError: this host lacks it, or another compiler built it
+    """
+    wanted = options.get("CC_VERSION_TEXT", "")
+    if options.get("CC_IS_CLANG") == "y":
+        raise HostError(f"the kernel was built by {wanted or 'clang'}, whose counters gcc's gcov does not read", hint="build it with gcc")
+    compiler = next((name for name in _candidates(wanted) if _says(name) == wanted), None)
+    program = re.sub(r"gcc(?=(-[\d.]+)?$)", "gcov", compiler) if compiler else ""
+    if not program or not shutil.which(program):
+        raise HostError(f"this host lacks the gcov of {wanted or 'the compiler that built the kernel'}",
+                        hint=f"apt-get install gcc-{_major(wanted)}, or build the kernel with the gcc that is here")
+    return program

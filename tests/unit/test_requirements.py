@@ -45,7 +45,7 @@ def test_every_program_that_is_run_is_a_requirement() -> None:
     root = Path(harness.__file__).parent
     files = [path for place in _ON_THE_HOST for path in ([root / place] if place.endswith(".py") else (root / place).rglob("*.py"))]
     run = {name for path in files for name in _programs(ast.parse(path.read_text()))}
-    named = {name for one in requirements.requirements() for name in one.name.split(", ")}
+    named = {name for one in (*requirements.requirements(), *requirements.build_requirements()) for name in one.name.split(", ")}
     assert {"mke2fs", "cp", "dpkg-deb", "apt-get", "debugfs", "dd", "env", "unshare", "tar"} <= run
     assert run - named - _OTHERS == set()
     # What the scripts of builds start, and what is named by a constant.
