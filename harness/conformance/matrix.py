@@ -18,7 +18,7 @@ from typing import Any
 from harness.backends.executor import DEADLINE_S, Executor, started
 from harness.backends.session import Backend, Source, source
 from harness.conformance.bundle import save
-from harness.conformance.collect import Collect
+from harness.conformance.collect import Collector
 from harness.conformance.coverage import core_lines, functions_of
 from harness.conformance.judge import Judgement, State, judge, said
 from harness.conformance.promise import core_of, statements, warnings
@@ -195,7 +195,7 @@ async def target(
 
 
 async def run(
-    rules: Sequence[Rule], targets: Sequence[Target], report: Report, *, jobs: int, collect: Collect | None = None,
+    rules: Sequence[Rule], targets: Sequence[Target], report: Report, *, jobs: int, collect: Collector | None = None,
 ) -> list[RuleResult]:
     """Every rule on every kernel; the results by kernel, then by rule.
 
@@ -229,7 +229,7 @@ class _Check:
     :ivar guests: that it is worth to start side by side
     """
 
-    def __init__(self, rules: Sequence[Rule], on: Target, report: Report, collect: Collect | None) -> None:
+    def __init__(self, rules: Sequence[Rule], on: Target, report: Report, collect: Collector | None) -> None:
         self.results: dict[str, RuleResult] = {}
         self._on, self._report, self._collect = on, report, collect
         self._pending = deque(rule for rule in rules if not self._settled(rule))
@@ -285,11 +285,15 @@ class _Check:
         :param taken: gets them, in order
         """
         trusted = True
+        if self._collect:
+            await self._collect.begin(executor.guest)
         while self._pending and trusted:
             rule = self._pending.popleft()
             before = tuple(taken)
             taken.append(rule)
             result, trusted = await _one(rule, self._on, executor)
+            if self._collect:
+                await self._collect.after(executor.guest, rule.id)
             if result.state == "different":  # what harmed the kernel may harm the next rule
                 result, trusted = await _alone(result, rule, before, self._on), False
             self._add(result)

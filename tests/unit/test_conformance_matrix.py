@@ -14,7 +14,7 @@ import pytest
 
 from harness.conformance import RULES, matrix
 from harness.conformance.bundle import load
-from harness.conformance.collect import Collect
+from harness.conformance.collect import Collect, EachRule
 from harness.conformance.matrix import RuleResult, Target
 from harness.conformance.report import exit_code
 from harness.conformance.statements import pinned
@@ -307,6 +307,31 @@ def test_files_are_taken_out_of_each_guest_before_it_ends(
     asyncio.run(matrix.run([RULES["drop.errno"], RULES["stolen"]], [kernel("k")], lambda _: None, jobs=1, collect=collect))
     assert (tmp_path / f"out/k/2{tmp_path}/guest/core.gcda").read_bytes() == b"counts"
     assert (collect.guests["k"], collect.files["k"]) == (2, 2)
+
+
+def test_a_file_is_read_before_each_rule_and_after_it_and_a_dead_guest_s_is_lost(
+    guests: Guests, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    readings: list[bytes] = []
+
+    async def call(_function: str, pattern: str, *, deadline_s: float) -> bytes:
+        if guests.asked and guests.asked[-1][1] == "drop.errno":
+            raise KernelDied("it has died")
+        readings.append(b"%d" % len(guests.asked))
+        (tmp_path / "core.gcda").write_bytes(readings[-1])
+        pack(pattern)
+        return capfdbinary.readouterr().out
+
+    guests.calls = call
+    guests.answers["drop.errno"] = [panics]
+    each = EachRule(f"{tmp_path}/core.gcda")
+    rules = [RULES["stolen"], RULES["accept.all"], RULES["drop.errno"]]
+    asyncio.run(matrix.run(rules, [kernel("k")], lambda _: None, jobs=1, collect=each))
+    assert (each.first, each.lost) == ([b"0"], ["drop.errno"])
+    asked = [rule for _, rule in guests.asked]
+    (stolen, after_stolen), (accept, after_accept) = each.changes["stolen"], each.changes["accept.all"]
+    assert (stolen, after_stolen) == (b"0", b"%d" % asked.count("stolen"))
+    assert (accept, after_accept) == (after_stolen, b"%d" % (asked.count("stolen") + asked.count("accept.all")))
 
 
 def test_rules_that_a_check_did_not_come_to_are_inconclusive(guests: Guests) -> None:

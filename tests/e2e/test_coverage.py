@@ -1,0 +1,60 @@
+"""``nfharness coverage`` on a kernel that gcov counts. To build one takes most of an hour: without one these skip."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.images.kernel_tree import built_path, built_specs
+from tests.e2e.conftest import CommandLine
+
+pytestmark = pytest.mark.slow
+
+_SPEC = "6.12+gcov"
+
+
+@pytest.fixture
+def source() -> list[str]:
+    """The lines of that kernel's core.c."""
+    if _SPEC not in built_specs():
+        pytest.skip(f"no {_SPEC} is built here: nfharness kernel build --source 6.12 --flavour gcov")
+    return (built_path("6.12", "gcov") / "net/netfilter/core.c").read_text().splitlines()
+
+
+def test_lines_are_linked_to_the_rules_that_reach_them(nfharness: CommandLine, source: list[str], tmp_path: Path) -> None:
+    page, trace = tmp_path / "page.html", tmp_path / "trace.info"
+    result = nfharness("coverage", "--kernel", _SPEC, "accept.all", "drop.eperm", "--jobs", "1", "--json", "--html", str(page),
+                       "--lcov", str(trace))  # fmt: skip
+    assert result.status == 0, result
+    found = json.loads(result.out)
+    lines = {one["line"]: one for one in found["source"]}
+    (begin,) = (number for number, line in enumerate(source, 1) if line.startswith("int nf_hook_slow("))
+
+    def first(text: str) -> int:
+        return next(number for number, line in enumerate(source, 1) if number > begin and text in line)
+
+    assert lines[first("kfree_skb_reason(")]["rules"] == ["drop.eperm"]
+    assert lines[first("switch (verdict & NF_VERDICT_MASK)")]["rules"] == ["accept.all", "drop.eperm"]
+    assert lines[first("nf_queue(skb")]["count"] == 0
+    assert "promised by rules that did not run: " in lines[first("nf_queue(skb")]["reason"]
+    booted = next(one for one in found["source"] if one["function"] == "netfilter_init")
+    assert (booted["before_rules"], booted["rules"]) == (1, [])
+    assert (found["lost"], found["rules"]) == ([], ["accept.all", "drop.eperm"])
+    assert 0 < found["lines"]["reached"] < found["lines"]["total"]
+    assert "kfree_skb_reason(" in page.read_text()
+    assert [line for line in trace.read_text().splitlines() if line.startswith("TN:")] == ["TN:boot", "TN:accept_all", "TN:drop_eperm"]
+
+
+def test_a_file_without_counters_is_told_before_anything_is_booted(nfharness: CommandLine, source: list[str]) -> None:
+    result = nfharness("coverage", "--kernel", _SPEC, "--file", "net/netfilter/nf_log.c", deadline_s=60)
+    assert result.status == 125
+    assert "nf_log.c is built without counters" in result.error[0]
+    assert "--profile net/netfilter/nf_log.c" in result.error[1]
+
+
+def test_a_kernel_of_debian_s_counts_nothing(nfharness: CommandLine) -> None:
+    result = nfharness("coverage", "--kernel", "6.12", deadline_s=60)
+    assert result.status == 125
+    assert "nfharness kernel build --source 6.12 --flavour gcov" in result.error[1]
