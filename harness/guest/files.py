@@ -22,9 +22,12 @@ def receive(path: str, mode: int = 0o644) -> None:
 
 
 def pack(pattern: str) -> None:
-    """Write the files that match a glob to standard output, as a tar. They are read whole: debugfs says 0 for the size of its files."""
+    """Write the files that match a glob to standard output, as a tar; ``**`` finds hidden directories, too.
+
+    They are read whole: debugfs says 0 for the size of its files.
+    """
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
-        for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - absolute
+        for name in sorted(glob.glob(pattern, recursive=True, include_hidden=True)):  # noqa: PTH207 - absolute
             if not Path(name).is_file():
                 continue
             content = Path(name).read_bytes()

@@ -293,8 +293,8 @@ def test_what_was_found_counts_where_no_bundle_can_be_written(guests: Guests, tm
 def test_files_are_taken_out_of_each_guest_before_it_ends(
     guests: Guests, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    (tmp_path / "guest").mkdir()
-    (tmp_path / "guest/core.gcda").write_bytes(b"counts")
+    (tmp_path / "guest/.cache").mkdir(parents=True)  # gcov's have the path of the tree that was built
+    (tmp_path / "guest/.cache/core.gcda").write_bytes(b"counts")
 
     async def call(function: str, pattern: str, *, deadline_s: float) -> bytes:
         assert function == "harness.guest.files:pack"
@@ -303,9 +303,9 @@ def test_files_are_taken_out_of_each_guest_before_it_ends(
 
     guests.calls = call
     guests.answers["drop.errno"] = [hangs]
-    collect = Collect(f"{tmp_path}/guest/**", tmp_path / "out")
+    collect = Collect(f"{tmp_path}/guest/**/core.gcda", tmp_path / "out")
     asyncio.run(matrix.run([RULES["drop.errno"], RULES["stolen"]], [kernel("k")], lambda _: None, jobs=1, collect=collect))
-    assert (tmp_path / f"out/k/2{tmp_path}/guest/core.gcda").read_bytes() == b"counts"
+    assert (tmp_path / f"out/k/2{tmp_path}/guest/.cache/core.gcda").read_bytes() == b"counts"
     assert (collect.guests["k"], collect.files["k"]) == (2, 2)
 
 
