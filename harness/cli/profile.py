@@ -15,7 +15,9 @@ from rich.table import Table
 
 from harness.cli.options import json_option, kernels_option, targets
 from harness.cli.say import say
+from harness.errors import UserError
 from harness.host.terminal import Terminal
+from harness.images.kernels import DEFAULT_FLAVOUR
 from harness.netfilter import errno_name
 from harness.outcome.profile import KernelProfile
 
@@ -73,13 +75,14 @@ def command(specs: tuple[str, ...], record: Path | None, how: bool, as_json: boo
     It is the model's parameter, probed on the running kernel and never told by its version number: stable branches backport. A field
     in which the kernels differ is marked. What the probing provokes stays with the guest that was probed: none of it is in another's log.
 
-    The references that check compares with, harness/conformance/references, were written with --record; record a series anew when
-    Debian's kernel of it has gained something.
+    The references that check compares with, harness/conformance/references, were written with --record, each under the name of its
+    series; a series that is new has one as soon as it is recorded there. Record a series anew when Debian's kernel of it has gained
+    something.
     """
     on = asyncio.run(targets(specs))
     found = rows([target.profile for target in on])
-    for target in on if record else ():
-        _record(record, target)
+    if record:
+        _record(record, on)
     if as_json:
         print(json.dumps({
             "kernels": [target.identity() for target in on],
@@ -93,13 +96,28 @@ def command(specs: tuple[str, ...], record: Path | None, how: bool, as_json: boo
         _print_provoked(on)
 
 
-def _record(directory: Path | None, target: Target) -> None:
+def _record(directory: Path, on: Sequence[Target]) -> None:
+    """Write each kernel's profile as a reference.
+
+    :raises UserError: two of them would be one file, or one cannot be written
+    """
     from harness.conformance import reference  # noqa: PLC0415
 
-    assert directory  # noqa: S101
-    name = Path(target.name).name or target.kernel.series
-    written = reference.record(directory, reference.Reference(name, target.kernel.release, target.kernel.version, target.profile))
-    say(f"nfharness: {written}", error=True)
+    named = {_reference_name(target): target for target in on}
+    if len(named) < len(on):
+        raise UserError(f"--record: {', '.join(target.name for target in on)} would be {' and '.join(f'{name}.json' for name in named)}",
+                        hint="record kernels whose references have one name into directories of their own, one after the other")
+    for name, target in named.items():
+        written = reference.record(directory, reference.Reference(name, target.kernel.release, target.kernel.version, target.profile))
+        say(f"nfharness: {written}", *(f"nfharness: {written}: could not be probed: {one}" for one in target.profile.unprobed), error=True)
+
+
+def _reference_name(target: Target) -> str:
+    """The series, by which a kernel finds its reference; with the flavour if that is another one; of a tree the directory's name."""
+    kernel = target.kernel
+    if kernel.tree:
+        return Path(kernel.tree).name
+    return kernel.series if kernel.flavour == DEFAULT_FLAVOUR else f"{kernel.series}-{kernel.flavour}"
 
 
 def _print(on: Sequence[Target], found: Sequence[Row]) -> None:

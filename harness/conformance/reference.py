@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from typing import Any
 from debian.debian_support import Version
 
 from harness.errors import UserError
+from harness.host.store import write_whole
 from harness.images.config import is_on
 from harness.images.kernels import series_of
 from harness.netfilter import Family, errno_name
@@ -40,6 +42,7 @@ _MEMBERS: Mapping[str, Mapping[Any, tuple[str, str]]] = {
                           "nf_nat": ("NF_NAT", "y")},
 }
 _ORDERS: Mapping[str, tuple[Any, ...]] = {"families": tuple(Family), "conntrack_builtin": tuple(_MEMBERS["conntrack_builtin"])}
+_SERIES = re.compile(r"\d+\.\d+")
 _WHERE = files("harness.conformance") / "references"
 
 
@@ -109,14 +112,14 @@ def load(name: str) -> Reference:
 
 
 def record(directory: Path, reference: Reference) -> Path:
-    """Write a reference.
+    """Write a reference; one that is there stays as it is unless the new one is whole.
 
     :raises UserError: it cannot be written there
     """
     path = directory / f"{reference.name}.json"
     document = {"name": reference.name, "release": reference.release, "version": reference.version, "profile": reference.profile.to_json()}
     try:
-        path.write_text(json.dumps(document, indent=1) + "\n")
+        write_whole(path, json.dumps(document, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", hint="give --record a directory that can be written") from None
     return path
@@ -130,7 +133,7 @@ def nearest(release: str) -> tuple[Reference, ...]:
 
     :param release: ``uname -r``
     """
-    series, known = series_of(release), names()
+    series, known = series_of(release), [name for name in names() if _SERIES.fullmatch(name)]
     if series in known:
         return (load(series),)
     try:

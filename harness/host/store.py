@@ -193,8 +193,12 @@ def write_whole(path: Path, text: str) -> None:
     new = path.with_name(f"{path.name}.new")
     with disk_full_is_an_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(text)
-        new.replace(path)
+        try:
+            new.write_text(text)
+            new.replace(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.conformance import RULES, matrix
+from harness.conformance import RULES, matrix, reference
 from harness.conformance.judge import State
 from harness.conformance.matrix import RuleResult, Target
 from harness.conformance.profiles import compared
@@ -120,6 +120,25 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     for name in (str(tmp_path / "none.json"), str(tmp_path / "nowhere.json"), "6.99"):
         with pytest.raises(UserError):
             load(name)
+
+
+def test_a_series_that_is_new_is_what_its_kernels_are_compared_with_once_it_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reference, "_WHERE", tmp_path)
+    load.cache_clear()
+    for name in ("6.12", "7.4", "6.12-rt", "linux"):
+        record(tmp_path, replace(DEBIAN, name=name))
+    found = [[one.name for one in nearest(release)] for release in ("7.4.1+deb13-cloud-amd64", "6.12.9", "6.13.1", "8.0")]
+    load.cache_clear()
+    assert found == [["7.4"], ["6.12"], ["6.12", "7.4"], ["7.4"]], "a tree's and a flavour's are for --like alone"
+
+
+def test_a_reference_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "6.12.json").mkdir()
+    with pytest.raises(UserError):
+        record(tmp_path, DEBIAN)
+    assert [path.name for path in tmp_path.iterdir()] == ["6.12.json"]
 
 
 def test_a_reference_says_nothing_of_what_was_not_known_when_it_was_recorded(tmp_path: Path) -> None:
