@@ -6,8 +6,8 @@ picks it, ``matrix`` runs it on each kernel's guests, ``judge`` compares what wa
 ``report`` tells. A difference is written to a ``bundle``, with what it is about in words (``promise``, ``statements``).
 
 Read ``rule``, ``expect``, ``verdicts`` as an example, then ``matrix`` and ``judge``. ``reference`` and ``profiles`` compare what a kernel
-was found to do with Debian's kernel of its series. ``collect`` takes files out of guests, ``gcov`` and ``reach`` make of them what each
-rule reaches. :data:`RULES` below is all of them.
+was found to do with Debian's kernel of its series; ``cases``, ``contrast`` and ``contrast_notes`` put two kernels side by side. ``collect``
+takes files out of guests, ``gcov`` and ``reach`` make of them what each rule reaches. :data:`RULES` below is all rules.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,10 @@ from harness.scenario.reader import text_of
 from harness.scenario.step import Scenario
 from harness.walks.render import render_run
 
-__all__ = ("Bundle", "load", "save")
+__all__ = ("EXPLORED", "Bundle", "finds", "load", "save")
+
+EXPLORED = "explored"
+"""Name of the scenarios that explore draws, and so part of the names of their bundles' files."""
 
 _VERSION = 5
 _HINT = "name a file that check, explore or minimise wrote, or a scenario"
@@ -159,3 +162,17 @@ def load(path: Path) -> Bundle:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: a bundle, but not whole: {error!r}", hint=_HINT) from None
+
+
+def finds() -> Iterator[tuple[str, Bundle | UserError]]:
+    """What explore and minimise found here, the newest first, each scenario once: its file's name, and the bundle or why it is none."""
+    seen: set[tuple[Scenario, ...]] = set()
+    for path in sorted((run_dir() / "bundles").glob(f"*-{EXPLORED}-*.json"), reverse=True):
+        try:
+            bundle = load(path)
+        except UserError as error:
+            yield path.stem, error
+            continue
+        if bundle.rule == "explore" and (found := (*bundle.before, bundle.scenario)) not in seen:
+            seen.add(found)
+            yield path.stem, bundle

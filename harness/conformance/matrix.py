@@ -37,7 +37,7 @@ from harness.outcome.profile import KernelProfile
 from harness.scenario.step import Scenario
 from harness.vm.guest import Guest
 
-__all__ = ("NeverUp", "RuleResult", "Target", "completed", "conclusive", "default_jobs", "run", "target")
+__all__ = ("Judged", "NeverUp", "RuleResult", "Target", "completed", "conclusive", "default_jobs", "run", "target")
 
 _GUEST_BYTES = 1 << 30
 #: Of a stack.
@@ -159,6 +159,8 @@ class RuleResult:
 
 
 Report = Callable[[RuleResult], None]
+Judged = Callable[[RuleResult, Sequence[Judgement]], None]
+"""A result with the judgements of the scripts that it comes from, as far as they were run: none of a rule that does not apply."""
 
 
 def default_jobs(most: int | None = None) -> int:
@@ -196,15 +198,17 @@ async def target(
 
 async def run(
     rules: Sequence[Rule], targets: Sequence[Target], report: Report, *, jobs: int, collect: Collector | None = None,
+    judged: Judged | None = None,
 ) -> list[RuleResult]:
     """Every rule on every kernel; the results by kernel, then by rule.
 
     :param report: is told of each result as it comes
     :param collect: what is taken out of each guest before it ends
+    :param judged: is told of each result with its judgements, which are not kept: they can be large
     :raises HostError: QEMU does not start
     """
     gate = asyncio.Semaphore(jobs)
-    found = [_Check(rules, on, report, collect) for on in targets]
+    found = [_Check(rules, on, report, collect, judged) for on in targets]
     try:
         async with asyncio.TaskGroup() as group:
             for check in found:
@@ -229,9 +233,11 @@ class _Check:
     :ivar guests: that it is worth to start side by side
     """
 
-    def __init__(self, rules: Sequence[Rule], on: Target, report: Report, collect: Collector | None) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], on: Target, report: Report, collect: Collector | None, judged: Judged | None,
+    ) -> None:
         self.results: dict[str, RuleResult] = {}
-        self._on, self._report, self._collect = on, report, collect
+        self._on, self._report, self._collect, self._judged = on, report, collect, judged
         self._pending = deque(rule for rule in rules if not self._settled(rule))
         worth = math.ceil(len(self._pending) / _RULES_A_GUEST)
         self.guests = worth if on.source.backend == "qemu" else min(worth, 1)  # another kernel is there once
@@ -247,9 +253,11 @@ class _Check:
             self._add(_result(rule, self._on, "not_applicable", why + more, applies_to=applies_to))
         return rule.id in self.results
 
-    def _add(self, result: RuleResult) -> None:
+    def _add(self, result: RuleResult, judgements: Sequence[Judgement] = ()) -> None:
         self.results[result.rule] = result
         self._report(result)
+        if self._judged:
+            self._judged(result, judgements)
 
     async def work(self, gate: asyncio.Semaphore) -> None:
         """Take rules until none is left: in one guest, as long as it lives; after that in another."""
@@ -291,12 +299,13 @@ class _Check:
             rule = self._pending.popleft()
             before = tuple(taken)
             taken.append(rule)
-            result, trusted = await _one(rule, self._on, executor)
+            judgements: list[Judgement] = []
+            result, trusted = await _one(rule, self._on, executor, judgements)
             if self._collect:
                 await self._collect.after(executor.guest, rule.id)
             if result.state == "different":  # what harmed the kernel may harm the next rule
-                result, trusted = await _alone(result, rule, before, self._on), False
-            self._add(result)
+                result, trusted = await _alone(result, rule, before, self._on, judgements), False
+            self._add(result, judgements)
         if self._collect:
             await self._collect.take(executor.guest, self._on.kernel.label)
 
@@ -354,19 +363,22 @@ def _kept(rule: Rule, found: Judgement | Scenario, on: Target, console_tail: str
         return None, (error.message,)
 
 
-async def _alone(result: RuleResult, rule: Rule, before: Sequence[Rule], on: Target) -> RuleResult:
+async def _alone(result: RuleResult, rule: Rule, before: Sequence[Rule], on: Target, judgements: list[Judgement]) -> RuleResult:
     """What a rule that was different comes to in a fresh guest; if it is conformant there, whose harm it was that it met.
 
     :param before: the rules that ran before it in its guest
+    :param judgements: of the result; those of the fresh guest, if its result counts
     """
     if not before:
         return result
     try:
         async with started(on.source) as executor:
-            again, _ = await _one(rule, on, executor)
+            fresh: list[Judgement] = []
+            again, _ = await _one(rule, on, executor, fresh)
         if again.state in ("different", "lost"):
             if result.bundle:
                 result.bundle.unlink(missing_ok=True)
+            judgements[:] = fresh
             return again
         if again.state == "inconclusive":
             return result
@@ -394,9 +406,10 @@ async def _harmed(rule: Rule, first: Sequence[Rule], on: Target) -> bool:
         return (await _one(rule, on, executor))[0].state == "different"
 
 
-async def _one(rule: Rule, on: Target, executor: Executor) -> tuple[RuleResult, bool]:
+async def _one(rule: Rule, on: Target, executor: Executor, judgements: list[Judgement] | None = None) -> tuple[RuleResult, bool]:
     """A rule's scripts, to the first that is not conformant.
 
+    :param judgements: gets that of each
     :returns: also whether the guest can go on
     """
     start = time.monotonic()
@@ -412,6 +425,8 @@ async def _one(rule: Rule, on: Target, executor: Executor) -> tuple[RuleResult, 
             return _lost(rule, on, death, script, seconds=seconds, stacks=await _stacks(on, death)), False
         except (GuestError, UserError) as error:
             return result("inconclusive", error.message), False
+        if judgements is not None:
+            judgements.append(judgement)
         comparison = judgement.comparison
         if comparison.verdict == "inconclusive":
             return result("inconclusive", f"{ATTEMPTS} times: {'; '.join(comparison.reasons)}"), True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from harness.conformance.expect import Answered, Crosses, Expectation, unmet
@@ -18,7 +18,7 @@ from harness.scenario.check import check
 from harness.scenario.step import Scenario, Step
 from harness.scenario.topology import PAIR, Topology
 
-__all__ = ("PROBES", "Rule", "Script", "script")
+__all__ = ("FORKS", "PROBES", "Noting", "Rule", "Script", "script")
 
 #: What a rule may need of a kernel, by the name of what was probed.
 PROBES: dict[str, Callable[[KernelProfile], bool]] = {
@@ -52,6 +52,12 @@ PROBES: dict[str, Callable[[KernelProfile], bool]] = {
     "vlan": lambda profile: profile.vlan,
 }
 
+#: Those of what kernels do otherwise, rather than not at all: a scenario about it can be run, and predicted, where they say no.
+FORKS = frozenset({
+    "drop_reasons", "inet_ingress", "netdev_egress", "netdev_egress_absent", "reinject_silent", "reinject_warns", "stolen_errno",
+    "unknown_verdict_silent", "unknown_verdict_warns",
+})
+
 #: Of those to which :class:`KernelProfile`'s own defaults, a current kernel, say no: what of a profile makes them say yes.
 _OTHERWISE: dict[str, dict[str, Any]] = {
     "netdev_absent": {"families": tuple(family for family in Family if family is not Family.NETDEV), "inet_ingress": False},
@@ -62,8 +68,13 @@ _OTHERWISE: dict[str, dict[str, Any]] = {
 }
 
 
-class _Noting(KernelProfile):
-    """A profile that notes which of its fields are read."""
+class Noting(KernelProfile):
+    """A profile that notes which of its fields are read.
+
+    :ivar noted: their names
+    """
+
+    noted: set[str]
 
     def __init__(self, profile: KernelProfile) -> None:
         super().__init__(**{one.name: getattr(profile, one.name) for one in fields(profile)})
@@ -143,7 +154,7 @@ class Rule:
 
     def reads(self) -> frozenset[str]:
         """Fields of the profile that decide whether the rule applies, or what the model predicts of its scripts."""
-        noting = _Noting(self.profile)
+        noting = Noting(self.profile)
         self.lacking(noting)
         for one in self.scripts:
             predict(one.scenario, noting, one.foreign)
@@ -152,3 +163,8 @@ class Rule:
     def lacking(self, profile: KernelProfile) -> str | None:
         """The first probe that says that the rule does not apply; ``None`` if it does."""
         return next((need for need in self.needs if not PROBES[need](profile)), None)
+
+    def either_way(self) -> Rule:
+        """The rule's scripts for kernels that have gone either way at a fork: what they are expected to do is the model's to say."""
+        return replace(self, scripts=tuple(replace(one, expected=()) for one in self.scripts),
+                       needs=tuple(need for need in self.needs if need not in FORKS))

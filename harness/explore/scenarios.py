@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from harness.conformance.bundle import EXPLORED
 from harness.explore.sound import queues_ipv6, without_idle_cookies
 from harness.explore.steps import DRAWN
 from harness.explore.steps.faults import without_memory
@@ -65,6 +66,6 @@ def scenarios(draw: st.DrawFn, mix: str, profile: KernelProfile) -> Scenario:
     # Several short lists: of a long one Hypothesis draws few elements as well.
     chunk = st.lists(_step(scope, makers, upset=upset, faults=profile.failing_allocations), max_size=_CHUNK)
     steps = [step for _ in range(_CHUNKS) for step in draw(chunk) if step is not None]
-    scenario = Scenario("explored", "", topology, without_idle_cookies(steps))
+    scenario = Scenario(EXPLORED, "", topology, without_idle_cookies(steps))
     check(scenario)
     return scenario

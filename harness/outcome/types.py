@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeVar
 
-from harness.netfilter import Family, Verdict, hook_name
+from harness.netfilter import Family, Verdict, VerdictKind, hook_name
 from harness.outcome.fate import Fate
 
 __all__ = (
@@ -146,6 +146,12 @@ class Traversal:
     time: int | None = field(default=None, compare=False)
     waited: int | None = field(default=None, compare=False)
     socket: bool = field(default=False, compare=False)
+
+    @property
+    def slow_drops(self) -> bool:
+        """Whether ``nf_hook_slow`` itself frees the packet here: of such an end it tells the rest of the kernel the reason, since 5.18."""
+        by_slow = self.loop in (NF_HOOK_SLOW, NF_HOOK_SLOW_LIST)
+        return by_slow and bool(self.calls) and self.calls[-1].verdict.kind is VerdictKind.DROP
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from harness.model.structures import Skb, SkbState
-from harness.netfilter import NETFILTER_DROP, Family, VerdictKind
+from harness.netfilter import NETFILTER_DROP, Family
 from harness.outcome.fate import Fate, FateKind
-from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, PacketOutcome, Traversal, by_namespace
+from harness.outcome.types import PacketOutcome, Traversal, by_namespace
 from harness.scenario.addresses import Address
 from harness.scenario.topology import Topology, Vlan
 
@@ -107,8 +107,7 @@ class Record:
 
 def _drop_reason(last: Traversal) -> str | None:
     """Since 5.18 ``kfree_skb_reason``, where ``nf_hook_slow`` frees."""
-    by_slow = last.loop in (NF_HOOK_SLOW, NF_HOOK_SLOW_LIST) and last.calls
-    return NETFILTER_DROP if by_slow and last.calls[-1].verdict.kind is VerdictKind.DROP else None
+    return NETFILTER_DROP if last.slow_drops else None
 
 
 def _sends_on(function: str) -> bool:
