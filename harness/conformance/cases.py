@@ -15,6 +15,7 @@ from harness.conformance.rule import Rule, Script
 from harness.errors import UserError
 from harness.scenario.builtin import BUILTIN
 from harness.scenario.reader import quote, suggest
+from harness.scenario.step import Scenario
 
 __all__ = ("FIND", "SCENARIO", "Cases")
 
@@ -58,7 +59,17 @@ class Cases:
 
 
 def _scenarios() -> dict[str, Rule]:
-    return {f"{SCENARIO}{name}": Rule(f"{SCENARIO}{name}", f"{one.summary}.", (Script(one, ()),)) for name, one in BUILTIN.items()}
+    return {f"{SCENARIO}{name}": Rule(f"{SCENARIO}{name}", f"{one.summary}.", (Script(one, ()),), _needs(one))
+            for name, one in BUILTIN.items()}
+
+
+def _needs(scenario: Scenario) -> tuple[str, ...]:
+    """Probes that must say yes for the scenario's devices and rulesets to be made."""
+    ground = scenario.topology
+    made = {"bridge": bool(ground.bridges), "br_netfilter": any(one.netfilter for one in ground.bridges), "vlan": bool(ground.vlans),
+            "veth_gro": any(link.gro for link in ground.links)}
+    return (*(name for name, there in made.items() if there),
+            *sorted({step.do for step in scenario.steps if step.do in ("redirect", "tee")}))
 
 
 def _finds(notes: list[str]) -> Iterator[Rule]:
@@ -79,7 +90,9 @@ def _finds(notes: list[str]) -> Iterator[Rule]:
 def _of(name: str, bundle: Bundle) -> Rule:
     """A bundle: what harmed the kernel runs first, in the same guest."""
     scripts = (*(Script(one, ()) for one in bundle.before), bundle.script)
-    return Rule(name, f"{bundle.scenario.summary or f'A scenario of {len(bundle.scenario.steps)} steps'}.", scripts)
+    summary = bundle.scenario.summary or f"a scenario of {len(bundle.scenario.steps)} steps"
+    needs = (need for one in (*bundle.before, bundle.scenario) for need in _needs(one))
+    return Rule(name, f"{summary}.", scripts, tuple(dict.fromkeys(needs)))
 
 
 def _named(pattern: str, known: Mapping[str, Rule]) -> dict[str, Rule]:

@@ -87,8 +87,8 @@ def one_name(first: Outcome, second: Outcome) -> tuple[Outcome, dict[str, str]]:
             told |= {_said(mine): _said(other) for other, mine in renamed[place].items()}
 
     def call(point: tuple[str, str], hook: _Hook) -> _Hook:
-        function, module = renamed.get((*point, hook.priority), {}).get((hook.function, hook.module), (hook.function, hook.module))
-        return replace(hook, function=function, module=module)
+        name = renamed.get((*point, hook.priority), {}).get((hook.function, hook.module))
+        return replace(hook, function=name[0], module=name[1]) if name else hook
 
     steps = tuple(replace(step, slots=tuple((key, tuple(call(_point(key), slot) for slot in slots)) for key, slots in step.slots))
                   for step in second.steps)

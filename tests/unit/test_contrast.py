@@ -231,6 +231,21 @@ def test_a_rule_that_applies_to_one_is_explained_by_its_probe(kernels: Kernels) 
     assert (case.state, case.only, case.causes) == ("explained", 0, ("vlan",))
 
 
+@pytest.mark.parametrize(("name", "lacks"), [
+    ("list", "veth_gro"), ("bridge", "bridge"), ("arp", "br_netfilter"), ("vlan", "vlan"), ("tee", "tee"),
+    ("redirects", "redirect"),
+])
+def test_a_scenario_that_a_kernel_cannot_be_given_applies_to_the_other_only(kernels: Kernels, name: str, lacks: str) -> None:
+    missing: dict[str, Any] = {lacks: False}
+    case = only(compared(f"scenario.{name}", first=kernel("old", replace(NEW, **missing))))
+    assert (case.state, case.only, case.causes) == ("explained", 1, (lacks,))
+
+
+def test_a_rule_whose_ruleset_a_kernel_refuses_applies_to_the_other_only(kernels: Kernels) -> None:
+    case = only(compared("path.fragments-cut-short", first=kernel("old", replace(NEW, netdev_egress=False))))
+    assert (case.results[0].state, case.only, case.causes) == ("not_applicable", 1, ("netdev_egress",))
+
+
 def test_a_rule_about_what_kernels_do_otherwise_runs_on_both(kernels: Kernels) -> None:
     case = only(compared("stolen.errno"))
     assert (case.state, case.only, case.causes) == ("explained", None, ("stolen_errno",))
