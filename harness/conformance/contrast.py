@@ -20,17 +20,16 @@ from harness.errors import ExitCode
 from harness.model.foreign import seen
 from harness.model.predict import predict
 from harness.outcome.contrast import Contrast, Line, contrasts, one_name, walk
-from harness.outcome.profile import KernelProfile
-from harness.outcome.types import BEFORE
+from harness.outcome.types import BEFORE, Outcome
 from harness.scenario.step import Scenario
 
-__all__ = ("OTHERS", "Case", "Differing", "Field", "Outcome", "Run", "State", "exit_code", "outcome")
+__all__ = ("OTHERS", "Case", "Differing", "Field", "Run", "State", "Word", "exit_code", "outcome")
 
 State = Literal["alike", "explained", "different", "inconclusive", "neither"]
 """Of a case. ``explained``: the kernels differ, each as its profile predicts. ``different``: they differ, and nothing explains it.
 ``neither``: it applies to none of the two."""
 
-Outcome = Literal["alike", "explained", "different", "inconclusive"]
+Word = Literal["alike", "explained", "different", "inconclusive"]
 """Of a comparison."""
 
 OTHERS = "hooks"
@@ -183,7 +182,7 @@ class Run:
             self.names |= names
             if found := contrasts(first.observed, renamed):
                 lines += walk(first.observed, renamed, found)
-                differing += self._explained(first, replace(second, observed=renamed), found)
+                differing += self._explained(first, second, found)
         causes = tuple(dict.fromkeys(cause for one in differing for cause in one.causes))
         odd = any(not one.causes for one in differing) or (states[0] != states[1] or (bool(differing) and "different" in states))
         state: State = "different" if odd else "explained" if differing else "alike"
@@ -209,10 +208,7 @@ class Run:
         return [name for name in FIELDS if getattr(first, name) != getattr(second, name)]
 
     def _explained(self, first: Judgement, second: Judgement, found: Sequence[Contrast]) -> list[Differing]:
-        """Each difference with its causes.
-
-        :param second: with the first one's names
-        """
+        """Each difference with its causes."""
         effects, together = self._effects(first, second)
         return [Differing(one, tuple(cause for cause, where in effects.items() if one.where in where) or together.get(one.where, ()),
                           first.script.scenario) for one in found]
@@ -224,14 +220,15 @@ class Run:
         base, other = predict(scenario, here, seen(first.observed)), predict(scenario, there, seen(second.observed))
         read = [name for name in self._differing() if name in here.noted | there.noted]
 
-        def wheres(profile: KernelProfile, judgement: Judgement) -> set[str]:
-            return {one.where for one in contrasts(base, predict(scenario, profile, seen(judgement.observed)))}
+        def wheres(predicted: Outcome) -> list[str]:
+            return [one.where for one in contrasts(base, one_name(base, predicted)[0])]
 
         profile, asked = (one.profile for one in self.on)
-        effects = {name: wheres(replace(profile, **{name: getattr(asked, name)}), first) for name in read}
-        effects[OTHERS] = wheres(profile, second)
-        causes = tuple(read) or (OTHERS,)
-        return effects, {one.where: causes for one in contrasts(base, other)}
+        effects = {name: set(wheres(predict(scenario, replace(profile, **{name: getattr(asked, name)}), seen(first.observed))))
+                   for name in read}
+        # By their own names: what some of them do (br_nf_forward) the model knows by that.
+        effects[OTHERS] = set(wheres(predict(scenario, profile, seen(second.observed))))
+        return effects, dict.fromkeys(wheres(other), tuple(read) or (OTHERS,))
 
 
 def _unprobed(name: str, on: Sequence[Target]) -> tuple[str, ...]:
@@ -250,7 +247,7 @@ def _field(name: str, on: tuple[Target, Target]) -> Field:
     )
 
 
-def outcome(run: Run) -> Outcome:
+def outcome(run: Run) -> Word:
     """All in one word; ``different`` beats ``inconclusive``."""
     profile, states = run.profile, {case.state for case in run.cases}
     if "different" in states or any(one.faults for one in profile):

@@ -60,7 +60,7 @@ def contrasts(first: Outcome, second: Outcome) -> tuple[Contrast, ...]:
 
     :param second: with the names of the first (:func:`one_name`)
     """
-    found = compare(first, second)
+    found = compare(_crossing_something(first), _crossing_something(second))
     plain = [Contrast(one.where, one.predicted, one.observed) for one in found.differences if not one.where.endswith("/reason")]
     return (*plain, *_reasons(found.packets), *_disputes(first))
 
@@ -69,6 +69,11 @@ def walk(first: Outcome, second: Outcome, found: Sequence[Contrast]) -> tuple[Li
     """The walks of the packets that some contrasts are about, side by side."""
     about = {one.where.partition("/")[0] for one in found}
     return tuple(line for pair in compare(first, second).packets if pair.name in about for line in _lines(pair))
+
+
+def _crossing_something(outcome: Outcome) -> Outcome:
+    """Without packets that no hook saw: a prediction has them, an observation has not."""
+    return replace(outcome, packets=tuple(packet for packet in outcome.packets if packet.traversals))
 
 
 def one_name(first: Outcome, second: Outcome) -> tuple[Outcome, dict[str, str]]:

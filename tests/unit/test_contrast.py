@@ -25,7 +25,7 @@ from harness.errors import KernelDied, UserError
 from harness.images.kernels import Kernel
 from harness.model import predict
 from harness.model.foreign import Foreign
-from harness.netfilter import Family, Verdict, VerdictKind
+from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.outcome import Fate, KernelProfile, Outcome
 from harness.outcome.contrast import Contrast, contrasts, one_name, walk
 from harness.outcome.types import BEFORE, HookCall, Slot
@@ -162,6 +162,7 @@ class Kernels:
 
         async def observe(scenario: Scenario, _deadline_s: float) -> Outcome:
             one = predict(scenario, profile, self.foreign.get(profile.release))
+            one = replace(one, packets=tuple(packet for packet in one.packets if packet.traversals))  # no hook sees any other
             plant = self.answers.get((profile.release, scenario.name))
             return plant(one) if plant else one
 
@@ -317,6 +318,35 @@ def test_hooks_that_one_kernel_alone_has_are_a_cause_of_their_own(kernels: Kerne
     kernels.foreign["new"] = foreign("selinux_ip_input")
     case = only(compared("local-in", second=kernel("new", OLD)))
     assert (case.state, case.causes) == ("explained", (OTHERS,))
+
+
+def bridged(*forward: Slot) -> Foreign:
+    """Hooks of br_netfilter."""
+    def slot(function: str, priority: int) -> Slot:
+        return Slot(0, function, "br_netfilter", priority)
+
+    return Foreign({BEFORE: (
+        ("bridge/BRIDGE/PREROUTING", (slot("br_nf_pre_routing", 0),)), ("bridge/BRIDGE/FORWARD", forward),
+        ("bridge/BRIDGE/POSTROUTING", (slot("br_nf_post_routing", PRIORITY_MAX),)),
+        ("bridge/IPV4/PREROUTING", (slot("ip_sabotage_in", PRIORITY_MIN),)),
+    )})
+
+
+def test_what_a_hook_does_that_is_called_otherwise_is_asked_of_the_model_by_its_own_name(kernels: Kernels) -> None:
+    """One function forwards IP and ARP on newer kernels, two on older ones."""
+    old = bridged(Slot(0, "br_nf_forward_ip", "br_netfilter", -1), Slot(1, "br_nf_forward_arp", "br_netfilter", 0))
+    kernels.foreign = {"old": old, "new": bridged(Slot(0, "br_nf_forward", "br_netfilter", 0))}
+    script = Script(RULES["path.families-together"].scripts[1].scenario, ())
+    run = Run((kernel("old", OLD), kernel("new", OLD)), (Rule("together", "Together.", (script,)),), ())
+    asyncio.run(run.run(lambda _: None, jobs=2))
+    assert (only(run).state, only(run).causes) == ("explained", (OTHERS,))
+    assert any("STOLEN" in line.first for line in only(run).walk)
+
+
+def test_a_packet_that_a_hook_of_one_kernel_alone_sees_is_explained(kernels: Kernels) -> None:
+    case = only(compared("netdev.egress-dummy", first=kernel("old", replace(NEW, netdev_egress=False))))
+    assert ("packet 1", ("netdev_egress",)) in [(one.contrast.where, one.causes) for one in case.differing]
+    assert (case.state, case.causes) == ("explained", ("netdev_egress",))
 
 
 def test_the_same_hook_under_another_name_is_named_and_no_difference(kernels: Kernels) -> None:
