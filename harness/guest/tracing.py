@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from harness.trace.tracer import Tracer
 
-__all__ = ("adopt", "tracer", "unload")
+__all__ = ("adopt", "placed", "tracer", "unload")
 
 _tracer: Tracer | None = None
 
 
-def tracer() -> Tracer:
-    """The tracer, loaded."""
+def placed() -> Tracer:
+    """The tracer, its probes placed."""
     global _tracer  # noqa: PLW0603
     if _tracer is None:
-        _tracer = Tracer()
-        _tracer.load()
+        found = Tracer()
+        found.place()
+        _tracer = found
     return _tracer
+
+
+def tracer(code: dict[str, Any] | None = None) -> Tracer:
+    """The tracer, loaded.
+
+    :param code: its programs, compiled; by default this machine compiles them
+    """
+    found = placed()
+    if found.bpf is None:
+        found.load(code)
+    return found
 
 
 def adopt(older: ModuleType | None) -> None:

@@ -194,13 +194,13 @@ class Capture:
             stack.callback(os.close, _opened(tracer.lib.bpf_attach_raw_tracepoint(program, name.encode()), name))
 
     def _control(self, what: Control, value: int) -> None:
-        self._tracer.bpf["control"][ctypes.c_int(what)] = ctypes.c_ulonglong(value)
+        self._tracer.bpf["control"][what] = value
 
     def _books(self) -> tuple[dict[Counter, int], dict[str, int]]:
         """Of all processors together: the counters, and how often each probe's program ran."""
-        books = self._tracer.bpf["books"][ctypes.c_int(0)]
-        return ({counter: sum(own.counters[counter] for own in books) for counter in Counter},
-                {name: sum(own.ran[number] for own in books) for number, name in enumerate(self._tracer.counted)})
+        books = [sum(own) for own in zip(*self._tracer.bpf["books"].per_processor(0), strict=True)]
+        ran = books[len(Counter):]
+        return {counter: books[counter] for counter in Counter}, dict(zip(self._tracer.counted, ran, strict=False))
 
 
 def doubts(counters: Mapping[Counter, int], ran: Mapping[str, int], profile: Mapping[str, Profile]) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
-"""The tracer of hook calls, loaded: compiled, placed and defined; a :class:`harness.trace.capture.Capture` arms it.
+"""The tracer of hook calls, loaded: placed, compiled and defined; a :class:`harness.trace.capture.Capture` arms it.
 
-Loading takes seconds in an emulated guest, and is done once by the process that a template holds ready; captures may run in its
-forked children. A loaded tracer outlives the code that uses it (newer code is pushed when a VM starts), so it has public state and
-little else.
+Placing the probes takes seconds in an emulated guest, and is done once by the process that a template holds ready, for which the host
+compiles the programs; captures may run in its forked children. A loaded tracer outlives the code that uses it (newer code is pushed when
+a VM starts), so it has public state and little else.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import time
 from enum import IntEnum
@@ -18,6 +17,7 @@ from typing import Any
 from harness.errors import GuestError
 from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST
 from harness.trace.btf import Btf
+from harness.trace.bytecode import KPROBE, RAW_TRACEPOINT, Programs, compiled, library
 from harness.trace.chains import BLOBS, CHAIN_OFFSETS, CHAINED, chain_layout
 from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
@@ -88,8 +88,9 @@ class Counter(IntEnum):
 class Tracer:
     """Programs, probes and symbols.
 
-    :ivar bpf: ``bcc.BPF``
-    :ivar lib: ``libbcc``
+    :ivar bpf: programs and tables, once they are loaded: :class:`harness.trace.bytecode.Programs`
+    :ivar lib: ``libbcc_bpf``
+    :ivar source: of the programs, once the probes have their places
     :ivar programs: kprobe event → file descriptor of its program, in the order of arming
     :ivar raw: raw tracepoint → file descriptor, too
     :ivar counted: kprobe events whose programs count how often they ran, by their index in ``ran`` of the books
@@ -103,6 +104,7 @@ class Tracer:
     def __init__(self) -> None:
         self.bpf: Any = None
         self.lib: Any = None
+        self.source = ""
         self.programs: dict[str, int] = {}
         self.raw: dict[str, int] = {}
         self.tells_takers = False
@@ -119,22 +121,20 @@ class Tracer:
         self.ring_bytes, self.module_ring_bytes = RING_BYTES, _MODULE_RING_BYTES
         self.processors = os.sysconf("SC_NPROCESSORS_CONF")
         self.lock = -1
+        self._events: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._tracepoints: dict[str, str] = {}
         self._own_offset: int | None = None
         self._chained: set[int] = set()
         self._chained_at = -1
 
-    def load(self) -> None:
-        """Compile and verify the programs and place the probes; nothing is armed yet.
+    def place(self) -> None:
+        """Find the places of the probes, and with them the programs' source.
 
-        :raises GuestError: the kernel lacks BTF, kprobes or BPF, or its ``nf_hook_slow`` cannot be probed
+        :raises GuestError: BCC is missing, the kernel lacks BTF, or its ``nf_hook_slow`` cannot be probed
         """
         if (machine := os.uname().machine) != "x86_64":
             raise GuestError(f"no tracing on {machine}: the probes are placed by reading x86-64 code", hint="run on x86-64")
-        try:
-            import bcc  # noqa: PLC0415
-        except ImportError as error:
-            raise GuestError(f"BCC is missing: {error}", hint="apt-get install python3-bpfcc") from error
-        self.lib = bcc.lib
+        self.lib = library()
         btf = Btf.of_running_kernel()
         self.layout = Layout.of(btf)
         self.symbols = Symbols()
@@ -163,17 +163,21 @@ class Tracer:
             "entry": ((NF_HOOK_SLOW, slow.entry),),
         }
         self.counted = tuple(name for name in events if name != "release")
-        try:
-            self.bpf = bcc.BPF(text=self._source(slow))
-            self.programs = {name: self.bpf.load_func(f"probe_{name}", bcc.BPF.KPROBE).fd for name in events}
-            tracepoints = {**_TRACEPOINTS, **(_MODULE_TRACEPOINTS if has_modules else {})}
-            self.raw = {name: self.bpf.load_func(function, bcc.BPF.RAW_TRACEPOINT).fd for name, function in tracepoints.items()}
-        except Exception as error:
-            raise GuestError(f"the BPF program does not load: {error}", hint="needs root, CONFIG_BPF_SYSCALL=y, "
-                             "CONFIG_BPF_EVENTS=y and the kernel's headers in /lib/modules/$(uname -r)/build") from error
+        self._events, self._tracepoints = events, {**_TRACEPOINTS, **(_MODULE_TRACEPOINTS if has_modules else {})}
+        self.source = self._source(slow)
+
+    def load(self, code: dict[str, Any] | None = None) -> None:
+        """Have the programs verified and define the probes, which have their places; nothing is armed yet.
+
+        :param code: :attr:`source` compiled, as :func:`harness.trace.bytecode.compiled` returns it; by default it is compiled here
+        :raises GuestError: the kernel lacks kprobes or BPF, or this machine its headers
+        """
+        self.bpf = Programs(compiled(self.source) if code is None else code)
+        self.programs = {name: self.bpf.load(f"probe_{name}", KPROBE) for name in self._events}
+        self.raw = {name: self.bpf.load(function, RAW_TRACEPOINT) for name, function in self._tracepoints.items()}
         self.find_chained()
         self.kprobes = KprobeEvents()
-        self.kprobes.define(events)
+        self.kprobes.define(self._events)
         # A capture takes a POSIX lock, which belongs to a process: forked children exclude each other though they share the file.
         self.lock = os.memfd_create("nfharness-capture", os.MFD_CLOEXEC)
 
@@ -266,9 +270,9 @@ class Tracer:
             self._chained_at = self.modules.changes
             functions, addresses = self.bpf["chained"], set(self.modules.addresses(CHAINED))
             for address in addresses - self._chained:
-                functions[ctypes.c_ulonglong(address)] = ctypes.c_ubyte(1)
+                functions[address] = 1
             for address in self._chained - addresses:
-                del functions[ctypes.c_ulonglong(address)]
+                del functions[address]
             self._chained = addresses
 
     def _variable(self, name: str) -> int:
@@ -295,7 +299,7 @@ class Tracer:
         """Take the probes' definitions out of the kernel."""
         if self.bpf is not None:
             self.kprobes.remove()
-            self.bpf.cleanup()
+            self.bpf.close()
             os.close(self.lock)
             self.bpf = None
 
