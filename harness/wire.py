@@ -30,8 +30,8 @@ class Kind(IntEnum):
 
     WAKE = 1  # H→G, JSON: time, entropy; the first frame after a start or a restore
     CODE = 2  # H→G: part of a code archive; an empty one ends it and the agent takes it over
-    PREPARE = 3  # H→G: load everything that a template holds
-    READY = 4  # G→H, JSON: answer to PREPARE or an accepted code archive
+    PREPARE = 3  # H→G, JSON: load everything that a template holds
+    READY = 4  # G→H, JSON: answer to PLACE, IMPORT or PREPARE, or an accepted code archive
     OPEN = 5  # H→G, JSON: start a process on this stream
     STARTED = 6  # G→H, JSON: its process number, or the errno that kept it from starting
     STDIN = 7  # H→G: data; empty for end of file
@@ -45,6 +45,8 @@ class Kind(IntEnum):
     FAILED = 15  # G→H, JSON: the agent could not do what it was asked
     PING = 16  # H→G: is the agent there?
     PONG = 17  # G→H: it is
+    PLACE = 18  # H→G, JSON: find the places of the tracer's probes
+    IMPORT = 19  # H→G, JSON: import modules
 
 
 @dataclass(frozen=True, slots=True)

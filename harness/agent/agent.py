@@ -161,6 +161,10 @@ class Agent:
             _wake(json.loads(frame.payload))
         elif frame.kind is Kind.CODE:
             self._take_code(frame.payload)
+        elif frame.kind is Kind.PLACE:
+            self._send_json(Kind.READY, 0, placed=prepare.place(**json.loads(frame.payload)))
+        elif frame.kind is Kind.IMPORT:
+            self._send_json(Kind.READY, 0, imported=prepare.import_all(**json.loads(frame.payload)))
         elif frame.kind is Kind.PREPARE:
             prepared = prepare.prepare(**json.loads(frame.payload))
             self._spare = Spare.make(close=self._own_descriptors())

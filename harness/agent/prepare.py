@@ -26,7 +26,7 @@ from harness.guest import module, tracing
 from harness.guest.nfnetlink_hook import HookList
 from harness.guest.privilege import require_root
 
-__all__ = ("adopt", "is_prepared", "prepare", "undo")
+__all__ = ("adopt", "import_all", "is_prepared", "place", "prepare", "undo")
 
 #: Of what Debian alone brings: its package.
 _PACKAGES = {"bcc": "apt-get install python3-bpfcc"}
@@ -41,32 +41,55 @@ def is_prepared() -> bool:
     return _prepared
 
 
-def prepare(imports: Sequence[str], rehearsals: Sequence[str], bare_rehearsals: Sequence[str] | None, kernel_object: str | None, *,
+def place(bare: bool) -> dict[str, Any]:
+    """Find the places of the tracer's probes, for a host that compiles the programs meanwhile: :func:`prepare` loads them then.
+
+    :param bare: not on a kernel that can tell what is hooked: it is left as it is
+    :returns: ``source`` of the programs, ``None`` of a kernel that is left as it is
+    :raises GuestError: the kernel does not offer what is needed
+    """
+    if bare and in_fork(_lists_hooks):
+        return {"source": None}
+    _load_modules()
+    return {"source": tracing.placed().source}
+
+
+def import_all(names: Sequence[str]) -> float:
+    """Import what the host will ask for.
+
+    :param names: of modules, and of functions that the host will call ("module:function")
+    :returns: the seconds that it took
+    :raises GuestError: a session's machine lacks one
+    """
+    started = time.monotonic()
+    for name in names:
+        _import_needed(name.partition(":")[0])
+    return time.monotonic() - started
+
+
+def prepare(rehearsals: Sequence[str], bare_rehearsals: Sequence[str] | None, kernel_object: str | None, code: dict[str, Any] | None, *,
             saved: bool) -> dict[str, Any]:
     """Load what is needed; called once in an agent's life, in a template's before it is saved.
 
     What provokes a kernel's warnings, probing it, is not done in a template: a copy is probed once it is saved.
 
-    :param imports: modules, and functions that the host will call ("module:function")
     :param rehearsals: functions that run once, each in a fork; what they import on the way is imported here, too
     :param bare_rehearsals: those instead of a kernel that is left as it is, if it can tell what is hooked; ``None``: it is not left so
     :param kernel_object: nfharness.ko; ``None`` does without it
+    :param code: the tracer's programs, compiled; ``None``: this machine compiles them
     :param saved: this is a template
     :raises GuestError: the kernel does not offer what is needed, or we are not root of the machine
     """
     global _prepared  # noqa: PLW0603
     require_root()
     started = time.monotonic()
-    for name in imports:
-        _import_needed(name.partition(":")[0])
-    imported = time.monotonic()
     bare = bare_rehearsals is not None and in_fork(_lists_hooks)
     if kernel_object and not bare:
-        for name in _KERNEL_MODULES:
-            subprocess.run(["modprobe", "--quiet", name], check=False)
+        if code is None:
+            _load_modules()
         module.ensure(Path(kernel_object))
     if not bare:
-        tracing.tracer()
+        tracing.tracer(code)
     loaded = time.monotonic()
     probed = in_fork(_probe) if kernel_object and not saved else {}
     for rehearsal in bare_rehearsals if bare and bare_rehearsals else rehearsals:
@@ -79,7 +102,12 @@ def prepare(imports: Sequence[str], rehearsals: Sequence[str], bare_rehearsals: 
     _prepared = True
     system = os.uname()
     return {"profile": None, "provoked": [], **probed, "bare": bare, "release": system.release, "version": system.version,
-            "import_s": imported - started, "tracer_load_s": loaded - imported}
+            "tracer_load_s": loaded - started}
+
+
+def _load_modules() -> None:
+    """Load the kernel modules of which anything may ask; one that the kernel lacks, or has built in, is none."""
+    subprocess.run(["modprobe", "--quiet", "--all", *_KERNEL_MODULES], check=False)
 
 
 def _import_needed(name: str) -> None:

@@ -72,6 +72,7 @@ class AttachedMachine(ABC):
             if self._purpose != "command":
                 kernel_object = None if self._purpose == "trace" else await self._kernel_object(guest)
                 with self._progress.step(f"{self.backend}: preparing for {self._purpose}", expected_s=30):
+                    await guest.import_all(PREPARATIONS[self._purpose])
                     self.facts = await guest.prepare(PREPARATIONS[self._purpose], kernel_object)
             yield guest
 

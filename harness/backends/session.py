@@ -17,6 +17,7 @@ from harness.images.packages import packages
 from harness.images.specs import made_layer
 from harness.images.userland import userland
 from harness.vm.guest import Guest
+from harness.vm.preparation import Saved
 from harness.vm.template import Template, forget_older_builds, template
 
 __all__ = ("Backend", "Session", "Source", "made_ready", "session", "source")
@@ -60,11 +61,11 @@ class Session:
 
 
 async def made_ready(
-    spec: str, progress: Progress, *, bare: bool = False, append: str = "", with_packages: Sequence[str] = ()
+    spec: str, progress: Progress, kind: Saved = "template", append: str = "", *, with_packages: Sequence[str] = (),
 ) -> tuple[Kernel, Template]:
     """Kernel and template for *spec*, fetched and built as far as they are not there.
 
-    :param bare: as :func:`harness.vm.template.template` has it
+    :param kind: as :func:`harness.vm.template.template` has it
     :param append: as there
     :param with_packages: Debian packages that its guests have beside the userland's
     :raises UserError: no such kernel, or no such package
@@ -73,7 +74,7 @@ async def made_ready(
     made, root = made_layer(spec, progress), userland(progress)
     # Before the template, which takes longer: a name that was mistyped is told soon.
     image = packages(with_packages, root, progress) if with_packages else None
-    saved = await template(made, root, progress, bare=bare, append=append)
+    saved = await template(made, root, progress, kind, append)
     if made.kernel.tree:
         forget_older_builds(made.kernel)
     return made.kernel, replace(saved, machine=replace(saved.machine, packages=image))
@@ -93,7 +94,8 @@ async def source(
     :raises GuestError: the kernel lacks something
     """
     if backend == "qemu":
-        return await made_ready(spec, progress, bare=purpose == "bare", append=append, with_packages=with_packages)
+        kind: Saved = "bare" if purpose == "bare" else "template" if purpose == "tests" else "lean"
+        return await made_ready(spec, progress, kind, append, with_packages=with_packages)
     if purpose == "bare":
         raise UserError(f"--bare and --backend {backend}: only a fresh guest has a kernel without nfharness", hint="leave --backend away")
     if append:

@@ -21,7 +21,6 @@ from harness.host.paths import cache_dir, source_dir
 from harness.host.progress import Progress
 from harness.host.store import disk_full_is_an_error, remove_tree
 from harness.images.kernel_tree import from_anywhere
-from harness.images.kmodule import MODULE, module
 from harness.images.layers import layer
 from harness.images.userland import userland
 from harness.scenario.builtin import load
@@ -128,13 +127,13 @@ async def _cold_boot(spec: str, progress: Progress, samples: dict[str, list[floa
     """Boot and save a guest as a template is made; it is there while the block lasts."""
     kernel, saved = await made_ready(spec, progress)
     root = userland(progress)
-    built = module(layer(kernel, root, progress), root, progress) / MODULE
+    booted = layer(kernel, root, progress)
     path = _place(kernel.release)
     try:
         with disk_full_is_an_error(path):
             path.mkdir(parents=True)
             with progress.step(f"cold boot of {kernel.release} with {saved.machine.accelerator.name}", expected_s=25):
-                fresh = await build(path, replace(saved.machine, ram=None), built)
+                fresh = await build(path, replace(saved.machine, ram=None), booted, root)
         facts = {name: float(str(fresh.facts[name])) for name in ("cold_boot_s", "prepare_s", "template_save_s")}
         _add(samples, boot_to_agent_s=facts["cold_boot_s"], cold_boot_s=facts["cold_boot_s"] + facts["prepare_s"],
              template_save_s=facts["template_save_s"])

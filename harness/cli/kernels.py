@@ -71,8 +71,8 @@ def _here(kernel: Kernel) -> str:
 
 
 def _made(kernel: Kernel) -> str:
-    template = template_path(kernel)
-    if template and template.is_dir():
+    templates = (template_path(kernel, kind) for kind in ("lean", "template"))
+    if any(path and path.is_dir() for path in templates):
         return "template"
     if layer_path(kernel).is_dir():
         return "layer"

@@ -76,7 +76,7 @@ def command(  # noqa: PLR0917 - click passes them by name
         alike = get_close_matches(unknown[0], known, n=1)
         hint = f"{f'did you mean {alike[0]}? ' if alike else ''}nfharness kselftest {name} --kernel {spec} --list"
         raise UserError(f"{name} of {kernel.label} has no test {unknown[0]}", hint=hint)
-    _, template = asyncio.run(made_ready(spec, progress, bare=True, with_packages=with_packages))
+    _, template = asyncio.run(made_ready(spec, progress, "bare", with_packages=with_packages))
     seconds = deadline or limit(source, name)
     text = _FILE.format(names=wanted or known, collection=name, slow=template.accelerator == "tcg",
                         limit=seconds and seconds * template.slowness)

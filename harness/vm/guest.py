@@ -56,14 +56,35 @@ class Guest:
         """The last that its kernel said; empty where nobody listens to that."""
         return ""
 
-    async def prepare(self, preparation: Preparation, kernel_object: str | None) -> dict[str, Any]:
-        """The agent loads what it needs (:func:`harness.agent.prepare.prepare`).
+    async def place(self, *, bare: bool) -> str | None:
+        """The agent finds the places of the tracer's probes (:func:`harness.agent.prepare.place`).
 
+        :returns: the source of the tracer's programs; ``None`` of a kernel that is left as it is
+        :raises GuestError: the kernel lacks what is needed
+        """
+        source: str | None = (await self._asked(Kind.PLACE, "placing probes", bare=bare))["placed"]["source"]
+        return source
+
+    async def import_all(self, preparation: Preparation) -> float:
+        """The agent imports what it will be asked for (:func:`harness.agent.prepare.import_all`); the seconds that it took.
+
+        :raises GuestError: the machine lacks it
+        """
+        return float((await self._asked(Kind.IMPORT, "importing", names=preparation.imports))["imported"])
+
+    async def prepare(self, preparation: Preparation, kernel_object: str | None, code: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The agent loads the rest that it needs (:func:`harness.agent.prepare.prepare`).
+
+        :param code: the tracer's programs, compiled; the guest compiles them otherwise
         :raises GuestError: the kernel has it not
         """
-        await self.channel.send(Kind.PREPARE, 0, json.dumps(asdict(preparation) | {"kernel_object": kernel_object}).encode())
-        answer = await self.channel.answer(_PREPARE_DEADLINE_S, "preparing the guest")
+        wanted = {name: value for name, value in asdict(preparation).items() if name != "imports"}
+        answer = await self._asked(Kind.PREPARE, "preparing the guest", **wanted, kernel_object=kernel_object, code=code)
         return dict(answer["prepared"])
+
+    async def _asked(self, kind: Kind, what: str, **fields: Any) -> dict[str, Any]:
+        await self.channel.send(kind, 0, json.dumps(fields).encode())
+        return await self.channel.answer(_PREPARE_DEADLINE_S, what)
 
     async def open(self, request: Request) -> Remote:
         """Start a process.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ("PREPARATIONS", "Preparation", "Prepared")
+__all__ = ("PREPARATIONS", "Preparation", "Prepared", "Saved")
 
-Prepared = Literal["trace", "scenarios", "tests", "template", "bare"]
-"""To watch a command, run scenarios or run tests on a kernel that ran before; and templates, "bare" of a kernel that is left as it is."""
+Saved = Literal["lean", "template", "bare"]
+"""Kinds of templates: "lean" lacks what tests alone import, "template" has everything, "bare" is of a kernel left as it is."""
+Prepared = Literal["trace", "scenarios", "tests", Saved]
+"""To watch a command, run scenarios or run tests on a kernel that ran before; and templates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +29,20 @@ class Preparation:
     saved: bool = False
 
 
-_TRACING = ("bcc", "capstone", "harness.guest.observe:main", "harness.guest.files:receive")
-_SCENARIOS = (*_TRACING, "scapy.all", "pyroute2", "harness.guest.executor:main")
-_TESTS = (*_SCENARIOS, "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist", "harness.pytest_plugin.guest.worker:serve")
-_REHEARSALS = ("harness.guest.executor:rehearse", "harness.pytest_plugin.guest.worker:rehearse")
+_TRACING = ("capstone", "harness.guest.observe:main", "harness.guest.files:receive")
+#: Of scapy what builds the packets of scenarios: all of it takes three times as long.
+_SCENARIOS = (*_TRACING, "scapy.layers.l2", "scapy.layers.inet", "scapy.layers.inet6", "pyroute2", "harness.guest.executor:main")
+_TESTS = (*_SCENARIOS, "bcc", "scapy.all", "pytest", "_pytest.assertion.rewrite", "hypothesis", "xdist",
+          "harness.pytest_plugin.guest.worker:serve")
+_LEAN_REHEARSALS = ("harness.guest.executor:rehearse",)
+_REHEARSALS = (*_LEAN_REHEARSALS, "harness.pytest_plugin.guest.worker:rehearse")
 _BARE_REHEARSALS = ("harness.pytest_plugin.guest.worker:rehearse_bare",)
 
 PREPARATIONS: dict[Prepared, Preparation] = {
     "trace": Preparation(_TRACING),
     "scenarios": Preparation(_SCENARIOS),
     "tests": Preparation(_TESTS),
+    "lean": Preparation(_SCENARIOS, _LEAN_REHEARSALS, saved=True),
     "template": Preparation(_TESTS, _REHEARSALS, saved=True),
     "bare": Preparation(_TESTS, _REHEARSALS, _BARE_REHEARSALS, saved=True),
 }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 import time
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from harness.host import process
 from harness.host.again import tried_again
@@ -20,16 +22,17 @@ from harness.images.kernels import Kernel
 from harness.images.kmodule import MODULE, module, module_key
 from harness.images.layers import Layer, layer_path, layers_here
 from harness.images.userland import userland_path
-from harness.vm import guest
+from harness.vm import bytecode, guest
 from harness.vm.acceleration import accelerator, proved, remembered
 from harness.vm.code import CodeArchive, code_archive
-from harness.vm.preparation import PREPARATIONS, Preparation
+from harness.vm.preparation import PREPARATIONS, Saved
 from harness.vm.qemu import Accelerator, Machine, qemu_identity, reads_sealed_ram
 
 __all__ = ("Template", "build", "forget_older_builds", "template", "template_path", "templates_of")
 
 #: The code whose objects a template's memory holds, or that is compiled into its programs: another version of it needs another template.
-_RESIDENT = ("agent/prepare.py", "guest/tracing.py", "guest/profile.py", "trace/*", "walks/events.py", "walks/symbol.py")
+_RESIDENT = ("agent/prepare.py", "guest/tracing.py", "guest/profile.py", "trace/*", "walks/events.py", "walks/symbol.py", *bytecode.FILES)
+_KINDS: tuple[Saved, ...] = get_args(Saved)
 #: Where a guest finds the module built for its kernel.
 _KERNEL_OBJECT = "/run/nfharness/nfharness.ko"
 _RECORD = "template.json"
@@ -73,32 +76,28 @@ def _machine(layer: Layer, userland: Path, acceleration: Accelerator, append: st
     return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append=append)
 
 
-def _preparation(*, bare: bool) -> Preparation:
-    return PREPARATIONS["bare" if bare else "template"]
-
-
-def _path(layer: Layer, userland: Path, acceleration: Accelerator, *, bare: bool, append: str) -> Path:
+def _path(layer: Layer, userland: Path, acceleration: Accelerator, kind: Saved, append: str) -> Path:
     """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included."""
     resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern) if path.is_file()]
     parts = (_machine(layer, userland, acceleration, append).arguments(), qemu_identity(), module_key(), files_hash(resident),
-             _preparation(bare=bare))
+             PREPARATIONS[kind])
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     return cache_dir() / "templates" / f"{layer.kernel.release}_{digest}"
 
 
-def template_path(kernel: Kernel, *, bare: bool = False, append: str = "") -> Path | None:
+def template_path(kernel: Kernel, kind: Saved = "template", append: str = "") -> Path | None:
     """Where the kernel's template is, or would be; ``None`` while it is not known how guests are accelerated here."""
     proof = remembered()
     if proof is None:
         return None
-    return _path(Layer(kernel, layer_path(kernel)), userland_path(), accelerator(proof), bare=bare, append=append)
+    return _path(Layer(kernel, layer_path(kernel)), userland_path(), accelerator(proof), kind, append)
 
 
 def templates_of(kernel: Kernel) -> list[Path]:
-    """Where a kernel's templates are, or would be: bare or not, and with what any that is here has on its command line."""
+    """Where a kernel's templates are, or would be: of each kind, and with what any that is here has on its command line."""
     here = (cache_dir() / "templates").glob(f"{kernel.release}_*/{_RECORD}")
     appended = {"", *(read_record(record).get("append", "") for record in here)}
-    return [path for bare in (False, True) for append in sorted(appended) if (path := template_path(kernel, bare=bare, append=append))]
+    return [path for kind in _KINDS for append in sorted(appended) if (path := template_path(kernel, kind, append))]
 
 
 def forget_older_builds(kernel: Kernel) -> None:
@@ -112,21 +111,24 @@ def forget_older_builds(kernel: Kernel) -> None:
             discard(place)
 
 
-async def template(layer: Layer, userland: Path, progress: Progress, *, bare: bool = False, append: str = "") -> Template:
+async def template(layer: Layer, userland: Path, progress: Progress, kind: Saved = "template", append: str = "") -> Template:
     """The kernel's template, booted and saved if need be.
 
-    :param bare: nothing of ours is in the kernel: neither nfharness.ko nor the tracer
+    :param kind: where one with everything is there, a lean one is not made
     :param append: more for the kernel's command line
     :raises KernelDied: it panicked while it booted
     """
     acceleration = await proved(layer, progress)
-    machine, path = _machine(layer, userland, acceleration, append), _path(layer, userland, acceleration, bare=bare, append=append)
+    if kind == "lean" and _path(layer, userland, acceleration, "template", append).is_dir():
+        kind = "template"
+    machine, path = _machine(layer, userland, acceleration, append), _path(layer, userland, acceleration, kind, append)
     with building(path, waiting=lambda: progress.note(f"waiting for another template of {layer.kernel.release}")) as new:
         if new:
-            built = module(layer, userland, progress) / MODULE
-            kind = "bare template" if bare else "template"
-            with progress.step(f"{kind}: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
-                await tried_again(lambda: build(new, machine, built, bare=bare, append=append), progress)
+            what = "template" if kind == "template" else f"{kind} template"
+            with progress.step(f"{what}: booting {layer.kernel.release} with {acceleration.name}", expected_s=25):
+                await tried_again(lambda: build(new, machine, layer, userland, kind, append=append), progress)
+            if kind == "template":
+                _forget_lean(_path(layer, userland, acceleration, "lean", append))
     base, code = _readable(_read(path, machine), progress), code_archive()
     if base.code == code.identity or not is_writable(path.parent):
         # Where nothing newer can be saved each guest takes the newer code over, which costs it a second.
@@ -189,33 +191,61 @@ def _forget_older(newest: Path, base: Path) -> None:
             remove_tree(path)
 
 
-async def build(new: Path, machine: Machine, built: Path, *, bare: bool = False, append: str = "") -> Template:
-    """Boot a guest, prepare it and save it.
+def _forget_lean(path: Path) -> None:
+    """Delete the lean template as that, and what it became with newer code, where one with everything is there and nobody uses it."""
+    for lean in [path, *path.parent.glob(f"{path.name}_*")]:
+        if lean.is_dir() and not is_kept(lean / _RECORD):
+            discard(lean)
+
+
+async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind: Saved = "template", *, append: str = "") -> Template:
+    """Boot a guest, prepare it and save it. Meanwhile this host compiles what goes into its kernel.
 
     :param new: directory, which gets ``ram``, ``state``, and ``template.json`` with what was found out and how long each part took
-    :param built: the module for its kernel
     :param append: what *machine*'s command line has beside the usual, for the record
     :raises KernelDied: it panicked while it booted
+    :raises HostError: something does not compile
     """
     code, start = code_archive(), time.monotonic()
     for remains in new.iterdir():
         remains.unlink()
     (new / "ram").touch(mode=0o644)
     os.truncate(new / "ram", machine.memory << 20)
-    async with guest.booted(replace(machine, ram=new / "ram", shared=True), code) as vm:
-        booted = time.monotonic()
-        await vm.call("harness.guest.files:receive", _KERNEL_OBJECT, stdin=built.read_bytes())
-        facts = await vm.prepare(_preparation(bare=bare), _KERNEL_OBJECT)
-        prepared = time.monotonic()
-        await vm.qemu.save(new / "state")
-        saved = time.monotonic()
+    async with _beside() as begin:
+        built = begin(module, layer, userland, Progress(quiet=True))
+        async with guest.booted(replace(machine, ram=new / "ram", shared=True), code) as vm:
+            booted = time.monotonic()
+            source = await vm.place(bare=kind == "bare")
+            programs = begin(bytecode.bytecode, source, layer, userland, new) if source else None
+            imported = await vm.import_all(PREPARATIONS[kind])
+            kernel_object = (await built) / MODULE
+            await vm.call("harness.guest.files:receive", _KERNEL_OBJECT, stdin=kernel_object.read_bytes())
+            facts = await vm.prepare(PREPARATIONS[kind], _KERNEL_OBJECT, await programs if programs else None)
+            prepared = time.monotonic()
+            await vm.qemu.save(new / "state")
+            saved = time.monotonic()
     made = Template(replace(machine, ram=new / "ram"), new / "state", code.identity, facts)
     if not facts.pop("bare"):
         facts |= await _probed(made)
-    facts |= {"cold_boot_s": booted - start, "prepare_s": prepared - booted, "template_save_s": saved - prepared,
+    facts |= {"import_s": imported, "cold_boot_s": booted - start, "prepare_s": prepared - booted, "template_save_s": saved - prepared,
               "probe_s": time.monotonic() - saved}
     (new / _RECORD).write_text(json.dumps({"code": code.identity, "facts": facts, "append": append}))
     return made
+
+
+@asynccontextmanager
+async def _beside() -> AsyncIterator[Callable[..., asyncio.Task[Any]]]:
+    """What begins a function in a thread, as a task; all are over when the block ends, as the directory that they write to may go then."""
+    begun: list[asyncio.Task[Any]] = []
+
+    def begin(function: Callable[..., Any], *arguments: Any) -> asyncio.Task[Any]:
+        begun.append(asyncio.create_task(asyncio.to_thread(function, *arguments)))
+        return begun[-1]
+
+    try:
+        yield begin
+    finally:
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 async def _probed(made: Template) -> dict[str, Any]:

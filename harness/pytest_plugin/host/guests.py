@@ -30,6 +30,7 @@ from harness.pytest_plugin.host.markers import check_markers
 from harness.pytest_plugin.host.vagrant import Machines
 from harness.pytest_plugin.live import shower
 from harness.pytest_plugin.selection import CANNOT, LOST, SPOILT, backend_of, isolation_of, kernel_of, packages
+from harness.vm.preparation import Saved
 
 __all__ = ("Guests",)
 
@@ -142,7 +143,8 @@ class Guests:
                 if self._machines:
                     self._speed[kernel] = self._machines.found(kernel)
                 else:
-                    _, template = asyncio.run(made_ready(kernel, Progress(), bare=self._bare, with_packages=self._packages))
+                    kind: Saved = "bare" if self._bare else "template"
+                    _, template = asyncio.run(made_ready(kernel, Progress(), kind, with_packages=self._packages))
                     self._speed[kernel] = template.slowness
                 self._modules[kernel] = built_modules(self._config.getini("kernel_modules"), kernel)
 
