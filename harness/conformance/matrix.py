@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.backends.executor import DEADLINE_S, Executor, started
 from harness.backends.session import Backend, Source, source
+from harness.conformance import durations
 from harness.conformance.bundle import save
 from harness.conformance.collect import Collector
 from harness.conformance.coverage import core_lines, functions_of
@@ -208,7 +209,8 @@ async def run(
     :raises HostError: QEMU does not start
     """
     gate = asyncio.Semaphore(jobs)
-    found = [_Check(rules, on, report, collect, judged) for on in targets]
+    ordered = durations.longest_first(rules) if jobs > 1 else rules
+    found = [_Check(ordered, on, report, collect, judged) for on in targets]
     try:
         async with asyncio.TaskGroup() as group:
             for check in found:
@@ -216,7 +218,9 @@ async def run(
                     group.create_task(check.work(gate))
     except ExceptionGroup as group:
         raise next((error for error in group.exceptions if isinstance(error, NfharnessError)), group) from None
-    return [check.results[rule.id] for check in found for rule in rules]
+    results = [check.results[rule.id] for check in found for rule in rules]
+    durations.record({result.rule: result.seconds for result in results if result.seconds})
+    return results
 
 
 def completed(rules: Sequence[Rule], targets: Sequence[Target], results: Sequence[RuleResult], why: str) -> list[RuleResult]:

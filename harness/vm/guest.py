@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -254,16 +254,19 @@ class VirtualGuest(Guest):
 
 
 @asynccontextmanager
-async def booted(machine: Machine, code: CodeArchive, console_file: Path | None = None) -> AsyncIterator[VirtualGuest]:
+async def booted(
+    machine: Machine, code: CodeArchive, console_file: Path | None = None, *, archive: Awaitable[bytes] | None = None,
+) -> AsyncIterator[VirtualGuest]:
     """A guest from a cold boot, its agent answering.
 
+    :param archive: what the guest gets instead of *code*'s data: the same, and byte code
     :raises KernelDied: it panicked or never came up
     """
     guest = VirtualGuest(Qemu(machine, Serial(console_file)))
     await guest.start()
     try:
         try:
-            await guest.channel.deliver_code(code.data, _BOOT_DEADLINE_S)
+            await guest.channel.deliver_code(await archive if archive else code.data, _BOOT_DEADLINE_S)
         except TimeoutError as late:
             raise await guest.examined(await guest.hangs(f"come up {late}"), hangs=True) from None
         guest.channel.start()

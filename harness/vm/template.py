@@ -212,11 +212,12 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
     (new / "ram").touch(mode=0o644)
     os.truncate(new / "ram", machine.memory << 20)
     async with _beside() as begin:
+        archive = begin(bytecode.ready_made, code, userland, new)
         built = begin(module, layer, userland, Progress(quiet=True))
-        async with guest.booted(replace(machine, ram=new / "ram", shared=True), code) as vm:
+        async with guest.booted(replace(machine, ram=new / "ram", shared=True), code, archive=archive) as vm:
             booted = time.monotonic()
             source = await vm.place(bare=kind == "bare")
-            programs = begin(bytecode.bytecode, source, layer, userland, new) if source else None
+            programs = begin(bytecode.programs, source, layer, userland, new) if source else None
             imported = await vm.import_all(PREPARATIONS[kind])
             kernel_object = (await built) / MODULE
             await vm.call("harness.guest.files:receive", _KERNEL_OBJECT, stdin=kernel_object.read_bytes())
