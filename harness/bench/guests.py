@@ -7,8 +7,8 @@ import os
 import re
 import resource
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -27,9 +27,11 @@ from harness.scenario.builtin import load
 from harness.scenario.codec import line
 from harness.vm.channel import Request
 from harness.vm.guest import VirtualGuest
+from harness.vm.qemu import Qemu
+from harness.vm.serial import Serial
 from harness.vm.template import Template, build
 
-__all__ = ("BRIEF", "UNITS", "Effort", "Metric", "measured", "memory_mib")
+__all__ = ("BRIEF", "UNITS", "Effort", "Metric", "bench_directory", "children_cpu_s", "measured", "memory_mib", "ratio")
 
 #: Metric → unit, in the order in which they are printed.
 UNITS = {
@@ -37,6 +39,8 @@ UNITS = {
     "boot_to_agent_s": "s",
     "template_save_s": "s",
     "restore_to_first_output_s": "s",
+    "qemu_greeting_s": "s",
+    "restore_to_greeting": "x",
     "restore_speedup": "x",
     "vm_private_mib": "MiB",
     "vm_private_after_run_mib": "MiB",
@@ -80,18 +84,20 @@ class Effort:
     :param packets: that go through hooks
     :param isolated: tests that get a kernel each
     :param tests: small ones of a run
+    :param rules: patterns of those that are checked; all if there is none
     :param exploring_s: seconds that an exploration takes; ``None`` for *exploring_steps*, however long these take
     """
 
     packets: int = 2000
     isolated: int = 8
     tests: int = 200
+    rules: tuple[str, ...] = ()
     exploring_s: float | None = 15
     exploring_steps: int | None = None
 
 
 #: To see that everything can be measured; the figures are rough.
-BRIEF = Effort(packets=500, isolated=2, tests=10, exploring_s=None, exploring_steps=100)
+BRIEF = Effort(packets=500, isolated=2, tests=10, rules=("order", "drop"), exploring_s=None, exploring_steps=100)
 
 
 async def measured(spec: str, rounds: int, effort: Effort, progress: Progress) -> dict[str, Metric]:
@@ -114,12 +120,14 @@ async def measured(spec: str, rounds: int, effort: Effort, progress: Progress) -
     with progress.step(f"test runs: a kernel for each test, and {effort.tests} tests", expected_s=60):
         _add(samples, isolation_test_s=await isolation_test_s(spec, effort.isolated), many_tests_s=await many_tests_s(spec, effort.tests))
     metrics = {name: Metric.of(UNITS[name], values) for name, values in samples.items()}
-    metrics["restore_speedup"] = _ratio(metrics["cold_boot_s"], metrics["restore_to_first_output_s"])
+    metrics["restore_speedup"] = ratio(metrics["cold_boot_s"], metrics["restore_to_first_output_s"])
+    metrics["restore_to_greeting"] = ratio(metrics["restore_to_first_output_s"], metrics["qemu_greeting_s"])
     return {name: metrics[name] for name in UNITS}
 
 
-def _ratio(slow: Metric, fast: Metric) -> Metric:
-    return Metric(slow.median / fast.median, slow.min / fast.max, slow.max / fast.min, UNITS["restore_speedup"])
+def ratio(slow: Metric, fast: Metric) -> Metric:
+    """How many times one quantity is the other."""
+    return Metric(slow.median / fast.median, slow.min / fast.max, slow.max / fast.min, "x")
 
 
 @asynccontextmanager
@@ -128,27 +136,30 @@ async def _cold_boot(spec: str, progress: Progress, samples: dict[str, list[floa
     kernel, saved = await made_ready(spec, progress)
     root = userland(progress)
     booted = layer(kernel, root, progress)
-    path = _place(kernel.release)
-    try:
-        with disk_full_is_an_error(path):
-            path.mkdir(parents=True)
-            with progress.step(f"cold boot of {kernel.release} with {saved.machine.accelerator.name}", expected_s=25):
-                fresh = await build(path, replace(saved.machine, ram=None), booted, root)
+    with bench_directory(kernel.release) as path:
+        what = f"cold boot of {kernel.release} with {saved.machine.accelerator.name}"
+        with disk_full_is_an_error(path), progress.step(what, expected_s=25):
+            fresh = await build(path, replace(saved.machine, ram=None), booted, root)
         facts = {name: float(str(fresh.facts[name])) for name in ("cold_boot_s", "prepare_s", "template_save_s")}
         _add(samples, boot_to_agent_s=facts["cold_boot_s"], cold_boot_s=facts["cold_boot_s"] + facts["prepare_s"],
              template_save_s=facts["template_save_s"])
         yield fresh
-    finally:
-        remove_tree(path)
 
 
-def _place(release: str) -> Path:
-    """A directory for this process; what others left that were killed goes."""
+@contextmanager
+def bench_directory(name: str) -> Iterator[Path]:
+    """A directory beside the templates, which goes when the block ends; what others left that were killed goes, too."""
     directory = cache_dir() / "bench"
     for old in directory.glob("*.*"):
         if not Path("/proc", old.name.rpartition(".")[2]).exists():
             remove_tree(old)
-    return directory / f"{release}.{os.getpid()}"
+    path = directory / f"{name}.{os.getpid()}"
+    try:
+        with disk_full_is_an_error(path):
+            path.mkdir(parents=True)
+        yield path
+    finally:
+        remove_tree(path)
 
 
 def _add(samples: dict[str, list[float]], **values: float) -> None:
@@ -168,6 +179,7 @@ async def _restores(template: Template, rounds: int, samples: dict[str, list[flo
         await _first_output(neighbour)
         await _scenario(neighbour)
         for _ in range(rounds):
+            _add(samples, qemu_greeting_s=await _greeting_s(template))
             start = time.monotonic()
             async with _restored(template) as guest:
                 await _first_output(guest)
@@ -177,6 +189,15 @@ async def _restores(template: Template, rounds: int, samples: dict[str, list[flo
         async with _restored(template) as guest:
             await _scenario(guest)
             _add(samples, vm_private_after_run_mib=memory_mib(_smaps(guest))[0])
+
+
+async def _greeting_s(template: Template) -> float:
+    """Seconds from QEMU's start to its monitor's greeting, of a guest that waits for its saved state: none can answer sooner."""
+    qemu, start = Qemu(template.machine, Serial(), incoming=True), time.monotonic()
+    await qemu.start()
+    spent = time.monotonic() - start
+    await qemu.kill()
+    return spent
 
 
 async def _first_output(guest: VirtualGuest) -> None:
@@ -209,13 +230,13 @@ async def _in_guest(template: Template, rounds: int, effort: Effort, samples: di
 
 
 async def _warm_run(spec: str, samples: dict[str, list[float]]) -> None:
-    cpu = _children_cpu_s()
+    cpu = children_cpu_s()
     spent = await seconds_of("harness", "run", "--kernel", from_anywhere(spec), cwd=source_dir().parent, deadline_s=_RUN_DEADLINE_S,
                              by_hand="nfharness run")
-    _add(samples, run_warm_s=spent, run_warm_cpu_s=_children_cpu_s() - cpu)
+    _add(samples, run_warm_s=spent, run_warm_cpu_s=children_cpu_s() - cpu)
 
 
-def _children_cpu_s() -> float:
+def children_cpu_s() -> float:
     """Processor time of the children that have ended, and of theirs."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

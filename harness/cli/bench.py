@@ -22,6 +22,8 @@ _WHAT = {
     "boot_to_agent_s": "of that: until the agent answers",
     "template_save_s": "template saved",
     "restore_to_first_output_s": "restore to first output of guest Python",
+    "qemu_greeting_s": "QEMU's own start, until its monitor greets",
+    "restore_to_greeting": "restore to first output : that",
     "restore_speedup": "cold boot : restore",
     "vm_private_mib": "private memory of a VM after its first output",
     "vm_private_after_run_mib": "private memory of a VM after a whole scenario",
@@ -37,13 +39,19 @@ _WHAT = {
     "register_unregister_per_s": "hooks registered and unregistered",
     "packets_per_s_untraced": "packets through two hooks",
     "packets_per_s_traced": "packets through two hooks, traced",
+    "edit_to_verdict_s": "a kernel that was just built: template and first rule, the whole command",
+    "edit_to_verdict_cpu_s": "of that: processor time, QEMU's and the compilers' included",
+    "check_one_guest_s": "nfharness check with one guest",
+    "check_guests_s": "nfharness check with {jobs} guests",
+    "check_one_to_guests": "with one : with {jobs}",
     "explore_direct_steps_per_s": "exploring: steps without packets",
     "explore_packet_steps_per_s": "exploring: steps that send a packet",
 }
 
 #: What is to be reached without KVM: the largest median that is good, or the smallest.
 _AT_MOST = {"restore_to_first_output_s": 0.3, "vm_private_mib": 120, "run_warm_s": 3, "isolation_test_s": 1.5, "many_tests_s": 30,
-            "trace_to_pair_1_hook": 2, "trace_to_pair_8_hooks": 1.5}
+            "trace_to_pair_1_hook": 2, "trace_to_pair_8_hooks": 1.5,
+            "restore_to_greeting": 2, "edit_to_verdict_s": 12, "check_guests_s": 45}
 _AT_LEAST = {"restore_speedup": 50, "explore_direct_steps_per_s": 300, "explore_packet_steps_per_s": 60}
 
 
@@ -71,17 +79,19 @@ def command(spec: str, as_json: bool, rounds: int, brief: bool) -> None:
 
 async def _measured(spec: str, rounds: int, effort: Effort) -> dict[str, Metric]:
     from harness.bench import exploration as exploring  # noqa: PLC0415 - not before the options are known to be right
-    from harness.bench import guests  # noqa: PLC0415
+    from harness.bench import guests, verdicts  # noqa: PLC0415
     from harness.host.progress import Progress  # noqa: PLC0415
 
     progress = Progress()
     measured = await guests.measured(spec, rounds, effort, progress)
-    return {**measured, **await exploring.measured(spec, max(1, rounds // 5), effort, progress)}
+    checked = await verdicts.measured(spec, max(1, rounds // 5), effort, progress)
+    return {**measured, **checked, **await exploring.measured(spec, max(1, rounds // 5), effort, progress)}
 
 
 def _print(metrics: Mapping[str, Metric], effort: Effort, *, goals: bool) -> None:
     from rich.table import Table  # noqa: PLC0415
 
+    from harness.conformance.matrix import default_jobs  # noqa: PLC0415
     from harness.host.terminal import Terminal  # noqa: PLC0415
 
     table = Table(box=None, header_style="dim", pad_edge=False)
@@ -90,7 +100,7 @@ def _print(metrics: Mapping[str, Metric], effort: Effort, *, goals: bool) -> Non
     for name, metric in metrics.items():
         figures = (_figure(value) for value in (metric.median, metric.min, metric.max))
         goal = _goal(name, metric.median) if goals else ""
-        table.add_row(_WHAT[name].format(tests=effort.tests), *figures, metric.unit, goal)
+        table.add_row(_WHAT[name].format(tests=effort.tests, jobs=default_jobs()), *figures, metric.unit, goal)
     console = Terminal.wide(120)
     console.print(table)
     console.print(f"\nA restored guest answers {metrics['restore_speedup'].median:,.0f} times sooner than one that boots.",

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 
 UNITS = {
     "cold_boot_s": "s", "template_save_s": "s", "restore_to_first_output_s": "s", "run_warm_s": "s", "vm_private_mib": "MiB",
-    "isolation_test_s": "s", "many_tests_s": "s",
+    "isolation_test_s": "s", "many_tests_s": "s", "qemu_greeting_s": "s", "restore_to_greeting": "x",
+    "edit_to_verdict_s": "s", "edit_to_verdict_cpu_s": "s", "check_one_guest_s": "s", "check_guests_s": "s", "check_one_to_guests": "x",
     "trace_ns_1_hook": "ns", "trace_ns_8_hooks": "ns", "trace_to_pair_1_hook": "x", "trace_to_pair_8_hooks": "x",
     "register_unregister_per_s": "1/s", "packets_per_s_untraced": "1/s", "packets_per_s_traced": "1/s",
 }
@@ -39,6 +40,9 @@ def test_the_metrics_as_json() -> None:
     # A boot takes longer than a restore, and a tracer costs something, on any machine.
     assert metrics["cold_boot_s"]["min"] > metrics["restore_to_first_output_s"]["max"]
     assert metrics["packets_per_s_untraced"]["max"] > metrics["packets_per_s_traced"]["min"]
+    # Of a kernel that was just built more is made than of one that is known; and QEMU greets before the guest in it can.
+    assert metrics["edit_to_verdict_s"]["min"] > metrics["run_warm_s"]["min"]
+    assert metrics["qemu_greeting_s"]["min"] < metrics["restore_to_first_output_s"]["max"]
     # What an exploration finds is no matter of speed, but it is told.
     for name in EXPLORED:
         assert name in metrics or f"no sample of {name}" in done.stderr

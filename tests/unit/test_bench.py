@@ -6,6 +6,7 @@ import pytest
 
 from harness.bench.exploration import UNITS as EXPLORED
 from harness.bench.guests import UNITS, Metric, memory_mib
+from harness.bench.verdicts import UNITS as VERDICTS
 from harness.cli.bench import _WHAT
 
 SMAPS = """\
@@ -34,4 +35,4 @@ def test_samples_become_median_least_and_largest(samples: list[float], boiled: M
 
 
 def test_every_metric_is_explained_to_the_reader() -> None:
-    assert list(_WHAT) == [*UNITS, *EXPLORED]
+    assert list(_WHAT) == [*UNITS, *VERDICTS, *EXPLORED]
