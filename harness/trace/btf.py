@@ -11,6 +11,7 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,8 @@ class Btf:
         self._words = array("I", blob[types:types + type_len])
         self._strings = blob[strings:strings + str_len]
         self._starts = self._index()
+        #: Of each type the offset of its name, by type id: searched by C, and not type by type.
+        self._names = array("I", map(self._words.__getitem__, self._starts))
 
     @classmethod
     def of_running_kernel(cls, path: Path = VMLINUX) -> Btf:
@@ -103,10 +106,12 @@ class Btf:
         """Id of the first type of that name and kind."""
         encoded, at = name.encode(), -1
         while (at := self._strings.find(b"\0" + encoded + b"\0", at + 1)) >= 0:
-            words, wanted = self._words, at + 1
-            for type_id, start in enumerate(self._starts):
-                if words[start] == wanted and type_id and self._kind(type_id) in kinds:
-                    return type_id
+            type_id = 0
+            with suppress(ValueError):  # no type has that name any more
+                while True:
+                    type_id = self._names.index(at + 1, type_id + 1)
+                    if self._kind(type_id) in kinds:
+                        return type_id
         return None
 
     def _resolve(self, type_id: int) -> int:

@@ -6,7 +6,8 @@ functions, and an emulated guest would take longer to build an index than to ans
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from itertools import takewhile
 from operator import attrgetter
 from pathlib import Path
 
@@ -73,10 +74,12 @@ class Symbols:
 
     def aliases(self, address: int) -> set[str]:
         """Every name that begins at exactly ``address``."""
-        names = {symbol.name for symbol in self._in_modules if symbol.address == address}
-        at, pattern = -1, f"\n{address:016x} ".encode()
-        while (at := self._text.find(pattern, at + 1)) >= 0:
+        index = bisect_left(self._in_modules, address, key=attrgetter("address"))
+        names = {symbol.name for symbol in takewhile(lambda symbol: symbol.address == address, self._in_modules[index:])}
+        at, pattern = self._last(address), f"\n{address:016x} ".encode()
+        while self._text.startswith(pattern, at):
             names.add(_parse(self._text[at + 1:self._text.find(b"\n", at + 1)]).name)
+            at = self._text.rfind(b"\n", 0, max(at, 0))
         return names
 
     def end(self, symbol: Symbol) -> int:
@@ -88,12 +91,8 @@ class Symbols:
             if later := [one.address for one in self._in_modules if one.address > symbol.address and one.module == symbol.module]:
                 return min(later)
             raise GuestError(f"cannot tell where {symbol.name} ends", hint=_HINT)
-        at = self._text.find(f"\n{symbol.address:016x} ".encode())
-        while 0 <= at < self._cut:
-            following = int(self._text[at + 1:at + 17], 16)
-            if following > symbol.address:
-                return following
-            at = self._text.find(b"\n", at + 1)
+        if 0 <= (at := self._text.find(b"\n", self._last(symbol.address) + 1)) < self._cut:
+            return int(self._text[at + 1:at + 17], 16)
         raise GuestError(f"cannot tell where {symbol.name} ends", hint=_HINT)
 
     def at(self, address: int) -> Symbol | None:
@@ -107,6 +106,11 @@ class Symbols:
         """The symbol of vmlinux that covers ``address``; ``None`` if it lies outside."""
         if not self.core_start <= address < self.core_end:
             return None
+        begin = self._last(address)
+        return _parse(self._text[begin + 1:self._text.find(b"\n", begin + 1)])
+
+    def _last(self, address: int) -> int:
+        """Where the last line begins of vmlinux's symbols at or before ``address``; its first line where they all lie behind."""
         begin, end = 0, self._cut
         while end - begin > 1:
             middle = self._text.rfind(b"\n", begin + 1, (begin + end) // 2 + 1)
@@ -118,4 +122,4 @@ class Symbols:
                 begin = middle
             else:
                 end = middle
-        return _parse(self._text[begin + 1:self._text.find(b"\n", begin + 1)])
+        return begin

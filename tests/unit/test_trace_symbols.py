@@ -70,3 +70,8 @@ def test_hidden_addresses_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GuestError) as refused:
         Symbols(tmp_path / "kallsyms")
     assert "kptr_restrict" in (refused.value.hint or "")
+
+
+def test_an_address_inside_a_function_has_no_name(symbols: Symbols) -> None:
+    assert [symbols.aliases(address) for address in (0xFFFFFFFF81000101, 0xFFFFFFFFC0001001, 1)] == [set()] * 3
+    assert symbols.aliases(0) == {"fixed_percpu_data"}
