@@ -138,6 +138,23 @@ def test_it_is_listed_and_examined_and_its_template_is_current(used: CommandLine
     assert current == {"userland": True, "kernel layer": True, "module": True, "template": True}
 
 
+def test_a_template_with_everything_takes_the_place_of_the_lean_one(used: CommandLine, build: Path) -> None:
+    lean, = _templates(used)
+    result = used("exec", "--kernel", str(build), "--python", "--", "-c", "import sys; print('pytest' in sys.modules)")
+    assert (result.status, result.out) == (0, b"True\n"), result
+    everything, = _templates(used)
+    assert everything != lean
+    result = used("check", "order.ascending", "--kernel", str(build))
+    assert result.status == 0, result
+    assert "booting" not in result.err
+    assert _templates(used) == {everything}
+
+
+def _templates(used: CommandLine) -> set[str]:
+    """Templates that are here, this user's copies apart."""
+    return {one["path"] for one in json.loads(used("image", "list", "--json").out) if one["kind"] == "template"}
+
+
 def test_what_it_lacks_is_told_before_anything_is_made(cache: CommandLine, build: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(build, other, symlinks=True)
