@@ -101,7 +101,9 @@ def is_available(name: str) -> bool:
     return bool(_filename(name))
 
 
+@cache
 def _filename(name: str) -> str:
+    """Where a module lies; nothing if the kernel has none of that name. The files of a kernel that runs stay."""
     shown = subprocess.run(["modinfo", "--field", "filename", name], check=False, capture_output=True, text=True)
     return shown.stdout.strip()
 
