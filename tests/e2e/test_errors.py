@@ -84,7 +84,9 @@ def test_a_full_disk(without_templates: CommandLine, size: str, stage: str) -> N
     result = without_templates("exec", "--", "true", before=tuple(in_namespace(["sh", "-ec", script, "sh"])))
     assert result.status == 125, result
     assert result.error[0].startswith("nfharness: error: the disk is full: "), result
-    assert result.error[0].endswith(f" MiB free under {cache}{'/modules' if stage == 'modules' else '/templates'} are not enough")
+    # A module that is not there is built while the template's guest boots: whichever of them has no room first says so.
+    places = {"/templates"} | ({"/modules"} if stage == "modules" else set())
+    assert any(result.error[0].endswith(f" MiB free under {cache}{place} are not enough") for place in places), result
     assert result.error[1:] == [f"  {_FULL}"]
     assert ".new" not in result.err
 
