@@ -17,7 +17,7 @@ from harness.outcome.types import Outcome, PacketOutcome
 from harness.vm.channel import Remote, Request, agent_error
 from harness.vm.guest import Guest
 from harness.walks.assembly import assembled
-from harness.walks.events import Call, End, Entry, Event, Exit, Gone, decode, in_order
+from harness.walks.events import ArraySlot, Call, End, Entry, Event, Exit, Gone, Registered, decode, in_order
 from harness.walks.framing import records, whole
 from harness.walks.lives import Numbers, grouped
 from harness.walks.recording import Recording
@@ -48,6 +48,7 @@ class Complaints:
     :param log: its own words, if there is a splat
     :param unnamed: why base chains of nftables' have no names, if so
     :param undecided: why it is not seen which rule decided, if so
+    :param unregistered: why registrations of hooks are not seen although they were asked for, if so
     """
 
     splats: tuple[str, ...] = ()
@@ -55,6 +56,7 @@ class Complaints:
     log: tuple[str, ...] = ()
     unnamed: str | None = None
     undecided: str | None = None
+    unregistered: str | None = None
 
 
 class Observation:
@@ -92,12 +94,13 @@ class Observation:
         self._reading, self._naming = asyncio.create_task(self._read()), asyncio.create_task(self._name())
 
     @classmethod
-    async def start(cls, guest: Guest) -> Observation:
+    async def start(cls, guest: Guest, *, registrations: bool = False) -> Observation:
         """Arm the tracer.
 
+        :param registrations: whether hooks that are registered and unregistered are to be seen, too
         :raises GuestError: it does not work there
         """
-        observation = cls(await guest.open(Request(python=_OBSERVER, args=[guest.networked])))
+        observation = cls(await guest.open(Request(python=_OBSERVER, args=[guest.networked, registrations])))
         while not observation._armed:
             await observation._wait()
         observation._connection = ends_of(observation._armed["connection"]) if guest.networked else frozenset()
@@ -123,7 +126,7 @@ class Observation:
         await self._remote.end_input()
         ended = self._ended
         complaints = Complaints(tuple(ended["splats"]), ended["taint"], tuple(ended["log"]), self._armed["unnamed"],
-                                self._armed["undecided"])
+                                self._armed["undecided"], self._armed["unregistered"])
         return self._outcome(ended["lost_events"], tuple(ended["doubts"]), but), complaints
 
     def settled(self, but: Collection[int] = ()) -> Outcome:
@@ -136,7 +139,9 @@ class Observation:
         seen = self._outcome(0, (), but)
         newest = max((traversal.time or 0 for packet in seen.packets for traversal in packet.traversals), default=0)
         silent = time.monotonic() - self._arrived > _SETTLED_NS / 10**9
-        return replace(seen, packets=tuple(packet for packet in seen.packets if _is_over(packet, None if silent else newest)))
+        packets = tuple(packet for packet in seen.packets if _is_over(packet, None if silent else newest))
+        registered = tuple(one for one in seen.registrations if silent or one.time < newest - _SETTLED_NS)
+        return replace(seen, packets=packets, registrations=registered)
 
     def forget(self, told: Collection[int]) -> frozenset[int] | None:
         """Forget the packets that have been told and are long over.
@@ -172,7 +177,8 @@ class Observation:
         armed = self._armed
         seen = assembled(Recording(in_order(self._events), self._symbols.get, armed["loops"], dict(armed["reasons"]), self._frees,
                                    self._namespaces, blind=dict(armed["blind"]), lost_events=lost_events, doubts=doubts,
-                                   rules=self._rules, tells_takers=armed["tells_takers"], numbers=self._numbers, begin=self._begin,
+                                   rules=self._rules, tells_takers=armed["tells_takers"],
+                                   sees_registrations=armed["sees_registrations"], numbers=self._numbers, begin=self._begin,
                                    clock=armed["clock"]), but)
         return replace(seen, packets=tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet)))
 
@@ -306,7 +312,10 @@ def ends_of(connection: str) -> frozenset[str]:
 
 
 def _addresses(event: Event) -> Iterator[int]:
-    if isinstance(event, Call):
+    if isinstance(event, (ArraySlot, Registered)):
+        yield event.function
+        yield from event.stack if isinstance(event, Registered) else ()
+    elif isinstance(event, Call):
         yield event.function
         if event.decision and event.decision.function:
             yield event.decision.function

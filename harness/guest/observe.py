@@ -39,20 +39,23 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _IN_CREATE, _IN_MOVED_TO, _IN_DELETE = 0x100, 0x80, 0x200
 
 
-def main(hold: bool = False) -> None:
+def main(hold: bool = False, registrations: bool = False) -> None:
     """Observe until the host says on standard input that the command has ended.
 
     :param hold: send no records before that: where they leave as packets of this kernel, they would be observed as well
+    :param registrations: see hooks that are registered and unregistered, too
     :raises GuestError: the tracer does not work on this kernel
     """
     set_up("lo")
     _be_first()
     os.set_blocking(1, False)
-    with KernelLog() as log, Namespaces() as namespaces, Capture(tracer()) as capture:
+    with KernelLog() as log, Namespaces() as namespaces, Capture(tracer(), registrations=registrations) as capture:
         before, host = taint(), _Host(namespaces)
         _say(armed=True, connection=os.environ.get("SSH_CONNECTION", ""), reasons=list(tracer().layout.drop_reasons.items()),
              loops=tracer().loops, blind=tracer().blind, unnamed=tracer().unnamed, undecided=tracer().undecided,
-             tells_takers=tracer().tells_takers, clock=time.time_ns() - time.monotonic_ns(), namespaces=namespaces.seen)
+             tells_takers=tracer().tells_takers, unregistered=tracer().unregistered if registrations else None,
+             sees_registrations=registrations and tracer().unregistered is None,
+             clock=time.time_ns() - time.monotonic_ns(), namespaces=namespaces.seen)
         sent, pending = _follow(host, namespaces, capture, hold=hold)
         deadline = time.monotonic() + _SETTLE_SECONDS
         while capture.drain(_QUIET_SECONDS) and time.monotonic() < deadline:

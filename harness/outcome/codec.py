@@ -13,11 +13,14 @@ from harness.outcome.diff import Comparison
 from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import (
     Change,
+    Connection,
     HookCall,
+    Missed,
     Outcome,
     PacketOutcome,
     QueueState,
     RawOutcome,
+    Registration,
     Relation,
     Rule,
     Slot,
@@ -25,7 +28,7 @@ from harness.outcome.types import (
     Traversal,
 )
 
-__all__ = ("from_json", "report", "to_json", "verdict_from_text")
+__all__ = ("from_json", "registration_json", "report", "to_json", "verdict_from_text")
 
 _VERDICT = re.compile(
     r"(?P<kind>[A-Z]+)(?P<number>\d{1,3})?(?:\((?P<argument>[A-Z0-9]+)(?P<bypass>, bypass)?\))?(?:\+(?P<rest>0x[0-9a-f]+))?"
@@ -42,6 +45,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "blind": dict(outcome.blind),
         **({"log": list(outcome.log)} if outcome.log else {}),
         **({} if outcome.began is None else {"began": outcome.began}),
+        **({"registrations": list(map(registration_json, outcome.registrations))} if outcome.registrations else {}),
     }
 
 
@@ -58,6 +62,7 @@ def from_json(document: Mapping[str, Any]) -> Outcome:
         blind=tuple(document.get("blind", {}).items()),
         log=tuple(document.get("log", ())),
         began=document.get("began"),
+        registrations=tuple(map(_registration, document.get("registrations", ()))),
     )
 
 
@@ -98,12 +103,51 @@ def _step(document: Mapping[str, Any]) -> StepOutcome:
 
 def _slot_json(slot: Slot) -> dict[str, Any]:
     return {"index": slot.index, "function": slot.function, "module": slot.module, "priority": slot.priority, "dummy": slot.dummy,
-            "label": slot.label}
+            "label": slot.label, **({} if slot.chain is None else {"chain": slot.chain})}
 
 
 def _slot(document: Mapping[str, Any]) -> Slot:
     return Slot(document["index"], document["function"], document["module"], document["priority"], document["dummy"],
-                document["label"])
+                document["label"], document.get("chain"))
+
+
+def registration_json(registration: Registration) -> dict[str, Any]:
+    """A hook that was registered or unregistered."""
+    arrays = {side: {"slots": count, "told": list(map(_slot_json, slots))} for side, count, slots in (
+        ("before", registration.slots_before, registration.before), ("after", registration.slots_after, registration.after))}
+    return {
+        "registration": registration.number,
+        "what": registration.what,
+        "time": registration.time,
+        "pf": registration.pf.name,
+        "hook": hook_name(registration.pf, registration.point),
+        "netns": registration.netns or None,
+        "device": registration.device or None,
+        "owner": _slot_json(registration.hook),
+        "errno": _errno_json(registration.errno),
+        "process": registration.process,
+        "pid": registration.pid,
+        "by": list(registration.by),
+        "link": registration.link,
+        "nf_hooks_needed": registration.key,
+        "generation": registration.generation,
+        **arrays,
+    }
+
+
+def _registration(document: Mapping[str, Any]) -> Registration:
+    before, after = document["before"], document["after"]
+    pf = Family[document["pf"]]
+    return Registration(document["registration"], document["what"], document["time"], pf, _point(pf, document["hook"]),
+                        document["netns"] or "", document["device"] or "", _slot(document["owner"]), _errno(document["errno"]),
+                        document["process"], document["pid"], tuple(document["by"]), document["nf_hooks_needed"], document["generation"],
+                        tuple(map(_slot, before["told"])), tuple(map(_slot, after["told"])), before["slots"], after["slots"],
+                        document["link"])
+
+
+def _point(pf: Family, name: str) -> int:
+    """Number of a hook point."""
+    return int(name[4:]) if re.fullmatch(r"HOOK\d+", name) else hook_number(pf, name)
 
 
 def _packet_json(packet: PacketOutcome) -> dict[str, Any]:
@@ -161,20 +205,26 @@ def _traversal_json(traversal: Traversal) -> dict[str, Any]:
         "time": traversal.time,
         "waited": traversal.waited,
         "socket": traversal.socket,
+        "tracked": traversal.tracked and traversal.tracked._asdict(),
+        **({} if traversal.generation is None else {"generation": traversal.generation}),
+        **({"missed": [change._asdict() for change in traversal.missed]} if traversal.missed else {}),
         "calls": [_call_json(call) for call in traversal.calls],
     }
 
 
 def _traversal(document: Mapping[str, Any]) -> Traversal:
     pf = Family[document["pf"]]
-    name = document["hook"]
-    hook = int(name[4:]) if re.fullmatch(r"HOOK\d+", name) else hook_number(pf, name)
-    return Traversal(pf, hook, document["netns"], document["in"], document["out"], tuple(map(_call, document["calls"])),
-                     document["returned"], document["okfn"], document["start"], document["loop"],
+    return Traversal(pf, _point(pf, document["hook"]), document["netns"], document["in"], document["out"],
+                     tuple(map(_call, document["calls"])), document["returned"], document["okfn"], document["start"], document["loop"],
                      verdict_from_text(document["answer"]) if document.get("answer") else None, document.get("packet", ""),
                      document.get("mark", 0), document.get("connection", "none"), _changed(document),
                      bytes.fromhex(document.get("head", "")), document.get("length", 0), document.get("slots", 0),
-                     document.get("time"), document.get("waited"), document.get("socket", False))
+                     document.get("time"), document.get("waited"), document.get("socket", False), _tracked(document.get("tracked")),
+                     document.get("generation"), tuple(Missed(**change) for change in document.get("missed", ())))
+
+
+def _tracked(document: Mapping[str, Any] | None) -> Connection | None:
+    return Connection(**{**document, "status": tuple(document["status"])}) if document else None
 
 
 def _changed(document: Mapping[str, Any]) -> tuple[Change, ...]:

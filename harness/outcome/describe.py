@@ -8,10 +8,10 @@ from ipaddress import IPv4Address
 
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind, errno_name, hook_name
 from harness.outcome.fate import Fate
-from harness.outcome.types import Change, HookCall, PacketOutcome, QueueState, RawOutcome, Slot, Traversal
+from harness.outcome.types import Change, Connection, HookCall, PacketOutcome, QueueState, RawOutcome, Slot, Traversal
 
-__all__ = ("answer", "calls", "changed", "changed_by", "cookie", "decided_by", "devices", "duration", "errno", "facts", "fate", "name",
-           "point", "priority", "queue", "raw", "returned", "slots", "when")
+__all__ = ("answer", "calls", "changed", "changed_by", "cookie", "decided_by", "devices", "duration", "errno", "facts", "fate",
+           "moment", "name", "point", "priority", "queue", "raw", "returned", "slots", "tracked", "when")
 
 
 _NAT = ("nf_nat", "iptable_nat", "ip6table_nat")
@@ -53,9 +53,17 @@ def when(packet: PacketOutcome, began: int | None = None) -> str:
     :param began: as of an outcome: then ``2026-11-30 12:04:40.012345+01:00``, as this host's clock shows it
     """
     first = packet.traversals[0].time if packet.traversals else None
-    if first is None or began is None:
-        return "" if first is None else f"{first / 10**9:.6f} s"
-    seconds, ns = divmod(began + first, 10**9)
+    return "" if first is None else moment(first, began)
+
+
+def moment(time: int, began: int | None = None) -> str:
+    """As :func:`when`.
+
+    :param time: ns since the session's first record
+    """
+    if began is None:
+        return f"{time / 10**9:.6f} s"
+    seconds, ns = divmod(began + time, 10**9)
     moment = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=ns // 1000)
     return moment.astimezone().isoformat(" ", "microseconds")
 
@@ -106,8 +114,16 @@ def calls(calls: Sequence[HookCall]) -> str:
 
 
 def changed(changes: Sequence[Change]) -> str:
-    """``TTL 64 → 63, mark 0x0 → 0x1``."""
-    return ", ".join(f"{change.what} {change.before} → {change.after}" for change in changes)
+    """``TTL 64 → 63, mark 0x0 → 0x1``; of a connection's status the bits that came and went: ``status +CONFIRMED``."""
+    return ", ".join(map(_became, changes))
+
+
+def _became(change: Change) -> str:
+    if change.what != "status":
+        return f"{change.what} {change.before} → {change.after}"
+    before, after = ([bit for bit in one.split() if bit != "none"] for one in (change.before, change.after))
+    came, went = (f"+{bit}" for bit in after if bit not in before), (f"-{bit}" for bit in before if bit not in after)
+    return " ".join(("status", *came, *went))
 
 
 def changed_by(call: HookCall) -> str:
@@ -139,6 +155,15 @@ def decided_by(call: HookCall) -> str:
 
 def _address(end: str) -> str:
     return end.partition("]")[0] if end.startswith("[") else end.partition(":")[0] if end.count(":") == 1 else end
+
+
+def tracked(connection: Connection | None) -> str:
+    """``id 3735928559, zone 5, SEEN_REPLY CONFIRMED, reply``; empty for none."""
+    if connection is None:
+        return ""
+    parts = (f"id {connection.id}" if connection.id is not None else "", f"zone {connection.zone}" if connection.zone else "",
+             " ".join(connection.status), connection.direction)
+    return ", ".join(filter(None, parts))
 
 
 def slots(slots: Sequence[Slot]) -> str:

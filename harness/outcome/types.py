@@ -10,9 +10,9 @@ from harness.netfilter import Family, Verdict, VerdictKind, hook_name
 from harness.outcome.fate import Fate
 
 __all__ = (
-    "BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_NAT_INET_FN", "NF_REINJECT", "OURS", "OUR_MODULE", "Change", "HookCall",
-    "Outcome", "PacketOutcome", "QueueState", "RawOutcome", "Relation", "Rule", "Slot", "StepOutcome", "Traversal", "by_namespace",
-    "point_key", "queue_key", "raw_key",
+    "BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_NAT_INET_FN", "NF_REINJECT", "OURS", "OUR_MODULE", "Change", "Connection",
+    "HookCall", "Missed", "Outcome", "PacketOutcome", "QueueState", "RawOutcome", "Registration", "Relation", "Rule", "Slot",
+    "StepOutcome", "Traversal", "by_namespace", "point_key", "queue_key", "raw_key",
 )
 
 T = TypeVar("T")
@@ -34,6 +34,21 @@ class Relation(NamedTuple):
 
     kind: Literal["answer to", "segment of", "copy of"]
     packet: int
+
+
+class Connection(NamedTuple):
+    """The entry of connection tracking's that a packet belongs to.
+
+    :param id: as ``conntrack -L -o id`` shows it; ``None`` where the kernel had not made the key of such ids yet
+    :param zone: 0 for the default one
+    :param status: bits of ``enum ip_conntrack_status`` that are set: ``SEEN_REPLY``, ``CONFIRMED``
+    :param direction: of the packet
+    """
+
+    id: int | None
+    zone: int
+    status: tuple[str, ...]
+    direction: Literal["original", "reply"]
 
 
 class Change(NamedTuple):
@@ -123,6 +138,10 @@ class Traversal:
     :param waited: ns from the end of the traversal that queued the packet to the listener's answer; ``None`` of other loops than
         ``nf_reinject``
     :param socket: whether it had one here, which had sent it or was to get it
+    :param tracked: its connection here; ``None`` for none
+    :param generation: of the array, as a :class:`Registration` has it; ``None`` in a session that does not see registrations, and of an
+        array that none of those which it saw has made
+    :param missed: registrations and unregistrations at the point until the loop was left that this array is without
     """
 
     pf: Family
@@ -146,6 +165,9 @@ class Traversal:
     time: int | None = field(default=None, compare=False)
     waited: int | None = field(default=None, compare=False)
     socket: bool = field(default=False, compare=False)
+    tracked: Connection | None = field(default=None, compare=False)
+    generation: int | None = field(default=None, compare=False)
+    missed: tuple[Missed, ...] = field(default=(), compare=False)
 
     @property
     def slow_drops(self) -> bool:
@@ -187,6 +209,7 @@ class Slot:
 
     :param dummy: left behind by a shrink that found no memory (``accept_all``)
     :param label: the scenario's name for the hook, if it is one of ours
+    :param chain: as of a :class:`HookCall`, where the tracer has seen the slot; ``BPF program 12 NAME`` of one of those
     """
 
     index: int
@@ -195,6 +218,64 @@ class Slot:
     priority: int
     dummy: bool = False
     label: str | None = None
+    chain: str | None = field(default=None, compare=False)
+
+
+class Missed(NamedTuple):
+    """A change of a point's array that a traversal of the point did not see.
+
+    :param registration: its number
+    :param hook: what was registered or unregistered
+    :param before: whether the new array was there before the loop was entered; otherwise it came while the loop ran
+    """
+
+    registration: int
+    what: Literal["registered", "unregistered"]
+    hook: str
+    before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A hook was registered or unregistered, or was refused.
+
+    :param number: which one of a session it is, from 1
+    :param time: when the new array was about to be published, ns since the session's first record; of what was unregistered, when it
+        had become a dummy
+    :param netns: name of the namespace; empty for an array that is no hook point's, as NAT has them
+    :param device: that the point is of; empty for none
+    :param hook: the hook, with its index in the array where it is found there; the array is the old one of what was unregistered
+    :param errno: positive, that registering failed with; 0 for success
+    :param process: name of the one that did it
+    :param by: functions that called core.c's, the nearest first, with their modules: ``nf_tables_newchain [nf_tables]``
+    :param key: ``nf_hooks_needed`` of the point afterwards, of all namespaces; ``None`` where it is not known
+    :param generation: number of the new array at its point, from 1: 0 is what was there at first; ``None`` for an array that is no
+        point's, or that did not change
+    :param before: the array that was there, up to 64 slots of it; what was unregistered is a dummy there
+    :param after: the one that was made, likewise
+    :param slots_before: how many the first has
+    :param link: id of the BPF link that holds the hook; ``None`` for none, or where it had none yet
+    """
+
+    number: int
+    what: Literal["registered", "unregistered"]
+    time: int
+    pf: Family
+    point: int
+    netns: str
+    device: str
+    hook: Slot
+    errno: int
+    process: str
+    pid: int
+    by: tuple[str, ...]
+    key: int | None
+    generation: int | None
+    before: tuple[Slot, ...]
+    after: tuple[Slot, ...]
+    slots_before: int
+    slots_after: int
+    link: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +346,7 @@ class Outcome:
     :param blind: verdict loops that the tracer cannot see, each with the reason; a run in which one should have run is inconclusive
     :param log: of a real kernel that warned, its own words, stack traces and all; for a reader
     :param began: of a session, when its times begin, by the kernel's own clock (ns since 1970); ``None`` where that is not known
+    :param registrations: of hooks, in the order of time, of a session that sees them
     """
 
     steps: tuple[StepOutcome, ...] = ()
@@ -274,6 +356,7 @@ class Outcome:
     blind: tuple[tuple[str, str], ...] = ()
     log: tuple[str, ...] = field(default=(), compare=False)
     began: int | None = field(default=None, compare=False)
+    registrations: tuple[Registration, ...] = field(default=(), compare=False)
 
 
 def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple[T, ...]:

@@ -41,14 +41,16 @@ class Capture:
     """Everything that hooks do while this context is open, in all namespaces.
 
     :param tracer: loaded; one capture at a time
+    :param registrations: whether hooks that are registered and unregistered are told of, too, where they can be seen
     :ivar doubts: why what was seen may not be all there was; set by :meth:`end`, and when the context closes
     :ivar counters: the programs' own; set at the same moments
     """
 
-    def __init__(self, tracer: Tracer) -> None:
+    def __init__(self, tracer: Tracer, *, registrations: bool = False) -> None:
         if tracer.bpf is None:
             raise GuestError("the tracer is not loaded", hint="call Tracer.load() first")
         self._tracer = tracer
+        self._unarmed = frozenset(() if registrations else tracer.registrations)
         self._taken: list[bytes] = []
         self._events: list[Event] = []
         self._undo = ExitStack()
@@ -65,7 +67,7 @@ class Capture:
             stack.callback(self._witness.close)
             # Optimised probes run with interrupts on, where a softirq's own probes would be missed; and disarming one takes 100 ms.
             stack.enter_context(_setting(*_OPTIMISE))
-            for table in ("frames", "skbs", "copying", "evaluations", "decisions"):
+            for table in ("frames", "skbs", "copying", "evaluations", "decisions", "registrations"):
                 tracer.bpf[table].clear()
             before, _ = self._books()
             self._unpaired = before[Counter.TRAVERSALS] - before[Counter.EXITS]
@@ -75,6 +77,7 @@ class Capture:
             stack.callback(self._changes.close)
             self.begin()
             self._control(Control.OWN_HOOK, tracer.own_hook())
+            self._control(Control.CT_SEED, tracer.seed.address())
             with _setting(*_EXPEDITED):
                 self._arm(stack)
                 stack.callback(self._control, Control.PHASE, _OFF)
@@ -129,6 +132,7 @@ class Capture:
         if changes := self._changes.take():
             self._tracer.modules.changed(records(changes))
             self._tracer.find_chained()
+            self._control(Control.CT_SEED, self._tracer.seed.address())
         taken = self._rings.take()
         if taken:
             self._taken.append(taken)
@@ -183,12 +187,15 @@ class Capture:
         tracer, events = self._tracer, self.events()
         return Recording(events if until is None else [event for event in events if event.time <= until], tracer.modules.function,
                          tracer.loops, tracer.layout.drop_reasons, tracer.modules.frees, namespaces, labels or {}, tracer.blind,
-                         self.lost_events, self.doubts, tells_takers=tracer.tells_takers)
+                         self.lost_events, self.doubts, tells_takers=tracer.tells_takers,
+                         sees_registrations=bool(tracer.registrations) and not self._unarmed)
 
     def _arm(self, stack: ExitStack) -> None:
         tracer = self._tracer
         group = tracer.kprobes.group.encode()
         for name, program in tracer.programs.items():
+            if name in self._unarmed:
+                continue
             stack.callback(os.close, _opened(tracer.lib.bpf_attach_tracepoint(program, group, name.encode()), name))
         for name, program in tracer.raw.items():
             stack.callback(os.close, _opened(tracer.lib.bpf_attach_raw_tracepoint(program, name.encode()), name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.errors import GuestError
 from harness.trace.btf import Btf
 
 __all__ = ("Layout",)
@@ -26,6 +27,11 @@ _OFFSETS = {
     "ENTRY_HOOK": ("nf_hook_entry", "hook"),
     "ENTRY_PRIV": ("nf_hook_entry", "priv"),
     "OPS_PRIORITY": ("nf_hook_ops", "priority"),
+    "OPS_HOOK": ("nf_hook_ops", "hook"),
+    "OPS_PRIV": ("nf_hook_ops", "priv"),
+    "OPS_DEV": ("nf_hook_ops", "dev"),
+    "OPS_PF": ("nf_hook_ops", "pf"),
+    "OPS_HOOKNUM": ("nf_hook_ops", "hooknum"),
     "SKB_DEV": ("sk_buff", "dev"),
     "SKB_LEN": ("sk_buff", "len"),
     "SKB_DATA_LEN": ("sk_buff", "data_len"),
@@ -40,6 +46,24 @@ _OFFSETS = {
     "SHARED_NR_FRAGS": ("skb_shared_info", "nr_frags"),
     "SHARED_FRAG_LIST": ("skb_shared_info", "frag_list"),
     "SHARED_FRAGS": ("skb_shared_info", "frags"),
+}
+#: Of a connection's entry; nf_conntrack is a module, and its structures are there as what vmlinux knows of them.
+_CONNECTION = {
+    "CONN_STATUS": ("nf_conn", "status"),
+    "CONN_NET": ("nf_conn", "ct_net"),
+    "CONN_MASTER": ("nf_conn", "master"),
+    "CONN_TUPLE": ("nf_conn", "tuplehash"),
+}
+#: CONFIG_NF_CONNTRACK_ZONES
+_ZONE = {"CONN_ZONE": ("nf_conn", "zone.id")}
+#: Of a BPF program that is a hook, and of the link that holds it there, since 6.4 (84601d6ee68a "bpf: add bpf_link support for
+#: BPF_NETFILTER programs").
+_PROGRAM = {
+    "PROG_AUX": ("bpf_prog", "aux"),
+    "AUX_ID": ("bpf_prog_aux", "id"),
+    "AUX_NAME": ("bpf_prog_aux", "name"),
+    "LINK_OPS": ("bpf_nf_link", "hook_ops"),
+    "LINK_ID": ("bpf_link", "id"),
 }
 #: What a fragment of an skb is: its own structure since 6.10 (21d2e6737c97 "net: add netmem to skb_frag_t"), a bio_vec before.
 _FRAGMENT = (("skb_frag", ("netmem", "len", "offset")), ("bio_vec", ("bv_page", "bv_len", "bv_offset")))
@@ -58,6 +82,22 @@ def _glimpsed(defines: Mapping[str, int]) -> tuple[int, int]:
     """First and last offset, in whole words, of what the programs read of an skb at one go."""
     offsets = [defines[name] for name in _GLIMPSED if name != "SKB_CT" or defines["HAS_CT"]]
     return min(offsets) // _WORD * _WORD, max(offsets) // _WORD * _WORD + _WORD
+
+
+def _optional(btf: Btf, has: str, members: Mapping[str, tuple[str, str]]) -> dict[str, int]:
+    """Offsets of members that not every kernel has; with *has*, whether they are all there."""
+    try:
+        return {has: 1, **{constant: btf.field(*member).offset for constant, member in members.items()}}
+    except GuestError:
+        return {has: 0, **dict.fromkeys(members, 0)}
+
+
+def _of_connection(btf: Btf) -> dict[str, int]:
+    """Where a connection's entry holds its status, its zone and what its id is a hash of."""
+    found = _optional(btf, "HAS_CONN", _CONNECTION)
+    if found["HAS_CONN"]:
+        found["CONN_TUPLE"] += btf.field("nf_conntrack_tuple_hash", "tuple").offset
+    return found | _optional(btf, "HAS_ZONE", _ZONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +123,10 @@ class Layout:
             if field.size not in _WIDTHS.get(constant, {field.size}):
                 raise btf.unexpected(structure, member, field)
             defines[constant] = field.offset
+        defines |= _of_connection(btf) | _optional(btf, "HAS_PROGRAMS", _PROGRAM)
+        # A family has NF_MAX_HOOKS static keys (netfilter_defs.h), which is NF_INET_NUMHOOKS, the highest number of that enum's.
+        defines["KEYS_HOOKS"] = max(btf.enumerators("nf_inet_hooks"), default=0)
+        defines["KEY_ENABLED"], defines["KEY_BYTES"] = btf.field("static_key", "enabled").offset, btf.size("static_key")
         defines["ENTRY_SIZE"] = btf.size("nf_hook_entry")
         structure, members = next(known for known in _FRAGMENT if btf.has(known[0]))
         for constant, member in zip(("FRAG_PAGE", "FRAG_LEN", "FRAG_OFFSET"), members, strict=True):

@@ -57,6 +57,8 @@ static __always_inline void nat_enter(struct frame *frame, u16 loop)
 	event->answer = event->len = 0;
 	event->protocol = event->network = event->copied = 0;
 	event->mark = event->ct = 0;
+	event->entries = frame->entries;
+	event->zone = event->status = event->ct_id = 0;
 	circumstances(event, frame->state);
 	FETCH(skb, frame->skb + SKB_FIRST);
 	look(&frame->shape, &skb, frame->skb);

@@ -32,10 +32,9 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 		event->loop = loop;
 		event->caller = caller;
 		event->answer = frame->answer;
+		event->entries = frame->entries;
 		circumstances(event, state);
-		packet(event, skb);
-		frame->shape.mark = event->mark;
-		frame->shape.ct = event->ct;
+		packet(event, &frame->shape, skb);
 		__builtin_memcpy(frame->shape.head, event->head, sizeof(frame->shape.head));
 		event->time = bpf_ktime_get_ns();
 		events0.ringbuf_submit(event, 0);
@@ -84,20 +83,20 @@ static __always_inline struct frame *under_way(u64 key)
 #define STOLEN 2
 
 /* Base chains can be deleted any time: their names are read while one runs (chains.py). */
-static __always_inline void name_chain(struct chain_event *event, u64 chain)
+static __always_inline void name_chain(struct name *name, u64 chain)
 {
-	u64 table = 0, name = 0;
+	u64 table = 0, text = 0;
 
-	event->family = 0;
-	event->table_handle = 0;
-	event->table[0] = event->chain[0] = 0;
-	FETCH(name, chain + CHAIN_NAME);
-	bpf_probe_read_kernel_str(event->chain, sizeof(event->chain), (void *)name);
+	name->family = 0;
+	name->handle = 0;
+	name->table[0] = name->chain[0] = 0;
+	FETCH(text, chain + CHAIN_NAME);
+	bpf_probe_read_kernel_str(name->chain, sizeof(name->chain), (void *)text);
 	FETCH(table, chain + CHAIN_TABLE);
-	FETCH(event->family, table + TABLE_FAMILY);
-	FETCH(event->table_handle, table + TABLE_HANDLE);
-	FETCH(name, table + TABLE_NAME);
-	bpf_probe_read_kernel_str(event->table, sizeof(event->table), (void *)name);
+	FETCH(name->family, table + TABLE_FAMILY);
+	FETCH(name->handle, table + TABLE_HANDLE);
+	FETCH(text, table + TABLE_NAME);
+	bpf_probe_read_kernel_str(name->table, sizeof(name->table), (void *)text);
 }
 
 /* Behind the indirect call: the hook at frame->index has returned. */
@@ -148,7 +147,7 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 	if (!FETCH(event->priority, ops + OPS_PRIORITY))
 		event->flags |= HAS_PRIORITY;
 	if (chain) {
-		name_chain(chain, hook.priv);
+		name_chain(&chain->name, hook.priv);
 		decided(chain, frame->skb);
 		events0.ringbuf_submit(chain, 0);
 	} else {

@@ -18,25 +18,31 @@
 #define EV_TURN 6
 #define EV_CHANGE 7
 #define EV_GONE 8
+#define EV_HOOK 9
+#define EV_SLOT 10
 
 #define HAS_ID 1
 #define HAS_PRIORITY 2
 #define HAS_TAIL 4
+#define HAS_KEY 8
 
 #define COOKIE 16
 #define LIST_MAX 48
 #define HEAD 64
 #define SHAPE 48
 #define JUMPS 4	/* a power of two */
+#define FRAMES 16
 
 struct entry_event {
 	u8 type, flags, pf, hook;
 	u32 netns;
-	u64 traversal, skb, time, okfn, caller;
+	u64 traversal, skb, time, okfn, caller, entries;
 	u32 len, answer;
 	u16 start, slots, protocol, network, copied, loop;
 	u32 mark;
-	u8 ct, reserved[3];
+	u8 ct, reserved;
+	u16 zone;
+	u32 status, ct_id;
 	char in[16], out[16];
 	u8 head[HEAD], tail[COOKIE];
 };
@@ -57,6 +63,8 @@ struct change_event {
 	u16 protocol, network, copied;
 	u32 len, mark;
 	u64 traversal, time;
+	u32 status, ct_id;
+	u16 zone, reserved[3];
 	u8 head[HEAD];
 };
 
@@ -70,13 +78,23 @@ struct decision {
 	u64 via[JUMPS];
 };
 
+/* name.kind */
+#define NO_NAME 0
+#define CHAIN_NAMED 1
+#define PROGRAM_NAMED 2
+
+/* Of a chain: the handle is its table's. Of a BPF program: its id, and its name as the chain's. */
+struct name {
+	u64 handle;
+	u16 family, kind, reserved[2];
+	char table[NAME_BYTES], chain[NAME_BYTES];
+};
+
 /* A call of a base chain of nftables'. */
 struct chain_event {
 	struct call_event call;
 	struct decision decision;
-	u64 table_handle;
-	u16 family, reserved[3];
-	char table[NAME_BYTES], chain[NAME_BYTES];
+	struct name name;
 };
 
 struct exit_event {
@@ -106,9 +124,37 @@ struct gone_event {
 	u64 time;
 };
 
-/* What hooks change of a packet: its mark, its connection, and its headers, of which the first SHAPE bytes are compared. */
+/* A slot of an array that a registration found or made. */
+struct slot_event {
+	u8 type, after;
+	u16 index;
+	s32 priority;
+	u64 registration, function, priv, time;
+	struct name name;
+};
+
+/*
+ * A hook was registered or unregistered: the records of both arrays' slots come before it. Key: nf_hooks_needed of the point. Stack: what
+ * called that.
+ */
+struct hook_event {
+	u8 type, how, pf, hook, flags, reserved[3];
+	s32 result, priority, key;
+	u32 netns, pid, link;
+	u64 registration, function, priv, before, after, time;
+	u16 slots_before, slots_after, padding[2];
+	char process[16], device[16];
+	u64 stack[FRAMES];
+	struct name name;
+};
+
+/*
+ * What hooks change of a packet: its mark, its connection, and its headers, of which the first SHAPE bytes are compared. Entry: the
+ * connection's struct nf_conn; id, status and zone are 0 without one.
+ */
 struct shape {
-	u32 mark, ct;
+	u32 mark, ct, status, ct_id, zone, reserved;
+	u64 entry;
 	u64 head[SHAPE / 8];
 };
 
@@ -132,7 +178,7 @@ BPF_TABLE("hash", u64, struct frame, frames, 4096);
 BPF_TABLE("hash", u64, u8, skbs, 16384);
 BPF_TABLE("hash", u64, u8, chained, 64);	/* hook functions whose priv is a chain */
 BPF_PERCPU_ARRAY(books, struct books, 1);
-BPF_ARRAY(control, u64, 2);
+BPF_ARRAY(control, u64, CONTROLS);
 
 /* control[PHASE] */
 #define OFF 0		/* traversals under way are seen to their end, new ones are not looked at */

@@ -113,6 +113,33 @@ static __always_inline u8 connection(const struct glimpse *skb, u64 address)
 	return (nfct & INFO_MASK) | (nfct & ~(u64)INFO_MASK ? CONNECTED : 0) | (socket ? SOCKETED : 0);
 }
 
+/*
+ * The connection of an skb now. @shape: as it was seen last, of which id and zone still hold if the entry is the same one
+ */
+static __always_inline void connect(struct shape *shape, const struct glimpse *skb, u64 address)
+{
+	u64 entry = HAS_CT ? OF(*skb, u64, SKB_CT) & ~(u64)INFO_MASK : 0;
+
+	shape->ct = connection(skb, address);
+	if (!HAS_CONN)
+		return;
+	if (entry != shape->entry) {
+		shape->entry = entry;
+		shape->zone = shape->ct_id = 0;
+		if (entry) {
+			u16 zone = 0;
+
+			if (HAS_ZONE)
+				FETCH(zone, entry + CONN_ZONE);
+			shape->zone = zone;
+			shape->ct_id = connection_id(entry);
+		}
+	}
+	shape->status = 0;
+	if (entry)
+		FETCH(shape->status, entry + CONN_STATUS);
+}
+
 /* Where the network header begins, and how far behind data. That lies behind data on ingress and egress, where data is the link layer's. */
 static __always_inline u64 headers(const struct glimpse *skb, u16 *behind)
 {
@@ -136,7 +163,7 @@ static __always_inline void look(struct shape *shape, const struct glimpse *skb,
 	u16 behind;
 
 	shape->mark = OF(*skb, u32, SKB_MARK);
-	shape->ct = connection(skb, address);
+	connect(shape, skb, address);
 	bpf_probe_read_kernel(shape->head, sizeof(shape->head), (void *)headers(skb, &behind));
 }
 
@@ -144,7 +171,7 @@ static __always_inline void look(struct shape *shape, const struct glimpse *skb,
 static __always_inline void changed(struct frame *frame, u64 now)
 {
 	struct glimpse skb = {};
-	struct shape shape = {};
+	struct shape shape = { .entry = frame->shape.entry, .ct_id = frame->shape.ct_id, .zone = frame->shape.zone };
 	struct change_event *event;
 	u64 differs, data;
 	u16 behind = 0;
@@ -152,7 +179,8 @@ static __always_inline void changed(struct frame *frame, u64 now)
 
 	FETCH(skb, frame->skb + SKB_FIRST);
 	look(&shape, &skb, frame->skb);
-	differs = (shape.mark ^ frame->shape.mark) | (shape.ct ^ frame->shape.ct);
+	differs = (shape.mark ^ frame->shape.mark) | (shape.ct ^ frame->shape.ct) | (shape.status ^ frame->shape.status) |
+		  (shape.entry ^ frame->shape.entry);
 #pragma unroll
 	for (i = 0; i < SHAPE / 8; i++)
 		differs |= shape.head[i] ^ frame->shape.head[i];
@@ -166,6 +194,9 @@ static __always_inline void changed(struct frame *frame, u64 now)
 	}
 	event->type = EV_CHANGE;
 	event->ct = shape.ct;
+	event->status = shape.status;
+	event->ct_id = shape.ct_id;
+	event->zone = shape.zone;
 	event->mark = shape.mark;
 	event->traversal = frame->traversal;
 	event->len = OF(skb, u32, SKB_LEN);
@@ -178,7 +209,7 @@ static __always_inline void changed(struct frame *frame, u64 now)
 	events0.ringbuf_submit(event, 0);
 }
 
-static __always_inline void packet(struct entry_event *event, u64 address)
+static __always_inline void packet(struct entry_event *event, struct shape *shape, u64 address)
 {
 	u64 data, tail[COOKIE / 8] = {};
 	struct glimpse skb = {};
@@ -190,8 +221,12 @@ static __always_inline void packet(struct entry_event *event, u64 address)
 	data_len = OF(skb, u32, SKB_DATA_LEN);
 	event->len = OF(skb, u32, SKB_LEN);
 	event->protocol = OF(skb, u16, SKB_PROTOCOL);
-	event->mark = OF(skb, u32, SKB_MARK);
-	event->ct = connection(&skb, address);
+	event->mark = shape->mark = OF(skb, u32, SKB_MARK);
+	connect(shape, &skb, address);
+	event->ct = shape->ct;
+	event->status = shape->status;
+	event->ct_id = shape->ct_id;
+	event->zone = shape->zone;
 	data = headers(&skb, &behind);
 	event->network = behind;
 	event->copied = copied(&skb);

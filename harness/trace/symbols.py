@@ -6,6 +6,7 @@ functions, and an emulated guest would take longer to build an index than to ans
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from itertools import takewhile
 from operator import attrgetter
@@ -59,6 +60,11 @@ class Symbols:
                 end = self._text.find(b"\n", at)
                 found.append(_parse(self._text[start:end if end >= 0 else None]))
         return found
+
+    def numbered(self, name: str) -> list[Symbol]:
+        """Every symbol of that name with a dot and a number behind it, as compilers call static variables of functions."""
+        found = re.findall(rb"\n(\S+ \S %s\.\d+(?:\t\S+)?)(?=\n|$)" % re.escape(name.encode()), self._text)
+        return [_parse(line) for line in found]
 
     def one(self, name: str, module: str | None = None) -> Symbol:
         """The symbol of that name and owner.

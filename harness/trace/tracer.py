@@ -19,11 +19,13 @@ from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST
 from harness.trace.btf import Btf
 from harness.trace.bytecode import KPROBE, RAW_TRACEPOINT, Programs, compiled, library
 from harness.trace.chains import BLOBS, CHAIN_OFFSETS, CHAINED, chain_layout
+from harness.trace.connections import Seed, provoke
 from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
 from harness.trace.loops import LOCATORS, Located, listed
 from harness.trace.modules import ModuleReader, Modules
 from harness.trace.probes import KernelMemory, Placement, after_prologue, code_of, depth_at, place, read_kernel, returns
+from harness.trace.registrations import EVENTS, registrations_of
 from harness.trace.rules import Rules, rules_of
 from harness.trace.symbols import Symbols
 from harness.walks.events import NAME_BYTES
@@ -31,9 +33,10 @@ from harness.walks.events import NAME_BYTES
 __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
-_RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_event", "end_event", "turn_event", "gone_event")
-_PROGRAMS = ("records.bpf.c", "skb.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c", "nat.bpf.c",
-             "modules.bpf.c")
+_RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_event", "end_event", "turn_event", "gone_event", "slot_event",
+            "hook_event")
+_PROGRAMS = ("records.bpf.c", "connections.bpf.c", "skb.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c",
+             "nat.bpf.c", "registrations.bpf.c", "modules.bpf.c")
 _RELEASE = "skb_release_head_state"
 _FREES = "__kfree_skb"
 _TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb", "net_dev_start_xmit": "probe_net_dev_start_xmit"}
@@ -56,6 +59,9 @@ _TAKERS = {"take": ("__sock_queue_rcv_skb", "__udp_enqueue_schedule_skb"), "ling
 _ANSWERS_SYN = "tcp_make_synack"
 #: Copies an skb; another one goes on as the copy.
 _COPY = "__pskb_copy_fclone"
+_ASKS_FOR_IDS = "nft_ct_get_eval"
+#: Calls BPF programs that are hooks; static keys of points.
+_RUNS_PROGRAMS, _KEYS, _PROGRAM_NAME_BYTES = "nf_hook_run_bpf", "nf_hooks_needed", 16
 _OWN_TEXT = Path("/sys/module/nfharness/sections/.text")
 
 
@@ -64,6 +70,7 @@ class Control(IntEnum):
 
     PHASE = 0
     OWN_HOOK = 1
+    CT_SEED = 2
 
 
 class Counter(IntEnum):
@@ -98,6 +105,8 @@ class Tracer:
     :ivar blind: of those that were not, why their calls are not seen
     :ivar unnamed: why base chains of nftables' have no names, if so
     :ivar undecided: why their rules have none
+    :ivar unregistered: why registrations of hooks are not seen, if so
+    :ivar registrations: kprobe events that are armed for a capture of registrations alone
     :ivar lock: a file that a capture locks
     """
 
@@ -113,10 +122,13 @@ class Tracer:
         self.blind: dict[str, str] = {}
         self.unnamed: str | None = None
         self.undecided: str | None = None
+        self.unregistered: str | None = None
+        self.registrations: tuple[str, ...] = ()
         self.rules: Rules | None = None
         self.kprobes: KprobeEvents
         self.layout: Layout
         self.symbols: Symbols
+        self.seed: Seed
         self.modules: Modules
         self.ring_bytes, self.module_ring_bytes = RING_BYTES, _MODULE_RING_BYTES
         self.processors = os.sysconf("SC_NPROCESSORS_CONF")
@@ -138,6 +150,9 @@ class Tracer:
         btf = Btf.of_running_kernel()
         self.layout = Layout.of(btf)
         self.symbols = Symbols()
+        self.seed = Seed(self.symbols)
+        if self.seed.address() and self.symbols.named(_ASKS_FOR_IDS):  # a rule of nftables' would have the modules loaded
+            provoke()
         has_modules = btf.tracepoint_arguments("module_load") > 0
         self.modules = Modules(self.symbols, ModuleReader(self.symbols, btf) if has_modules else None)
         self.modules.look(time.monotonic_ns())
@@ -161,6 +176,7 @@ class Tracer:
             "call": tuple((NF_HOOK_SLOW, after) for _, after in slow.calls),
             "release": ((_RELEASE, release),),
             "entry": ((NF_HOOK_SLOW, slow.entry),),
+            **self._registrations(),
         }
         self.counted = tuple(name for name in events if name != "release")
         self._events, self._tracepoints = events, {**_TRACEPOINTS, **(_MODULE_TRACEPOINTS if has_modules else {})}
@@ -180,6 +196,16 @@ class Tracer:
         self.kprobes.define(self._events)
         # A capture takes a POSIX lock, which belongs to a process: forked children exclude each other though they share the file.
         self.lock = os.memfd_create("nfharness-capture", os.MFD_CLOEXEC)
+
+    def _registrations(self) -> dict[str, tuple[tuple[str, int], ...]]:
+        """Where hooks are registered and unregistered; nothing where that cannot be probed."""
+        try:
+            places = registrations_of(self.symbols)
+        except GuestError as error:
+            self.unregistered = error.message
+            return {}
+        self.registrations = tuple(places)
+        return places
 
     def _turns(self) -> dict[str, tuple[tuple[str, int], ...]]:
         """Event → the places of its probes, of what the kernel has."""
@@ -216,7 +242,7 @@ class Tracer:
 
     def _source(self, slow: Placement) -> str:
         constants = {
-            **{f"RAN_{name.upper()}": 0 for name in (*_TURNS, *_TAKERS, "offer", "synack", "copy_begin", "copy_end")},
+            **{f"RAN_{name.upper()}": 0 for name in (*_TURNS, *_TAKERS, "offer", "synack", "copy_begin", "copy_end", *EVENTS)},
             **{f"N_{counter.name}": counter.value for counter in Counter},
             **{f"RAN_{name.upper()}": number for number, name in enumerate(self.counted)},
             **{control.name: control.value for control in Control},
@@ -224,7 +250,9 @@ class Tracer:
             "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"), "PAGE_BYTES": os.sysconf("SC_PAGESIZE"),
             "NAME_BYTES": NAME_BYTES, "HAS_CHAINS": int(self.unnamed is None), "HAS_RULES": int(self.rules is not None),
             "MODULE_PAGES": self.module_ring_bytes // os.sysconf("SC_PAGESIZE"),
-            **self._freeing(),
+            **self._freeing(), "CONTROLS": len(Control),
+            "HOOKS_NEEDED": self._address(_KEYS),
+            "RUN_BPF": self._address(_RUNS_PROGRAMS) if self.layout.defines["HAS_PROGRAMS"] else 0, "AUX_NAME_BYTES": _PROGRAM_NAME_BYTES,
             "VMEMMAP": f"{self._variable('vmemmap_base'):#x}UL", "DIRECT_MAP": f"{self._variable('page_offset_base'):#x}UL",
         }
         defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
@@ -274,6 +302,11 @@ class Tracer:
             for address in self._chained - addresses:
                 del functions[address]
             self._chained = addresses
+
+    def _address(self, name: str) -> str | int:
+        """Where something of vmlinux is; 0 where it has none of that name."""
+        found = [symbol.address for symbol in self.symbols.named(name) if symbol.module is None]
+        return f"{found[0]:#x}UL" if len(found) == 1 else 0
 
     def _variable(self, name: str) -> int:
         """An ``unsigned long`` of the kernel's. 0 where it has none: then the end of an skb in pages cannot be read."""

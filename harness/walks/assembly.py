@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, hook_name
 from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT, Change, HookCall, Outcome, PacketOutcome, Traversal
 from harness.walks import events
-from harness.walks.changes import CONNECTIONS, Shape, differences
+from harness.walks.changes import CONNECTIONS, Shape, differences, tracked
 from harness.walks.ends import Ends, in_order
-from harness.walks.events import Call, Entry
+from harness.walks.events import Call, Entry, Event
 from harness.walks.lives import Life, LoopRun, Packet, grouped
 from harness.walks.recording import Recording
+from harness.walks.registrations import Generation, Registrations
 from harness.walks.rules import Decided, decided
 from harness.walks.sightings import numbered, told_apart
 from harness.walks.summary import kind_of, summary
@@ -30,11 +31,13 @@ def assembled(recording: Recording, but: Container[int] = ()) -> Outcome:
     :returns: with the recording's doubts, and what could not be made out
     """
     events, netns = told_apart(recording.events, recording.namespaces)
-    teller = _Teller(recording, netns)
-    every = grouped(numbered(events, recording.frees), recording.loops, recording.numbers)
+    events = numbered(events, recording.frees)
+    teller = _Teller(recording, netns, events)
+    every = grouped(events, recording.loops, recording.numbers)
     packets = tuple(teller.packet(packet) for packet in every if packet.number not in but)
     began = None if recording.clock is None or not recording.events else recording.clock + teller.begin
-    return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()), began=began)
+    return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()), began=began,
+                   registrations=teller.registrations.all if teller.registrations else ())
 
 
 _decode = lru_cache(Verdict.decode)
@@ -44,7 +47,7 @@ _ADDRESS = (1 << ADDRESS_BITS) - 1
 class _Teller:
     """Turns numbers into names."""
 
-    def __init__(self, recording: Recording, netns: Mapping[int, str]) -> None:
+    def __init__(self, recording: Recording, netns: Mapping[int, str], events: Sequence[Event]) -> None:
         self._function, self._netns, self._labels, self._loops = recording.function, netns, recording.labels, recording.loops
         self._rules: dict[int, dict[tuple[int, int], tuple[str, str]]] = {}
         for (netns_number, table, handle), told in recording.rules.items():
@@ -52,7 +55,8 @@ class _Teller:
         self._ends = Ends(recording.function, recording.reasons, recording.loops, tells_takers=recording.tells_takers)
         first = recording.events[0].time if recording.events else 0
         self.begin = first if recording.begin is None else recording.begin
-        self.doubts: list[str] = []
+        self.registrations = Registrations(events, recording.function, netns, self.begin) if recording.sees_registrations else None
+        self.doubts = list(self.registrations.doubts if self.registrations else ())
 
     def packet(self, packet: Packet) -> PacketOutcome:
         first = packet.runs[0].entry
@@ -74,6 +78,8 @@ class _Teller:
         if entry.pf not in HOOK_POINTS:
             self.doubts.append(f"a hook point of unknown family {entry.pf}")
             return None
+        left = run.exit.time if run.exit else None
+        generation = self.registrations.generation(entry, left) if self.registrations else Generation(None)
         return Traversal(Family(entry.pf), entry.hook, self._netns.get(entry.netns, f"net:[{entry.netns}]"), entry.indev, entry.outdev,
                          self._calls(run),
                          run.exit.returned if run.exit else None, self._name(entry.okfn), entry.start, self._loop(entry),
@@ -81,7 +87,8 @@ class _Teller:
                          summary(entry.protocol, entry.head, entry.length), entry.mark,
                          CONNECTIONS.get(entry.ct, f"state {entry.ct}"), self._became.before[run], entry.head, entry.length,
                          entry.slots, entry.time - self.begin,
-                         _waited(run) if self._reinjected(run) else None, entry.socket)
+                         _waited(run) if self._reinjected(run) else None, entry.socket, tracked(_shape(entry)), generation.number,
+                         generation.missed)
 
     def _name(self, address: int) -> str | None:
         """A function's name as the source has it: compilers add ``.isra.0`` and the like."""
@@ -140,7 +147,9 @@ class _Became:
             netns, now = run.entry.netns, _shape(run.entry)
             there, before = self._seen.get(run.life) or last or (netns, now)
             # Between namespaces a packet leaves its connection behind. A socket is found and left by the stack on any way.
-            before = before._replace(ct=before.ct if there == netns else now.ct, socket=now.socket)
+            before = before._replace(socket=now.socket)
+            if there != netns:
+                before = before._replace(ct=now.ct, zone=now.zone, status=now.status, ct_id=now.ct_id)
             self.before[run] = differences(before, now)
             self._seen[run.life] = last = netns, self._called(run, now)
 
@@ -159,4 +168,4 @@ class _Became:
 
 
 def _shape(seen: Entry | events.Change) -> Shape:
-    return Shape(seen.protocol, seen.head, seen.length, seen.mark, seen.ct, seen.socket)
+    return Shape(seen.protocol, seen.head, seen.length, seen.mark, seen.ct, seen.socket, seen.zone, seen.status, seen.ct_id)

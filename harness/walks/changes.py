@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from harness.outcome.types import Change
+from harness.outcome.types import Change, Connection
 from harness.walks.summary import fields_of, summary
 
-__all__ = ("CONNECTIONS", "Shape", "differences")
+__all__ = ("CONNECTIONS", "STATUS", "Shape", "differences", "tracked")
 
 #: ``enum ip_conntrack_info`` of the kernel's own, above it the bit of records.bpf.c that says that there is a connection.
 CONNECTIONS = {0: "none", 7: "untracked", 8: "established", 9: "related", 10: "new", 11: "established, reply", 12: "related, reply",
                15: "untracked"}
+#: ``enum ip_conntrack_status`` (uapi/linux/netfilter/nf_conntrack_common.h), by bit.
+STATUS = ("EXPECTED", "SEEN_REPLY", "ASSURED", "CONFIRMED", "SRC_NAT", "DST_NAT", "SEQ_ADJUST", "SRC_NAT_DONE", "DST_NAT_DONE", "DYING",
+          "FIXED_TIMEOUT", "TEMPLATE", "NAT_CLASH", "HELPER", "OFFLOAD", "HW_OFFLOAD")
+_CONNECTED, _INFO, _IS_REPLY = 8, 7, 3  # IP_CT_IS_REPLY
 
 
 class Shape(NamedTuple):
@@ -22,6 +26,7 @@ class Shape(NamedTuple):
     :param head: from the network header on
     :param ct: as :data:`CONNECTIONS` has it
     :param socket: whether it has one
+    :param zone: of its connection; this and what follows as of :class:`harness.walks.events.Entry`
     """
 
     protocol: int
@@ -30,6 +35,23 @@ class Shape(NamedTuple):
     mark: int
     ct: int
     socket: bool = False
+    zone: int = 0
+    status: int = 0
+    ct_id: int = 0
+
+
+def tracked(shape: Shape) -> Connection | None:
+    """The connection that a packet belongs to."""
+    if not shape.ct & _CONNECTED:
+        return None
+    return Connection(shape.ct_id or None, shape.zone, tuple(_bits(shape.status)), "reply" if shape.ct & _INFO >= _IS_REPLY else "original")
+
+
+def _bits(status: int) -> Iterator[str]:
+    """Names of the bits of a status; those that have none as ``BIT20``."""
+    for bit in range(status.bit_length()):
+        if status >> bit & 1:
+            yield STATUS[bit] if bit < len(STATUS) else f"BIT{bit}"
 
 
 def differences(before: Shape, after: Shape) -> tuple[Change, ...]:
@@ -48,6 +70,12 @@ def _differences(before: Shape, after: Shape) -> Iterator[Change]:
         yield Change("mark", f"{before.mark:#x}", f"{after.mark:#x}")
     if before.ct != after.ct:
         yield Change("connection", *(CONNECTIONS.get(one.ct, f"state {one.ct}") for one in (before, after)))
+    if before.ct_id != after.ct_id:
+        yield Change("connection id", *(str(one.ct_id) if one.ct_id else "none" for one in (before, after)))
+    if before.zone != after.zone:
+        yield Change("zone", str(before.zone), str(after.zone))
+    if before.status != after.status:
+        yield Change("status", *(" ".join(_bits(one.status)) or "none" for one in (before, after)))
     if before.socket != after.socket:
         yield Change("socket", *("found" if one.socket else "none" for one in (before, after)))
 

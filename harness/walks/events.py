@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from harness.walks.summary import number_of
 
-__all__ = ("NAME_BYTES", "Call", "Came", "Change", "Decision", "End", "Entry", "Event", "Exit", "Gone", "How", "Turn", "chain_name",
-           "decode", "in_order")
+__all__ = ("NAME_BYTES", "ArraySlot", "Call", "Came", "Change", "Decision", "Did", "End", "Entry", "Event", "Exit", "Gone", "How",
+           "Registered", "Turn", "chain_name", "decode", "in_order")
 
 
 #: Of a name in a record, with its NUL; nft's have up to 256.
@@ -72,6 +72,10 @@ class Entry(NamedTuple):
     :param mark: ``skb->mark``
     :param ct: of its connection, as :data:`harness.walks.changes.CONNECTIONS` has it
     :param socket: whether it has one, that sent it or is to get it (``skb->sk``)
+    :param array: address of what it runs over
+    :param zone: of its connection; this and what follows is 0 without one
+    :param status: ``enum ip_conntrack_status`` of it
+    :param ct_id: as ``conntrack -o id`` shows it; 0 also where the kernel has not made the ids' key yet
     """
 
     traversal: int
@@ -95,6 +99,10 @@ class Entry(NamedTuple):
     mark: int = 0
     ct: int = 0
     socket: bool = False
+    array: int = 0
+    zone: int = 0
+    status: int = 0
+    ct_id: int = 0
 
     @property
     def cookie(self) -> int | None:
@@ -157,6 +165,9 @@ class Change(NamedTuple):
     mark: int
     ct: int
     socket: bool = False
+    zone: int = 0
+    status: int = 0
+    ct_id: int = 0
 
 
 class Exit(NamedTuple):
@@ -211,12 +222,85 @@ class Gone(NamedTuple):
     time: int
 
 
-Event = Entry | Call | Change | Exit | End | Turn | Gone
+class Did(IntEnum):
+    """What was done to an array of hooks.
 
-_ENTRY = struct.Struct("<BBBBIQQQQQIIHHHHHHIB3x16s16s64s16s")
-_CHANGE = struct.Struct("<BBHHHIIQQ64s")
+    REGISTERED: ``__nf_register_net_hook``, UNREGISTERED: ``__nf_unregister_net_hook``, at a hook point. INSERTED:
+    ``nf_hook_entries_insert_raw``, DELETED: ``nf_hook_entries_delete_raw``, in an array that is no hook point's.
+    """
+
+    REGISTERED = 1
+    UNREGISTERED = 2
+    INSERTED = 3
+    DELETED = 4
+
+
+class ArraySlot(NamedTuple):
+    """A slot of an array that a registration found, or made.
+
+    :param registration: its number; registrations are told of behind the slots of both arrays
+    :param after: whether it is in the new one
+    :param slot: its index
+    :param name: of a chain of nftables' or a BPF program, ``None`` of other hooks
+    """
+
+    registration: int
+    after: bool
+    slot: int
+    function: int
+    priority: int
+    time: int
+    name: str | None = None
+
+
+class Registered(NamedTuple):
+    """A hook was registered or unregistered, or was not.
+
+    :param pf: ``NFPROTO_INET`` is told of for each of its families, with theirs
+    :param netns: inode number of the namespace; 0 for an array that is no hook point's
+    :param result: what the kernel's function returned, 0 where it returns nothing
+    :param key: how often hooks of the point are registered, in all namespaces (``nf_hooks_needed``); ``None`` where that is not known
+    :param before: address of the array that it found, 0 for none; what was unregistered is a dummy there
+    :param after: of the one that it left
+    :param slots_before: how many that one has; of up to 64 there are records
+    :param device: that the point is of, empty for none
+    :param process: name of what did it
+    :param link: id of the BPF link that holds the hook, 0 for none or where it has none yet
+    :param stack: addresses of what called it, the nearest first
+    :param time: when the new array was about to be published; of what was unregistered, when it had become a dummy
+    """
+
+    registration: int
+    did: Did
+    pf: int
+    hook: int
+    netns: int
+    result: int
+    function: int
+    priority: int
+    key: int | None
+    before: int
+    after: int
+    slots_before: int
+    slots_after: int
+    device: str
+    process: str
+    pid: int
+    link: int
+    stack: tuple[int, ...]
+    time: int
+    name: str | None = None
+
+
+Event = Entry | Call | Change | Exit | End | Turn | Gone | ArraySlot | Registered
+
+_ENTRY = struct.Struct("<BBBBIQQQQQQIIHHHHHHIBxHII16s16s64s16s")
+_CHANGE = struct.Struct("<BBHHHIIQQIIH6x64s")
 _CALL = struct.Struct("<BBHIQQQQiIQ")
-_CHAIN = struct.Struct(f"<QQiI4QQH6x{NAME_BYTES}s{NAME_BYTES}s")
+_NAME = f"QHH4x{NAME_BYTES}s{NAME_BYTES}s"
+_CHAIN = struct.Struct(f"<QQiI4Q{_NAME}")
+_SLOT = struct.Struct(f"<BBHiQQQQ{_NAME}")
+_HOOK = struct.Struct(f"<BBBBB3xiiiIIIQQQQQQHH4x16s16s16Q{_NAME}")
 _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQQ")
 _TURN = struct.Struct("<BB16s6xQQQ")
@@ -225,9 +309,12 @@ _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 #: Of a record's ``ct``: skb.bpf.c.
 _CT_MASK, _HAS_SOCKET = 0xF, 0x10
 _FAMILY_MASK = 0x3F  # struct nft_table: u16 family:6, flags:8, genmask:2
-_HAS_ID, _HAS_PRIORITY, _HAS_TAIL = 1, 2, 4
+_HAS_ID, _HAS_PRIORITY, _HAS_TAIL, _HAS_KEY = 1, 2, 4, 8
+#: What a record's name is of.
+_CHAIN_NAMED, _PROGRAM_NAMED = 1, 2
 #: An enum takes ten times as long to find a member.
 _HOW, _CAME = {how.value: how for how in How}, {came.value: came for came in Came}
+_DID = {did.value: did for did in Did}
 
 
 @lru_cache
@@ -249,12 +336,12 @@ def chain_name(family: int, table: bytes, chain: bytes) -> str:
 
 
 def _entry(record: bytes) -> Entry:
-    (_type, flags, pf, hook, netns, traversal, skb, time, okfn, caller, length, answer, start, slots, protocol, network, copied, loop,
-     mark, ct, indev, outdev, head, tail) = _ENTRY.unpack_from(record)
+    (_type, flags, pf, hook, netns, traversal, skb, time, okfn, caller, array, length, answer, start, slots, protocol, network, copied,
+     loop, mark, ct, zone, status, ct_id, indev, outdev, head, tail) = _ENTRY.unpack_from(record)
     protocol = _host_order(protocol)
     return Entry(traversal, skb, time, pf, hook, netns, _text(indev), _text(outdev), start, slots, protocol, length,
                  head[:max(0, copied - network)], tail if flags & _HAS_TAIL else b"", okfn, loop, caller, answer, mark,
-                 ct & _CT_MASK, bool(ct & _HAS_SOCKET))
+                 ct & _CT_MASK, bool(ct & _HAS_SOCKET), array, zone, status, ct_id)
 
 
 def _host_order(protocol: int) -> int:
@@ -268,15 +355,15 @@ def _call(record: bytes, chain: str | None = None, decision: Decision | None = N
 
 
 def _chain_call(record: bytes) -> Call:
-    function, handle, code, jumps, *via, of_table, family, table, chain = _CHAIN.unpack_from(record, _CALL.size)
+    function, handle, code, jumps, *via, of_table, family, _kind, table, chain = _CHAIN.unpack_from(record, _CALL.size)
     decision = Decision(function, handle, code, tuple(via[:jumps]), jumps, of_table)
     return _call(record, chain_name(family, table, chain), decision)
 
 
 def _change(record: bytes) -> Change:
-    _type, ct, protocol, network, copied, length, mark, traversal, time, head = _CHANGE.unpack_from(record)
+    _type, ct, protocol, network, copied, length, mark, traversal, time, status, ct_id, zone, head = _CHANGE.unpack_from(record)
     return Change(traversal, time, _host_order(protocol), length, head[:max(0, copied - network)], mark, ct & _CT_MASK,
-                  bool(ct & _HAS_SOCKET))
+                  bool(ct & _HAS_SOCKET), zone, status, ct_id)
 
 
 def _exit(record: bytes) -> Exit:
@@ -299,8 +386,28 @@ def _gone(record: bytes) -> Gone:
     return Gone(netns, time)
 
 
+def _hook_name(handle: int, family: int, kind: int, table: bytes, chain: bytes) -> str | None:
+    if kind == _CHAIN_NAMED:
+        return chain_name(family, table, chain)
+    return f"BPF program {handle} {_text(chain)}".rstrip() if kind == _PROGRAM_NAMED else None
+
+
+def _slot(record: bytes) -> ArraySlot:
+    _type, after, index, priority, registration, function, _priv, time, *name = _SLOT.unpack_from(record)
+    return ArraySlot(registration, bool(after), index, function, priority, time, _hook_name(*name))
+
+
+def _registered(record: bytes) -> Registered:
+    (_type, how, pf, hook, flags, result, priority, key, netns, pid, link, registration, function, _priv, before, after, time,
+     slots_before, slots_after, process, device, *rest) = _HOOK.unpack_from(record)
+    stack, name = rest[:-5], rest[-5:]
+    return Registered(registration, _DID[how], pf, hook, netns, result, function, priority, key if flags & _HAS_KEY else None, before,
+                      after, slots_before, slots_after, _text(device), _text(process), pid, link, tuple(filter(None, stack)), time,
+                      _hook_name(*name))
+
+
 _DECODERS: dict[int, Callable[[bytes], Event]] = {1: _entry, 2: _call, 3: _exit, 4: _end, 5: _chain_call, 6: _turn,
-                                                   7: _change, 8: _gone}
+                                                   7: _change, 8: _gone, 9: _registered, 10: _slot}
 
 
 def decode(records: Iterable[bytes]) -> list[Event]:

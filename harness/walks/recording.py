@@ -31,6 +31,7 @@ class Recording:
     :param rules: namespace (numbered as by :func:`harness.walks.sightings.told_apart`), handle of the table and of the rule → its chain and
         its text, of nftables' rules that were listed
     :param tells_takers: whether it was seen which packets sockets took
+    :param sees_registrations: whether hooks that were registered and unregistered are among the events
     :param numbers: of its packets
     :param begin: when the session began, where that is not its first event (``CLOCK_MONOTONIC``, ns)
     :param clock: ``CLOCK_REALTIME`` less ``CLOCK_MONOTONIC``, ns; ``None`` where nobody asks for the time of day
@@ -48,6 +49,7 @@ class Recording:
     doubts: tuple[str, ...] = ()
     rules: Mapping[tuple[int, int, int], tuple[str, str]] = field(default_factory=dict)
     tells_takers: bool = True
+    sees_registrations: bool = False
     numbers: Numbers = field(default_factory=Numbers)
     begin: int | None = None
     clock: int | None = None

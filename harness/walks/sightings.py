@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from harness.walks.events import Call, End, Entry, Event, Gone
+from harness.walks.events import ArraySlot, Call, End, Entry, Event, Gone, Registered
 from harness.walks.symbol import ADDRESS_BITS
 
 __all__ = ("netns_of", "number_and_life", "numbered", "told_apart")
@@ -29,7 +29,7 @@ def told_apart(events: Iterable[Event], sightings: Sequence[tuple[int, int, str]
                              for inum, seen in named.items() for life, (_, name) in enumerate(seen)}
     found: list[Event] = []
     for event in events:
-        if isinstance(event, Entry) and event.netns in lives:
+        if isinstance(event, (Entry, Registered)) and event.netns in lives:
             number = netns_of(event.netns, lives[event.netns].at(event.time))
             names.setdefault(number, f"net:[{event.netns}]")
             found.append(event if number == event.netns else event._replace(netns=number))
@@ -93,6 +93,11 @@ def numbered(events: Iterable[Event], frees: Sequence[int]) -> list[Event]:
             found.append(event._replace(okfn=number(event.okfn, event.time), caller=number(event.caller, event.time)))
         elif isinstance(event, End):
             found.append(event._replace(location=number(event.location, event.time)))
+        elif isinstance(event, ArraySlot):
+            found.append(event._replace(function=number(event.function, event.time)))
+        elif isinstance(event, Registered):
+            stack = tuple(number(address, event.time) for address in event.stack)
+            found.append(event._replace(function=number(event.function, event.time), stack=stack))
         else:
             found.append(event)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from harness.walks.events import Came, End, Event, Gone, Turn
+from harness.walks.events import ArraySlot, Came, End, Event, Gone, Registered, Turn
 from harness.walks.lives import LoopRun, Packet
 
 __all__ = ("Window", "needed")
@@ -46,7 +46,8 @@ def needed(events: Sequence[Event], packets: Iterable[Packet], told: Collection[
 
 
 def _is_of(event: Event, traversals: Collection[int], skbs: Collection[int]) -> bool:
-    if isinstance(event, Gone):  # which of the namespaces that had a number an older event is of
+    # Which of the namespaces that had a number an older event is of; and how often an array has changed.
+    if isinstance(event, (Gone, Registered, ArraySlot)):
         return True
     return event.skb in skbs if isinstance(event, (End, Turn)) else event.traversal in traversals
 

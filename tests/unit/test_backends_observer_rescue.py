@@ -21,7 +21,7 @@ from harness.walks.events import NAME_BYTES
 
 FUNCTION = 0xFFFFFFFFC0001000
 ARMED = {"armed": True, "connection": "", "reasons": [], "loops": ["nf_hook_slow"], "blind": {}, "unnamed": None, "undecided": None,
-         "tells_takers": True, "clock": 10**18,
+         "unregistered": None, "sees_registrations": False, "tells_takers": True, "clock": 10**18,
          "namespaces": [[0, 7, "init"]]}
 
 
@@ -30,9 +30,9 @@ def framed(record: bytes) -> bytes:
     return struct.pack("<II", len(record), 0) + record.ljust(len(record) + 7 & ~7, b"\0")
 
 
-ENTRY = framed(struct.pack("<BBBBIQQQQQIIHHHHHHIB3x16s16s64s16s", 1, 0, 2, 1, 7, 1, 0xA, 5, 0, 0, 28, 0, 0, 1, 0x0008, 0, 28, 0, 0, 0,
-                           b"lo", b"", bytes.fromhex("4500001c000000004011") + bytes(18), b""))
-DECISION = struct.pack("<QQiI4QQH6x", 0, 5, 1, 0, 0, 0, 0, 0, 3, 1)
+ENTRY = framed(struct.pack("<BBBBIQQQQQQIIHHHHHHIBxHII16s16s64s16s", 1, 0, 2, 1, 7, 1, 0xA, 5, 0, 0, 0, 28, 0, 0, 1, 0x0008, 0, 28, 0,
+                           0, 0, 0, 0, 0, b"lo", b"", bytes.fromhex("4500001c000000004011") + bytes(18), b""))
+DECISION = struct.pack("<QQiI4QQHH4x", 0, 5, 1, 0, 0, 0, 0, 0, 3, 1, 1)
 CALL = framed(struct.pack("<BBHIQQQQiIQ", 5, 0, 0, 1, 1, FUNCTION, 0, 0, 0, 70, 6) + DECISION + b"t".ljust(NAME_BYTES, b"\0")
               + b"in".ljust(NAME_BYTES, b"\0"))
 EXIT = framed(struct.pack("<BBHiQQ", 3, 0, 0, 1, 1, 7))

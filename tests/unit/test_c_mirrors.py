@@ -15,7 +15,24 @@ from harness.guest.ct import Own
 from harness.guest.uapi import Attribute, Command, Tamper
 from harness.trace import capture, modules
 from harness.walks import events
-from harness.walks.events import NAME_BYTES, Call, Came, Change, Decision, End, Entry, Event, Exit, Gone, How, Turn, decode
+from harness.walks.events import (
+    NAME_BYTES,
+    ArraySlot,
+    Call,
+    Came,
+    Change,
+    Decision,
+    Did,
+    End,
+    Entry,
+    Event,
+    Exit,
+    Gone,
+    How,
+    Registered,
+    Turn,
+    decode,
+)
 from harness.walks.summary import COOKIE_MAGIC
 from tests.c_source import Packed, constants, enumerators, packed, structure
 
@@ -33,23 +50,36 @@ DECODED: list[tuple[str, Packed, Event]] = [
     ("entry_event", {
         "type": 1, "flags": 4, "pf": 2, "hook": 3, "netns": 4, "traversal": 5, "skb": 6, "time": 7, "okfn": 8, "caller": 9, "len": 10,
         "answer": 11, "start": 12, "slots": 13, "protocol": 0x0008, "network": 14, "copied": 78, "loop": 15, "mark": 16, "ct": 10,
+        "entries": 17, "zone": 18, "status": 19, "ct_id": 20,
         "in": b"in0", "out": b"out0", "head": bytes(range(64)), "tail": bytes(range(16)),
     }, Entry(traversal=5, skb=6, time=7, pf=2, hook=3, netns=4, indev="in0", outdev="out0", start=12, slots=13, protocol=0x0800, length=10,
-             head=bytes(range(64)), tail=bytes(range(16)), okfn=8, loop=15, caller=9, answer=11, mark=16, ct=10)),
+             head=bytes(range(64)), tail=bytes(range(16)), okfn=8, loop=15, caller=9, answer=11, mark=16, ct=10, array=17, zone=18,
+             status=19, ct_id=20)),
     ("call_event", CALL, CALLED),
     ("chain_event", {"call": {**CALL, "type": 5},
                      "decision": {"function": 13, "handle": 14, "code": -3, "jumps": 2, "via": struct.pack("<4Q", 15, 16, 0, 0)},
-                     "table_handle": 17, "family": 1, "table": b"admin", "chain": b"forward"},
+                     "name": {"handle": 17, "kind": 1, "family": 1, "table": b"admin", "chain": b"forward"}},
      CALLED._replace(chain="inet admin forward", decision=Decision(13, 14, -3, (15, 16), 2, 17))),
     ("change_event", {"type": 7, "ct": 8, "protocol": 0x0008, "network": 14, "copied": 78, "len": 2, "mark": 3, "traversal": 4, "time": 5,
-                      "head": bytes(range(64))},
-     Change(traversal=4, time=5, protocol=0x0800, length=2, head=bytes(range(64)), mark=3, ct=8)),
+                      "status": 6, "ct_id": 7, "zone": 8, "head": bytes(range(64))},
+     Change(traversal=4, time=5, protocol=0x0800, length=2, head=bytes(range(64)), mark=3, ct=8, zone=8, status=6, ct_id=7)),
     ("exit_event", {"type": 3, "returned": -4, "traversal": 5, "time": 6}, Exit(5, -4, 6)),
     ("end_event", {"type": 4, "how": 2, "reason": 3, "skb": 4, "location": 5, "dev": 6, "time": 7},
      End(skb=4, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
     ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "time": 5},
      Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0")),
     ("gone_event", {"type": 8, "netns": 4026532177, "time": 5}, Gone(netns=4026532177, time=5)),
+    ("slot_event", {"type": 10, "after": 1, "index": 2, "priority": -3, "registration": 4, "function": 5, "priv": 6, "time": 7,
+                    "name": {"kind": 0}},
+     ArraySlot(registration=4, after=True, slot=2, function=5, priority=-3, time=7)),
+    ("hook_event", {
+        "type": 9, "how": 2, "pf": 3, "hook": 4, "flags": 8, "result": -5, "priority": -6, "key": 7, "netns": 8, "pid": 9, "link": 10,
+        "registration": 11, "function": 12, "priv": 13, "before": 14, "after": 15, "time": 16, "slots_before": 17, "slots_after": 18,
+        "process": b"loader", "device": b"eth0", "stack": struct.pack("<16Q", 19, 20, *[0] * 14),
+        "name": {"kind": 2, "handle": 21, "chain": b"filter"},
+    }, Registered(registration=11, did=Did.UNREGISTERED, pf=3, hook=4, netns=8, result=-5, function=12, priority=-6, key=7, before=14,
+                  after=15, slots_before=17, slots_after=18, device="eth0", process="loader", pid=9, link=10, stack=(19, 20), time=16,
+                  name="BPF program 21 filter")),
 ]
 
 
@@ -70,7 +100,8 @@ def test_a_record_type_has_one_number() -> None:
 @pytest.mark.parametrize(("name", "layout"), [
     ("entry_event", events._ENTRY), ("call_event", events._CALL), ("change_event", events._CHANGE),
     ("exit_event", events._EXIT), ("end_event", events._END),
-    ("turn_event", events._TURN), ("gone_event", events._GONE), ("module_event", modules._CHANGE),
+    ("turn_event", events._TURN), ("gone_event", events._GONE), ("slot_event", events._SLOT), ("hook_event", events._HOOK),
+    ("module_event", modules._CHANGE),
 ])
 def test_no_member_of_a_record_is_left_out(name: str, layout: Any) -> None:
     record = structure(PROGRAMS, name, SIZES)
@@ -107,13 +138,14 @@ def test_every_enum_of_the_header_has_a_mirror() -> None:
     (How, ("FREED", "CONSUMED", "RELEASED")),
     (Came, ("LOCAL", "XMIT", "ANSWERED", "SEGMENTED", "REASSEMBLED", "TAKEN", "MERGED", "DUPLICATED", "LINGERED", "SYNACKED",
             "FRAGMENTED")),
+    (Did, ("REGISTERED", "UNREGISTERED", "INSERTED", "DELETED")),
 ])
 def test_what_becomes_of_an_skb_has_the_programs_numbers(mirror: type[IntEnum], names: tuple[str, ...]) -> None:
     assert members(mirror) == {name: constants(PROGRAMS)[name] for name in names}
 
 
 def test_the_flags_of_a_record_have_the_programs_numbers() -> None:
-    mirror = {"ID": events._HAS_ID, "PRIORITY": events._HAS_PRIORITY, "TAIL": events._HAS_TAIL}
+    mirror = {"ID": events._HAS_ID, "PRIORITY": events._HAS_PRIORITY, "TAIL": events._HAS_TAIL, "KEY": events._HAS_KEY}
     assert mirror == constants(PROGRAMS, "HAS_")
 
 
@@ -125,6 +157,11 @@ def test_a_number_of_a_message_is_as_wide_as_the_header_says() -> None:
     text = re.sub(r"\n \*\s+", " ", HEADER)
     types = dict(re.findall(r"@NFHARNESS_A_(\w+): ([us]\d+(?: in network order)?)", text))
     assert {kind.name: form for kind, form in uapi._FORMATS.items()} == {kind.name: WORDS[types[kind.name]] for kind in uapi._FORMATS}
+
+
+def test_what_a_name_is_of_has_the_programs_numbers() -> None:
+    assert tuple(
+        constants(PROGRAMS)[name] for name in ("CHAIN_NAMED", "PROGRAM_NAMED")) == (events._CHAIN_NAMED, events._PROGRAM_NAMED)
 
 
 def test_the_phases_of_a_capture_have_the_programs_numbers() -> None:

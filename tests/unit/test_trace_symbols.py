@@ -22,6 +22,7 @@ ffffffff81000500 D jiffies
 ffffffffc0002000 t nft_do_chain\t[nf_tables]
 ffffffffc0001000 t nft_first\t[nf_tables]
 ffffffffc0000000 t twice\t[other]
+ffffffffc0003000 b seed.30\t[nf_tables]
 """
 
 
@@ -75,3 +76,8 @@ def test_hidden_addresses_are_refused(tmp_path: Path) -> None:
 def test_an_address_inside_a_function_has_no_name(symbols: Symbols) -> None:
     assert [symbols.aliases(address) for address in (0xFFFFFFFF81000101, 0xFFFFFFFFC0001001, 1)] == [set()] * 3
     assert symbols.aliases(0) == {"fixed_percpu_data"}
+
+
+def test_a_static_variable_of_a_function_is_found_by_its_name_without_the_compiler_s_number(symbols: Symbols) -> None:
+    assert symbols.numbered("seed") == [Symbol(0xFFFFFFFFC0003000, "seed.30", "nf_tables")]
+    assert symbols.numbered("twice") == []

@@ -10,10 +10,10 @@ import pytest
 
 from harness.netfilter import Verdict, VerdictKind
 from harness.outcome import describe
-from harness.outcome.types import Change, HookCall, PacketOutcome
+from harness.outcome.types import Change, Connection, HookCall, PacketOutcome
 from harness.walks import events
 from harness.walks.assembly import assembled
-from harness.walks.changes import Shape, differences
+from harness.walks.changes import Shape, differences, tracked
 from harness.walks.events import Event, Exit
 from harness.walks.recording import Recording
 from harness.walks.symbol import Symbol
@@ -55,6 +55,10 @@ def shape(head: bytes, *, protocol: int = IPV4, mark: int = 0, ct: int = 0) -> S
     (shape(syn(1460)), shape(syn(1400)), "MSS 1460 → 1400"),
     (shape(ipv4()), shape(ipv4(), mark=0x20, ct=10), "mark 0x0 → 0x20, connection none → new"),
     (shape(ipv4(), ct=10), shape(ipv4(), ct=11), "connection new → established, reply"),
+    (shape(ipv4()), shape(ipv4(), ct=10)._replace(ct_id=4_000_000_000, zone=5),
+     "connection none → new, connection id none → 4000000000, zone 0 → 5"),
+    (shape(ipv4(), ct=10), shape(ipv4(), ct=10)._replace(status=1 << 3 | 1 << 20), "status +CONFIRMED +BIT20"),
+    (shape(ipv4(), ct=8)._replace(status=0b1010), shape(ipv4(), ct=8)._replace(status=0b1100), "status +ASSURED -SEEN_REPLY"),
     (shape(b""), shape(ipv4()), ""),
 ])
 def test_a_change_is_told_in_words(before: Shape, after: Shape, words: str) -> None:
@@ -108,3 +112,21 @@ def test_a_chain_is_named_only_where_no_other_reason_is_possible(change: Change,
     accept = Verdict(VerdictKind.ACCEPT)
     inner = HookCall(0, "nft_nat_do_chain", "nf_tables", 100, accept, chain="ip nat post")
     assert describe.changed_by(HookCall(0, "nf_nat_ipv4_out", "nf_nat", 100, accept, calls=(inner,), changed=(change,))) == words
+
+
+@pytest.mark.parametrize(("ct", "connection"), [
+    (0, None), (7, None), (10, Connection(9, 5, ("SEEN_REPLY", "CONFIRMED"), "original")),
+    (11, Connection(9, 5, ("SEEN_REPLY", "CONFIRMED"), "reply"))])
+def test_a_packet_s_connection_has_its_id_its_zone_its_status_and_the_direction(ct: int, connection: Connection | None) -> None:
+    assert tracked(shape(ipv4(), ct=ct)._replace(ct_id=9, zone=5, status=0b1010)) == connection
+
+
+def test_an_id_whose_key_the_kernel_has_not_made_yet_is_none() -> None:
+    found = tracked(shape(ipv4(), ct=10))
+    assert (found, describe.tracked(found)) == (Connection(None, 0, (), "original"), "original")
+
+
+def test_between_namespaces_a_connection_is_left_behind_without_a_word() -> None:
+    seen = (entry(1)._replace(ct=10, ct_id=9, zone=5, status=8), Exit(1, 1, 0), entry(2, netns=8), Exit(2, 1, 0))
+    packet, = assembled(Recording(seen, lambda _: None)).packets
+    assert [traversal.changed for traversal in packet.traversals] == [(), ()]
