@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.backends.observer import Observation
@@ -28,10 +29,12 @@ class Told:
 
     :param lean: they are forgotten when they are long over, but for what is counted of them
     :ivar numbers: of those that are not forgotten
+    :ivar registered: how many registrations of hooks were looked at
     """
 
     def __init__(self, *, lean: bool = False) -> None:
         self.numbers: set[int] = set()
+        self.registered = 0
         self._lean, self._earlier = lean, Totals()
 
     @property
@@ -55,13 +58,13 @@ class Told:
 
     def seen(self) -> dict[str, Any]:
         """What a session's end is to know of them, by the fields of :class:`harness.cli.sessions.Seen`."""
-        return {"told": frozenset(self.numbers), "earlier": self._earlier}
+        return {"told": frozenset(self.numbers), "registered": self.registered, "earlier": self._earlier}
 
 
 async def follow(
     observation: Observation, choose: Choose, show: Callable[[Outcome], bool], told: Told, until: Choose | None = None,
 ) -> None:
-    """Show each packet once, until that is enough, or cancelled.
+    """Show each packet and each registration of a hook once, until that is enough, or cancelled.
 
     :param choose: what the filter lets through
     :param show: gets the packets that came to their ends meanwhile; whether that is enough
@@ -72,11 +75,13 @@ async def follow(
     while True:
         await asyncio.sleep(pause)
         began = time.monotonic()
-        fresh = observation.settled(told.numbers)
-        if fresh.packets:
+        seen = observation.settled(told.numbers)
+        fresh = replace(seen, registrations=seen.registrations[told.registered:])
+        if fresh.packets or fresh.registrations:
             chosen = await choose(fresh)  # may be cancelled there: then nothing was looked at
             last = until is not None and bool((await until(fresh)).packets)
             told.note(fresh.packets, chosen.packets, observation)
+            told.registered += len(fresh.registrations)
             if show(chosen) or last:
                 return
         pause = min(_LONGEST_S, max(_PAUSE_S, (time.monotonic() - began) / _SHARE))

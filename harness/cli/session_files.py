@@ -30,6 +30,6 @@ def contents(session: Seen, wanted: Filter | None, obeyed: Obeyed | None) -> Map
         from harness.walks.perfetto import written  # noqa: PLC0415
 
         about = {**head(session.facts, session.argv, wanted), **tail(session, obeyed)}
-        return written(session.shown.packets, about, session.reasons)
+        return written(session.shown, about, session.reasons)
 
     return {"pcapng": pcapng, "html": html, "perfetto": perfetto}

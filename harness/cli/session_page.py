@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.cli.pages import rendered
 from harness.cli.sessions import Obeyed, Seen, conclusion, counted, obedience, remarks
-from harness.outcome import describe
+from harness.outcome import describe, registration
 from harness.outcome.types import PacketOutcome
 from harness.printable import printable
 from harness.walks.diagram import diagram, path
@@ -67,7 +67,8 @@ def page(session: Seen, wanted: Filter | None = None, obeyed: Obeyed | None = No
         facts=session.facts,
         status=session.status,
         conclusion=conclusion(session),
-        doubtful=bool(session.reasons or session.complaints.splats or session.complaints.taint or session.died),
+        doubtful=bool(session.reasons or session.complaints.splats or session.complaints.taint or session.complaints.unregistered
+                      or session.died),
         died=session.died,
         remarks=(*remarks(session), *_left_out(packets, lines)),
         obedience=obedience(obeyed) if obeyed else "",
@@ -79,6 +80,8 @@ def page(session: Seen, wanted: Filter | None = None, obeyed: Obeyed | None = No
         ends=Counter(line.packet.fate.kind for line in lines).most_common(),
         deciders=Counter(line.decider for line in lines).most_common(),
         describe=describe,
+        registrations=session.shown.registrations,
+        registration=registration,
     ))
 
 

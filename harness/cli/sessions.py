@@ -1,7 +1,7 @@
 """What ``trace`` has seen, and the form in which ``--json`` writes it and ``--read`` reads it.
 
-A session is one JSON object. One that is followed is JSON Lines: a head with kernel and command, a line for each packet, and a tail with
-all the rest; of one that was cut short, the lines that are whole can be read.
+A session is one JSON object. One that is followed is JSON Lines: a head with kernel and command, a line for each packet and each
+registration of a hook, and a tail with all the rest; of one that was cut short, the lines that are whole can be read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.errors import KernelDied, UserError
 from harness.model.observed import Departure
 from harness.outcome import codec
 from harness.outcome.typed import checked
-from harness.outcome.types import Outcome, PacketOutcome
+from harness.outcome.types import Outcome, PacketOutcome, Registration
 from harness.walks.filter import Filter
 from harness.walks.totals import Totals
 
@@ -45,6 +45,7 @@ class Seen:
     :param observed: all packets
     :param shown: those that the filter lets through
     :param told: numbers of those that were printed while the session went on
+    :param registered: how many registrations were printed then
     :param earlier: what is to be said of packets that were printed then and are in neither outcome any more
     :param died: how the kernel did
     """
@@ -57,6 +58,7 @@ class Seen:
     complaints: Complaints
     died: KernelDied | None = None
     told: frozenset[int] = frozenset()
+    registered: int = 0
     earlier: Totals = field(default_factory=Totals)
 
     @cached_property
@@ -78,8 +80,9 @@ class Seen:
 
 def report(session: Seen, wanted: Filter | None = None, obeyed: Obeyed | None = None) -> dict[str, Any]:
     """The object that ``trace --json`` prints."""
-    shown = codec.to_json(session.shown)["packets"]
-    return {**head(session.facts, session.argv, wanted), "packets": shown, **tail(session, obeyed)}
+    document = codec.to_json(session.shown)
+    shown: dict[str, Any] = {key: document[key] for key in ("packets", "registrations") if key in document}
+    return {**head(session.facts, session.argv, wanted), **shown, **tail(session, obeyed)}
 
 
 def head(facts: dict[str, Any], argv: Sequence[str], wanted: Filter | None) -> dict[str, Any]:
@@ -90,9 +93,11 @@ def head(facts: dict[str, Any], argv: Sequence[str], wanted: Filter | None) -> d
     return {"trace": _VERSION, "kernel": facts, "command": list(argv), "filter": wanted and wanted.text}
 
 
-def line(packet: PacketOutcome) -> dict[str, Any]:
-    """A packet."""
-    found: dict[str, Any] = codec.to_json(Outcome(packets=(packet,)))["packets"][0]
+def line(one: PacketOutcome | Registration) -> dict[str, Any]:
+    """A packet, or a registration of a hook."""
+    if isinstance(one, Registration):
+        return codec.registration_json(one)
+    found: dict[str, Any] = codec.to_json(Outcome(packets=(one,)))["packets"][0]
     return found
 
 
@@ -120,7 +125,7 @@ def read(path: Path) -> Seen:
     try:
         observed = checked(codec.from_json({**document, "steps": (), "log": ()}))
         complaints = Complaints(tuple(document["splats"]), document["taint"], tuple(document["log"]), document["unnamed"],
-                                document["undecided"])
+                                document["undecided"], document.get("unregistered"))
         facts, argv, status = _command(document)
         return Seen(facts, argv, status, observed, observed, checked(complaints))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -164,11 +169,14 @@ def _of_lines(lines: Sequence[str]) -> dict[str, Any]:
             break
     if not documents or not isinstance(documents[0], dict) or "trace" not in documents[0]:
         raise ValueError("no session")
-    first, *packets = documents
-    if packets and isinstance(packets[-1], dict) and "verdict" in packets[-1]:
-        return {**first, "packets": packets[:-1], **packets[-1]}
+    first, *rest = documents
+    last = rest.pop() if rest and isinstance(rest[-1], dict) and "verdict" in rest[-1] else None
+    registrations = [each for each in rest if isinstance(each, dict) and "registration" in each]
+    seen = {"packets": [each for each in rest if each not in registrations], "registrations": registrations}
+    if last is not None:
+        return {**first, **seen, **last}
     cut = Seen({}, (), None, Outcome(doubts=(_CUT_SHORT,)), Outcome(), Complaints())
-    return {**tail(cut), **first, "packets": packets}
+    return {**tail(cut), **first, **seen}
 
 
 def conclusion(session: Seen) -> str:
@@ -176,9 +184,11 @@ def conclusion(session: Seen) -> str:
     complaints, totals = session.complaints, session.totals
     complained = [f"the kernel complained: {splat}" for splat in complaints.splats]
     complained += [f"it is tainted now: {complaints.taint}"] if complaints.taint else []
+    complained += [f"registrations of hooks are not seen on this kernel: {complaints.unregistered}"] if complaints.unregistered else []
     if doubts := session.reasons:
         return f"inconclusive: {'; '.join((*doubts, *complained))}"
     seen = f"traced: {counted(totals.packets, 'packet')}, {counted(totals.calls, 'hook call')}"
+    seen += f", {counted(registered, 'registration')}" if (registered := len(session.observed.registrations)) else ""
     return "; ".join((seen, *complained))
 
 

@@ -76,6 +76,8 @@ def _complete_example(_context: click.Context, _parameter: click.Parameter, inco
               help="Write FILE for ui.perfetto.dev or chrome://tracing, too: traversals and hook calls in time, in the Trace Event Format.")
 @click.option("--clock", is_flag=True, help="Print when packets were seen by the clock, not since the first of them.")
 @click.option("--check", is_flag=True, help="Hold each traversal against core.c: whether the loop went on as the hooks' verdicts say.")
+@click.option("--registrations", is_flag=True, help="Print hooks that are registered and unregistered, too: by whom, and what it makes of "
+              "the point's array; and which generation of that each packet met.")
 @click.option("--noise", is_flag=True, help="Print packets of neighbour discovery, ARP and multicast groups, too.")
 @click.option("--for", "seconds", type=Seconds(), metavar="SECONDS",
               help="Without COMMAND: watch for so long, not until Ctrl-C.")
@@ -91,7 +93,7 @@ def _complete_example(_context: click.Context, _parameter: click.Parameter, inco
 def command(  # noqa: PLR0917 - click passes them by name
     argv: tuple[str, ...], spec: str, backend: Backend, as_json: bool, with_packages: tuple[str, ...], files: tuple[Path, ...], limit: int,
     drops: bool, short: bool, follow: bool, noise: bool, slowest: int | None, summary: bool, pcapng: Path | None, html: Path | None,
-    perfetto: Path | None, clock: bool, check: bool, seconds: float | None, last: str | None, count: int | None,
+    perfetto: Path | None, clock: bool, check: bool, registrations: bool, seconds: float | None, last: str | None, count: int | None,
     example: str | None, script: bool, read: Path | None, words: tuple[str, ...],
 ) -> None:
     """Run COMMAND in a fresh guest and show its packets' walks through the hooks.
@@ -138,8 +140,9 @@ def command(  # noqa: PLR0917 - click passes them by name
         argv, files = ("sh", own.name), (*files, network, own)
     elif script:
         raise click.UsageError("--script prints an example: --example NAME says which.")
-    if read and (argv or files or with_packages or follow or last or count or seconds is not None):
-        raise click.UsageError("--read shows a session that is over: no COMMAND, --file, --with, --follow, --for, --until or --count.")
+    if read and (argv or files or with_packages or follow or last or count or registrations or seconds is not None):
+        raise click.UsageError("--read shows a session that is over, with the registrations that it saw: no COMMAND, --file, --with, "
+                               "--follow, --for, --until, --count or --registrations.")
     if follow and summary:
         raise click.UsageError("--follow shows packets, --summary none.")
     if summary and (short or slowest):
@@ -158,7 +161,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     with ExitStack() as stack:
         outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto}, [read] if read else ())
         waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
-        plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs))
+        plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs),
+                     registrations=registrations)
         session = asyncio.run(_again(read, wanted) if read else _traced(spec, backend, plan, view))
         sys.exit(session if isinstance(session, int) else _tell(session, plan, outputs, view=view, check=check, follows=follow))
 
@@ -188,6 +192,7 @@ class _Plan:
     :param follows: packets are printed while it goes on
     :param waits: it stands for no command: how it ends is nobody's failure
     :param lean: nothing is asked for in the end that needs packets which were printed meanwhile
+    :param registrations: hooks that are registered and unregistered are watched, too
     """
 
     argv: Sequence[str]
@@ -199,6 +204,7 @@ class _Plan:
     follows: bool
     waits: bool
     lean: bool
+    registrations: bool
 
     @property
     def is_watched(self) -> bool:
@@ -261,7 +267,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
         for each in filter(None, (plan.wanted, plan.until)):
             await compiled(ask, each)
         await copy_into(opened.guest, plan.files)
-        observation = await Observation.start(opened.guest)
+        observation = await Observation.start(opened.guest, registrations=plan.registrations)
         try:
             remote = await opened.guest.open(Request(argv=plan.argv, cwd=opened.guest.cwd))
         except OSError as error:
@@ -340,15 +346,22 @@ def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile],
 
 
 def _print_json(session: Seen, wanted: Filter | None, obeyed: Obeyed | None, *, follows: bool) -> None:
-    from harness.cli.sessions import line, report, tail  # noqa: PLC0415
+    from harness.cli.sessions import report, tail  # noqa: PLC0415
 
     if not follows:
         print(json.dumps(report(session, wanted, obeyed), indent=1))
         return
-    for packet in session.shown.packets:
-        if packet.number not in session.told:
-            print(json.dumps(line(packet)))
+    rest = tuple(packet for packet in session.shown.packets if packet.number not in session.told)
+    _print_lines(replace(session.shown, packets=rest, registrations=session.shown.registrations[session.registered:]))
     print(json.dumps(tail(session, obeyed)))
+
+
+def _print_lines(shown: Outcome, *, flush: bool = False) -> None:
+    from harness.cli.sessions import line  # noqa: PLC0415
+    from harness.walks.timeline import timeline  # noqa: PLC0415
+
+    for one in timeline(shown):
+        print(json.dumps(line(one)), flush=flush)
 
 
 def _held_against_core(observed: Outcome, facts: Mapping[str, Any]) -> Obeyed:
@@ -371,13 +384,15 @@ def _print(session: Seen, view: _View, obeyed: Obeyed | None) -> None:
 
     observed, complaints = session.observed, session.complaints
     console = Terminal.wide(120)
-    style = "bold yellow" if session.reasons or complaints.splats or complaints.taint else "bold"
+    complained = complaints.splats or complaints.taint or complaints.unregistered
+    style = "bold yellow" if session.reasons or complained else "bold"
     last = Text(conclusion(session), style)
     if style != "bold":
         console.print(last, end="\n\n", highlight=False, soft_wrap=True)
     if view.summary:
         from harness.walks.owners import owners_table  # noqa: PLC0415
 
+        _print_walks(console, replace(session.shown, packets=()), replace(view, short=True))
         console.print(owners_table(session.shown.packets))
     else:
         _print_packets(console, session, view)
@@ -407,7 +422,8 @@ def _print_packets(console: Terminal, session: Seen, view: _View) -> None:
         for (group, is_noise), count in totals.drops.items():
             groups[group] += count * (view.noise or not is_noise)
         console.print(*short.drops(+groups), *([] if view.short else [""]), sep="\n", highlight=False, soft_wrap=True)
-    _print_walks(console, replace(session.shown, packets=tuple(shown)), view)
+    registrations = session.shown.registrations[session.registered:]
+    _print_walks(console, replace(session.shown, packets=tuple(shown), registrations=registrations), view)
     if left_out := len(rest) - len(shown):
         console.print(f"\n… and {counted(left_out, 'more packet')}: --limit 0 prints all", highlight=False)
     noise = Counter[str]()
@@ -420,12 +436,14 @@ def _print_packets(console: Terminal, session: Seen, view: _View) -> None:
 
 
 def _print_walks(console: Terminal, shown: Outcome, view: _View) -> None:
+    from harness.outcome.types import Registration  # noqa: PLC0415
     from harness.walks import short  # noqa: PLC0415
     from harness.walks.render import render_walks  # noqa: PLC0415
+    from harness.walks.timeline import timeline  # noqa: PLC0415
 
     began = shown.began if view.clock else None
     if view.short:
-        lines = [short.one_line(packet, began) for packet in shown.packets]
+        lines = [short.registered(one, began) if isinstance(one, Registration) else short.one_line(one, began) for one in timeline(shown)]
         console.print(*lines, sep="\n", end="\n" if lines else "", highlight=False, soft_wrap=True)
     else:
         # The reasons to doubt it all are in the first and the last line.
@@ -437,7 +455,6 @@ def _watcher(plan: _Plan, view: _View | None) -> Callable[[Outcome], bool]:
 
     :param view: ``None`` for JSON
     """
-    from harness.cli.sessions import line  # noqa: PLC0415
     from harness.host.terminal import Terminal  # noqa: PLC0415
 
     console, seen = Terminal.wide(120), 0
@@ -445,10 +462,11 @@ def _watcher(plan: _Plan, view: _View | None) -> Callable[[Outcome], bool]:
     def show(settled: Outcome) -> bool:
         nonlocal seen
         wanted = [packet for packet in settled.packets if view is None or view.wants(packet)]
-        for packet in wanted if plan.follows and view is None else ():
-            print(json.dumps(line(packet)), flush=True)
-        if plan.follows and view and wanted:
-            _print_walks(console, replace(settled, packets=tuple(wanted)), view)
+        chosen = replace(settled, packets=tuple(wanted))
+        if plan.follows and view is None:
+            _print_lines(chosen, flush=True)
+        elif plan.follows and view and (wanted or settled.registrations):
+            _print_walks(console, chosen, view)
             console.print(end="" if view.short else "\n")
         seen += len(wanted)
         return plan.count is not None and seen >= plan.count

@@ -9,6 +9,6 @@ on a terminal, the model's prediction beside it; ``short`` a line each, ``owners
 
 Read ``events``, ``lives``, ``assembly``, ``ends`` in this order. ``sightings`` tells apart what the kernel uses again (numbers of
 namespaces, addresses of modules), ``window`` which events a long session still needs, ``totals`` what is counted of the others;
-``symbol`` is an address's name. What makes the records is in :mod:`harness.trace`; ``events`` mirrors
-``records.bpf.c``.
+``registrations`` tells which hooks came and went meanwhile and over which array each traversal ran, ``timeline`` puts both in order.
+``symbol`` is an address's name. What makes the records is in :mod:`harness.trace`; ``events`` mirrors ``records.bpf.c``.
 """

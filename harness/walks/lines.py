@@ -9,10 +9,11 @@ from rich.text import Text
 
 from harness.netfilter import VerdictKind, errno_name
 from harness.outcome import describe
+from harness.outcome import registration as registrations
 from harness.outcome.pairing import PacketPair, TraversalPair
-from harness.outcome.types import NF_HOOK_SLOW, OURS, HookCall, PacketOutcome, Traversal
+from harness.outcome.types import NF_HOOK_SLOW, OURS, HookCall, PacketOutcome, Registration, Traversal
 
-__all__ = ("packet_tree",)
+__all__ = ("packet_tree", "registration_tree")
 
 _VERDICT_STYLE = {VerdictKind.ACCEPT: "green", VerdictKind.DROP: "red", VerdictKind.STOLEN: "magenta", VerdictKind.QUEUE: "yellow"}
 _MATCH = Text("✓", "green")
@@ -50,6 +51,8 @@ def packet_tree(pair: PacketPair, width: int, began: int | None = None) -> Itera
         yield Text.assemble(layout.line([Text(name, "dim") for name in _HEADER]), ("model" if pair.compared else "", "dim"))
     for point, calls in zip(pair.traversals, rows, strict=True):
         yield _beside(*_point(point, pair.compared), layout.model)
+        if point.observed and point.observed.missed:
+            yield Text.assemble(_BRANCH, ("old array: ", "bold yellow"), registrations.missed(point.observed.missed))
         if point.observed and point.observed.changed:
             yield Text.assemble(_BRANCH, ("on its way here: ", "dim"), describe.changed(point.observed.changed))
         for row in calls:
@@ -58,6 +61,21 @@ def packet_tree(pair: PacketPair, width: int, began: int | None = None) -> Itera
                 yield Text.assemble(_BRANCH, " " * (layout.hook - len(_BRANCH)), "↳ ", note)
         yield _beside(*_returned(point.predicted, point.observed, pair.compared), layout.model)
     yield _beside(*_fate(pair.predicted, pair.observed, pair.compared), layout.model)
+
+
+def registration_tree(registration: Registration, began: int | None = None) -> Iterator[Text]:
+    """What was registered or unregistered, by whom, and the array before and after.
+
+    :param began: for the time of day, as of an outcome
+    """
+    gone = registration.hook if registration.what == "unregistered" else None
+    yield Text.assemble((f"registration {registration.number}", "bold magenta"), "  ", registrations.headline(registration),
+                        (f"  at {describe.moment(registration.time, began)}", "dim"))
+    yield Text.assemble(_BRANCH, registrations.who(registration))
+    if not registration.errno:
+        yield Text.assemble(_BRANCH, ("before: ", "dim"), registrations.array(registration.before, registration.slots_before, gone))
+        yield Text.assemble(_BRANCH, ("after:  ", "dim"), registrations.array(registration.after, registration.slots_after))
+    yield Text.assemble("└─ ", (registrations.became(registration) or "nothing changed", "bold"))
 
 
 def _when(pair: PacketPair, began: int | None) -> str:
@@ -161,6 +179,7 @@ def _point(point: TraversalPair, compared: bool) -> tuple[Text, Text]:
     loop = "" if traversal.loop == NF_HOOK_SLOW else f"  {traversal.loop}"
     line = Text.assemble("├─ ", (describe.point(traversal), "bold"), "  ", (traversal.netns, "cyan"), f"  {describe.devices(traversal)}",
                          (f"  mark {traversal.mark:#x}" if traversal.mark else "", "cyan"), (loop, "dim"),
+                         ("" if traversal.generation is None else f"  generation {traversal.generation}", "dim"),
                          (f"  {answer}" if (answer := describe.answer(traversal)) else "", "yellow"))
     if not compared:
         return line, Text()

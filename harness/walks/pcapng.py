@@ -11,19 +11,24 @@ import tempfile
 from collections.abc import Iterator
 
 from harness.outcome import describe
-from harness.outcome.types import HookCall, Outcome, PacketOutcome, Traversal
+from harness.outcome import registration as registrations
+from harness.outcome.types import HookCall, Outcome, PacketOutcome, Registration, Traversal
+from harness.walks.short import registered as in_a_line
 
 __all__ = ("written",)
 
 
 def written(outcome: Outcome) -> bytes:
-    """The file, in the order of time, of day if that is known. Packets that are not of IP are left out."""
+    """The file, in the order of time, of day if that is known. Packets that are not of IP are left out.
+
+    A registration of a hook is a comment of the block behind it, of the last one if there is none.
+    """
     from scapy.layers.inet import IP  # noqa: PLC0415 - a second, which a session without such a file does not spend
     from scapy.layers.inet6 import IPv6  # noqa: PLC0415
     from scapy.utils import EDecimal, PcapNgWriter  # noqa: PLC0415
 
     crossed = [(packet, traversal) for packet in outcome.packets for traversal in packet.traversals if traversal.time is not None]
-    blocks = []
+    blocks, registered = [], list(outcome.registrations)
     for packet, traversal in sorted(crossed, key=lambda one: one[1].time or 0):
         kind = {4: IP, 6: IPv6}.get(traversal.head[0] >> 4 if len(traversal.head) >= 20 else 0)
         if kind is None:
@@ -32,8 +37,11 @@ def written(outcome: Outcome) -> bytes:
         block.time = EDecimal((outcome.began or 0) + (traversal.time or 0)) / 10**9
         block.wirelen = max(traversal.length, len(traversal.head))
         block.sniffed_on = f"{traversal.netns} {describe.point(traversal)}"
-        block.comments = ["\n".join(_told(packet, traversal)).encode()]
+        before = [registered.pop(0) for _ in range(sum(one.time <= (traversal.time or 0) for one in registered))]
+        block.comments = [text.encode() for text in (*map(_registered, before), "\n".join(_told(packet, traversal)))]
         blocks.append(block)
+    if blocks:
+        blocks[-1].comments = [*(blocks[-1].comments or ()), *(_registered(one).encode() for one in registered)]
     with tempfile.NamedTemporaryFile(suffix=".pcapng") as file:
         # IPv4 and IPv6 have their own link types, each interface its one: scapy warns of both.
         logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
@@ -48,6 +56,10 @@ def written(outcome: Outcome) -> bytes:
 def _told(packet: PacketOutcome, traversal: Traversal) -> Iterator[str]:
     related = f" ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
     yield f"packet {packet.number}{related}, {describe.devices(traversal)}".rstrip(", ")
+    if traversal.generation is not None:
+        yield f"generation {traversal.generation} of the array"
+    if traversal.missed:
+        yield f"old array: {registrations.missed(traversal.missed)}"
     if traversal.changed:
         yield f"on its way here: {describe.changed(traversal.changed)}"
     for call in traversal.calls:
@@ -55,6 +67,10 @@ def _told(packet: PacketOutcome, traversal: Traversal) -> Iterator[str]:
     yield f"returned {describe.returned(traversal.returned)}"
     if traversal is packet.traversals[-1]:
         yield " ".join(filter(None, (describe.fate(packet.fate), packet.fate.reason)))
+
+
+def _registered(registration: Registration) -> str:
+    return f"registration {registration.number}: {in_a_line(registration).plain.partition('  ')[2]}"
 
 
 def _called(call: HookCall, slot: str) -> Iterator[str]:

@@ -19,7 +19,8 @@ from operator import itemgetter
 from typing import Any
 
 from harness.outcome import describe
-from harness.outcome.types import HookCall, PacketOutcome, Traversal
+from harness.outcome import registration as registrations
+from harness.outcome.types import HookCall, Outcome, PacketOutcome, Registration, Traversal
 
 __all__ = ("written",)
 
@@ -44,14 +45,15 @@ class _Slice:
     tid: int
 
 
-def written(packets: Sequence[PacketOutcome], about: Mapping[str, Any], doubts: Sequence[str]) -> bytes:
+def written(outcome: Outcome, about: Mapping[str, Any], doubts: Sequence[str]) -> bytes:
     """The file. Traversals whose time is not known are left out.
 
     :param about: the session, for ``otherData``
     :param doubts: why calls may be missing; events of the whole trace at its beginning
     """
-    slices = _placed(packets)
-    events = [*_names(slices), *map(_doubt, doubts)]
+    slices = _placed(outcome.packets)
+    pids = {one.traversal.netns: one.pid for one in slices}
+    events = [*_names(slices), *map(_doubt, doubts), *(_registered(one, pids) for one in outcome.registrations)]
     for of_packet in _by_packet(slices):
         for place, one in enumerate(of_packet):
             events.append(_crossed(one))
@@ -105,12 +107,28 @@ def _doubt(doubt: str) -> Event:
     return {"ph": "i", "name": f"doubtful: {doubt}", "cat": "doubt", "ts": 0, "pid": 1, "tid": 1, "s": "g"}
 
 
+def _registered(registration: Registration, pids: Mapping[str, int]) -> Event:
+    """An instant event of its namespace, of the whole trace where no packet came by there.
+
+    :param pids: namespace → number of its process
+    """
+    pid = pids.get(registration.netns)
+    gone = registration.hook if registration.what == "unregistered" else None
+    said = {"by": registrations.who(registration), "before": registrations.array(registration.before, registration.slots_before, gone),
+            "after": registrations.array(registration.after, registration.slots_after), "array": registrations.became(registration)}
+    return {"ph": "i", "name": registrations.headline(registration), "cat": "registration", "ts": _us(registration.time), "pid": pid or 1,
+            "tid": pid or 1, "s": "g" if pid is None else "p", "args": said}
+
+
 def _crossed(one: _Slice) -> Event:
     packet, traversal = one.packet, one.traversal
     related = f"{packet.relation.kind} packet {packet.relation.packet}" if packet.relation else ""
     return _complete(one, "traversal", f"{describe.point(traversal)} packet {packet.number}", (one.begin, one.end), {
         "packet": traversal.packet or packet.packet, "related": related, "devices": describe.devices(traversal), "loop": traversal.loop,
         "mark": f"{traversal.mark:#x}" if traversal.mark else "", "connection": traversal.connection,
+        "tracked": describe.tracked(traversal.tracked),
+        "generation of the array": "" if traversal.generation is None else str(traversal.generation),
+        "old array": registrations.missed(traversal.missed),
         "on its way here": describe.changed(traversal.changed), "listener": describe.answer(traversal),
         "returned": describe.returned(traversal.returned), "end of the packet": _end(packet)})
 

@@ -11,8 +11,9 @@ from rich.text import Text
 from harness.outcome import describe
 from harness.outcome.diff import Comparison, Difference
 from harness.outcome.pairing import alone
-from harness.outcome.types import Outcome, PacketOutcome, Slot, StepOutcome
-from harness.walks.lines import packet_tree
+from harness.outcome.types import Outcome, Registration, Slot, StepOutcome
+from harness.walks.lines import packet_tree, registration_tree
+from harness.walks.timeline import timeline
 
 __all__ = ("render_conclusion", "render_run", "render_walks")
 
@@ -39,11 +40,13 @@ def render_run(console: Console, title: str, predicted: Outcome, observed: Outco
 
 
 def render_walks(console: Console, observed: Outcome) -> None:
-    """What ``trace`` prints: the walks of any packets, without a prediction, by the clock if it is known when the outcome began; then what
-    makes them doubtful."""
-    packets: Sequence[PacketOutcome] = observed.packets
-    for place, packet in enumerate(packets):
+    """What ``trace`` prints: the walks of any packets, without a prediction, and registrations between them, by the clock if it is known
+    when the outcome began; then what makes them doubtful."""
+    for place, packet in enumerate(timeline(observed)):
         _print(console, *([Text()] if place else []))
+        if isinstance(packet, Registration):
+            _print(console, *registration_tree(packet, observed.began))
+            continue
         related = f"  ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
         named = replace(packet, packet=packet.packet + related)
         _print(console, *packet_tree(alone(f"packet {packet.number}", named), console.width, observed.began))

@@ -10,9 +10,11 @@ from rich.text import Text
 
 from harness.netfilter import VerdictKind
 from harness.outcome import describe
-from harness.outcome.types import HookCall, PacketOutcome, Traversal
+from harness.outcome import registration as registrations
+from harness.outcome.types import HookCall, PacketOutcome, Registration, Traversal
 
-__all__ = ("Group", "busy", "dropped", "drops", "folded", "group_of", "is_noise", "names", "one_line", "responsible")
+__all__ = ("Group", "busy", "dropped", "drops", "folded", "group_of", "is_noise", "names", "one_line", "registered",
+           "responsible")
 
 #: Flow, where and how packets were dropped.
 Group = tuple[str, str, str]
@@ -63,6 +65,7 @@ def one_line(packet: PacketOutcome, began: int | None = None) -> Text:
     :param began: for the time of day, as of an outcome
     """
     related = f" ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
+    old = registrations.missed([change for traversal in packet.traversals for change in traversal.missed])
     points: list[str] = []
     netns = None
     for traversal in packet.traversals:
@@ -70,7 +73,18 @@ def one_line(packet: PacketOutcome, began: int | None = None) -> Text:
         netns = traversal.netns
     first = f"{seen}  " if (seen := describe.when(packet, began)) else ""
     return Text.assemble((f"packet {packet.number}", "bold cyan"), "  ", (first, "dim"), f"{packet.packet}{related}  ",
-                         (", ".join(points), "dim"), "  ", (_end(packet), _STYLES.get(packet.fate.kind, "yellow")))
+                         (", ".join(points), "dim"), "  ", (_end(packet), _STYLES.get(packet.fate.kind, "yellow")),
+                         (f"  old array: {old}" if old else "", "bold yellow"))
+
+
+def registered(registration: Registration, began: int | None = None) -> Text:
+    """``registration 1  0.000000 s  registered inet fw out at init OUTPUT, priority 0  by nft, process 412, …  generation 0 → 1``.
+
+    :param began: as of :func:`one_line`
+    """
+    return Text.assemble((f"registration {registration.number}", "bold magenta"), "  ",
+                         (f"{describe.moment(registration.time, began)}  ", "dim"), registrations.headline(registration), "  ",
+                         (registrations.who(registration), "dim"), "  ", registrations.became(registration))
 
 
 def group_of(packet: PacketOutcome) -> Group:

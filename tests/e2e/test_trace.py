@@ -313,3 +313,47 @@ def test_a_transparent_proxy_s_socket_is_found_or_not() -> None:
              for change in call["changed"]] for packet in (intercepted, missed)]
     assert (intercepted["fate"], sockets) == ("delivered", [[False, True], [False, False]])
     assert made == [[("mark", "0x0", "0x1"), ("socket", "none", "found")], []]
+
+
+#: A chain that comes before the second ping and goes before the third.
+COMES_AND_GOES = """\
+ping -q -c1 127.0.0.1
+nft 'table ip t { chain in { type filter hook input priority 5; }; }; table inet w { chain out { type filter hook output priority 0; }; }'
+ping -q -c1 127.0.0.1
+nft delete table ip t
+ping -q -c1 127.0.0.1
+"""
+
+
+def test_registrations_stand_between_the_packets_in_every_form(tmp_path: Path) -> None:
+    recording, page, pcapng, perfetto = (tmp_path / name for name in ("session.json", "walks.html", "walks.pcapng", "perfetto.json"))
+    done = trace(["--registrations", "--follow", "--json", "--", "sh"], COMES_AND_GOES)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    came, gone = (line for line in lines if "registration" in line and line["owner"].get("chain") == "ip t in")
+    assert [(one["what"], one["netns"], one["pf"], one["hook"], one["process"], one["owner"]["priority"]) for one in (came, gone)] == [
+        ("registered", "init", "IPV4", "INPUT", "nft", 5), ("unregistered", "init", "IPV4", "INPUT", "nft", 5)]
+    assert [(one["before"]["slots"], one["after"]["slots"], one["generation"]) for one in (came, gone)] == [(0, 1, 1), (1, 0, 2)]
+    assert [slot["dummy"] for slot in gone["before"]["told"]] == [True]
+    assert any(caller == "nf_tables_newchain [nf_tables]" for caller in came["by"])
+    crossed = {(at["hook"], at["generation"]) for line in lines if "fate" in line for at in line["traversals"]}
+    assert ("INPUT", 1) in crossed
+    assert {generation for hook, generation in crossed if hook == "OUTPUT"} == {1}
+    recording.write_text(done.stdout)
+    files = ["--html", str(page), "--pcapng", str(pcapng), "--perfetto", str(perfetto)]
+    tree, short = (trace(["--read", str(recording), *options]).stdout for options in (files, ["--short"]))
+    said = "registered ip t in at init INPUT, priority 5"
+    for text in (tree, short):
+        places = [text.index(one) for one in ("packet 2", f"  {said}", "packet 3", f"un{said}", "packet 5")]
+        assert places == sorted(places)
+    assert f"registration {came['registration']}: " in pcapng.read_bytes().decode(errors="replace")
+    assert f"un{said}" in page.read_text()
+    named = [event["name"] for event in json.loads(perfetto.read_text())["traceEvents"] if event.get("cat") == "registration"]
+    assert [name for name in named if "ip t in" in name] == [said, f"un{said}"]
+
+
+def test_without_asking_registrations_are_not_seen() -> None:
+    done = trace(["--json", "--", "sh"], COMES_AND_GOES)
+    document = json.loads(done.stdout)
+    assert (done.returncode, "registrations" in document) == (0, False)
+    assert not any("generation" in at for packet in document["packets"] for at in packet["traversals"])

@@ -12,8 +12,9 @@ import pytest
 from harness.backends.observer import Complaints
 from harness.cli import follow as following
 from harness.cli.sessions import Seen, conclusion, remarks
+from harness.netfilter import Family
 from harness.outcome.fate import Fate
-from harness.outcome.types import Outcome, PacketOutcome
+from harness.outcome.types import Outcome, PacketOutcome, Registration, Slot
 
 PACKETS = tuple(PacketOutcome(f"packet {number}", None, Fate("delivered"), (), number=number) for number in (1, 2))
 
@@ -91,6 +92,33 @@ def test_what_was_being_looked_at_when_the_session_ended_is_left_for_its_end() -
         raise AssertionError
 
     assert asyncio.run(followed(never)) == ([], set())
+
+
+class Registers:
+    """An observation in which one registration more is seen each time, and no packet."""
+
+    def __init__(self) -> None:
+        self._times = 0
+
+    def settled(self, _but: Collection[int]) -> Outcome:
+        self._times += 1
+        hook = Slot(0, "nft_do_chain_inet", "nf_tables", 0)
+        made = Registration(1, "registered", 0, Family.IPV4, 2, "router", "", hook, 0, "nft", 41, (), 3, 1, (), (hook,), 0, 1)
+        return Outcome(registrations=tuple(replace(made, number=number) for number in range(1, 1 + min(3, self._times))))
+
+
+def test_each_registration_is_shown_once() -> None:
+    async def all_of_them(outcome: Outcome) -> Outcome:
+        return outcome
+
+    told, shown = following.Told(), list[int]()
+
+    def show(settled: Outcome) -> bool:
+        shown.extend(registration.number for registration in settled.registrations)
+        return len(shown) == 3
+
+    asyncio.run(following.follow(cast(Any, Registers()), all_of_them, show, told))
+    assert (shown, told.seen()["registered"]) == ([1, 2, 3], 3)
 
 
 class Floods(Settled):

@@ -16,7 +16,7 @@ from harness.cli.sessions import Seen
 from harness.errors import KernelDied
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
-from harness.outcome.types import Change, HookCall, Outcome, PacketOutcome, Relation, Rule, Traversal
+from harness.outcome.types import Change, HookCall, Missed, Outcome, PacketOutcome, Registration, Relation, Rule, Slot, Traversal
 from harness.walks.filter import filter_of
 from tests.unit.test_cli_html import Page
 
@@ -45,7 +45,8 @@ SOLICITATION = PacketOutcome("ARP", None, Fate("consumed"), (crossed("client", 0
 
 
 def session(*packets: PacketOutcome, **more: Any) -> Seen:
-    observed = Outcome(packets=packets, **{key: more.pop(key) for key in ("doubts", "lost_events", "blind") if key in more})
+    of_all = ("doubts", "lost_events", "blind", "registrations")
+    observed = Outcome(packets=packets, **{key: more.pop(key) for key in of_all if key in more})
     return replace(Seen({"release": "6.12.1", "accelerator": "tcg"}, ["sh", "-c", "nft -f x"], 0, observed, observed, Complaints()), **more)
 
 
@@ -59,6 +60,24 @@ def packets(found: Page) -> list[dict[str, str | None]]:
 
 def test_every_element_that_is_opened_is_closed() -> None:
     assert shown(DROPPED, DELIVERED, UNROUTED, SOLICITATION).open == []
+
+
+def test_registrations_have_a_list_and_a_walk_tells_which_array_it_met() -> None:
+    hook = Slot(0, NASTY, "nf_tables", 0, chain="inet fw out")
+    made = Registration(1, "registered", 1_500, Family.IPV4, 2, "router", "", hook, 0, NASTY, 41, (NASTY,), 3, 1, (), (hook,), 0, 1)
+    missed = (Missed(1, "registered", "inet fw out", before=True),)
+    late = replace(DROPPED, traversals=(replace(DROPPED.traversals[0], generation=0, missed=missed),))
+    found = shown(late, registrations=(made,))
+    assert found.open == []
+    assert "registered inet fw out at router FORWARD, priority 0" in found.text
+    assert "generation 0 → 1, slots 0 → 1, nf_hooks_needed 3" in found.text
+    assert "old array: inet fw out, registered before it began (registration 1), came too late for it" in found.text
+    assert not any(tag in ("img", "script") for tag, attributes in found.elements if "src" in attributes)
+
+
+def test_that_registrations_are_not_seen_is_told_first_and_last() -> None:
+    text = shown(DROPPED, complaints=Complaints(unregistered="no function x")).text
+    assert text.count("registrations of hooks are not seen on this kernel: no function x") == 2
 
 
 def test_a_packet_s_line_has_its_namespaces_its_end_and_who_decided() -> None:

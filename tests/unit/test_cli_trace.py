@@ -15,7 +15,7 @@ from harness.cli.trace import command
 from harness.errors import UserError
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
-from harness.outcome.types import HookCall, Outcome, PacketOutcome, Traversal
+from harness.outcome.types import HookCall, Outcome, PacketOutcome, Registration, Slot, Traversal
 
 _DROP = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.DROP), 1000, chain="inet admin forward")
 _ACCEPT = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.ACCEPT), 1000, chain="inet admin forward")
@@ -52,6 +52,31 @@ def test_it_is_shown_by_the_clock_if_that_is_known(session: Path) -> None:
     session.write_text(json.dumps({**document, "began": 1_700_000_000_123_456_789}))
     assert ":20.123456+" in shown("--read", str(session), "--clock")[1]
     assert "at 0.000000 s" in shown("--read", str(session))[1]
+
+
+def test_registrations_are_read_from_an_object_and_from_lines(tmp_path: Path) -> None:
+    hook = Slot(0, "nft_do_chain_inet", "nf_tables", 0, chain="inet fw out")
+    made = Registration(1, "registered", 0, Family.IPV4, 2, "router", "", hook, 0, "nft", 41, ("x [y]",), 3, 1, (), (hook,), 0, 1)
+    observed = Outcome(packets=(packet(1, _DROP, Fate("dropped", 1)),), registrations=(made,))
+    seen = Seen({"release": "6.12"}, ["sh"], 3, observed, observed, Complaints())
+    whole, lines = tmp_path / "whole.json", tmp_path / "lines.json"
+    whole.write_text(json.dumps(report(seen)))
+    parts = [head(seen.facts, seen.argv, None), line(made), line(observed.packets[0]), tail(seen)]
+    lines.write_text("".join(json.dumps(part) + "\n" for part in parts))
+    assert read(whole).observed == read(lines).observed == observed
+    assert read(whole).observed.registrations == read(lines).observed.registrations == (made,)
+    text = shown("--read", str(lines), "--short")[1]
+    assert text.index("registration 1  0.000000 s  registered inet fw out at router FORWARD") < text.index("packet 1")
+    assert "traced: 1 packet, 1 hook call, 1 registration" in text
+    lines.write_text("".join(json.dumps(part) + "\n" for part in parts[:2]))
+    assert [one.number for one in read(lines).observed.registrations] == [1]
+
+
+def test_that_registrations_are_not_seen_is_told_first_and_last(session: Path) -> None:
+    session.write_text(json.dumps({**json.loads(session.read_text()), "unregistered": "no function x"}))
+    told = "traced: 2 packets, 2 hook calls; registrations of hooks are not seen on this kernel: no function x"
+    said = shown("--read", str(session))[1].splitlines()
+    assert (said[0], said[-1]) == (told, told)
 
 
 def test_a_filter_chooses_of_it(session: Path) -> None:
@@ -140,7 +165,7 @@ def test_a_file_that_cannot_be_written_is_told(session: Path, option: str, path:
 
 def _without(key: str) -> dict[str, Any]:
     return {"trace": 1, "kernel": {}, "command": [], "exit_status": 0, "packets": [], "lost_events": 0, "doubts": [], "splats": [],
-            "taint": "", "log": [], "unnamed": None, "undecided": None} | {key: None}
+            "taint": "", "log": [], "unnamed": None, "undecided": None, "unregistered": None} | {key: None}
 
 
 @pytest.mark.parametrize(("text", "problem"), [
@@ -202,7 +227,7 @@ def test_a_session_without_a_profile_is_not_held_against_core(session: Path, ker
 
 
 @pytest.mark.parametrize("arguments", [("--", "true"), ("--for", "3"), ("--follow",), ("--file", __file__), ("--with", "jq"),
-                                       ("--until", "dropped"), ("--count", "1")])
+                                       ("--until", "dropped"), ("--count", "1"), ("--registrations",)])
 def test_nothing_is_run_when_a_session_is_read(session: Path, arguments: tuple[str, ...]) -> None:
     status, said = shown("--read", str(session), *arguments)
     assert (status, "--read shows a session that is over" in said) == (2, True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
-from harness.outcome.types import Change, HookCall, PacketOutcome, Relation, Rule, Traversal
+from harness.outcome.types import Change, HookCall, Outcome, PacketOutcome, Registration, Relation, Rule, Slot, Traversal
 from harness.walks.perfetto import written
 
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP, errno=1)
@@ -42,7 +43,7 @@ DROPPED = packet(2, crossed("router", 2, 3_000, called(1, 4_000, DROP, rule=Rule
 
 
 def events(*packets: PacketOutcome, doubts: Sequence[str] = ()) -> list[dict[str, Any]]:
-    document = json.loads(written(packets, {"session": "traced"}, doubts))
+    document = json.loads(written(Outcome(packets=tuple(packets)), {"session": "traced"}, doubts))
     assert (document["displayTimeUnit"], document["otherData"]) == ("ns", {"session": "traced"})
     found: list[dict[str, Any]] = document["traceEvents"]
     return found
@@ -50,6 +51,17 @@ def events(*packets: PacketOutcome, doubts: Sequence[str] = ()) -> list[dict[str
 
 def of(found: list[dict[str, Any]], phase: str, category: str | None = None) -> list[dict[str, Any]]:
     return [event for event in found if event["ph"] == phase and (category is None or event["cat"] == category)]
+
+
+def test_a_registration_is_an_event_of_its_namespace_or_of_the_whole_trace() -> None:
+    hook = Slot(0, "nft_do_chain_inet", "nf_tables", 0, chain="inet fw out")
+    made = Registration(1, "registered", 1_500, Family.IPV4, 2, "router", "", hook, 0, "nft", 41, (), 3, 1, (), (hook,), 0, 1)
+    outcome = Outcome(packets=(WALK,), registrations=(made, replace(made, number=2, netns="elsewhere")))
+    inside, outside = of(json.loads(written(outcome, {}, ()))["traceEvents"], "i", "registration")
+    assert (inside["name"], inside["ts"], inside["s"]) == ("registered inet fw out at router FORWARD, priority 0", 1.5, "p")
+    assert inside["args"] == {"by": "by nft, process 41", "before": "empty", "after": "inet fw out (0)",
+                              "array": "generation 0 → 1, slots 0 → 1, nf_hooks_needed 3"}
+    assert outside["s"] == "g"
 
 
 def test_every_event_has_the_fields_of_its_phase() -> None:
