@@ -14,6 +14,8 @@ header at one of its points does.
 ``netns NAME``            it crossed one in that namespace
 ``dev NAME``              it came in or went out by that device there
 ``mark N``                it had that mark there
+``zone N``                it belonged to a connection of that zone there, or behind a hook
+``status NAME``           that bit of its connection's status was set: CONFIRMED, ASSURED, SEEN_REPLY, DST_NAT, OFFLOAD
 ``slower TIME``           a hook took longer than that with it: 200us, 5ms, 1s
 ========================  ==========================================================================================
 """
@@ -30,6 +32,7 @@ from harness.errors import UserError
 from harness.netfilter import HOOK_POINTS, VerdictKind, hook_name
 from harness.outcome.fate import FateKind
 from harness.outcome.types import HookCall, PacketOutcome, Traversal
+from harness.walks.changes import STATUS
 
 __all__ = ("Filter", "filter_of", "joined", "wrong")
 
@@ -45,6 +48,7 @@ _BOTH = ("and", "&&", "or", "||")
 _DEEPEST = 100
 #: So much of a text is shown on each side of a mistake.
 _AROUND = 60
+_ZONE_MAX = 0xFFFF
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
 _ENDS = {kind: (kind,) for kind in get_args(FateKind) if " " not in kind} | {"dropped": ("dropped", "dropped by the stack")}
 _POINTS = {name: name for points in HOOK_POINTS.values() for name in points}
@@ -250,6 +254,27 @@ def _mark(text: str) -> Callable[[PacketOutcome], bool]:
     return _crosses(lambda at: at.mark == mark)
 
 
+def _zone(text: str) -> Callable[[PacketOutcome], bool]:
+    if re.fullmatch(r"\d{1,5}", text) is None or int(text) > _ZONE_MAX:
+        raise ValueError(f"{text} is no zone: a number from 0 to {_ZONE_MAX}")
+    return lambda packet: any(at.tracked is not None and at.tracked.zone == int(text) for at in packet.traversals) or any(
+        _came_to(call) == int(text) for call in _calls(packet))
+
+
+def _came_to(call: HookCall) -> int | None:
+    """The zone of the connection that a hook gave the packet; ``None`` if it gave it none."""
+    found = {change.what: change for change in call.changed}
+    if "zone" in found:
+        return int(found["zone"].after)
+    return 0 if "connection" in found and found["connection"].before in ("none", "untracked") else None
+
+
+def _status(text: str) -> Callable[[PacketOutcome], bool]:
+    bit = _one_of(text, {name: name for name in STATUS}, "status")
+    return lambda packet: any(at.tracked is not None and bit in at.tracked.status for at in packet.traversals) or any(
+        change.what == "status" and bit in change.after.split() for call in _calls(packet) for change in call.changed)
+
+
 def _slower(text: str) -> Callable[[PacketOutcome], bool]:
     time = re.fullmatch(r"(\d+(?:\.\d+)?)(ns|us|ms|s)", text)
     if time is None:
@@ -265,4 +290,4 @@ def _one_of(text: str, known: Mapping[str, _Value], what: str) -> _Value:
 
 
 _WORDS = {"by": _by, "called": _called, "verdict": _verdict, "family": _family, "point": _point, "netns": _netns, "dev": _device,
-          "mark": _mark, "slower": _slower}
+          "mark": _mark, "zone": _zone, "status": _status, "slower": _slower}

@@ -357,3 +357,16 @@ def test_without_asking_registrations_are_not_seen() -> None:
     document = json.loads(done.stdout)
     assert (done.returncode, "registrations" in document) == (0, False)
     assert not any("generation" in at for packet in document["packets"] for at in packet["traversals"])
+
+
+def test_a_connection_is_chosen_by_its_zone_and_its_status() -> None:
+    rules = "table ip z { chain out { type filter hook output priority -300; udp dport 9 ct zone set 5; ct state new counter; }; }"
+    script = "nft -f - ; for port in 8 9; do echo x | socat -u - UDP:127.0.0.1:$port; done; true"
+    done = trace(["--json", "zone 5 and status confirmed and not icmp", "--", "bash", "-c", script], rules)
+    assert done.returncode == 0, done.stderr
+    packet, = json.loads(done.stdout)["packets"]
+    tracked = [at["tracked"] for at in packet["traversals"] if at["tracked"]]
+    assert packet["packet"].startswith("UDP")
+    assert ":9," in packet["packet"]
+    assert {one["zone"] for one in tracked} == {5}
+    assert (tracked[-1]["direction"], "CONFIRMED" in tracked[-1]["status"], tracked[-1]["id"] > 0) == ("original", True, True)

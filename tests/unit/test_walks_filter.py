@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.errors import UserError
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
-from harness.outcome.types import HookCall, PacketOutcome, Traversal
+from harness.outcome.types import Change, Connection, HookCall, PacketOutcome, Traversal
 from harness.walks.filter import filter_of, joined
 
 _ACCEPT, _DROP, _QUEUE = (Verdict(kind) for kind in (VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.QUEUE))
@@ -21,16 +23,20 @@ def _packet(number: int, fate: Fate, *traversals: Traversal) -> PacketOutcome:
     return PacketOutcome(packet=f"packet {number}", cookie=None, fate=fate, traversals=traversals, alive=0, number=number)
 
 
-def _at(pf: Family, hook: int, netns: str, *calls: HookCall, indev: str = "", outdev: str = "", mark: int = 0) -> Traversal:
-    return Traversal(pf, hook, netns, indev, outdev, calls, 1, mark=mark)
+def _at(pf: Family, hook: int, netns: str, *calls: HookCall, indev: str = "", outdev: str = "", mark: int = 0,
+        tracked: Connection | None = None) -> Traversal:
+    return Traversal(pf, hook, netns, indev, outdev, calls, 1, mark=mark, tracked=tracked)
 
 
 PACKETS = (
     _packet(1, Fate("dropped", 1),
-            _at(Family.IPV4, 2, "router", _call(_ACCEPT, "inet a first"), _call(_DROP, "inet admin forward"), indev="eth0")),
-    _packet(2, Fate("dropped by the stack"), _at(Family.IPV6, 0, "host", _call(_ACCEPT, "inet admin in", 2_000_000), mark=7)),
+            _at(Family.IPV4, 2, "router", _call(_ACCEPT, "inet a first"), _call(_DROP, "inet admin forward"), indev="eth0",
+                tracked=Connection(1, 5, ("ASSURED",), "reply"))),
+    _packet(2, Fate("dropped by the stack"), _at(Family.IPV6, 0, "host", replace(
+        _call(_ACCEPT, "inet admin in", 2_000_000), changed=(Change("connection", "none", "new"), Change("zone", "0", "7"))), mark=7)),
     _packet(3, Fate("delivered"), _at(Family.IPV4, 0, "host", _call(_ACCEPT, None, 10, "nf_nat_ipv4_in", _call(_ACCEPT, "ip nat pre"))),
-            _at(Family.IPV4, 1, "host", _call(_QUEUE), outdev="eth0")),
+            _at(Family.IPV4, 1, "host", replace(_call(_QUEUE), changed=(
+                Change("connection", "none", "new"), Change("status", "none", "SEEN_REPLY CONFIRMED"))), outdev="eth0")),
 )
 
 
@@ -56,6 +62,11 @@ def test_a_drop_is_one_whichever_way_the_hook_says_it(verdict: Verdict, *, drops
     ("netns host", [2, 3]),
     ("dev eth0", [1, 3]),
     ("mark 0x7", [2]),
+    ("zone 5", [1]),
+    ("zone 7", [2]),
+    ("zone 0", [3]),
+    ("status assured", [1]),
+    ("status CONFIRMED", [3]),
     ("slower 1ms", [2]),
     ("slower 2s", []),
     ("netns host and not (mark 7 or dropped)", [3]),
