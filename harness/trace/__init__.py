@@ -5,6 +5,8 @@ probes in their code (``probes``), compiles the programs (``*.bpf.c``) with both
 (``kprobes``), takes records from the rings (``ring``) and balances the books when it closes: what does not balance, or a ``witness`` that
 saw probes switched off, is a doubt. What the records tell is :mod:`harness.walks`'.
 
-Read ``tracer``, then ``capture``. ``symbols`` and ``modules`` name addresses, ``chains`` base chains of nftables, ``rules`` finds where
-its rules give verdicts; ``bugs`` finds warnings that are built in, ``kmsg`` reads the kernel's log. All of it runs in a guest, as root.
+Read ``tracer``, then ``capture``. ``compiler`` is the program that compiles, where BCC is; ``bytecode`` loads what comes out. ``symbols``
+and ``modules`` name addresses, ``chains`` base chains of nftables, ``rules`` finds where its rules give verdicts, ``registrations`` where
+hooks come and go, ``connections`` the key of conntrack's ids; ``bugs`` finds warnings that are built in, ``kmsg`` reads the kernel's log.
+All of it but ``compiler`` runs in a guest, as root.
 """
