@@ -70,6 +70,7 @@ class Target:
     :param name: as it was asked for
     :param references: what its profile is compared with, the nearest first; nothing, if there is none
     :param allowed: fields of the profile that may depart
+    :param deadline_s: a guest that takes longer for a script hangs
     """
 
     name: str
@@ -77,6 +78,7 @@ class Target:
     source: Source
     references: tuple[Reference, ...] = ()
     allowed: tuple[str, ...] = ()
+    deadline_s: float = DEADLINE_S
 
     @property
     def profile(self) -> KernelProfile:
@@ -199,18 +201,19 @@ async def target(
 
 async def run(
     rules: Sequence[Rule], targets: Sequence[Target], report: Report, *, jobs: int, collect: Collector | None = None,
-    judged: Judged | None = None,
+    judged: Judged | None = None, enough: Callable[[RuleResult], bool] = lambda _result: False,
 ) -> list[RuleResult]:
     """Every rule on every kernel; the results by kernel, then by rule.
 
     :param report: is told of each result as it comes
     :param collect: what is taken out of each guest before it ends
     :param judged: is told of each result with its judgements, which are not kept: they can be large
+    :param enough: whether a result ends the check of its kernel: the rules that have not begun have no result then
     :raises HostError: QEMU does not start
     """
-    gate = asyncio.Semaphore(jobs)
+    gate, listeners = asyncio.Semaphore(jobs), _Listeners(report, collect, judged, enough)
     ordered = durations.longest_first(rules) if jobs > 1 else rules
-    found = [_Check(ordered, on, report, collect, judged) for on in targets]
+    found = [_Check(ordered, on, listeners) for on in targets]
     try:
         async with asyncio.TaskGroup() as group:
             for check in found:
@@ -218,7 +221,7 @@ async def run(
                     group.create_task(check.work(gate))
     except ExceptionGroup as group:
         raise next((error for error in group.exceptions if isinstance(error, NfharnessError)), group) from None
-    results = [check.results[rule.id] for check in found for rule in rules]
+    results = [check.results[rule.id] for check in found for rule in rules if rule.id in check.results]
     durations.record({result.rule: result.seconds for result in results if result.seconds})
     return results
 
@@ -231,18 +234,27 @@ def completed(rules: Sequence[Rule], targets: Sequence[Target], results: Sequenc
     return [*of_rules, *(one for one in results if one.rule.startswith(PREFIX))]
 
 
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """What :func:`run` tells of a check while it goes on, by the names of its parameters."""
+
+    report: Report
+    collect: Collector | None
+    judged: Judged | None
+    enough: Callable[[RuleResult], bool]
+
+
 class _Check:
     """One kernel's rules, and their results as they come.
 
     :ivar guests: that it is worth to start side by side
     """
 
-    def __init__(
-        self, rules: Sequence[Rule], on: Target, report: Report, collect: Collector | None, judged: Judged | None,
-    ) -> None:
+    def __init__(self, rules: Sequence[Rule], on: Target, listeners: _Listeners) -> None:
         self.results: dict[str, RuleResult] = {}
-        self._on, self._report, self._collect, self._judged = on, report, collect, judged
-        self._pending = deque(rule for rule in rules if not self._settled(rule))
+        self._on, self._listeners = on, listeners
+        self._pending: deque[Rule] = deque()
+        self._pending.extend([rule for rule in rules if not self._settled(rule)])
         worth = math.ceil(len(self._pending) / _RULES_A_GUEST)
         self.guests = worth if on.source.backend == "qemu" else min(worth, 1)  # another kernel is there once
 
@@ -259,9 +271,11 @@ class _Check:
 
     def _add(self, result: RuleResult, judgements: Sequence[Judgement] = ()) -> None:
         self.results[result.rule] = result
-        self._report(result)
-        if self._judged:
-            self._judged(result, judgements)
+        self._listeners.report(result)
+        if self._listeners.judged:
+            self._listeners.judged(result, judgements)
+        if self._listeners.enough(result):
+            self._pending.clear()
 
     async def work(self, gate: asyncio.Semaphore) -> None:
         """Take rules until none is left: in one guest, as long as it lives; after that in another."""
@@ -297,21 +311,21 @@ class _Check:
         :param taken: gets them, in order
         """
         trusted = True
-        if self._collect:
-            await self._collect.begin(executor.guest)
+        if self._listeners.collect:
+            await self._listeners.collect.begin(executor.guest)
         while self._pending and trusted:
             rule = self._pending.popleft()
             before = tuple(taken)
             taken.append(rule)
             judgements: list[Judgement] = []
             result, trusted = await _one(rule, self._on, executor, judgements)
-            if self._collect:
-                await self._collect.after(executor.guest, rule.id)
+            if self._listeners.collect:
+                await self._listeners.collect.after(executor.guest, rule.id)
             if result.state == "different":  # what harmed the kernel may harm the next rule
                 result, trusted = await _alone(result, rule, before, self._on, judgements), False
             self._add(result, judgements)
-        if self._collect:
-            await self._collect.take(executor.guest, self._on.kernel.label)
+        if self._listeners.collect:
+            await self._listeners.collect.take(executor.guest, self._on.kernel.label)
 
 
 def _why_not(rule: Rule, profile: KernelProfile, standard: KernelProfile) -> str:
@@ -440,7 +454,7 @@ async def _one(rule: Rule, on: Target, executor: Executor, judgements: list[Judg
 
 
 async def conclusive(
-    script: Script, on: Target, executor: Executor, *, profile: KernelProfile | None = None, deadline_s: float = DEADLINE_S,
+    script: Script, on: Target, executor: Executor, *, profile: KernelProfile | None = None, deadline_s: float | None = None,
 ) -> Judgement:
     """Run a script until something can be concluded from it, a few times at most.
 
@@ -448,10 +462,10 @@ async def conclusive(
     balance, and that says nothing about the kernel either way.
 
     :param profile: what the model is asked for, rather than the kernel's own
-    :param deadline_s: a guest that takes longer hangs
+    :param deadline_s: a guest that takes longer hangs, rather than the kernel's own
     """
     for _ in range(ATTEMPTS):
-        judgement = judge(script, profile or on.profile, await executor.observe(script.scenario, deadline_s))
+        judgement = judge(script, profile or on.profile, await executor.observe(script.scenario, deadline_s or on.deadline_s))
         if judgement.comparison.verdict != "inconclusive":
             break
     return judgement

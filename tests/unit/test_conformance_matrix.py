@@ -61,6 +61,7 @@ class Guests:
     :param answers: by rule, the first for the first time it is asked, the last from then on
     :param unborn: so many die before they can be asked
     :param unfit: so many of those behind the first cannot be asked
+    :param deadlines: seconds that a guest had for each scenario
     """
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Guests:
     unborn: int = 0
     unfit: int = 0
     calls: Any = None
+    deadlines: list[float] = field(default_factory=list)
 
     @asynccontextmanager
     async def begin(self, _template: object) -> AsyncIterator[Any]:
@@ -81,7 +83,8 @@ class Guests:
         self.started += 1
         number = self.started
 
-        async def observe(scenario: Scenario, _deadline_s: float) -> Outcome:
+        async def observe(scenario: Scenario, deadline_s: float) -> Outcome:
+            self.deadlines.append(deadline_s)
             rule = scenario.name.partition(",")[0]
             self.asked.append((number, rule))
             await asyncio.sleep(0)  # another guest has its turn
@@ -341,3 +344,18 @@ def test_rules_that_a_check_did_not_come_to_are_inconclusive(guests: Guests) -> 
         ("drop.errno", "k1", "inconclusive", "not run: interrupted", True), ("stolen", "k1", "conformant", "", False),
         ("drop.errno", "k2", "inconclusive", "not run: interrupted", True), ("stolen", "k2", "inconclusive", "not run: interrupted", True),
     ]
+
+
+def test_a_result_that_is_enough_ends_the_check_of_its_kernel(guests: Guests) -> None:
+    guests.answers = {"order.stable": [drops_every_slot]}
+    rules = [RULES[name] for name in ("order.ascending", "order.stable", "drop.eperm")]
+    told: list[RuleResult] = []
+    found = asyncio.run(matrix.run(rules, [kernel("6.12")], told.append, jobs=1, enough=lambda result: result.state == "different"))
+    assert [(one.rule, one.state) for one in found] == [("order.ascending", "conformant"), ("order.stable", "different")]
+    assert found == told
+    assert "drop.eperm" not in {rule for _, rule in guests.asked}
+
+
+def test_a_script_has_the_time_that_its_kernel_is_given(guests: Guests) -> None:
+    asyncio.run(matrix.run([RULES["drop.eperm"]], [replace(kernel("6.12"), deadline_s=7.0)], lambda _result: None, jobs=1))
+    assert set(guests.deadlines) == {7.0}
