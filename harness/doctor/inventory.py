@@ -8,9 +8,10 @@ from pathlib import Path
 
 from harness.boxes.box import PROVIDERS, box_path
 from harness.boxes.layer import box_layer_path
+from harness.errors import NfharnessError
 from harness.host.paths import cache_dir, copies_dir
-from harness.host.store import is_held, lock_of, size_of
-from harness.images import kmodule, layers, packages, userland
+from harness.host.store import is_held, lock_of, read_record, size_of
+from harness.images import kernel_tree, kmodule, layers, packages, userland
 from harness.images.kernel_tree import built_specs, is_current
 from harness.vm.code import code_archive
 from harness.vm.template import templates_of
@@ -20,7 +21,11 @@ __all__ = ("Item", "items")
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template",
           "box-layers": "box layer", "boxes": "box", "selftests": "selftests", "collections": "compiled selftests",
-          "packages": "packages", "own-modules": "module of one's own", "built": "built kernel"}
+          "packages": "packages", "own-modules": "module of one's own", "built": "built kernel", "mutants": "kernel with mutants"}
+
+#: Kind of entry → what of :class:`_Current` has the names of those that are.
+_NAMES = {"kernel layer": "layers", "template": "templates", "packages": "packages", "built kernel": "built", "box": "boxes",
+          "box layer": "box_layers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,18 @@ def _is_current(kind: str, name: str, current: _Current) -> bool:
         return name.removesuffix(f"_{kmodule.module_key()}").partition("@")[0] in current.layers
     if kind == "selftests":
         return name.partition("_")[0] in {f"linux-source-{one.kernel.series}" for one in layers.layers_here()}
-    if kind == "box layer":
-        return name == box_layer_path().name
-    if kind == "box":
-        return name in {box_path(one.kernel, provider).name for one in layers.layers_here() for provider in PROVIDERS}
-    return name in getattr(current, {"packages": "packages", "kernel layer": "layers", "built kernel": "built"}.get(kind, "templates"))
+    if kind == "kernel with mutants":
+        return _is_of_a_tree(cache_dir() / "mutants" / name / "record.json")
+    return name in getattr(current, _NAMES[kind])
+
+
+def _is_of_a_tree(record: Path) -> bool:
+    """Whether a tree that something was made of is still there, as it was built then."""
+    try:
+        made = read_record(record)
+        return bool(kernel_tree.read(made["origin"]).identity == made["identity"])
+    except (NfharnessError, KeyError):
+        return False
 
 
 class _Current:
@@ -90,6 +102,14 @@ class _Current:
     @cached_property
     def built(self) -> set[str]:
         return set(built_specs())
+
+    @cached_property
+    def boxes(self) -> set[str]:
+        return {box_path(one.kernel, provider).name for one in layers.layers_here() for provider in PROVIDERS}
+
+    @cached_property
+    def box_layers(self) -> set[str]:
+        return {box_layer_path().name}
 
     @cached_property
     def templates(self) -> set[str]:

@@ -13,7 +13,7 @@ from harness.host.paths import source_dir
 __all__ = ("CodeArchive", "code_archive")
 
 #: Rooms of the package that only the host needs.
-_HOST_ONLY = {"host", "images", "vm", "boxes", "backends", "doctor", "bench", "cli", "explore", "pytest_plugin/host",
+_HOST_ONLY = {"host", "images", "vm", "boxes", "backends", "doctor", "bench", "cli", "explore", "mutate", "pytest_plugin/host",
               "pytest_plugin/report", "bootstrap.py", "__main__.py"}  # fmt: skip
 
 

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": BASE | _HOST | {"boxes", "backends"},
     "conformance": _DATA | _HOST | {"model", "walks", "backends"},
     "explore": _DATA | _HOST | {"model", "backends", "conformance"},
+    "mutate": _DATA | _HOST | {"backends", "conformance"},
     "bench": _DATA | _HOST | {"backends", "conformance", "explore"},
     "pytest_plugin": _IN_GUESTS | _HOST | {"backends"},
 }
