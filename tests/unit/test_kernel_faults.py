@@ -6,17 +6,17 @@ import pytest
 
 from harness.conformance import RULES
 from harness.conformance.coverage import FUNCTIONS
+from harness.mutate.schemata import with_mutants
 from tests.mutants.kernel import FAULTS
 from tests.mutants.kernel.claims import NOT_CHOSEN, without_fault
-from tests.mutants.kernel.fault import fault
-from tests.mutants.kernel.schemata import with_faults
+from tests.mutants.kernel.fault import fault, mutant
 
 SOURCE = '#include "nf_internals.h"\n\nint f(int a)\n{\n\tif (a > 1)\n\t\treturn 2;\n\tg(a);\n\treturn a;\n}\n'
 
 
 def body(*faults: str | tuple[str, str]) -> str:
     made = [fault(str(number), *one, breaks="f") for number, one in enumerate(faults)]
-    return with_faults(SOURCE, made).partition("int f")[2]
+    return with_mutants(SOURCE, [mutant(SOURCE, one).changes for one in made]).partition("int f")[2]
 
 
 def test_a_fault_has_a_name_of_its_own_and_a_rule_that_tells_or_a_reason() -> None:

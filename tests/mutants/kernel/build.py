@@ -1,39 +1,36 @@
-"""Builds the kernel with every fault: core.c of a tree that is built already, rewritten, and ``make`` once more.
+"""Builds the kernel with every fault, as ``nfharness mutate`` builds one with every mutant: in a copy of a built tree.
 
-usage: python3 -m tests.mutants.kernel.build SOURCE [MAKE'S ARGUMENTS…]
+usage: python3 -m tests.mutants.kernel.build DIRECTORY
 
-core.c is put back as it was; the kernel that was built stays.
+The last line is the directory of the kernel, for ``tests.mutants.kernel.run``.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
 from harness.conformance.statements import CORE, Core
+from harness.host.progress import Progress
+from harness.images import kernel_tree
+from harness.mutate.build import built, source_of
 from tests.mutants.kernel import FAULTS
 from tests.mutants.kernel.claims import unclaimed
-from tests.mutants.kernel.schemata import with_faults
+from tests.mutants.kernel.fault import mutant
 
 
 def main(arguments: list[str]) -> int:
-    """:param arguments: the tree, and what make gets beside it: ``O=…``, ``-j2``"""
-    if not arguments:
+    """:param arguments: the tree"""
+    if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    source = Path(arguments[0])
-    core = source / CORE
-    pristine = core.read_text()
-    faulty = with_faults(pristine, FAULTS)
-    print(f"{len(FAULTS)} faults in {core}")
-    for function, branch in unclaimed(Core(CORE, tuple(pristine.splitlines())), FAULTS):
+    source = source_of(kernel_tree.read(arguments[0]))
+    for function, branch in unclaimed(Core(CORE, tuple(source.splitlines())), FAULTS):
         print(f"no fault stands for {function.name} {branch}: {branch.what}")
-    try:
-        core.write_text(faulty)
-        return subprocess.run(["make", "-C", source, *arguments[1:]], check=False).returncode
-    finally:
-        core.write_text(pristine)
+    made = built(arguments[0], [mutant(source, one) for one in FAULTS], Progress())
+    for name, why in made.left_out.items():
+        print(f"{name}: {why}")
+    print(made.tree)
+    return 1 if made.left_out else 0  # the numbers of those behind it are others
 
 
 if __name__ == "__main__":

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.conformance.coverage import FUNCTIONS, Branch, Function
 from harness.conformance.statements import Core
-from tests.mutants.kernel.fault import Fault
-from tests.mutants.kernel.schemata import place
+from tests.mutants.kernel.fault import Fault, place
 
 __all__ = ("NOT_CHOSEN", "unclaimed", "without_fault")
 

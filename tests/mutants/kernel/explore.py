@@ -20,8 +20,8 @@ from harness.errors import KernelDied
 from harness.explore.engine import Plan
 from harness.explore.hunt import Hunt, Limits, explore
 from harness.host.progress import Progress
+from harness.mutate.run import Faulty, profile_of
 from tests.mutants.kernel import FAULTS
-from tests.mutants.kernel.run import Faulty, profile_of
 
 
 async def _explore(on: Target, name: str, plan: Plan, limits: Limits) -> Hunt | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ("Edit", "Fault", "fault")
+from harness.mutate.mutant import Change, Mutant
+
+__all__ = ("Edit", "Fault", "fault", "mutant", "place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,29 @@ def fault(name: str, edits: str | Sequence[tuple[str, str]], wrong: str = "", *,
     """
     pairs = [(edits, wrong)] if isinstance(edits, str) else edits
     return Fault(name, tuple(Edit(*pair) for pair in pairs), breaks, tuple(rules.split()), why)
+
+
+def mutant(source: str, one: Fault) -> Mutant:
+    """What the fault is in a core.c.
+
+    :raises ValueError: one of its texts is not there once
+    """
+    places = [place(source, one.name, edit) for edit in one.edits]
+    changes = tuple(Change(*where, edit.wrong) for where, edit in zip(places, one.edits, strict=True))
+    original, mutated = (" … ".join(" ".join(text.split()) for text in texts) for texts in (
+        [source[first:end] for first, end in places], [edit.wrong for edit in one.edits]))
+    return Mutant(one.name, "", source.count("\n", 0, places[0][0]) + 1, "by hand", original, mutated, changes)
+
+
+def place(source: str, name: str, edit: Edit) -> tuple[int, int]:
+    """First and last offset of what an edit replaces.
+
+    :raises ValueError: it is not there once
+    """
+    before, marked, rest = edit.found.partition("«")
+    text, _, after = rest.partition("»") if marked else (edit.found, "", "")
+    context = f"{before}{text}{after}" if marked else text
+    if source.count(context) != 1:
+        raise ValueError(f"{name}: found {source.count(context)} times: {context!r}")
+    first = source.index(context) + (len(before) if marked else 0)
+    return first, first + len(text)
