@@ -113,6 +113,7 @@ PROOFS: tuple[Proof, ...] = (
     Proof("__nf_register_net_hook", "if (reg->hooknum != NF_INET_INGRESS)", "if (0)", _FANNED),
     Proof("nf_register_net_hooks", "if (i > 0)", "if (1)", _NONE),
     Proof("nf_register_net_hooks", "if (i > 0)", "if (i >= 0)", _NONE),
+    Proof("nf_hook_slow", "return ret;", "return 0;", "nf_queue() answers with 1, which has been looked at, or with 0", nth=2),
     Proof("nf_hook_slow", "continue;", "break;", "break leaves the switch, and the loop goes on behind it as with continue"),
     Proof("netfilter_net_init", "if (!net_eq(net, &init_net))", "if (!net_eq(&init_net, net))", "net_eq() compares two pointers"),
     Proof("netfilter_net_init", "if (!net_eq(net, &init_net))", "if ((void)(!net_eq(net, &init_net)), 1)",
