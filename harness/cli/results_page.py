@@ -34,8 +34,8 @@ class Row:
 
     @property
     def turns(self) -> int:
-        """How often it went from good to bad or back."""
-        good = [cell.good for cell in self.cells if cell]
+        """How often it went from good to bad or back; where it was flaky, it was bad."""
+        good = [cell.good and cell.outcome != "flaky" for cell in self.cells if cell]
         return sum(one is not other for one, other in pairwise(good))
 
     @property

@@ -84,11 +84,13 @@ def test_what_is_no_run_is_refused(tmp_path: Path, text: str, message: str) -> N
 
 def test_the_page_says_what_fails_since_when(tmp_path: Path) -> None:
     history: list[dict[str, Outcome]] = [
-        {"new": "passed", "old": "failed", "flips": "failed", "mended": "failed"}, {"new": "passed", "old": "failed", "flips": "passed"},
-        {"new": "failed", "old": "lost", "flips": "failed", "mended": "passed"}]
+        {"new": "passed", "old": "failed", "flips": "failed", "mended": "failed", "flaky": "passed"},
+        {"new": "passed", "old": "failed", "flips": "passed", "flaky": "flaky"},
+        {"new": "failed", "old": "lost", "flips": "failed", "mended": "passed", "flaky": "passed"}]
     runs = [Run.read(written(tmp_path / f"{n}", outcomes, began=f"2026-01-0{n}")) for n, outcomes in enumerate(history, 1)]
     found = {row.test.partition("::")[2]: (row.state, row.since) for row in rows(runs)}
-    assert found == {"new": ("failing", 2), "old": ("failing", 0), "flips": ("unsteady", 2), "mended": ("fixed", None)}
+    assert found == {"new": ("failing", 2), "old": ("failing", 0), "flips": ("unsteady", 2), "mended": ("fixed", None),
+                     "flaky": ("unsteady", None)}
     page = results_page([runs[2], runs[0], runs[1]])
     assert page.index("2026-01-01") < page.index("2026-01-02") < page.index("2026-01-03")
     assert "failing since 2026-01-03" in page
