@@ -80,4 +80,4 @@ def page(html: Path, runs: tuple[Path, ...]) -> None:
     from harness.cli.results_page import results_page  # noqa: PLC0415 - jinja2 and what it needs
 
     with ExitStack() as stack:
-        write_all(opened(stack, {"html": html}, files), {"html": lambda: results_page(found).encode()})
+        write_all(opened(stack, {"html": html}, files), {"html": lambda: results_page(found).encode("utf-8", "backslashreplace")})

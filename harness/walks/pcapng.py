@@ -36,12 +36,12 @@ def written(outcome: Outcome) -> bytes:
         block = kind(traversal.head)
         block.time = EDecimal((outcome.began or 0) + (traversal.time or 0)) / 10**9
         block.wirelen = max(traversal.length, len(traversal.head))
-        block.sniffed_on = f"{traversal.netns} {describe.point(traversal)}"
+        block.sniffed_on = _bytes(f"{traversal.netns} {describe.point(traversal)}").decode()
         before = [registered.pop(0) for _ in range(sum(one.time <= (traversal.time or 0) for one in registered))]
-        block.comments = [text.encode() for text in (*map(_registered, before), "\n".join(_told(packet, traversal)))]
+        block.comments = [_bytes(text) for text in (*map(_registered, before), "\n".join(_told(packet, traversal)))]
         blocks.append(block)
     if blocks:
-        blocks[-1].comments = [*(blocks[-1].comments or ()), *(_registered(one).encode() for one in registered)]
+        blocks[-1].comments = [*(blocks[-1].comments or ()), *(_bytes(_registered(one)) for one in registered)]
     with tempfile.NamedTemporaryFile(suffix=".pcapng") as file:
         # IPv4 and IPv6 have their own link types, each interface its one: scapy warns of both.
         logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
@@ -51,6 +51,11 @@ def written(outcome: Outcome) -> bytes:
             for block in blocks:
                 writer.write(block)
         return file.read()
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; what a name may have that is no text, as escapes."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _told(packet: PacketOutcome, traversal: Traversal) -> Iterator[str]:

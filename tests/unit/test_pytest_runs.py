@@ -104,7 +104,7 @@ def test_the_page_replaces_no_run(tmp_path: Path) -> None:
 
 def test_the_page_of_a_directory_is_written(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    written(tmp_path / "runs" / "a.jsonl", {"<b>&\x1b": "failed"})
+    written(tmp_path / "runs" / "a.jsonl", {"<b>&\x1b": "failed", "no text \ud800": "failed"})
     done = CliRunner().invoke(command, ["page", "--html", str(tmp_path / "out.html"), str(tmp_path / "runs")])
     assert done.exit_code == 0
     assert "t.py::&lt;b&gt;&amp;\\x1b" in (tmp_path / "out.html").read_text()

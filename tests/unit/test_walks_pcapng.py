@@ -60,3 +60,13 @@ def test_no_packet_at_all_is_a_file_that_can_be_read(tmp_path: Path) -> None:
     file.write_bytes(written(Outcome()))
     with PcapNgReader(str(file)) as reader:
         assert list(reader) == []
+
+
+def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
+    odd = Traversal(Family.IPV4, 0, "router\ud800", "eth\udcff", "", (), 1, head=ipv4(), length=100, time=1)
+    file = tmp_path / "odd.pcapng"
+    file.write_bytes(written(Outcome(packets=(PacketOutcome("UDP", None, Fate("consumed"), (odd,), number=1),))))
+    with PcapNgReader(str(file)) as reader:
+        (block,) = reader
+    comments = block.comments or [b""]
+    assert (block.sniffed_on, comments[0].splitlines()[0]) == ("router\\ud800 PREROUTING", b"packet 1, in eth\\udcff")
