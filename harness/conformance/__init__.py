@@ -35,7 +35,7 @@ from harness.conformance import (
     unregistration,
     verdicts,
 )
-from harness.conformance.rule import Rule
+from harness.conformance.rule import Rule, by_id
 
 __all__ = ("RULES", "Rule")
 
@@ -43,4 +43,4 @@ _CONCERNS = (registration, bpf, unregistration, replaced, memory, verdicts, rein
              bridges, settings, raw, batches, namespaces, rulesets, churn, tracking)
 
 #: Every rule by its id, in the order of the pinned core.c.
-RULES = {rule.id: rule for concern in _CONCERNS for rule in concern.RULES}
+RULES = by_id(rule for concern in _CONCERNS for rule in concern.RULES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from harness.netfilter import Family, hook_number
 from harness.outcome import describe
@@ -254,6 +255,8 @@ def unmet(step: int, did: Step, expectation: Expectation, outcome: Outcome) -> I
             meant = tuple(fact for fact in facts if fact in expectation.facts) if expectation.more else facts
             if meant != expectation.facts:
                 yield Difference(f"{where}/facts", describe.facts(expectation.facts), describe.facts(facts), _SAYS)
+        case _:
+            assert_never(expectation)
 
 
 def _held(where: str, key: str, hooks: Sequence[str], found: StepOutcome | None) -> Iterator[Difference]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from harness.scenario.check import check
 from harness.scenario.step import Scenario, Step
 from harness.scenario.topology import PAIR, Topology
 
-__all__ = ("FORKS", "PROBES", "Noting", "Rule", "Script", "script")
+__all__ = ("FORKS", "PROBES", "Noting", "Rule", "Script", "by_id", "script")
 
 #: What a rule may need of a kernel, by the name of what was probed.
 PROBES: dict[str, Callable[[KernelProfile], bool]] = {
@@ -173,3 +173,21 @@ class Rule:
             return self
         return replace(self, scripts=tuple(replace(one, expected=()) for one in self.scripts),
                        needs=tuple(need for need in self.needs if need not in FORKS))
+
+
+def by_id(rules: Iterable[Rule]) -> dict[str, Rule]:
+    """Rules by their ids, in their order.
+
+    :raises ValueError: two rules have the same id, or two scripts the same name
+    """
+    found: dict[str, Rule] = {}
+    scripts: dict[str, str] = {}
+    for rule in rules:
+        if rule.id in found:
+            raise ValueError(f"two rules have the id {rule.id!r}")
+        found[rule.id] = rule
+        for name in (one.scenario.name for one in rule.scripts):
+            if name in scripts:
+                raise ValueError(f"a script of {scripts[name]!r} and one of {rule.id!r} are both called {name!r}")
+            scripts[name] = rule.id
+    return found

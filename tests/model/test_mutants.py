@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +14,9 @@ from harness.conformance.judge import judge
 from harness.model import Foreign, predict
 from harness.netfilter import Family
 from harness.outcome import KernelProfile, Outcome, Slot, conclude, point_key
-from harness.scenario import BUILTIN
-from tests.mutants import MUTANTS
+from harness.scenario import BUILTIN, Scenario
+from tests.mutants import MUTANTS, Mutant, mutant
+from tests.mutants.mutant import collected
 from tests.recorded import recorded
 
 FOREIGN = Foreign({0: ((point_key("router", Family.IPV4, 2), (Slot(0, "nft_do_chain_inet", "nf_tables", 0),)),)})
@@ -31,6 +35,14 @@ def predicted() -> dict[str, Outcome]:
     return {scenario.name: predict(scenario, foreign=FOREIGN) for scenario in BUILTIN.values()}
 
 
+def shown_by(scenario: Scenario, right: dict[str, Outcome]) -> bool:
+    """Whether a scenario tells the mutant that is applied from the model.
+
+    :param right: what the model says, by the scenario's name
+    """
+    return conclude(right[scenario.name], predict(scenario, foreign=FOREIGN)) == "different"
+
+
 KILLED = [(name, rule) for name, mutant in MUTANTS.items() for rule in mutant.rules]
 
 
@@ -38,7 +50,15 @@ KILLED = [(name, rule) for name, mutant in MUTANTS.items() for rule in mutant.ru
 def test_a_built_in_scenario_tells_the_mutant_from_the_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = predicted()
     MUTANTS[name].apply(monkeypatch)
-    assert any(conclude(right[scenario.name], predict(scenario, foreign=FOREIGN)) == "different" for scenario in BUILTIN.values())
+    assert any(shown_by(scenario, right) for scenario in BUILTIN.values())
+
+
+@pytest.mark.parametrize("name", sorted(name for name, mutant in MUTANTS.items() if mutant.rules_only))
+def test_no_built_in_scenario_tells_a_mutant_of_rules_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = predicted()
+    MUTANTS[name].apply(monkeypatch)
+    shown = [scenario.name for scenario in BUILTIN.values() if shown_by(scenario, right)]
+    assert not shown, f"take rules_only off {name!r}"
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -51,6 +71,20 @@ def test_the_model_keeps_the_rule(rule: str) -> None:
 def test_a_kernel_and_a_model_that_are_wrong_in_the_same_way_break_the_rule(name: str, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MUTANTS[name].apply(monkeypatch)
     assert any(list(script.unmet(predict(script.scenario, profile_for(rule), script.foreign))) for script in RULES[rule].scripts)
+
+
+def test_two_mutants_with_one_name_are_an_error() -> None:
+    with pytest.raises(ValueError, match="two mutants are called 'twice'"):
+        collected([("twice", Mutant(("order.ascending",), ())), ("twice", Mutant(("drop.errno",), ()))])
+
+
+def test_no_file_of_mutants_loses_one_to_another_of_the_same_name() -> None:
+    """A dictionary's display would, silently."""
+    files = list(Path(mutant.__file__).parent.glob("[a-z]*.py"))
+    written = [key.value for path in files for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Dict)
+               for key in node.keys if isinstance(key, ast.Constant)]
+    assert len(written) == len(set(written))
+    assert not [path.name for path in files if re.search(r"\bdict\(", path.read_text())], "collected() is for that"
 
 
 def test_every_rule_is_broken_by_a_mutant() -> None:

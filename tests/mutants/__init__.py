@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from tests.mutants import (
-    batches,
-    bpf,
-    churn,
-    hooks,
-    layers,
-    memory,
-    namespaces,
-    packets,
-    pieces,
-    queue,
-    raw,
-    replaced,
-    settings,
-    tracking,
-    verdicts,
-)
-from tests.mutants.mutant import Mutant
+import pkgutil
+from importlib import import_module
+
+from tests.mutants.mutant import Mutant, collected
 
 __all__ = ("MUTANTS", "Mutant")
 
-MUTANTS: dict[str, Mutant] = {
-    **hooks.MUTANTS, **batches.MUTANTS, **bpf.MUTANTS, **verdicts.MUTANTS, **packets.MUTANTS, **layers.MUTANTS,
-    **pieces.MUTANTS, **raw.MUTANTS, **memory.MUTANTS, **namespaces.MUTANTS, **churn.MUTANTS, **tracking.MUTANTS, **queue.MUTANTS,
-    **replaced.MUTANTS, **settings.MUTANTS,
-}
+_MODULES = [import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
+            if found.name != "mutant" and not found.ispkg]
+
+#: Every mutant by its name: those of each module here but ``mutant``.
+MUTANTS: dict[str, Mutant] = collected(item for module in _MODULES for item in module.MUTANTS.items())

@@ -11,7 +11,7 @@ from harness.model import entries, register, structures
 from harness.model.structures import Entries, HookOps
 from harness.netfilter import Family
 from tests.mutants.hooks import core
-from tests.mutants.mutant import Mutant, deletes_the_first, named, rules_only
+from tests.mutants.mutant import Mutant, collected, deletes_the_first, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -57,10 +57,9 @@ def takes_devices_that_are_up(self: register.Core, net: structures.Net, pf: Fami
 _HEAD = register.Core.nf_hook_entry_head
 ONE_MORE = {pf: size + 1 for pf, size in structures.ARRAY_SIZE.items()}
 
-MUTANTS = dict([
-    rules_only(
-        core("a kernel without ingress does not know it", "_refused", lambda _core, _net, pf, _reg: -errno.EINVAL * (pf is Family.NETDEV),
-         "netdev.absent")),
+MUTANTS = collected([
+    core("a kernel without ingress does not know it", "_refused", lambda _core, _net, pf, _reg: -errno.EINVAL * (pf is Family.NETDEV),
+         "netdev.absent"),
     rules_only(("families have one point more", Mutant(("head.bad-hook", "head.bad-hook-arp", "head.bad-hook-bridge"), (
         (structures, "ARRAY_SIZE", ONE_MORE), (register, "ARRAY_SIZE", ONE_MORE))))),
     core("a batch is not rolled back", "nf_register_net_hooks", keeps_what_came_before, "batch.rollback", "batch.enomem",

@@ -6,7 +6,7 @@ from harness.model import entries
 from harness.model.structures import Entries, HookOps
 from harness.netfilter import Verdict, VerdictKind
 from tests.mutants.hooks import core
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import Mutant, collected
 
 __all__ = ("MUTANTS",)
 
@@ -25,7 +25,7 @@ def drops_while_it_is_new(old: Entries | None, reg: HookOps, alloc: entries.Allo
     return right_grow(old, reg, alloc) if old else right_grow([reg], nobody, alloc)
 
 
-MUTANTS: dict[str, Mutant] = dict([
+MUTANTS: dict[str, Mutant] = collected([
     core("arrays grow in place", "nf_hook_entries_grow", grows_in_place, "unregister.in-flight"),
     core("a new point loses what comes", "nf_hook_entries_grow", drops_while_it_is_new, "key.in-flight"),
 ])

@@ -10,7 +10,7 @@ from harness.model import entries, register, structures
 from harness.model.entries import DUMMY_OPS
 from harness.model.structures import Entries, Head, HookOps
 from harness.netfilter import Family
-from tests.mutants.mutant import Mutant, keep_dummies, named, oldest_first, rules_only
+from tests.mutants.mutant import Mutant, collected, keep_dummies, named, oldest_first
 
 __all__ = ("MUTANTS", "core")
 
@@ -100,29 +100,27 @@ def core(name: str, attribute: str, replacement: Any, *rules: str) -> tuple[str,
     return named(name, register if hasattr(register, attribute) else register.Core, attribute, replacement, *rules)
 
 
-MUTANTS = dict([
+MUTANTS = collected([
     core("equal priorities oldest first", "nf_hook_entries_grow", oldest_first, "order.equal-newest-first", "order.foreign",
          "order.many", "drop.first-decides"),
     ("equal priorities are out of order", Mutant(("validate.order",), (
         (entries, "hooks_validate", takes_equal_for_disorder), (register, "hooks_validate", takes_equal_for_disorder)))),
     core("order of registration", "nf_hook_entries_grow", unsorted, "order.ascending", "order.stable", "accept.all"),
     core("descending priorities", "nf_hook_entries_grow", descending, "order.ascending", "inet.ingress", "netdev.ingress"),
-    rules_only(("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),)))),
-    rules_only(("there is no limit", Mutant(("limit.1024", "limit.per-point", "limit.per-device", "limit.layer-2", "limit.batch",
-                                   "inet.first-half", "raw.limit"),
-                                 ((entries, "MAX_HOOK_COUNT", 1 << 16),)))),
+    ("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),))),
+    ("there is no limit", Mutant(("limit.1024", "limit.per-point", "limit.per-device", "limit.layer-2", "limit.batch",
+                                  "inet.first-half", "raw.limit"),
+                                 ((entries, "MAX_HOOK_COUNT", 1 << 16),))),
     core("no shrink", "nf_hook_entries_try_shrink", keep_dummies, "unregister.shrinks"),
     core("removes a neighbour", "nf_remove_net_hook", remove_the_next_too, "unregister.shrinks", "order.stable"),
     core("removes nothing", "nf_remove_net_hook", removes_nothing, "unregister.last", "key.off", "inet.unregister-last",
          "unregister.elsewhere"),
-    rules_only(core("namespaces share heads", "nf_hook_entry_head", one_head_for(of_family, of_hook, of_device), "netns.isolated",
-         "unregister.elsewhere", "limit.per-point")),
+    core("namespaces share heads", "nf_hook_entry_head", one_head_for(of_family, of_hook, of_device), "netns.isolated",
+         "unregister.elsewhere", "limit.per-point"),
     core("hooks share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_device), "head.by-hook", "head.arp", "head.bridge"),
-    rules_only(
-        core("devices share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_hook), "netdev.per-device",
-             "limit.per-device")),
+    core("devices share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_hook), "netdev.per-device", "limit.per-device"),
     core("INET is IPV4 only", "nf_register_net_hook", first_only, "inet.fanout"),
     core("INET leaves IPV6", "nf_unregister_net_hook", leaves_the_ipv6_half, "inet.unregister", "inet.unregister-last"),
-    rules_only(core("INET is not rolled back", "nf_register_net_hook", keeps_the_ipv4_half, "inet.rollback", "inet.enomem")),
-    rules_only(core("INET tries IPV6 all the same", "nf_register_net_hook", tries_both_halves, "inet.first-half")),
+    core("INET is not rolled back", "nf_register_net_hook", keeps_the_ipv4_half, "inet.rollback", "inet.enomem"),
+    core("INET tries IPV6 all the same", "nf_register_net_hook", tries_both_halves, "inet.first-half"),
 ])

@@ -12,7 +12,7 @@ from harness.model.path.packet import Packet
 from harness.model.path.stack import Okfn, Stack
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.scenario.topology import Bridge, Vlan
-from tests.mutants.mutant import named, rules_only
+from tests.mutants.mutant import collected, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -116,7 +116,7 @@ def silent_arp(on: Stack, netns: str, name: str, packet: Packet) -> int:
 
 RIGHT_THRESH, RIGHT_VETH = brnf.br_nf_hook_thresh, device._veth_xmit
 
-MUTANTS = dict([
+MUTANTS = collected([
     named("the bridge's pre-routing is nf_hook_slow", bridge, "nf_hook_bridge_pre", pre_routing(errnos=False), "path.bridge",
           "path.bridge-verdicts", "path.families-together", "start-index.bridge"),
     named("a drop at the bridge's pre-routing keeps its errno", bridge, "nf_hook_bridge_pre", pre_routing(loop="nf_hook_bridge_pre"),

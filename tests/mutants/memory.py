@@ -12,7 +12,7 @@ from harness.model.steps import raw
 from harness.model.structures import Entries, Head, HookOps
 from harness.netfilter import Family, Verdict, VerdictKind
 from tests.mutants.hooks import core
-from tests.mutants.mutant import Mutant, rules_only
+from tests.mutants.mutant import Mutant, collected, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -67,7 +67,7 @@ def everywhere(name: str, attribute: str, replacement: Any, *rules: str) -> tupl
     return name, Mutant(rules, ((entries, attribute, replacement), (register, attribute, replacement)))
 
 
-MUTANTS = dict([
+MUTANTS = collected([
     everywhere("an array grows without memory", "nf_hook_entries_grow", grows_without_memory,
                "grow.enomem", "inet.enomem", "inet.ingress-enomem", "batch.enomem", "raw.enomem"),
     everywhere("an array grows with its dummies", "nf_hook_entries_grow", copies_dummies, "grow.drops-dummies", "batch.enomem"),

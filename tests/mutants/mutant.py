@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness.model.entries import DUMMY_OPS
 from harness.model.structures import Entries, HookOps
 from harness.netfilter import Verdict, VerdictKind
 
-__all__ = ("ACCEPT", "Mutant", "Patch", "deletes_the_first", "keep_dummies", "named", "oldest_first", "rules_only", "without")
+__all__ = ("ACCEPT", "Mutant", "Patch", "collected", "deletes_the_first", "keep_dummies", "named", "oldest_first", "rules_only", "without")
 
 ACCEPT = Verdict(VerdictKind.ACCEPT)
 
@@ -44,9 +44,22 @@ def named(name: str, target: Any, attribute: str, replacement: Any, *rules: str)
 
 
 def rules_only(named_mutant: tuple[str, Mutant]) -> tuple[str, Mutant]:
-    """Of one that no built-in scenario shows: they have no full points, rollbacks or faults, and nothing that moves."""
+    """The mutant of rules that no built-in scenario shows, as none does what these rules do."""
     name, mutant = named_mutant
     return name, replace(mutant, rules_only=True)
+
+
+def collected(named_mutants: Iterable[tuple[str, Mutant]]) -> dict[str, Mutant]:
+    """Mutants by their names.
+
+    :raises ValueError: two have the same name
+    """
+    found: dict[str, Mutant] = {}
+    for name, mutant in named_mutants:
+        if name in found:
+            raise ValueError(f"two mutants are called {name!r}")
+        found[name] = mutant
+    return found
 
 
 def oldest_first(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entries:

@@ -11,7 +11,7 @@ from harness.model.steps import namespaces
 from harness.model.structures import HookOps
 from harness.netfilter import Family
 from tests.mutants.hooks import core
-from tests.mutants.mutant import Mutant, named, rules_only
+from tests.mutants.mutant import Mutant, collected, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -106,7 +106,7 @@ def key_of_its_own(pf: Family, hooknum: int) -> tuple[Family, int]:
     return pf, hooknum
 
 
-MUTANTS: dict[str, Mutant] = dict([
+MUTANTS: dict[str, Mutant] = collected([
     core("the proc entry stays", "netfilter_net_exit", keeps_proc, "pernet.proc", "pernet.exit", "pernet.exit-dummies"),
     core("a new namespace has another one's heads", "netfilter_net_init", with_the_heads_of_another, "pernet.empty", "pernet.isolated"),
     rules_only(core("a namespace needs no directory of procfs's", "netfilter_net_init", needs_no_directory, "pernet.enomem")),
@@ -122,7 +122,7 @@ MUTANTS: dict[str, Mutant] = dict([
     core("static keys stay up", "_unregister", counts_on, "key.counts", "key.failed-shrink", "key.ingress", "key.layer-2",
          "key.every-point", "key.bpf"),
     rules_only(core("nobody counts egress", "_needed", counts_no_egress, "key.egress", "key.failed-shrink-egress")),
-    rules_only(core("a device's direction stays on", "_needed", counts_ingress_up_only, "key.counts", "key.ingress")),
+    core("a device's direction stays on", "_needed", counts_ingress_up_only, "key.counts", "key.ingress"),
     rules_only(core("what is missed counts down", "_unregister", counts_down_what_it_misses, "key.missing", "key.missing-inet")),
     rules_only(core("what is refused counts", "_register", counts_what_it_refuses, "key.refused", "key.refused-egress",
                     "key.failed-shrink")),

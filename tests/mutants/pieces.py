@@ -10,7 +10,7 @@ from harness.model.path import device, entrance, fragment, ip
 from harness.model.path.packet import Packet
 from harness.model.path.stack import Stack
 from harness.model.steps import packets
-from tests.mutants.mutant import named, rules_only
+from tests.mutants.mutant import collected, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -101,7 +101,7 @@ def sends_all_first(on: Stack, netns: str, packet: Packet) -> None:
     on.local_bh_enable()
 
 
-MUTANTS = dict([
+MUTANTS = collected([
     named("nothing is cut up", fragment, "ip_fragment", whole, "path.fragments", "path.fragments-egress", "list"),
     rules_only(named("full fragments have an empty one behind", fragment, "pieces", an_empty_one_last, "path.fragments-full")),
     named("fragments are not put together", fragment, "ip_defrag", never_waits, "path.fragments"),
@@ -117,6 +117,6 @@ MUTANTS = dict([
         named("a device keeps what it should take apart", device, "_validate_xmit_skb", lambda _on, packet: [packet], "path.gso-apart")),
     named("a list is called hook by hook elsewhere", Stack, "nf_hook_list", one_loop_for_each, "list"),
     rules_only(named("a list has no end", device, "_GRO_NORMAL_BATCH", 1000, "list.batch")),
-    rules_only(named("a process sends all that it has before any comes in", packets, "sendto", sends_all_first, "list.batch")),
+    named("a process sends all that it has before any comes in", packets, "sendto", sends_all_first, "list.batch"),
     named("a list is taken apart", device, "_netif_receive_skb_list", each_by_itself, "list"),
 ])

@@ -17,7 +17,7 @@ from harness.model.structures import Context, Entries, Head, HookOps, Net, Queue
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from harness.scenario.steps.queue import Listen
-from tests.mutants.mutant import ACCEPT, Mutant, named, rules_only
+from tests.mutants.mutant import ACCEPT, Mutant, collected, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -175,7 +175,7 @@ def listener(name: str, attribute: str, replacement: Any, *rules: str) -> tuple[
     return named(name, Nfqnl, attribute, replacement, *rules)
 
 
-MUTANTS = dict([
+MUTANTS = collected([
     reinject("the next hook is skipped", from_slot(1), "queue.reinject-accept", "queue.reinject-bridge"),
     rules_only(reinject("a slot that is gone is worth a warning", with_a_warning(warns=True), "queue.slot-gone")),
     rules_only(reinject("a slot that is gone is not worth a warning", with_a_warning(warns=False), "queue.slot-gone-warns")),

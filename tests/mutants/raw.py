@@ -12,7 +12,7 @@ from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.profile import KernelProfile
 from harness.outcome.types import OUR_MODULE, OURS
 from harness.scenario.steps.raw import RawInsert
-from tests.mutants.mutant import ACCEPT, Mutant, deletes_the_first, keep_dummies, named, oldest_first, rules_only, without
+from tests.mutants.mutant import ACCEPT, Mutant, collected, deletes_the_first, keep_dummies, named, oldest_first, rules_only, without
 from tests.mutants.verdicts import forgets_the_errno_of_stolen
 
 __all__ = ("MUTANTS",)
@@ -79,9 +79,8 @@ def private(name: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
     return named(name, steps, "nf_hook_slow", replacement, *rules)
 
 
-MUTANTS = dict([
-    rules_only(named("a private array's STOLEN forgets its errno", steps, "nf_hook_slow", forgets_the_errno_of_stolen,
-                     "stolen.errno-range")),
+MUTANTS = collected([
+    named("a private array's STOLEN forgets its errno", steps, "nf_hook_slow", forgets_the_errno_of_stolen, "stolen.errno-range"),
     ("private arrays have the oldest first", Mutant(("raw.insert",), ((entries, "nf_hook_entries_grow", oldest_first),))),
     rules_only(
         ("private arrays are put in order again", Mutant(("validate.altered",), ((entries, "nf_hook_entries_grow", in_order_again),)))),

@@ -10,7 +10,7 @@ from harness.model.run import Run
 from harness.model.steps import batches
 from harness.model.structures import Entries
 from harness.scenario.steps.hooks import Register
-from tests.mutants.mutant import Mutant, named, rules_only
+from tests.mutants.mutant import Mutant, collected, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -43,7 +43,7 @@ def the_second_stays(run: Run, hooks: Sequence[Register]) -> None:
 right_register = batches.one_after_the_other
 
 MUTANTS: dict[str, Mutant] = {
-    **dict([
+    **collected([
         rules_only(
             named("arrays of two are never freed", entries, "nf_hook_entries_free", frees_no_pairs, "memory.freed", "memory.grace-period")),
         rules_only(named("arrays are freed at once", entries, "nf_hook_entries_free", frees_at_once, "memory.grace-period")),

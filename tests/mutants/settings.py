@@ -7,7 +7,7 @@ from harness.model.path.stack import Stack
 from harness.netfilter import Family
 from harness.scenario.addresses import Address
 from harness.scenario.routing import lookup
-from tests.mutants.mutant import named, rules_only
+from tests.mutants.mutant import collected, named, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -37,7 +37,7 @@ def one_for_all(on: Stack, netns: str, _pf: Family) -> bool:
     return bool(on.nets[netns].sysctl["net.bridge.bridge-nf-call-iptables"])
 
 
-MUTANTS = dict((
+MUTANTS = collected((
     rules_only(named("a router forwards for ever", ip, "_forwards", as_the_topology_says, "sysctl.ip-forward")),
     rules_only(named("ip_forward is for both families", ip, "_forwards", for_both_families, "sysctl.ip-forward")),
     rules_only(named("nobody looks at the way back", ip, "_rp_filter", lambda *_: True, "sysctl.rp-filter")),

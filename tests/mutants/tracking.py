@@ -14,7 +14,7 @@ from harness.model.structures import Connection, CtSkb
 from harness.netfilter import Verdict
 from harness.scenario.addresses import Address
 from harness.scenario.steps.conntrack import Flow
-from tests.mutants.mutant import ACCEPT, Mutant, named, oldest_first, rules_only
+from tests.mutants.mutant import ACCEPT, Mutant, collected, named, oldest_first, rules_only
 
 __all__ = ("MUTANTS",)
 
@@ -137,7 +137,7 @@ def was_asked_for_where_it_went(self: nat.Nat, *where: Any) -> Address:
     return redirected
 
 
-MUTANTS = dict([
+MUTANTS = collected([
     rules_only(named("nobody warns of an orphan", conntrack, "nf_conntrack_destroy", keeps_silent_of_an_orphan, "ct.orphan")),
     named("attach does nothing", steps, "nf_ct_attach", attaches_nothing, "ct.icmp-error", "ct.present", "ct.hooks"),
     rules_only(named("attach leaves alone what is not tracked", steps, "nf_ct_attach", leaves_alone_what_is_not_tracked, "ct.hooks")),

@@ -9,7 +9,7 @@ from harness.model import slow, structures
 from harness.model.path import packet, stack
 from harness.model.structures import Entries
 from harness.netfilter import Verdict, VerdictKind
-from tests.mutants.mutant import ACCEPT, Mutant, named, rules_only, without
+from tests.mutants.mutant import ACCEPT, Mutant, collected, named, without
 
 __all__ = ("MUTANTS",)
 
@@ -33,16 +33,16 @@ def loop(name: str, replacement: Any, *rules: str) -> tuple[str, Mutant]:
     return named(name, stack, "nf_hook_slow", replacement, *rules)
 
 
-MUTANTS = dict([
+MUTANTS = collected([
     loop("DROP accepts", without(VerdictKind.DROP, lambda _verdict: ACCEPT), "drop.only-its-packet", "drop.first-decides",
          "netdev.ingress-drop", "netdev.egress-drop"),
     loop("DROP goes on", drop_that_goes_on, "drop.only-its-packet"),
     loop("DROP loses its errno", without(VerdictKind.DROP, lambda _verdict: Verdict(VerdictKind.DROP)), "drop.errno"),
     loop("DROP without an errno is no EPERM",
          without(VerdictKind.DROP, lambda verdict: Verdict(VerdictKind.DROP, verdict.errno or errno.EIO)), "drop.eperm"),
-    rules_only(named("a drop has another reason", packet, "_drop_reason", lambda _last: "NOT_SPECIFIED", "drop.reason", "drop.reason-arp")),
+    named("a drop has another reason", packet, "_drop_reason", lambda _last: "NOT_SPECIFIED", "drop.reason", "drop.reason-arp"),
     loop("STOLEN accepts", without(VerdictKind.STOLEN, lambda _verdict: ACCEPT), "stolen"),
-    rules_only(loop("STOLEN forgets its errno", forgets_the_errno_of_stolen, "stolen.errno")),
+    loop("STOLEN forgets its errno", forgets_the_errno_of_stolen, "stolen.errno"),
     loop("QUEUE ignores bypass",
          without(VerdictKind.QUEUE, lambda verdict: Verdict(VerdictKind.QUEUE, queue=verdict.queue)), "queue.bypass"),
     loop("QUEUE accepts", without(VerdictKind.QUEUE, lambda _verdict: ACCEPT), "queue.no-handler"),

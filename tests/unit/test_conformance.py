@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from harness import conformance
 from harness.conformance import RULES
 from harness.conformance.coverage import FUNCTIONS, core_lines, functions_of
 from harness.conformance.expect import Array, At, Crosses, Returns
-from harness.conformance.rule import Rule, script
+from harness.conformance.rule import Rule, by_id, script
 from harness.conformance.selection import chosen
 from harness.errors import UserError
 from harness.model import predict
@@ -49,7 +52,7 @@ def test_an_id_that_is_also_a_prefix_means_that_rule_and_all_that_begin_like_it(
     assert (ids("stolen"), ids("stolen.*")) == (["stolen", *others], others)
 
 
-def test_rules_come_once_and_in_the_order_of_the_seed() -> None:
+def test_rules_come_once_and_in_the_order_of_core_c() -> None:
     assert ids("drop.errno", "*.errno", "order.stable") == ["order.stable", "drop.errno", "stolen.errno"]
 
 
@@ -60,7 +63,7 @@ def test_an_unknown_rule_is_told_the_nearest() -> None:
     assert raised.value.hint.startswith('did you mean "order.ascending"?')
 
 
-def test_every_function_of_the_seed_is_in_the_table_once() -> None:
+def test_every_function_of_core_c_is_in_the_table_once() -> None:
     names = [function.name for function in FUNCTIONS]
     assert len(names) == len(set(names))
     assert set(names) >= NAMED
@@ -97,9 +100,25 @@ def test_scripts_have_names_of_their_own_and_survive_json(rule: Rule) -> None:
         assert loads(dumps(one.scenario)) == one.scenario
 
 
-def test_script_names_are_unique() -> None:
-    names = [one.scenario.name for rule in RULES.values() for one in rule.scripts]
-    assert len(names) == len(set(names))
+def test_every_file_of_rules_is_collected() -> None:
+    """An import of all files would be a circle: some of the room's files need the rules."""
+    room = Path(conformance.__file__).parent
+    files = {path.stem for path in room.glob("*.py") for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)
+             if "RULES" in map(ast.unparse, node.targets)} - {"__init__"}
+    collected = {module.__name__.rpartition(".")[2] for module in conformance._CONCERNS}
+    assert files == collected, "name the file in _CONCERNS of harness/conformance/__init__.py"
+
+
+def test_two_rules_with_one_id_are_an_error() -> None:
+    rule = Rule("new.rule", "", (script("new.rule", Dump("host", V4, "INPUT")),))
+    with pytest.raises(ValueError, match=r"two rules have the id 'new\.rule'"):
+        by_id([rule, rule])
+
+
+def test_two_scripts_with_one_name_are_an_error() -> None:
+    one = script("new.rule", Dump("host", V4, "INPUT"))
+    with pytest.raises(ValueError, match=r"a script of 'new\.rule' and one of 'new\.other' are both called 'new\.rule'"):
+        by_id([Rule("new.rule", "", (one,)), Rule("new.other", "", (one,))])
 
 
 def test_an_expectation_comes_after_a_step() -> None:
