@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.explore.sound import without_idle_cookies
 from harness.explore.steps import DRAWN
-from harness.scenario.check import check
+from harness.scenario.check import admit, check
 from harness.scenario.scope import Scope
 from harness.scenario.step import Scenario, Step
 from harness.scenario.topologies import check_topology
@@ -81,10 +81,9 @@ def _sound(scenario: Scenario, steps: Sequence[Step]) -> Scenario | None:
     kept: list[Step] = []
     for step in steps:
         try:
-            step.check(scope, "")
+            admit(scope, step, "")
         except UserError:
             continue
-        scope.index += 1
         kept.append(step)
     return _checked(replace(scenario, steps=without_idle_cookies(kept)))
 
@@ -98,9 +97,9 @@ def _checked(scenario: Scenario) -> Scenario | None:
 
 
 async def _with_plainer_steps(scenario: Scenario, smaller: Try) -> Scenario:
-    for priority in sorted({getattr(step, "priority", 0) for step in scenario.steps} - {0}):
+    for priority in sorted({step.common("priority") for step in scenario.steps} - {0}):
         # Those of equal priority together: that they are equal may be what matters.
-        steps = tuple(_with(step, priority=0) if getattr(step, "priority", 0) == priority else step for step in scenario.steps)
+        steps = tuple(_with(step, priority=0) if step.common("priority") == priority else step for step in scenario.steps)
         if (candidate := _sound(scenario, steps)) is not None and await smaller(candidate):
             scenario = candidate
     for index in range(len(scenario.steps)):

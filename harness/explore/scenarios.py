@@ -13,7 +13,7 @@ from harness.explore.steps.maker import SORTS, Maker, Sort
 from harness.explore.steps.namespaces import keys
 from harness.explore.topologies import layered, small, topologies
 from harness.outcome.profile import KernelProfile
-from harness.scenario.check import check
+from harness.scenario.check import admit, check
 from harness.scenario.scope import Scope
 from harness.scenario.step import Scenario, Step
 
@@ -46,8 +46,7 @@ def _step(draw: st.DrawFn, scope: Scope, makers: list[Maker], *, upset: bool, fa
         return None
     if faults:
         step = without_memory(draw, step) if upset else refused(draw, step)
-    step.check(scope, "drawn")
-    scope.index += 1
+    admit(scope, step, "drawn")
     return step
 
 

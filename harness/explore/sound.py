@@ -26,7 +26,7 @@ def without_idle_cookies(steps: Sequence[Step]) -> tuple[Step, ...]:
     no_cookie: dict[str, Any] = {"cookie": None}
 
     def told(step: Step) -> Step:
-        waits_in_vain = step.traffic.cookie is None and getattr(step, "cookie", None) not in (None, *sent)
+        waits_in_vain = step.traffic.cookie is None and step.common("cookie") not in (None, *sent)
         return replace(step, **no_cookie) if waits_in_vain else step
 
     return tuple(changed(step, told) for step in steps)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from harness.errors import GuestError
 from harness.guest.module import HookRefused
@@ -21,7 +20,7 @@ def no_memory(run: Run, step: Step) -> Iterator[None]:
 
     :raises GuestError: this kernel's allocator takes no kretprobe
     """
-    numbers: tuple[int, ...] = getattr(step, "fail", ())
+    numbers: tuple[int, ...] = step.common("fail")
     if not numbers:
         yield
         return
@@ -44,8 +43,7 @@ def _arming(run: Run, step: Step, numbers: tuple[int, ...]) -> tuple[Callable[[]
     return partial(module.fail_next, *numbers), module.fail_next
 
 
-def _netns(run: Run, step: Any) -> str:
+def _netns(run: Run, step: Step) -> str:
     """The step's own, or that of the hook that it is about."""
-    if hasattr(step, "netns"):
-        return str(step.netns)
-    return (run.registers.get(step.id) or run.private[step.id]).netns
+    netns, hook = step.common("netns"), step.common("id")
+    return str(netns) if netns is not None else (run.registers.get(hook) or run.private[hook]).netns

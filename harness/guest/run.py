@@ -23,7 +23,7 @@ from harness.guest.topology import Network
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import QueueState, queue_key
-from harness.scenario.step import Point, Scenario, grounds
+from harness.scenario.step import Point, Scenario, topologies
 from harness.scenario.steps.bpf import BpfLink
 from harness.scenario.steps.hooks import Register, is_point
 from harness.scenario.steps.raw import RawInsert
@@ -73,7 +73,7 @@ class Run:
     :param doubts: why what was seen cannot be trusted
     :param said: the kernel's log around its warnings
     :param journal: what was registered, and other readings of it
-    :ivar grounds: what each step finds
+    :ivar topologies: what each step finds
     :ivar redirects: whether ports of packets are changed on their way
     :ivar ends: source, namespace and address of packets, by topology (its ``id()``), sender, destination and family
     :ivar sightings: of namespaces, see :func:`harness.walks.sightings.told_apart`
@@ -106,7 +106,7 @@ class Run:
     procs: Procs = field(default_factory=Procs)
     memory: Memory | None = None
     journal: Journal = field(init=False)
-    grounds: tuple[Topology, ...] = field(init=False)
+    topologies: tuple[Topology, ...] = field(init=False)
     redirects: bool = field(init=False)
     ends: dict[tuple[int, str, str, Family], tuple[str, str, str]] = field(default_factory=dict)
     sightings: list[tuple[int, int, str]] = field(init=False)
@@ -116,7 +116,7 @@ class Run:
         self.watch = Watch(self.capture, self.sinks)
         taken = {step.traffic.cookie for step in self.scenario.steps}
         self.journal = Journal(self.ground.lists, left=dict(self.ground.before))
-        self.grounds = grounds(self.scenario.topology, self.scenario.steps)
+        self.topologies = topologies(self.scenario.topology, self.scenario.steps)
         self.redirects = any(step.facts.redirects for step in self.scenario.steps)
         self.sightings = [(0, namespace.inum, name) for name, namespace in self.network.namespaces.items()]
         self._unused = (number for number in range(2**64 - 1, 0, -1) if number not in taken)
@@ -233,7 +233,7 @@ class Run:
 
         :param since: the step from which on packets are sent
         """
-        for step, topology in list(zip(self.scenario.steps, self.grounds, strict=False))[since:]:
+        for step, topology in list(zip(self.scenario.steps, self.topologies, strict=False))[since:]:
             for sink in step.facts.sinks(step, topology):
                 family = socket.AF_INET6 if sink.version == 6 else socket.AF_INET
                 if sink.netns not in self.network.namespaces:

@@ -47,8 +47,8 @@ def _told(packet: PacketOutcome, profile: KernelProfile) -> PacketOutcome:
 
 def _step(run: Run, index: int, step: Step) -> StepOutcome:
     run.core.warnings.clear()
-    run.stack.topology = run.grounds[index]
-    run.core.alloc = Memory.without(getattr(step, "fail", ()))
+    run.stack.topology = run.topologies[index]
+    run.core.alloc = Memory.without(step.common("fail"))
     outcome = HANDLERS[type(step)](run, index, step)
     return replace(outcome, splats=_splats(run.core.warnings, run.core.profile), queues=run.stack.queues.state())
 

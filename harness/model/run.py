@@ -17,7 +17,7 @@ from harness.model.structures import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRES
 from harness.model.sysctl import given
 from harness.netfilter import Family, hook_name, hook_number
 from harness.outcome.types import BEFORE, Slot, StepOutcome, point_key
-from harness.scenario.step import Scenario, grounds
+from harness.scenario.step import Scenario, topologies
 from harness.scenario.steps.bpf import BpfLink
 from harness.scenario.steps.conntrack import KERNEL_MODULES
 from harness.scenario.steps.hooks import Register, is_point
@@ -46,7 +46,7 @@ class Run:
     :param links: BPF links, each with its hook
     :param packets: in the order in which they were sent
     :param nat: redirections
-    :ivar grounds: what each step finds
+    :ivar topologies: what each step finds
     :ivar keys: static keys before the first step
     """
 
@@ -55,7 +55,7 @@ class Run:
     oracle: Oracle
     nets: dict[str, Net] = field(default_factory=dict, init=False)
     stack: Stack = field(init=False)
-    grounds: tuple[Topology, ...] = field(init=False)
+    topologies: tuple[Topology, ...] = field(init=False)
     keys: Counter[str] = field(init=False)
     live: dict[str, HookOps] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Run:
 
     def __post_init__(self) -> None:
         topology = self.scenario.topology
-        self.grounds = grounds(topology, self.scenario.steps)
+        self.topologies = topologies(topology, self.scenario.steps)
         for netns in topology.namespaces:
             if isinstance(net := self.core.netfilter_net_init(netns), Net):  # there is memory before the first step
                 self.nets[netns] = net

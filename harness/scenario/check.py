@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from harness.scenario.reader import fail, suggest
 from harness.scenario.scope import Scope
-from harness.scenario.step import Scenario
+from harness.scenario.step import Scenario, Step
 from harness.scenario.topologies import check_topology
 
-__all__ = ("check",)
+__all__ = ("admit", "check")
 
 
 def check(scenario: Scenario) -> None:
@@ -19,8 +19,18 @@ def check(scenario: Scenario) -> None:
         fail("name", "a scenario's name has 1 to 64 characters")
     check_topology(scenario.topology)
     scope = Scope(scenario.topology)
-    for scope.index, step in enumerate(scenario.steps):
-        step.check(scope, f"steps[{scope.index}]")
+    for step in scenario.steps:
+        admit(scope, step, f"steps[{scope.index}]")
     for path, cookie in scope.awaited:
         if cookie not in scope.cookies:
             fail(path, f"no packet of the scenario carries the cookie {cookie}", suggest(cookie, map(str, scope.cookies), what="sent"))
+
+
+def admit(scope: Scope, step: Step, path: str) -> None:
+    """Take a step into the scope: what it brings about, the topology that it leaves, and the number of the next step.
+
+    :raises UserError: with the path of what makes no sense after the steps before it
+    """
+    step.check(scope, path)
+    scope.topology = step.after(scope.topology)
+    scope.index += 1

@@ -19,8 +19,8 @@ from harness.scenario.scope import Scope
 from harness.scenario.topology import Topology
 
 __all__ = (
-    "DRAWN", "KINDS", "Allocates", "Facts", "Known", "Point", "Scenario", "Sink", "Step", "Traffic", "arrays", "by_kind", "changed",
-    "grounds", "lost_devices", "no_packets", "no_rules", "no_sinks", "none_wait", "nothing", "nowhere", "same_topology",
+    "COMMON", "DRAWN", "KINDS", "Allocates", "Facts", "Known", "Point", "Scenario", "Sink", "Step", "Traffic", "arrays", "by_kind",
+    "changed", "lost_devices", "no_packets", "no_rules", "no_sinks", "none_wait", "nothing", "nowhere", "same_topology", "topologies",
 )
 
 
@@ -125,9 +125,31 @@ class Facts:
 KINDS: dict[str, type[Step]] = {}
 
 
+#: Data whose name means the same in every kind that has it (:class:`Step` says what): the types that it may have, and what a kind without
+#: it answers.
+COMMON: Mapping[str, tuple[tuple[str, ...], Any]] = {
+    "cookie": (("int", "int | None"), None),
+    "device": (("str", "str | None"), None),
+    "fail": (("tuple[int, ...]",), ()),
+    "id": (("str",), None),
+    "netns": (("str",), None),
+    "priority": (("int",), 0),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """Base of every kind.
+
+    Rooms ask any step for the data in :data:`COMMON`, so a kind uses these names for nothing else:
+
+    * ``cookie``: of the packet that the step sends; in a kind that sends none, of the packet that it waits for, which ``explore`` takes
+      away with that packet
+    * ``device``: a device's name in ``netns``; shrinking leaves it as it is
+    * ``fail``: allocations of core's that the executors make fail in the step, by number from 0; only with the fact ``allocates``
+    * ``id``: of a hook, in its own namespace's module, where a kind has no ``netns``
+    * ``netns``: the namespace in which the step works, whose module lets its allocations fail
+    * ``priority``: a hook's; shrinking makes all that are equal 0 together
 
     :cvar do: the kind's name in JSON
     :cvar concern: name of the file that the kind has in each room
@@ -138,13 +160,16 @@ class Step:
     concern: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
-        """Look whether a kind of step has a name and all its facts.
+        """Look whether a kind of step has a name and all its facts, and data in the sense of :data:`COMMON`.
 
-        :raises TypeError: the kind lacks something, or has the name of another one
+        :raises TypeError: the kind lacks something, has the name of another one, or data of another type than its name says
         """
         for name in ("do", "facts", "read", "write", "check"):
             if name not in cls.__dict__:
                 raise TypeError(f"{cls.__module__}.{cls.__qualname__} has no {name!r}: see harness.scenario.step")
+        for name, annotation in cls.__annotations__.items():
+            if name in COMMON and annotation not in COMMON[name][0]:
+                raise TypeError(f"{cls.__qualname__}.{name} is {annotation}, and {name!r} is {' or '.join(COMMON[name][0])} in every kind")
         other = KINDS.get(cls.do, cls)  # a dataclass with slots is made twice
         if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"{cls.__qualname__} and {other.__qualname__} are both the step {cls.do!r}")
@@ -164,11 +189,18 @@ class Step:
         raise NotImplementedError
 
     def check(self, scope: Scope, path: str) -> None:
-        """Note in *scope* what the step brings about.
+        """Note in *scope* what the step brings about, but for the topology that it leaves (the fact ``leaves``).
 
         :raises UserError: with the path of what makes no sense after the steps before it
         """
         raise NotImplementedError
+
+    def common(self, name: str) -> Any:
+        """The step's data of that name, or what :data:`COMMON` has for a kind without it.
+
+        :raises KeyError: the name means nothing in particular
+        """
+        return getattr(self, name, COMMON[name][1])
 
     @property
     def traffic(self) -> Traffic:
@@ -265,7 +297,7 @@ def changed(step: Step, change: Callable[[Step], Step]) -> Step:
     return change(replace(step, **parts))
 
 
-def grounds(topology: Topology, steps: Iterable[Step]) -> tuple[Topology, ...]:
+def topologies(topology: Topology, steps: Iterable[Step]) -> tuple[Topology, ...]:
     """What each step finds, and at the end what is left."""
     found = [topology]
     for step in steps:

@@ -86,7 +86,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.20.array", "y", 'steps[20].array: no step before has put a hook into an array "y" of a', "arrays: x, z"),
     ("steps.21.second.netns", "a", "steps[21].second.netns: the two hooks are in two namespaces", "one for both"),
     ("steps.21.second.id", "t1", 'steps[21].second.id: "t1" is already the id of a hook of steps[21]', "another id"),
-    ("steps.22.second", "t1", "steps[22].second: it takes two hooks of one namespace", "another one"),
+    ("steps.22.second", "t1", "steps[22].second: both hooks must be in the same namespace, and different", "another one"),
     ("steps.22.second", "many.1", 'steps[22].second: "many.1" is registered more than once', "alone"),
     ("steps.22.first", "one", 'steps[22].id: "one" is already unregistered', "registered here"),
     ("steps.9.array", "y", 'steps[9].array: no step before has put a hook into an array "y" of a', "arrays: x"),

@@ -8,7 +8,7 @@ from harness.errors import UserError
 from harness.netfilter import Family
 from harness.scenario import Scenario, dumps, loads
 from harness.scenario.check import check
-from harness.scenario.step import Step, grounds, lost_devices
+from harness.scenario.step import Step, lost_devices, topologies
 from harness.scenario.steps.batches import RegisterBatch
 from harness.scenario.steps.churn import Churn
 from harness.scenario.steps.hooks import Register, Unregister
@@ -27,7 +27,7 @@ def refused(*steps: Step, topology: Topology = PAIR) -> str:
 
 
 def test_a_namespace_comes_with_its_lo_and_goes_with_its_links() -> None:
-    later = grounds(PAIR, (AddNetns("later"), LINK, DeleteNetns("later")))
+    later = topologies(PAIR, (AddNetns("later"), LINK, DeleteNetns("later")))
     assert later[1].devices("later") == ("lo",)
     assert later[2].peer("host", "to-later").netns == "later"
     assert later[3] == PAIR

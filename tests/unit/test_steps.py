@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ from harness.conformance.judge import judge
 from harness.guest import steps as guest
 from harness.model import steps as model
 from harness.outcome.types import StepOutcome
-from harness.scenario.step import KINDS, Allocates, Facts, Step, by_kind
+from harness.scenario.check import admit
+from harness.scenario.scope import Scope
+from harness.scenario.step import KINDS, Allocates, Facts, Step, by_kind, same_topology
 from harness.scenario.steps.hooks import Dump
+from harness.scenario.steps.namespaces import AddLink, AddNetns, Keys
+from harness.scenario.topology import PAIR
 from tests.recorded import recorded
 
 ROOT = Path(harness.__file__).parent
@@ -62,6 +67,25 @@ def test_two_kinds_with_one_name_are_an_error() -> None:
         type("New", (Step,), body)
 
 
+def test_data_of_a_common_name_has_its_type() -> None:
+    body = {key: value for key, value in vars(Dump).items() if key in ("read", "write", "check")} | {"do": "new", "facts": Dump.facts}
+    with pytest.raises(TypeError, match=r"New\.priority is str, and 'priority' is int in every kind"):
+        type("New", (Step,), {**body, "__annotations__": {"priority": "str"}})
+
+
+def test_a_kind_without_data_of_a_common_name_answers_with_its_default() -> None:
+    assert (Keys().common("fail"), Keys().common("netns"), AddNetns("later", fail=(0,)).common("fail")) == ((), None, (0,))
+    with pytest.raises(KeyError):
+        Keys().common("to")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_room_asks_a_step_for_a_name_that_is_not_common(path: Path) -> None:
+    """``getattr(step, "fail", ())`` would be a promise that no kind has read."""
+    asked = re.findall(r'(?:getattr|hasattr)\((?:step|each|hook), "(\w+)"', path.read_text())
+    assert not asked, "Step.common(name), with the name in COMMON (harness/scenario/step.py)"
+
+
 @kinds
 def test_what_allocates_can_fail_and_nothing_else(kind: type[Step]) -> None:
     could = {field.name: field.default for field in fields(kind)}
@@ -69,9 +93,8 @@ def test_what_allocates_can_fail_and_nothing_else(kind: type[Step]) -> None:
     assert ("fail" in could) is (kind.facts.allocates(kind(**values)) is not Allocates.NOTHING)
 
 
-@kinds
-def test_model_and_kernel_do_something(kind: type[Step], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model in which the kind does nothing departs from what a real kernel did, in a rule that the right model keeps to."""
+def verdicts(kind: type[Step]) -> set[str]:
+    """What the recorded rules with a kind say of the model, compared with what a real kernel did."""
     with_it = [(script, observed) for rule, outcomes in recorded().rules.items()
                for script, observed in zip(RULES[rule].scripts, outcomes, strict=True)
                if any(isinstance(step, kind) for step in script.scenario.steps)]
@@ -80,13 +103,38 @@ def test_model_and_kernel_do_something(kind: type[Step], monkeypatch: pytest.Mon
         for script, observed in with_it:
             try:
                 yield judge(script, recorded().profile, observed).comparison.verdict
-            except KeyError:
+            except (KeyError, ValueError):
                 yield "what follows finds nothing"
 
     assert with_it, f"no recorded rule has the step {kind.do!r}: record one that comes first in a mutant's list"
-    assert set(notice()) == {"conformant"}
+    return set(notice())
+
+
+@kinds
+def test_model_and_kernel_do_something(kind: type[Step], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model in which the kind does nothing departs from what a real kernel did, in a rule that the right model keeps to."""
+    assert verdicts(kind) == {"conformant"}, f"the model departs from what was recorded of rules with the step {kind.do!r}"
     monkeypatch.setitem(model.HANDLERS, kind, lambda _run, index, _step: StepOutcome(index))
-    assert any(verdict != "conformant" for verdict in notice())
+    monkeypatch.setattr(kind, "facts", replace(kind.facts, leaves=same_topology))
+    assert verdicts(kind) != {"conformant"}, f"no recorded rule notices a model in which the step {kind.do!r} does nothing"
+
+
+def test_a_topology_that_a_step_does_not_leave_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AddLink, "facts", replace(AddLink.facts, leaves=same_topology))
+    assert verdicts(AddLink) != {"conformant"}
+
+
+def test_the_topology_after_a_step_is_that_of_its_facts() -> None:
+    scope = Scope(PAIR)
+    admit(scope, AddNetns("later"), "steps[0]")
+    assert (scope.topology, scope.index) == (AddNetns("later").after(PAIR), 1)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenario/steps").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_no_sense_check_sets_the_topology(path: Path) -> None:
+    targets = [target for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign)
+               for target in (node.targets if isinstance(node, ast.Assign) else [node.target])]
+    assert "scope.topology" not in map(ast.unparse, targets), "the fact 'leaves' says what topology a step leaves"
 
 
 def bare(node: ast.AST | None) -> Iterator[str]:

@@ -25,4 +25,4 @@ def undone(step: Step) -> bool:
 
     A shrink that fails leaves a dummy, which stays as long as nobody else's hook at the point comes or goes.
     """
-    return step.facts.flushed and (not getattr(step, "fail", ()) or refused_once(step))
+    return step.facts.flushed and (not step.common("fail") or refused_once(step))

@@ -21,7 +21,7 @@ def churn(run: Run, index: int, step: Churn) -> StepOutcome:
     module, hook, spaces = run.modules[step.netns], run.hook(step.register), run.network.namespaces
     cookies = range(CHURN_COOKIE, CHURN_COOKIE + step.packets)
     run.synthetic.update(cookies)
-    to = str(first_address(run.grounds[index], step.to, Family.IPV4))
+    to = str(first_address(run.topologies[index], step.to, Family.IPV4))
     with Sink(spaces[step.to]) as sink:
         sender = Sender.start(spaces[step.source], to, cookies)
         try:

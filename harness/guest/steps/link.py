@@ -25,7 +25,7 @@ def arp(run: Run, index: int, step: Arp) -> StepOutcome:
     """``NTF_USE`` makes the kernel look for a neighbour that it does not know. Afterwards it knows it for good again, as all others."""
     from pyroute2 import IPRoute, NetlinkError  # noqa: PLC0415 - seconds in an emulated guest
 
-    topology = run.grounds[index]
+    topology = run.topologies[index]
     device = asking_device(topology, step)
     entry = {"family": socket.AF_INET, "dst": step.target, "ifindex": run.ifindex(step.source, device)}
     owner = next((one for one in topology.interfaces() if step.target in (text.partition("/")[0] for text in one.addresses)), None)

@@ -88,7 +88,7 @@ def _first_one_has_hooks() -> Iterator[None]:
 def netns_delete(run: Run, index: int, step: DeleteNetns) -> StepOutcome:
     namespace = run.network.namespaces[step.netns]
     run.procs.saw(namespace)
-    with changes.proc_directory(namespace) as entries, _counted(run, lost_devices(run.grounds[index], step), step.netns):
+    with changes.proc_directory(namespace) as entries, _counted(run, lost_devices(run.topologies[index], step), step.netns):
         run.delete_netns(step.netns)
         gone = changes.await_gone(next(iter(run.modules.values())), namespace.inum, _GONE_SECONDS)
         left = bool(entries())
@@ -109,7 +109,7 @@ def link_add(run: Run, index: int, step: AddLink) -> StepOutcome:
 
 
 def device_delete(run: Run, index: int, step: DeleteDevice) -> StepOutcome:
-    lost = lost_devices(run.grounds[index], step)
+    lost = lost_devices(run.topologies[index], step)
     with _counted(run, lost):
         changes.delete_device(run.network, step.netns, step.device)
     return StepOutcome(index)

@@ -18,7 +18,7 @@ __all__ = ("send",)
 
 def send(run: Run, index: int, step: Send) -> StepOutcome:
     netns = run.network.namespaces[step.source]
-    source, holder, to = _ends(run, run.grounds[index], step)
+    source, holder, to = _ends(run, run.topologies[index], step)
     if step.fragment or step.segment or step.size > WHOLE_MAX:
         errno = _send_large(netns, step, source, to)
     elif step.kind == "udp":

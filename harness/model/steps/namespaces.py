@@ -33,7 +33,7 @@ def netns_delete(run: Run, index: int, step: DeleteNetns) -> StepOutcome:
     net = run.nets[step.netns]
     for netns, number in [key for key in run.stack.queues.instances if key[0] == step.netns]:
         run.stack.queues.release(netns, number)
-    _take_devices(run, lost_devices(run.grounds[index], step))
+    _take_devices(run, lost_devices(run.topologies[index], step))
     _unregister(run, [name for name, hook in run.registers.items() if name in run.live and hook.netns == step.netns])
     _unregister_foreign(run, net, [(pf, number) for pf, heads in net.hooks.items() for number in range(len(heads))], None)
     for label in [label for label, (key, _) in run.private.items() if key[0] == step.netns]:
@@ -52,12 +52,12 @@ def device_add(run: Run, index: int, step: AddDevice) -> StepOutcome:
 
 def link_add(run: Run, index: int, step: AddLink) -> StepOutcome:
     for end in (step.a, step.b):
-        run.stack.neighbours.add_device(run.grounds[index + 1], end.netns, end.device)
+        run.stack.neighbours.add_device(run.topologies[index + 1], end.netns, end.device)
     return StepOutcome(index, 0, _added(run, [(end.netns, end.device) for end in (step.a, step.b)]))
 
 
 def device_delete(run: Run, index: int, step: DeleteDevice) -> StepOutcome:
-    _take_devices(run, lost_devices(run.grounds[index], step))
+    _take_devices(run, lost_devices(run.topologies[index], step))
     return StepOutcome(index)
 
 

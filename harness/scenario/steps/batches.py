@@ -187,7 +187,8 @@ class RegisterTogether(Step):
     second: Register
 
     do = "register-together"
-    facts = replace(_TOGETHER, queues=lambda step: (*queued_families(step.first), *queued_families(step.second)))
+    facts = replace(_TOGETHER, touches=lambda step, _known: real((step.first, step.second)),
+                    queues=lambda step: (*queued_families(step.first), *queued_families(step.second)))
 
     @classmethod
     def read(cls, value: Value) -> RegisterTogether:
@@ -216,7 +217,7 @@ class UnregisterTogether(Step):
     second: str
 
     do = "unregister-together"
-    facts = _TOGETHER
+    facts = replace(_TOGETHER, touches=lambda step, known: real(known.registers[name] for name in (step.first, step.second)))
 
     @classmethod
     def read(cls, value: Value) -> UnregisterTogether:
@@ -232,7 +233,7 @@ class UnregisterTogether(Step):
             if scope.live[name] != 1:
                 fail(f"{path}.{key}", f"{quote(name)} is registered more than once", "unregister it alone")
         if self.first == self.second or scope.points[self.first][0] != scope.points[self.second][0]:
-            fail(f"{path}.second", "it takes two hooks of one namespace", "choose another one")
+            fail(f"{path}.second", "both hooks must be in the same namespace, and different", "choose another one")
         scope.live[self.first] = scope.live[self.second] = 0
 
 

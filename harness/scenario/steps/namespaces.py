@@ -94,7 +94,6 @@ class AddNetns(Step):
         check_netns_name(self.netns, f"{path}.netns")
         if any(self.fail):
             fail(f"{path}.fail", "core makes one allocation for a namespace", "write [0]")
-        scope.topology = self.after(scope.topology)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,6 @@ class AddDevice(Step):
     def check(self, scope: Scope, path: str) -> None:
         check_end(scope.topology, End(self.netns, self.device), path)
         _check_name_is_free(scope, self.netns, self.device, f"{path}.device")
-        scope.topology = self.after(scope.topology)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +186,6 @@ class AddLink(Step):
                 taken[address] = one.netns
         if (self.a.netns, self.a.device) == (self.b.netns, self.b.device):
             fail(f"{path}.b.device", f"{self.b.netns} already has a device {quote(self.b.device)}", "choose another name")
-        scope.topology = self.after(scope.topology)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,15 +325,14 @@ def _check_own_device(scope: Scope, step: DeleteDevice | MoveDevice, path: str) 
 
 
 def _take(scope: Scope, step: DeleteNetns | DeleteDevice | MoveDevice) -> None:
-    """The step's doing, with all that goes at the same time."""
-    lost = lost_devices(scope.topology, step)
-    scope.topology = step.after(scope.topology)
+    """The hooks and private arrays that go with what the step takes away."""
+    lost, left = lost_devices(scope.topology, step), step.after(scope.topology).namespaces
     for name, (netns, device) in scope.points.items():
-        if netns not in scope.topology.namespaces or (netns, device) in lost:
+        if netns not in left or (netns, device) in lost:
             scope.live[name] = 0
-    for name in [name for name, hook in scope.private.items() if hook.netns not in scope.topology.namespaces]:
+    for name in [name for name, hook in scope.private.items() if hook.netns not in left]:
         del scope.private[name]
-    scope.arrays = {(netns, array) for netns, array in scope.arrays if netns in scope.topology.namespaces}
+    scope.arrays = {(netns, array) for netns, array in scope.arrays if netns in left}
 
 
 def _device_json(step: AddDevice | DeleteDevice | MoveDevice) -> dict[str, Any]:

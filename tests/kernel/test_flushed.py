@@ -1,0 +1,118 @@
+"""The fact ``flushed`` of a kind of step, on a real kernel: namespaces that are kept for the next scenario are as they were built."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.conformance import RULES
+from harness.errors import GuestError
+from harness.guest.executor import Executor
+from harness.guest.ground import Ground, without_idle_addresses
+from harness.guest.inventory import Inventory
+from harness.guest.netns import Namespace
+from harness.guest.steps import undone
+from harness.model import predict
+from harness.outcome import KernelProfile
+from harness.pytest_plugin.kernel import RunningKernel
+from harness.scenario.step import KINDS, Scenario, Step
+
+pytestmark = pytest.mark.usefixtures("nfharness_ko")
+
+_TRIED = 3
+"""For one that does not warn."""
+
+_NETWORK = Path("/proc/thread-self/net")
+_BY_ITSELF = ("fdb_max", "nf_conntrack_count", "nf_conntrack_max")
+"""Settings that the kernel changes."""
+
+
+@pytest.fixture(scope="module")
+def profile(kernel: RunningKernel) -> KernelProfile:
+    return kernel.profile
+
+
+def shortest(kind: type[Step], profile: KernelProfile) -> Scenario | None:
+    """The shortest scenario of a rule that contains the kind and leaves its namespaces to the next one; ``None`` if there is none.
+
+    One of which no kernel warns is preferred: a warning takes an emulated one long.
+    """
+    def hooks(scenario: Scenario) -> int:
+        return sum(getattr(step, "count", 1) + len(getattr(step, "hooks", ())) for step in scenario.steps)
+
+    applying = [script.scenario for rule in RULES.values() if rule.lacking(profile) is None for script in rule.scripts]
+    of_kind = [one for one in applying if any(isinstance(step, kind) for step in one.steps) and all(map(undone, one.steps))]
+    found = sorted(of_kind, key=hooks)
+    silent = (one for one in found[:_TRIED] if not any(step.splats for step in predict(one, profile).steps))
+    return next(silent, found[0] if found else None)
+
+
+def settings() -> set[str]:
+    """Sysctls of the calling thread's namespace. An emulated guest's Python would take seconds to open the thousand files."""
+    done = subprocess.run(["grep", "-rs", "", "/proc/sys/net"], stdout=subprocess.PIPE, text=True, check=False)  # some cannot be read
+    return {line for line in done.stdout.splitlines() if line.partition(":")[0].rpartition("/")[2] not in _BY_ITSELF}
+
+
+def standing(namespace: Namespace) -> set[str]:
+    """What stands in a namespace: devices, addresses, routes, rules, neighbours, queueing disciplines, listeners, settings."""
+    with namespace.inside():
+        devices = {f"device {line.split(':')[0].strip()}" for line in (_NETWORK / "dev").read_text().splitlines()[2:]}
+        queues = _NETWORK / "netfilter/nfnetlink_queue"
+        listeners = {f"listener {line.split()[0]}" for line in queues.read_text().splitlines()} if queues.exists() else set()
+        return {*devices, *listeners, *map(str, Inventory().read()), *settings()}
+
+
+def left_by(scenarios: Iterable[Scenario]) -> dict[str, dict[str, set[str]]]:
+    """What stands in namespaces after a scenario and did not before, or the other way round, by name and kinds of the scenario.
+
+    :raises GuestError: the executor itself finds something left when it lends the namespaces again
+    """
+    found: dict[str, dict[str, set[str]]] = {}
+    stood: dict[str, set[str]] = {}
+    stands: Ground | None = None
+    with Executor() as executor:
+        for scenario in scenarios:
+            topology = without_idle_addresses(scenario).topology
+            with executor._grounds.borrowed(topology, keep=True) as ground:
+                if ground is not stands:
+                    stands, stood = ground, everywhere(ground)
+            executor.execute(scenario)
+            with executor._grounds.borrowed(topology, keep=True) as again:
+                assert again is ground, f"{scenario.name} did not keep its namespaces"
+                now = everywhere(again)
+            if differs := {name: stood[name] ^ now[name] for name in stood if stood[name] != now[name]}:
+                found[f"{scenario.name} ({', '.join(sorted({step.do for step in scenario.steps}))})"] = differs
+            stood = now
+    return found
+
+
+def everywhere(ground: Ground) -> dict[str, set[str]]:
+    return {name: standing(namespace) for name, namespace in ground.network.namespaces.items()}
+
+
+@pytest.mark.may_warn(r"net/netfilter/(core|nf_queue)\.c|hook not found")
+def test_kinds_that_say_flushed_leave_namespaces_as_they_found_them(profile: KernelProfile) -> None:
+    chosen: list[Scenario] = []
+    for kind in [kind for kind in KINDS.values() if kind.facts.flushed]:
+        if not any(isinstance(step, kind) for scenario in chosen for step in scenario.steps) and (one := shortest(kind, profile)):
+            chosen.append(one)
+    assert left_by(sorted(chosen, key=lambda one: without_idle_addresses(one).topology.name)) == {}
+
+
+@pytest.mark.parametrize("do", ["sysctl", "device-add", "nft"])
+def test_a_kind_that_says_flushed_and_is_not_is_noticed(do: str, profile: KernelProfile, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = KINDS[do]
+    assert not kind.facts.flushed
+    monkeypatch.setattr(kind, "facts", replace(kind.facts, flushed=True))
+    scenario = shortest(kind, profile)
+    assert scenario is not None
+    found: object
+    try:
+        found = left_by([scenario])
+    except GuestError as error:
+        found = error
+    assert found
