@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ("Packed", "constants", "enumerators", "packed", "structure")
+__all__ = ("Packed", "constants", "enumerators", "every_enumerator", "packed", "structure")
 
 #: C type → its ctypes counterpart, which has the same size and alignment on amd64.
 _SCALARS: dict[str, Any] = {
@@ -33,6 +33,25 @@ def enumerators(source: str, name: str, prefix: str) -> dict[str, int]:
         if not label.startswith("__"):
             assert label.strip().startswith(prefix), member
             found[label.strip().removeprefix(prefix)] = value
+    return found
+
+
+def every_enumerator(source: str) -> dict[str, int]:
+    """The members of all enums of a header; one whose value is no number, shift or earlier member ends the reading of its enum."""
+    found: dict[str, int] = {}
+    text = re.sub(r"^\s*#.*$", "", _COMMENT.sub("", source), flags=re.MULTILINE)
+    for body in re.findall(r"\benum\s*\w*\s*{(.*?)}", text, re.DOTALL):
+        value = -1
+        for label, given in re.findall(r"(\w+)\s*(?:=\s*([^,]+?)\s*)?(?:,|$)", body.strip()):
+            if shift := re.fullmatch(r"\(?(\d+) << (\d+)\)?", given):
+                value = int(shift[1]) << int(shift[2])
+            elif re.fullmatch(r"0x[0-9a-fA-F]+|\d+", given):
+                value = int(given, 0)
+            elif given in found or not given:
+                value = found[given] if given else value + 1
+            else:
+                break
+            found[label] = value
     return found
 
 
