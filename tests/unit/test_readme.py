@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ import pytest
 
 from harness.cli.commands import nfharness
 from harness.conformance import RULES
+from harness.conformance.coverage import FUNCTIONS
 from harness.pytest_plugin import plugin
 from harness.pytest_plugin.lab import Lab
 from harness.scenario import BUILTIN, loads
 from harness.scenario.step import KINDS
+from harness.scenario.steps.sysctl import SETTINGS
+from harness.scenario.topology import TOPOLOGIES
 
 ROOT = Path(__file__).parents[2]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in
@@ -205,3 +209,82 @@ def test_every_commit_that_a_page_names_is_written_as_git_shortens_it() -> None:
     commits = re.findall(r"`([0-9a-f]{7,40})`", PAGES["harness/docs/decisions.md"])
     assert len(set(commits)) >= 12
     assert {len(commit) for commit in commits} == {7}
+
+
+def words_after(words: str, name: str = r"\w+") -> set[str]:
+    """Code spans that a page names as something: *the step `sysctl`*."""
+    return set(re.findall(rf"\b(?:{words}) `({name})`", EVERYTHING))
+
+
+def test_every_step_that_is_named_exists() -> None:
+    named = words_after("[Ss]teps?|[Kk]ind", "[a-z-]+") | set(re.findall(r"`([a-z-]+)` steps?\b", EVERYTHING))
+    assert "sysctl" in named
+    assert named <= set(KINDS)
+
+
+def test_every_name_with_hyphens_exists() -> None:
+    """Steps, topologies and scenarios: in code spans of the page about them, no other names have hyphens."""
+    spans = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", SCENARIOS))
+    known = {*KINDS, *BUILTIN, *TOPOLOGIES, *(setting.rpartition(".")[2] for setting in SETTINGS)}
+    assert "raw-insert" in spans
+    assert not spans - known
+
+
+def test_every_fixture_that_is_named_exists() -> None:
+    named = words_after("fixtures?")
+    assert named
+    assert named <= set(plugin.__all__)
+
+
+def test_every_marker_that_is_named_exists() -> None:
+    markers = {re.split(r"\W", line)[0] for line in plugin._MARKERS}
+    named = words_after("marked|markers?") | set(re.findall(r"pytest\.mark\.(\w+)", EVERYTHING))
+    assert markers & named
+    assert named <= markers | {"parametrize", "skip", "skipif", "slow", "usefixtures", "xfail"}
+
+
+def test_every_setting_of_pytest_that_is_named_exists() -> None:
+    source = (ROOT / "harness/pytest_plugin/plugin.py").read_text()
+    named = words_after("settings?")
+    assert "packages" in named
+    assert named <= set(re.findall(r'addini\("(\w+)"', source))
+
+
+def test_every_method_of_lab_that_is_called_exists() -> None:
+    called_methods = set(re.findall(r"\blab\.(\w+)\(", EVERYTHING))
+    assert "send" in called_methods
+    assert all(hasattr(Lab, name) for name in called_methods), called_methods
+
+
+def test_every_environment_variable_that_is_named_is_read() -> None:
+    named = set(re.findall(r"\bNFHARNESS_[A-Z_]+\b", EVERYTHING))
+    files = [*ROOT.glob("harness/**/*.py"), ROOT / "vagrant/Vagrantfile", *ROOT.glob(".ci/*")]
+    read = {name for path in files for name in re.findall(r"\bNFHARNESS_[A-Z_]+\b", path.read_text())}
+    assert "NFHARNESS_CACHE" in named
+    assert named <= read
+
+
+def test_every_file_and_function_that_contributing_names_exists() -> None:
+    text = PAGES[".github/CONTRIBUTING.md"]
+    sources = [*ROOT.glob("harness/**/*.py"), *ROOT.glob("tests/**/*.py")]
+    named = set(re.findall(r"`(\w+\.py)`", text))
+    assert named <= {path.name for path in sources}
+    functions = set(re.findall(r"`(test_\w+)`", text))
+    assert functions
+    assert functions <= {name for path in sources for name in re.findall(r"^def (\w+)", path.read_text(), re.MULTILINE)}
+
+
+def test_the_lines_that_contributing_gives_are_those_of_the_table() -> None:
+    (first, last, function), = re.findall(r"lines (\d+)-(\d+) of\s+`(\w+)`", PAGES[".github/CONTRIBUTING.md"])
+    branches = [branch for one in FUNCTIONS if one.name == function for branch in one.branches]
+    assert (int(first), int(last)) in {branch.lines for branch in branches if "order.equal-newest-first" in branch.rules}
+
+
+def test_every_commit_that_a_page_names_is_in_the_history() -> None:
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    if shutil.which("git") is None or git("rev-parse", "--is-shallow-repository").stdout.strip() != "false":
+        pytest.skip("no history: an archive, or a shallow clone")
+    commits = set(re.findall(r"`([0-9a-f]{7,40})`", PAGES["harness/docs/decisions.md"]))
+    assert not {commit for commit in commits if git("merge-base", "--is-ancestor", commit, "HEAD").returncode}
