@@ -41,9 +41,13 @@ def test_a_hook_calls_a_tool_of_the_lock() -> None:
 @pytest.mark.parametrize(("subject", "passes"), [
     ("trace: see the calls of NAT's own loop, and name base chains", True), ("pytest, cli: say so", True), ("fixup! trace: see", True),
     ("Say what is so", False), ("trace:see", False), ("trace: " + "x" * 66, False), ("trace: " + "x" * 65, True), ("", False),
+    ("trace: " + "→" * 65, True), ("trace: " + "→" * 66, False), ("kmod: need less", True), ("kmod: added more", False),
+    ("trace: seeing all", False), ("nonsense: say so", False), ("trace, nonsense: say so", False), ("trace: say so", True),
+    ("check: say so", True), ("kmod, tests, docs: say so", True), ("rules: say so", True), ("ci: say so", True),
 ])
 def test_a_subject_names_its_subsystem_in_72_characters(subject: str, passes: bool, tmp_path: Path) -> None:
     message = tmp_path / "message"
     message.write_text(f"{subject}\n\nbody\n")
-    done = subprocess.run([ROOT / ".ci/subject", message], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run([ROOT / ".ci/subject", message], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode == 0) is passes, done.stderr

@@ -76,6 +76,14 @@ def test_every_branch_is_in_its_function_and_has_rules_or_a_reason() -> None:
             assert bool(branch.rules) != bool(branch.uncovered), (function.name, branch.what)
 
 
+def test_branches_that_share_lines_are_told_apart() -> None:
+    """By what they do: a line that does several things has several branches. One of newer kernels stands at the lines that it changed."""
+    for function in FUNCTIONS:
+        said = [(branch.lines, branch.what) for branch in function.branches]
+        assert len(said) == len(set(said)), function.name
+        assert len({what for _, what in said}) == len(said), function.name
+
+
 def test_functions_follow_one_another() -> None:
     assert all(one.lines[1] < other.lines[0] for one, other in pairwise(FUNCTIONS))
 

@@ -36,6 +36,13 @@ def test_every_class_of_a_concern_that_is_a_step_is_a_kind() -> None:
     assert {kind.concern for kind in KINDS.values()} == {path.stem for path in (ROOT / "scenario/steps").glob("[a-z]*.py")}
 
 
+@pytest.mark.parametrize(("name", "shared"), [("model", {"handler"}), ("guest", {"handler"}), ("explore", {"faults", "maker"})])
+def test_a_room_has_no_file_of_a_concern_that_there_is_not(name: str, shared: set[str]) -> None:
+    """:param shared: what its files have in common"""
+    concerns = {kind.concern for kind in KINDS.values()}
+    assert {path.stem for path in (ROOT / name / "steps").glob("[a-z]*.py")} - shared <= concerns
+
+
 def test_the_rooms_do_every_kind() -> None:
     assert set(model.HANDLERS) == set(guest.HANDLERS) == set(KINDS.values())
     assert {kind.do for kind in guest.BASELINES} == {"keys"}
