@@ -210,7 +210,7 @@ class Observation:
         await self._list(wanted)
 
     def _rules_wanted(self, fresh: Sequence[Event]) -> set[tuple[int, int, int]]:
-        """As :func:`harness.walks.rules.rules_wanted`, of events that have not been looked at yet."""
+        """The rules that new events need, as :func:`harness.walks.rules.rules_wanted` tells them."""
         wanted = rules_wanted((*self._under_way.values(), *self._gone, *fresh), self._namespaces)
         for event in fresh:
             if isinstance(event, Entry):

@@ -73,7 +73,9 @@ class Metric:
 
     @classmethod
     def of(cls, unit: str, samples: Sequence[float]) -> Metric:
-        """Of samples in that unit."""
+        """The metric of samples: their median and their range.
+
+        :param unit: of the samples"""
         return cls(median(samples), min(samples), max(samples), unit)
 
 

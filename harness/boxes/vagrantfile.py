@@ -92,7 +92,7 @@ def _volumes() -> dict[str, str]:
 
 
 def unused(volumes: dict[str, str]) -> list[str]:
-    """Of some volumes those of our boxes that none lies on.
+    """The volumes of our boxes on which no other volume lies.
 
     :param volumes: name → description, in libvirt's XML
     """

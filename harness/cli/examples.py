@@ -20,7 +20,7 @@ def described() -> dict[str, str]:
 
 
 def files(name: str) -> tuple[Path, Path]:
-    """Those that an example needs in its directory: what it builds upon, and itself.
+    """The files that an example needs in its directory: what it builds upon, and itself.
 
     :raises UserError: there is no such example
     """

@@ -36,7 +36,7 @@ class Seconds(click.FloatRange):
 
 
 def complete_kernel(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For the shell: series and versions that the catalogue at hand knows, trees that have been used, and directories."""
+    """Completions for the shell: series and versions that the catalogue at hand knows, trees that have been used, and directories."""
     from harness.images.kernel_tree import built_specs  # noqa: PLC0415 - not before something is to be completed
     from harness.images.layers import trees_here  # noqa: PLC0415
 
@@ -170,7 +170,7 @@ def reference_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _complete_bundle(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For the shell: files; where nothing is typed yet the bundles that there are, the newest first."""
+    """Completions for the shell: files; where nothing is typed yet the bundles that there are, the newest first."""
     from harness.host.paths import run_dir  # noqa: PLC0415 - not before something is to be completed
 
     written = sorted((run_dir() / "bundles").glob("*.json"), reverse=True)

@@ -52,7 +52,7 @@ async def relay(remote: Remote, *, stdout: int = 1, signals: Sequence[signal.Sig
 
 
 def exit_status(status: int) -> int:
-    """As a shell says it: 128 + n for a process that signal n ended."""
+    """The exit status as a shell has it: 128 + n for a process that signal n ended."""
     return 128 - status if status < 0 else status
 
 

@@ -160,7 +160,7 @@ def _document(text: str) -> dict[str, Any]:
 
 
 def _of_lines(lines: Sequence[str]) -> dict[str, Any]:
-    """Of a session that was cut short, what was written: without a tail it has a doubt."""
+    """What was written of a session that was cut short: without a tail it has a doubt."""
     documents = []
     for each in lines:
         try:

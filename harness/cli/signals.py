@@ -38,7 +38,7 @@ class Interrupted(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """As a shell says it: 130 for Ctrl-C."""
+        """The exit status as a shell has it: 130 for Ctrl-C."""
         return 128 + self.number
 
 

@@ -61,7 +61,7 @@ def command(specs: tuple[str, ...], host: bool, arguments: tuple[str, ...]) -> N
 def run_pytest(arguments: Sequence[str], cwd: Path | None = None) -> int:
     """Run pytest to its end, also when we are interrupted: it says what has been tested until then.
 
-    :return: our exit status for its own
+    :returns: our exit status for its own
     """
     with subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=cwd) as pytest:
         try:
@@ -89,7 +89,7 @@ def _checkout(arguments: Sequence[str]) -> Path | None:
 
 
 def _words(arguments: Sequence[str]) -> list[str]:
-    """Those of pytest's arguments that are neither options nor values of such."""
+    """The arguments of pytest's that are neither options nor values of options."""
     before = ("", *arguments)
     return [word for option, word in zip(before, arguments, strict=False) if not word.startswith("-") and option not in _WITH_VALUE]
 

@@ -49,7 +49,7 @@ def _forwarded(out: str) -> tuple[At, At]:
 
 
 def _sent(out: str) -> tuple[At, At]:
-    """By the host."""
+    """The points that a packet of the host's own crosses."""
     return _br("OUTPUT", "", out), _br("POSTROUTING", "", out)
 
 

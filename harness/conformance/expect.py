@@ -180,7 +180,7 @@ class Queue:
 
     @property
     def state(self) -> QueueState:
-        """As an outcome has it."""
+        """The queue's state as an outcome has it."""
         return QueueState(self.total, self.dropped, 0, self.came)
 
 

@@ -237,7 +237,7 @@ def _list(name: str, hooks: Sequence[RawInsert], packets: int, calls: str, *, pa
 
 
 def _stopped(name: str, verdict: int, *packets: int, freed: bool) -> Script:
-    """Of five packets some get a verdict of the second of three hooks."""
+    """A list of five packets, some of which get a verdict of the second of three hooks."""
     last = len(packets) + 1
     guards = [RawInsert(f"stop-{packet}", *_A, place, verdict, packet=packet) for place, packet in enumerate(packets, 1)]
     called = []

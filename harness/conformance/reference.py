@@ -78,7 +78,7 @@ class Departure:
 
     @property
     def id(self) -> str:
-        """As results call it."""
+        """The name that results have for the difference."""
         return PREFIX + self.field
 
     @property

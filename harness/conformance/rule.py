@@ -149,7 +149,7 @@ class Rule:
 
     @property
     def profile(self) -> KernelProfile:
-        """Of a kernel to which the rule applies, as current as can be: for a prediction where there is no kernel."""
+        """The profile of a kernel to which the rule applies, as current as can be: for a prediction where there is no kernel."""
         return KernelProfile(**{name: value for need in self.needs for name, value in _OTHERWISE.get(need, {}).items()})
 
     def reads(self) -> frozenset[str]:

@@ -53,7 +53,7 @@ class Core:
     lines: tuple[str, ...]
 
     def statements(self, rule: str) -> Iterator[Statement]:
-        """Those that a rule is about, each once, as far as this core.c has them."""
+        """The statements that a rule is about, each once, as far as this core.c has them."""
         seen = set()
         for function in FUNCTIONS:
             for branch in function.branches:
@@ -97,7 +97,7 @@ def _stripped(lines: Sequence[str]) -> list[str]:
 
 
 def _aligned(there: list[str], here: list[str], wanted: range) -> Iterator[int]:
-    """Of two functions' lines those here that are what the wanted ones there have become; those around them, where they are gone."""
+    """The numbers of the lines *here* that the wanted lines *there* have become; of the lines around them, where they are gone."""
     for tag, first, last, begin, end in difflib.SequenceMatcher(None, there, here, autojunk=False).get_opcodes():
         lines = range(max(first, wanted.start), min(last, wanted.stop))
         if not lines:

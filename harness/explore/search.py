@@ -131,7 +131,7 @@ class Search:
         return sure == len(accepted) - 1
 
     async def _shrink_by_fresh(self, smaller: Callable[[Scenario, Differs], Awaitable[Scenario]]) -> None:
-        """Of what is left every step counts."""
+        """Shrink the scenarios that are left, the last one first, on fresh guests, until every step counts."""
         assert self.shortest is not None  # noqa: S101
         for place in reversed(range(len(self.shortest.before) + 1)):
             await self._shrink_one(place, smaller)

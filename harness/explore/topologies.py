@@ -18,8 +18,8 @@ _RARELY = 8
 
 
 def layered(profile: KernelProfile) -> list[Topology]:
-    """Those whose devices stand on others or receive in lists, as far as the kernel makes such. Where devices go and move, these are not
-    drawn.
+    """Topologies whose devices stand on others or receive in lists, as far as the kernel makes such. Where devices go and move, these are
+    not drawn.
     """
     bridge = profile.bridge and Family.BRIDGE in profile.families
     made = ((BRIDGE, bridge), (BRIDGE_NETFILTER, bridge and profile.br_netfilter), (VLAN, profile.vlan), (ROUTER_GRO, profile.veth_gro))

@@ -54,7 +54,7 @@ def all_arrays(module: HookModule, network: Network, netns: str, labels: Mapping
 
 
 def changed(before: Arrays, after: Arrays) -> Arrays:
-    """Those of *after* that differ from *before*; an array that is in *before* only is empty now."""
+    """The arrays of *after* that differ from *before*; an array that is in *before* only is empty now."""
     known, now = dict(before), dict(after)
     return tuple((key, now.get(key, ())) for key in sorted(known.keys() | now.keys()) if known.get(key, ()) != now.get(key, ()))
 

@@ -212,7 +212,7 @@ class GenericNetlink(Netlink):
         return [attributes(reply) for reply in self.dump_replies(command, body)]
 
     def dump_replies(self, command: int, body: bytes = b"") -> list[bytes]:
-        """As :meth:`dump`, the attributes of each message as they came."""
+        """The attributes of each message of a dump, as they came; see :meth:`dump`."""
         return [reply[_GENL.size:] for reply in self.dump_bodies(self._family, _GENL.pack(command, self._version, 0) + body)]
 
     def _command(self, command: int, body: bytes, flags: int) -> _Request:

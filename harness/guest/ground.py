@@ -53,7 +53,7 @@ class Ground:
 
 
 class Grounds:
-    """Those that are kept, the one that was used last at the end. A context: afterwards nothing of any is left."""
+    """The grounds that are kept, the one that was used last at the end. A context: afterwards nothing of any is left."""
 
     def __init__(self) -> None:
         self._kept: dict[Topology, Ground] = {}

@@ -73,7 +73,7 @@ class KernelLog(KernelMessages):
     """What the kernel says from now on, and what it complains of."""
 
     def splats(self) -> list[Splat]:
-        """Those since the last call. The kernel writes a warning whole before it goes on."""
+        """The splats since the last call. The kernel writes a warning whole before it goes on."""
         return list(splats(line.text for line in self.lines()))
 
 
@@ -83,7 +83,7 @@ def taint() -> int:
 
 
 def taint_names(bits: int) -> str:
-    """As an oops has them: ``W`` for a warning, ``D`` for a death (Documentation/admin-guide/tainted-kernels.rst)."""
+    """The letters that an oops has: ``W`` for a warning, ``D`` for a death (Documentation/admin-guide/tainted-kernels.rst)."""
     return "".join(letter for number, letter in enumerate(_TAINT_LETTERS) if bits >> number & 1)
 
 

@@ -54,7 +54,7 @@ class Listings:
         self._running.append((wanted, running, output))
 
     def answers(self, *, wait: bool = False) -> Iterator[list[tuple[int, int, int, int, str, str]]]:
-        """Of each listing that has ended: what was wanted, with the chain and the text of each rule that is there.
+        """The answers of each listing that has ended: what was wanted, with the chain and the text of each rule that is there.
 
         :param wait: for all of them
         """

@@ -188,13 +188,13 @@ class Run:
         return number
 
     def new_cookie(self) -> int:
-        """For a datagram that the module makes: none of the scenario's packets has it."""
+        """A cookie for a datagram that the module makes, which no packet of the scenario has."""
         cookie = next(self._unused)
         self.synthetic.add(cookie)
         return cookie
 
     def list_cookie(self, number: int) -> int:
-        """Of a packet of lists that the module makes.
+        """The cookie of a packet of lists that the module makes.
 
         :param number: the scenario's for it
         """

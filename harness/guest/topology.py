@@ -75,7 +75,7 @@ class Network:
 
 
 def mac_address(link: int, end: int) -> str:
-    """Of the *end* (0 or 1) of the *link*-th veth pair; locally administered."""
+    """The locally administered address of the *end* (0 or 1) of the *link*-th veth pair."""
     return f"02:00:00:{link >> 8:02x}:{link & 0xFF:02x}:{end + 1:02x}"
 
 
@@ -139,7 +139,7 @@ def _build(network: Network) -> None:
 
 
 def iproute() -> IPRoute:
-    """Of the calling thread's namespace. Given a name, pyroute2 would fork to make the socket."""
+    """A netlink socket in the calling thread's namespace. Given a name, pyroute2 would fork to make the socket."""
     from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
 
     return IPRoute()
@@ -190,7 +190,7 @@ def mac_of(topology: Topology, interface: Interface) -> str:
 
 
 def _neighbours(topology: Topology, interface: Interface) -> list[tuple[Interface, str]]:
-    """Those that an interface reaches, with their hardware addresses; none of a bridge's port, which is no end of anything."""
+    """The addresses that an interface reaches, with their hardware addresses; none of a bridge's port, which is no end of anything."""
     if topology.bridge_of(interface.netns, interface.device):
         return []
     return [(one, mac_of(topology, one)) for one in topology.segment(interface.netns, interface.device)]

@@ -204,7 +204,7 @@ class Sinks:
 
     @property
     def cookies(self) -> Collection[int]:
-        """Those that have arrived, as far as they are taken."""
+        """The cookies that have arrived, as far as they are taken."""
         return self._cookies
 
     def wait(self, cookies: Collection[int], seconds: float) -> tuple[Arrival, ...]:

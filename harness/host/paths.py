@@ -20,7 +20,7 @@ def cache_dir() -> Path:
 
 
 def run_dir() -> Path:
-    """Of past runs: ``consoles``, ``bundles``, logs, and in ``explore`` what was found.
+    """The directory of past runs: ``consoles``, ``bundles``, logs, and in ``explore`` what was found.
 
     ``NFHARNESS_STATE`` moves it.
     """

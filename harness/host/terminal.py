@@ -25,7 +25,7 @@ class Terminal(Console):
         raise BrokenPipeError
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """As rich has it; text of whatever origin has its control characters as escapes: rich's own are none of its text."""
+        """Rich's segments, with control characters in text of whatever origin as escapes: rich's own are none of its text."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 

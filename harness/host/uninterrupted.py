@@ -26,7 +26,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 def postponed(number: int) -> bool:
-    """For the handler of a signal: whether such a block is under way, at whose end the signal comes again."""
+    """Whether such a block is under way, at whose end the signal comes again: asked by the signal's handler."""
     if _under_way:
         _came[:] = [number]
     return bool(_under_way)

@@ -257,7 +257,7 @@ def _image(source: Path, build: Path) -> tuple[Path, str]:
 
 
 def _modules(build: Path, found: Mapping[str, str], todo: str) -> tuple[Path, ...]:
-    """Of what ``make modules_install`` would take; kbuild's own list has ``.o`` since 6.3, ``.ko`` before."""
+    """The modules that ``make modules_install`` would take; kbuild's own list has ``.o`` since 6.3, ``.ko`` before."""
     if "m" not in found.values():
         return ()
     order = build / "modules.order"

@@ -107,7 +107,7 @@ def _listed(place: Path, variable: str) -> Iterator[str]:
 
 
 def _programs(place: Path, *variables: str) -> list[str]:
-    """Those of a Makefile's variables whose source is there."""
+    """The programs of a Makefile's variables whose source is there."""
     return sorted({word for variable in variables for word in _listed(place, variable) if (place / f"{word}.c").is_file()})
 
 

@@ -40,7 +40,7 @@ class Departure:
 
 
 def departures(outcome: Outcome, profile: KernelProfile) -> tuple[int, tuple[Departure, ...]]:
-    """Of an outcome that lost nothing: how many traversals could be compared, and those that departed.
+    """How many traversals of an outcome that lost nothing could be compared, and those that departed.
 
     :param profile: of the kernel that was seen
     """

@@ -39,7 +39,7 @@ def predict(scenario: Scenario, profile: KernelProfile | None = None, foreign: F
 
 
 def _told(packet: PacketOutcome, profile: KernelProfile) -> PacketOutcome:
-    """As a kernel tells of a packet's end: older ones have no reasons for it."""
+    """The packet as the kernel tells of its end: older kernels have no drop reasons."""
     if packet.fate.reason != NETFILTER_DROP or profile.drop_reasons:
         return packet
     return replace(packet, fate=replace(packet.fate, reason=None))

@@ -158,7 +158,7 @@ def _dummy_differs(predicted: Slot, observed: Slot) -> bool:
 
 
 def _odd(some: Sequence[Slot], others: Sequence[Slot]) -> list[Slot]:
-    """Those of *some* that *others* lack."""
+    """The slots of *some* that *others* lack."""
     lacking = Counter(map(identity, some)) - Counter(map(identity, others))
     return [slot for slot in some if lacking[identity(slot)]]
 

@@ -33,9 +33,9 @@ def _fields(kind: Any) -> dict[str, Any]:
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    """Whether a value is of a kind.
+    """Whether a value is of the wanted type, at the top.
 
-    :raises ValueError: it is, and a field of what it holds is not
+    :raises ValueError: a field or an element of the value is of another type than its annotation says
     """
     origin, arguments = get_origin(wanted), get_args(wanted)
     if origin in (Union, UnionType):

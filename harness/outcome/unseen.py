@@ -23,7 +23,7 @@ def unseen(packets: Iterable[PacketOutcome], blind: Iterable[tuple[str, str]]) -
 
 
 def _tell(loop: str, traversals: Iterable[Traversal]) -> Iterator[bool]:
-    """For each traversal whether it shows that a loop ran."""
+    """Whether it shows that a loop ran, for each traversal."""
     for traversal in traversals:
         if loop == NF_NAT_INET_FN:
             yield any(call.function.startswith(_OF_NAT) for call in traversal.calls)

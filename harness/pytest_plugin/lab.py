@@ -284,7 +284,7 @@ class Lab:
         return walk
 
     def _keep(self, *walks: Walk) -> None:
-        """For what a failure of the test shows."""
+        """Keep walks for what a failure of the test shows."""
         self._sent += [walk.outcome for walk in walks]
         self._walked += walks
 

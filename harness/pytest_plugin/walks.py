@@ -61,7 +61,7 @@ class Visit:
 
     @property
     def names(self) -> list[str]:
-        """Of the calls, in order."""
+        """The names of the calls, in order."""
         return [call.name for call in self.calls]
 
     def __str__(self) -> str:

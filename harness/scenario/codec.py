@@ -28,7 +28,7 @@ def dumps(scenario: Scenario) -> str:
 
 
 def line(scenario: Scenario) -> str:
-    """As :func:`dumps`, on one line."""
+    """The JSON of :func:`dumps`, on one line."""
     return json.dumps(to_json(scenario), separators=(",", ":")) + "\n"
 
 

@@ -269,7 +269,7 @@ def same_topology(_step: Step, topology: Topology) -> Topology:
 
 
 def by_kind(package: str, suffix: str = "", meant: Callable[[Facts], bool] = lambda _facts: True) -> dict[type[Step], Any]:
-    """For each kind the function of its name in the module of its concern.
+    """The function of its name in the module of its concern, for each kind.
 
     :param package: a room's ``steps``
     :param suffix: of the function's name

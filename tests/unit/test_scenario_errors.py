@@ -142,7 +142,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.5.ruleset", "\ud800", "steps[5].ruleset: has half of a surrogate pair", ""),
     ("steps.15.name", "nf_contrack", "steps[15].name: unknown value", 'did you mean "nf_conntrack"?'),
     ("steps.15.loaded", True, "steps[15]: no step before says whether nf_conntrack is loaded", '"loaded": false'),
-    ("steps.16.own", ["hooks", "hooks"], "steps[16].own: says the same twice", "remove"),
+    ("steps.16.own", ["hooks", "hooks"], "steps[16].own: lists a value twice", "remove"),
     ("steps.16.own", ["orphan"], "steps[16].own: an orphan is the module's connection", '["connection", "orphan"]'),
     ("steps.16.own", ["connection", "untracked"], "steps[16].own: what is not tracked has no connection", "remove"),
     ("steps.16.track", True, "steps[16].own: track is about nf_conntrack's own connections", "remove"),

@@ -35,7 +35,7 @@ def _again(draw: st.DrawFn, scope: Scope) -> BpfLink | None:
 
 
 def _unlink(draw: st.DrawFn, scope: Scope) -> BpfUnlink | None:
-    """Also where there was no link, as its priority was taken."""
+    """A link's end, also of one that was refused because its priority was taken."""
     return BpfUnlink(draw(st.sampled_from(list(scope.links)))) if scope.links else None
 
 

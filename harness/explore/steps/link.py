@@ -17,7 +17,7 @@ def _addresses(one: Interface) -> list[str]:
 
 
 def _arp(draw: st.DrawFn, scope: Scope) -> Arp | None:
-    """Of each two addresses once: a packet of ARP's has no other cookie."""
+    """An ARP request, one for each two addresses: its cookie is made of them."""
     asked = [(one.netns, own, other) for one in scope.topology.interfaces() for own in _addresses(one)
              for neighbour in scope.topology.segment(one.netns, one.device) for other in _addresses(neighbour)
              if arp_cookie(own, other) not in scope.cookies]

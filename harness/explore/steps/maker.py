@@ -49,7 +49,7 @@ def always(_profile: KernelProfile) -> bool:
 
 
 def as_it_is(_step: Step) -> tuple[Step, ...]:
-    """``plainer`` of steps that have no other ones."""
+    """``plainer`` of a concern whose steps have no plainer forms but their defaults."""
     return ()
 
 

@@ -25,7 +25,7 @@ def bridge_parent(stack: Stack, netns: str, port: str) -> Bridge | None:
 
 
 def _bridge_of(stack: Stack, netns: str, port: str) -> Bridge:
-    """Of what is a port for certain."""
+    """The bridge of a device that is a port for certain."""
     bridge = stack.topology.bridge_of(netns, port)
     assert bridge is not None  # noqa: S101
     return bridge

@@ -45,7 +45,7 @@ def dst_output(stack: Stack, netns: str, indev: str, hop: Hop, packet: Packet) -
 
 
 def ip_finish_output(stack: Stack, netns: str, hop: Hop, packet: Packet) -> int:
-    """``ip_finish_output``: what is too large for the device goes in pieces, but what the device or the receiver takes apart."""
+    """``ip_finish_output``: a packet that is too large for the device is fragmented, unless the device or the receiver segments it."""
     if hop.device == LOOPBACK or packet.segment or not fragment.too_large(packet):
         return _ip_finish_output2(stack, netns, hop, packet)
     first, *others = fragment.ip_fragment(packet)

@@ -175,7 +175,7 @@ class Packet(Skb):
 
     @property
     def pf(self) -> Family:
-        """Of the IP hook points that it crosses."""
+        """The family of the IP hook points that the packet crosses."""
         return Family[self.protocol]
 
     def clone(self) -> Packet:

@@ -17,7 +17,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def apply() -> None:
-    """For this process and those that it will start: at most 256 of them, all but 192 MiB of memory, files of 64 MiB.
+    """Limit this process and those that it will start: at most 256 of them, all but 192 MiB of memory, files of 64 MiB.
 
     The last is a soft limit, which a test may raise. Where the kernel has no such cgroups, memory and processes are not limited.
     An orphaned process becomes a child of this one.

@@ -46,7 +46,7 @@ def missing(before: Standing, after: Standing) -> list[str]:
 
 
 def _modules() -> Iterator[tuple[str, str]]:
-    """Those that the kernel cannot load again by itself."""
+    """The modules that the kernel cannot load again by itself."""
     yield from ((f"the module {name}", "") for name in foreign_modules())
 
 
@@ -64,7 +64,7 @@ def _probes() -> Iterator[tuple[str, str]]:
 
 
 def _descriptors() -> Iterator[tuple[str, str]]:
-    """Of the tracer's programs and maps: the worker has them whether tracefs is mounted or not."""
+    """The descriptors of BPF programs, maps and events: the worker has them whether tracefs is mounted or not."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         try:
             target = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
@@ -82,7 +82,7 @@ def _paths() -> Iterator[tuple[str, str]]:
 
 
 def _lo() -> Iterator[tuple[str, str]]:
-    """Of the first namespace, whose other devices are a machine's own affair."""
+    """The settings and addresses of ``lo`` in the first namespace, whose other devices are a machine's own affair."""
     for name, file in (("flags", "flags"), ("MTU", "mtu"), ("queue's length", "tx_queue_len")):
         yield f"the device lo (its {name})", Path("/sys/class/net/lo", file).read_text().strip()
     addresses = Path("/proc/net/if_inet6")

@@ -70,7 +70,7 @@ class State:
                    frozenset(mounts()), inventory.read(), frozenset(cgroups()), frozenset(_process()))
 
     def adopting(self, before: State, after: State) -> State:
-        """With what came, and without what went, between two others."""
+        """This state with what came, and without what went, between two others."""
         def adopt(name: str) -> frozenset[object]:
             own, old, new = (getattr(state, name) for state in (self, before, after))
             return frozenset((own | (new - old)) - (old - new))

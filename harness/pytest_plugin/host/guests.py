@@ -263,7 +263,7 @@ class Guests:
         raise Lost("pytest ended in the guest before the test did", None, "")
 
     def _general(self, name: str, arguments: dict[str, Any]) -> None:
-        """An event that is not about a test.
+        """Take an event of pytest's in the guest that is not about a test.
 
         :raises Lost: pytest broke in the guest
         """
@@ -297,7 +297,7 @@ class Guests:
 
 
 def _spare_processors() -> int:
-    """Of this host, for each of pytest's workers; as many guests as start at once."""
+    """How many guests each of pytest's workers may start ahead at once, by the processors of this host."""
     return min(_AHEAD, len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 

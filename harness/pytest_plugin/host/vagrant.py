@@ -22,7 +22,7 @@ _EMULATED = 8.0
 
 
 class Machines:
-    """Those that a run's tests use.
+    """The machines that a run's tests use.
 
     :ivar spoilt: kernels whose machine is not fit for another test
     """

@@ -50,14 +50,14 @@ class Waiver:
 
 
 def _names(test: str, kernel: str) -> Iterator[str]:
-    """Of a test: node id, that without its parameters, and its parameters without the kernel."""
+    """The names of a test: its node ID, that without its parameters, and its parameters without the kernel."""
     whole, _, inside = test.partition("[")
     yield from (test, whole)
     yield inside.removesuffix("]").removeprefix(f"{kernel}-").removesuffix(f"-{kernel}")
 
 
 def waivers(path: Path, today: datetime.date) -> list[Waiver]:
-    """Those of a file, in order.
+    """The waivers of a file, in order.
 
     :raises UserError: it cannot be read, is no TOML, a key is missing, unknown or wrong, or a waiver's date has passed
     """

@@ -55,5 +55,5 @@ def _failure(result: Result) -> Iterator[str]:
 
 
 def _escape(text: str) -> str:
-    """For a page of HTML, in which most control characters may not stand."""
+    """Text for a page of HTML, in which most control characters may not stand."""
     return escaped(printable(text))

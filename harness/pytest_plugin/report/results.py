@@ -126,7 +126,7 @@ class Results:
         return iter(self._results.values())
 
     def by_kernel(self) -> dict[str, list[Result]]:
-        """In the order in which they came."""
+        """Results by kernel, in the order in which they came."""
         kernels: dict[str, list[Result]] = {}
         for result in self._results.values():
             kernels.setdefault(result.kernel, []).append(result)

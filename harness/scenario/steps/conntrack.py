@@ -150,7 +150,7 @@ class CtRun(Step):
         scope.netns(self.netns, f"{path}.netns")
         _check_known(scope, path)
         if len(set(self.own)) < len(self.own):
-            fail(f"{path}.own", "says the same twice", "remove one of the two")
+            fail(f"{path}.own", "lists a value twice", "remove one of the two")
         if "orphan" in self.own and set(self.own) != {"connection", "orphan"}:
             fail(f"{path}.own", "an orphan is the module's connection, without the module's hooks", 'write ["connection", "orphan"]')
         if {"connection", "untracked"} <= set(self.own):
