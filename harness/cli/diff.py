@@ -21,7 +21,7 @@ from rich.text import Text
 from harness.cli import report as tell
 from harness.cli.check import Checking
 from harness.cli.options import complete_kernel, json_option, reference_options, targets
-from harness.cli.profile import Row
+from harness.cli.profile import in_words
 from harness.cli.reports import ReportFile, opened, write_all
 from harness.cli.say import say
 from harness.errors import ExitCode, HostError, NfharnessError, UserError
@@ -29,11 +29,11 @@ from harness.host.terminal import Terminal
 
 if TYPE_CHECKING:
     from harness.conformance.cases import Cases
-    from harness.conformance.contrast import Case, Field, Run
+    from harness.conformance.contrast import Case, Run
     from harness.conformance.contrast_notes import Note
     from harness.conformance.selection import Selection
 
-__all__ = ("cells", "command", "show")
+__all__ = ("command", "show")
 
 _WIDTH = 140
 #: Lines of a case, and names of cases, on a terminal; the page and JSON have all.
@@ -182,11 +182,6 @@ def _page(run: Run, seconds: float) -> bytes:
     return page(run, seconds).encode()
 
 
-def cells(field: Field) -> tuple[str, ...]:
-    """The two values of a field, in words: ``no``, ``yes``."""
-    return tuple(cell or "no" for cell in Row(field.name, "", "", field.values).cells())
-
-
 def show(run: Run, seconds: float) -> None:
     """What differs, note by note; what is inconclusive; the totals; on standard output."""
     from harness.conformance.contrast_notes import notes, of_state  # noqa: PLC0415
@@ -225,7 +220,7 @@ def _note(console: Terminal, run: Run, note: Note) -> None:
     from harness.conformance.contrast_notes import functions  # noqa: PLC0415
 
     title = "hooks of others" if note.cause == OTHERS else note.cause
-    values = f": {' → '.join(cells(note.field))}" if note.field and not note.field.failed else ""
+    values = f": {' → '.join(in_words(note.field.name, note.field.values))}" if note.field and not note.field.failed else ""
     console.print(f"\n[bold yellow]{title}[/]{escape(values)}", highlight=False)
     _plain(console, f"{note.means}.")
     for fault in note.field.faults if note.field else ():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from harness.cli.diff import cells
 from harness.cli.pages import rendered
+from harness.cli.profile import in_words
 from harness.conformance.contrast import OTHERS, Run, outcome
 from harness.conformance.contrast_notes import functions, notes, of_state
 from harness.conformance.coverage import functions_of
@@ -29,7 +29,7 @@ def page(run: Run, seconds: float) -> str:
         outcome=outcome(run),
         notes=notes(run),
         others=OTHERS,
-        cells=cells,
+        in_words=in_words,
         functions=functions,
         functions_of=functions_of,
         different=of_state(run, "different"),

@@ -24,7 +24,7 @@ from harness.outcome.profile import KernelProfile
 if TYPE_CHECKING:
     from harness.conformance.matrix import Target
 
-__all__ = ("Row", "command", "rows")
+__all__ = ("Row", "command", "in_words", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ def rows(profiles: Sequence[KernelProfile]) -> list[Row]:
         for one in fields(KernelProfile)
         if one.name != "release"
     ]
+
+
+def in_words(name: str, values: tuple[Any, ...]) -> tuple[str, ...]:
+    """Values of a field: ``no``, ``yes``, an errno's name."""
+    return tuple(cell or "no" for cell in Row(name, "", "", values).cells())
 
 
 @click.command("profile")

@@ -65,7 +65,7 @@ def _static_keys() -> tuple[Proof, ...]:
 
 
 def _results() -> tuple[Proof, ...]:
-    """Of the errnos that ``nf_register_net_hook()`` looks at, those of INGRESS and of what is no INET."""
+    """Proofs about the errnos of INGRESS, and of what is no INET, at which ``nf_register_net_hook()`` looks."""
     return tuple(Proof("nf_register_net_hook", _REFUSED, other, _RETURNS_0, nth=nth)
                  for nth in (1, 4) for other in ("if (err <= 0)", "if (err < 1)", "if (1)"))
 

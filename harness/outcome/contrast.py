@@ -135,7 +135,7 @@ def _said(names: _Names) -> str:
 
 
 def _reasons(pairs: Sequence[PacketPair]) -> Iterator[Contrast]:
-    """Those that ``nf_hook_slow`` gives, of packets that came to the same end."""
+    """Contrasts of the drop reasons that ``nf_hook_slow`` gives, where both packets came to the same end."""
     for pair in pairs:
         if pair.predicted and pair.observed and pair.compared and pair.predicted.fate.kind == pair.observed.fate.kind:
             first, second = _reason(pair.predicted), _reason(pair.observed)
@@ -144,13 +144,13 @@ def _reasons(pairs: Sequence[PacketPair]) -> Iterator[Contrast]:
 
 
 def _reason(packet: PacketOutcome) -> str:
-    """Of ``nf_hook_slow``; empty for another one's, or none."""
+    """The drop reason that ``nf_hook_slow`` gave, in words; empty if it gave none."""
     given = bool(packet.traversals) and packet.traversals[-1].slow_drops and NETFILTER_DROP in (packet.fate.reason or "").split()
     return f"freed with the reason {NETFILTER_DROP}" if given else ""
 
 
 def _disputes(first: Outcome) -> Iterator[Contrast]:
-    """Those of the first kernel: of an observation that stands for a prediction nobody asks."""
+    """Contrasts within the first kernel's observation, which stands in a prediction's place and is not compared with itself elsewhere."""
     for step in first.steps:
         yield from (Contrast(f"steps[{step.step}]", dispute, "one array, however it is read") for dispute in step.disputes)
 

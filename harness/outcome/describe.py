@@ -57,7 +57,7 @@ def when(packet: PacketOutcome, began: int | None = None) -> str:
 
 
 def moment(time: int, began: int | None = None) -> str:
-    """As :func:`when`.
+    """A time, as :func:`when` writes it.
 
     :param time: ns since the session's first record
     """
