@@ -14,6 +14,7 @@ __all__ = ("answer", "calls", "changed", "changed_by", "cookie", "decided_by", "
            "moment", "name", "point", "priority", "queue", "raw", "returned", "slots", "tracked", "when")
 
 
+_REROUTES = ("nf_route_table_",)
 _NAT = ("nf_nat", "iptable_nat", "ip6table_nat")
 _TRANSLATED = {"source": "SNAT", "destination": "DNAT"}
 
@@ -143,7 +144,8 @@ def decided_by(call: HookCall) -> str:
     if call.policy:
         return "" if call.verdict.kind is VerdictKind.ACCEPT else "its policy: no rule gave a verdict"
     if call.rule is None:
-        return ""
+        rerouted = call.function.startswith(_REROUTES) and call.verdict.kind is VerdictKind.DROP and call.verdict.errno
+        return "its chain accepted, and there was no route for what it made of the packet" if rerouted else ""
     handle, chain, text, via = call.rule
     if not text and call.verdict.kind is VerdictKind.ACCEPT:
         return ""

@@ -55,9 +55,9 @@ def decided(
         if may and verdict.kind in _OF_POLICIES:
             return _UNKNOWN
         if not may and not name.startswith(_ALWAYS):
-            return _POLICY
+            return _by_policy(verdict)
     elif decision.code < 0:  # NFT_CONTINUE, NFT_RETURN and the jumps
-        return _POLICY
+        return _by_policy(verdict)
     elif not _agree(decision.code, verdict):
         return _UNKNOWN
     if not decision.handle:
@@ -65,6 +65,11 @@ def decided(
     chain, text = listed.get((decision.table, decision.handle), ("", ""))
     there = chain if decision.jumps or not chain else base
     return Decided(Rule(decision.handle, there, text, _way(decision, chain, listed)), policy=False)
+
+
+def _by_policy(verdict: Verdict) -> Decided:
+    """A policy drops with no errno. One is of the hook behind its chain, which accepted: ``nf_route_table_hook4`` could not reroute."""
+    return _UNKNOWN if verdict.kind is VerdictKind.DROP and verdict.errno else _POLICY
 
 
 def rules_wanted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from harness.walks.symbol import Symbol
 from tests.unit.test_walks_assembly import call, entry
 
 ACCEPT, DROP, STOLEN, QUEUE = (Verdict(kind) for kind in (VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.STOLEN, VerdictKind.QUEUE))
+REROUTED = Verdict(VerdictKind.DROP, errno=13)
 CONTINUE, JUMP, RETURN = -1, -3, -5
 TABLE = 9
 LISTED = {(TABLE, 5): ("forward", "udp dport 9 jump svc"), (TABLE, 6): ("forward", "udp dport vmap { 9 : jump other, 7 : jump svc }"),
@@ -38,6 +40,7 @@ def rule(handle: int, *via: int) -> Decided:
     (Decision(0, 7, RETURN, table=TABLE), ACCEPT, POLICY),
     (Decision(0, 5, JUMP, (5,), 1, TABLE), ACCEPT, POLICY),
     (Decision(0, 4, 1, table=TABLE), DROP, UNKNOWN),
+    (Decision(0, 0, CONTINUE), REROUTED, UNKNOWN),
     (Decision(0, 0, 0, table=TABLE), DROP, UNKNOWN),
     (Decision(0, 3, 0, table=TABLE), DROP, Decided(Rule(3), policy=False)),
     (Decision(0, 8, 0, (5, 7), 2, TABLE), DROP, rule(8, 5, 7)),
@@ -57,6 +60,8 @@ def test_a_verdict_is_a_rules_where_the_last_expression_gave_it(decision: Decisi
 def test_what_is_called_indirectly_decides_if_it_always_does(function: str | None, found: Decided) -> None:
     symbol = Symbol(0x10, function, "nf_tables") if function else None
     assert decided(Decision(0x10, 4, 0, table=TABLE), DROP, symbol, LISTED, "forward") == found
+    if found == POLICY:
+        assert decided(Decision(0x10, 4, 0, table=TABLE), REROUTED, symbol, LISTED, "forward") == UNKNOWN
 
 
 @pytest.mark.parametrize("function", ["nft_target_eval_xt", None])
@@ -83,6 +88,9 @@ def hook(verdict: Verdict, found: Decided) -> HookCall:
     (hook(DROP, Decided(Rule(3), policy=False)), "rule 3, whose text is not known"),
     (hook(ACCEPT, Decided(Rule(3), policy=False)), ""),
     (hook(DROP, POLICY), "its policy: no rule gave a verdict"), (hook(ACCEPT, POLICY), ""), (hook(DROP, UNKNOWN), ""),
+    (replace(hook(REROUTED, UNKNOWN), function="nf_route_table_hook4"),
+     "its chain accepted, and there was no route for what it made of the packet"),
+    (hook(REROUTED, UNKNOWN), ""),
 ])
 def test_a_decision_is_told_in_words(call: HookCall, words: str) -> None:
     assert describe.decided_by(call) == words
