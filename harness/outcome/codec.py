@@ -208,6 +208,7 @@ def _traversal_json(traversal: Traversal) -> dict[str, Any]:
         "tracked": traversal.tracked and traversal.tracked._asdict(),
         **({} if traversal.generation is None else {"generation": traversal.generation}),
         **({"missed": [change._asdict() for change in traversal.missed]} if traversal.missed else {}),
+        "answered_by": traversal.answered_by,
         "calls": [_call_json(call) for call in traversal.calls],
     }
 
@@ -220,7 +221,8 @@ def _traversal(document: Mapping[str, Any]) -> Traversal:
                      document.get("mark", 0), document.get("connection", "none"), _changed(document),
                      bytes.fromhex(document.get("head", "")), document.get("length", 0), document.get("slots", 0),
                      document.get("time"), document.get("waited"), document.get("socket", False), _tracked(document.get("tracked")),
-                     document.get("generation"), tuple(Missed(**change) for change in document.get("missed", ())))
+                     document.get("generation"), tuple(Missed(**change) for change in document.get("missed", ())),
+                     document.get("answered_by"))
 
 
 def _tracked(document: Mapping[str, Any] | None) -> Connection | None:

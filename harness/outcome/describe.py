@@ -11,9 +11,10 @@ from harness.outcome.fate import Fate
 from harness.outcome.types import Change, Connection, HookCall, PacketOutcome, QueueState, RawOutcome, Slot, Traversal
 
 __all__ = ("answer", "calls", "changed", "changed_by", "cookie", "decided_by", "devices", "duration", "errno", "facts", "fate",
-           "moment", "name", "point", "priority", "queue", "raw", "returned", "slots", "tracked", "when")
+           "for_no_listener", "moment", "name", "point", "priority", "queue", "raw", "returned", "slots", "tracked", "when")
 
 
+_ENQUEUES = ("nfqnl_enqueue_packet", "__nfqnl_enqueue_packet")
 _REROUTES = ("nf_route_table_",)
 _NAT = ("nf_nat", "iptable_nat", "ip6table_nat")
 _TRANSLATED = {"source": "SNAT", "destination": "DNAT"}
@@ -76,11 +77,20 @@ def priority(number: int | None) -> str:
 
 
 def answer(traversal: Traversal) -> str:
-    """``answered ACCEPT after 1.25 ms``: what a listener said to ``nf_reinject``; empty of other loops."""
+    """``answered ACCEPT after 1.25 ms``: what a listener said to ``nf_reinject``, or the kernel in its place; empty of other loops."""
     if traversal.answer is None:
         return ""
     waited = "" if traversal.waited is None else f" after {duration(traversal.waited)}"
-    return f"answered {traversal.answer}{waited}"
+    why = for_no_listener(traversal)
+    return f"{traversal.answer}{waited}: {why}" if why else f"answered {traversal.answer}{waited}"
+
+
+def for_no_listener(traversal: Traversal) -> str:
+    """Why ``nf_reinject`` ran though no listener had answered; empty where one had, or it is not known."""
+    by = traversal.answered_by
+    if by is None or by.startswith("nfqnl_recv_verdict"):
+        return ""
+    return "its queue was full and fails open" if by in _ENQUEUES else f"the kernel emptied its queue, in {by}"
 
 
 def duration(ns: int) -> str:

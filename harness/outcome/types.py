@@ -136,12 +136,14 @@ class Traversal:
     :param slots: of the array; 0 in a prediction
     :param time: when the loop was entered, ns since the first record of the recording; ``None`` in a prediction
     :param waited: ns from the end of the traversal that queued the packet to the listener's answer; ``None`` of other loops than
-        ``nf_reinject``
+        ``nf_reinject``, and where the queue was full and went on by itself
     :param socket: whether it had one here, which had sent it or was to get it
     :param tracked: its connection here; ``None`` for none
     :param generation: of the array, as a :class:`Registration` has it; ``None`` in a session that does not see registrations, and of an
         array that none of those which it saw has made
     :param missed: registrations and unregistrations at the point until the loop was left that this array is without
+    :param answered_by: the function that called ``nf_reinject``: ``nfqnl_recv_verdict`` of a listener, another one of the kernel in its
+        place; ``None`` of other loops
     """
 
     pf: Family
@@ -168,6 +170,7 @@ class Traversal:
     tracked: Connection | None = field(default=None, compare=False)
     generation: int | None = field(default=None, compare=False)
     missed: tuple[Missed, ...] = field(default=(), compare=False)
+    answered_by: str | None = field(default=None, compare=False)
 
     @property
     def slow_drops(self) -> bool:

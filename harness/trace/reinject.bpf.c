@@ -7,6 +7,9 @@
  * second and third, okfn the state's net first and the skb third. Which slot is called is counted from the queue entry's, as in
  * inlined.bpf.c. The function returns nothing: 1 is reported if it called okfn, else 0.
  *
+ * Who calls it tells whether a listener has answered: nfqnl_recv_verdict() and its batches, or the kernel in its place, nfqnl_flush() and
+ * __nfqnl_enqueue_packet() of a full queue. nfqnl_reinject(), between them, jumps to it.
+ *
  * tracer.py makes the programs.
  */
 
@@ -18,13 +21,14 @@
 static __always_inline int reinject_begin(struct pt_regs *ctx, u16 loop, u64 at_skb, u64 at_state, u64 at_index, u64 ipv4, u64 ipv6,
 					  u64 bridge)
 {
-	u64 key = PT_REGS_SP(ctx), entry = PT_REGS_PARM1(ctx), state = entry + at_state, skb = 0, net = 0;
+	u64 key = PT_REGS_SP(ctx), entry = PT_REGS_PARM1(ctx), state = entry + at_state, skb = 0, net = 0, caller = 0;
 	struct frame frame = { .task = bpf_get_current_task() }, *under;
 	u32 verdict = PT_REGS_PARM2(ctx);
 	u8 pf = 0, hook = 0;
 
 	if (setting(PHASE) == OFF)
 		return 0;
+	FETCH(caller, key);
 	FETCH(skb, entry + at_skb);
 	FETCH(frame.index, entry + at_index);
 	FETCH(net, state + STATE_NET);
@@ -34,7 +38,7 @@ static __always_inline int reinject_begin(struct pt_regs *ctx, u16 loop, u64 at_
 	frame.skb = skb;
 	frame.state = state;
 	frame.answer = verdict;
-	enter(key, &frame, skb, state, 0, loop);
+	enter(key, &frame, skb, state, caller, loop);
 	under = frames.lookup(&key);
 	if (under && verdict != REPEAT)
 		under->index++;

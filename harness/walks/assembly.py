@@ -88,7 +88,7 @@ class _Teller:
                          CONNECTIONS.get(entry.ct, f"state {entry.ct}"), self._became.before[run], entry.head, entry.length,
                          entry.slots, entry.time - self.begin,
                          _waited(run) if self._reinjected(run) else None, entry.socket, tracked(_shape(entry)), generation.number,
-                         generation.missed)
+                         generation.missed, self._name(entry.caller) if self._reinjected(run) else None)
 
     def _name(self, address: int) -> str | None:
         """A function's name as the source has it: compilers add ``.isra.0`` and the like."""
@@ -126,9 +126,10 @@ class _Teller:
 
 
 def _waited(run: LoopRun) -> int | None:
-    """From the end of the run before, which queued the skb, to this one."""
+    """From the end of the run before, which queued the skb, to this one; ``None`` where this one began while that was queueing it."""
     before = [other for other in run.life.runs if other.place < run.place and other.exit]
-    return run.entry.time - before[-1].exit.time if before and before[-1].exit else None
+    left = before[-1].exit if before else None
+    return run.entry.time - left.time if left and left.time <= run.entry.time else None
 
 
 class _Became:

@@ -20,6 +20,7 @@ __all__ = ("Group", "busy", "dropped", "drops", "folded", "group_of", "is_noise"
 Group = tuple[str, str, str]
 
 _OF_HOOKS = ("dropped", "rejected", "queued", "stolen")
+_REFUSED = ("nf_queue", "__nf_queue")  # frees what no queue took
 _GOES_ON = 1  # what a loop returns then
 _DROPPED = ("dropped", "rejected", "dropped by the stack")
 _NOISE = ("multicast listener report", "protocol 2", "router solicitation", "router advertisement", "neighbour solicitation",
@@ -112,9 +113,21 @@ def _where(packet: PacketOutcome) -> str:
 def _end(packet: PacketOutcome) -> str:
     """The packet's end, and who decided it: a hook by its chain and rule, else its function; the stack's reason."""
     found, reason = responsible(packet), packet.fate.reason
+    if found and found[1].verdict.kind is VerdictKind.QUEUE and dropped(packet):
+        return f"{describe.fate(packet.fate)}{_in_queue(packet, found[1].verdict.queue)}, given to it by {names(found[1])}"
     if found:
         return f"{describe.fate(packet.fate)} by {names(found[1])}"
     return f"{describe.fate(packet.fate)}: {reason}" if reason and dropped(packet) else describe.fate(packet.fate)
+
+
+def _in_queue(packet: PacketOutcome, number: int) -> str:
+    """Who dropped what a hook gave to a queue, as far as the records tell: a listener, the kernel, or nobody took it."""
+    last = packet.traversals[-1]
+    if last.answer is None:
+        return f": queue {number} has no listener, or is full" if packet.fate.reason in _REFUSED else f" in queue {number}"
+    if why := describe.for_no_listener(last):
+        return f" in queue {number}: {why}"
+    return f" by the listener of queue {number}" if last.answered_by else f" in queue {number}: answered {last.answer}"
 
 
 def names(call: HookCall) -> str:

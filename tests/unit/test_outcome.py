@@ -246,7 +246,8 @@ def test_the_report_has_the_shape_that_scripts_rely_on() -> None:
     assert packet["traversals"] == [{
         "pf": "IPV4", "hook": "PREROUTING", "netns": "router", "in": "eth0", "out": "", "okfn": None, "start": 0,
         "loop": "nf_hook_slow", "answer": None, "returned": -1, "packet": "", "mark": 0, "connection": "none", "changed": [],
-            "head": "", "length": 0, "slots": 0, "time": None, "waited": None, "socket": False, "tracked": None, "calls": [
+            "head": "", "length": 0, "slots": 0, "time": None, "waited": None, "socket": False, "tracked": None, "answered_by": None,
+            "calls": [
             {"index": 0, "function": OURS, "module": OUR_MODULE, "priority": 0, "label": "a", "verdict": "ACCEPT", "ns": None,
                  "chain": None, "calls": [], "changed": [], "rule": None, "policy": False},
             {"index": 1, "function": OURS, "module": OUR_MODULE, "priority": 0, "label": "b", "verdict": "DROP", "ns": None,

@@ -233,6 +233,17 @@ def test_the_end_follows_from_the_last_verdict_and_what_became_of_the_skb(
     assert (packet.fate, packet.fate.reason) == (fate, reason)
 
 
+def test_what_goes_on_while_it_is_being_queued_has_not_waited() -> None:
+    waits = {}
+    for name, began, left in (("fails open", 50, 90), ("a listener", 120, 90)):
+        back = entry(2)._replace(loop=1, answer=ACCEPT, time=began, caller=0x2004)
+        queued, exited = call(1, QUEUE_3), Exit(1, 0, left)
+        events = (queued, back, Exit(2, 1, 60), exited) if began < left else (queued, exited, back, Exit(2, 1, 130))
+        packet, = walked(entry(1), *events, loops=("nf_hook_slow", "nf_reinject")).packets
+        waits[name] = packet.traversals[-1].waited, packet.traversals[-1].answered_by
+    assert waits == {"fails open": (None, "udp_queue_rcv_one_skb"), "a listener": (30, "udp_queue_rcv_one_skb")}
+
+
 def test_a_fragment_that_waits_behind_input_is_not_delivered() -> None:
     head = ip(fragment=0x2000)
     assert only(entry(1, head=head), call(1), Exit(1, 1, 0), LOCAL).fate.kind == "unknown"

@@ -15,6 +15,8 @@ from harness.outcome.types import HookCall, PacketOutcome, Relation, Rule, Trave
 from harness.walks.short import dropped, drops, folded, group_of, is_noise, one_line
 
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
+QUEUED = Traversal(Family.IPV4, 2, "router", "a", "b",
+                   (HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.QUEUE, queue=4), chain="inet x i"),), 0)
 
 
 UDP, SOLICITS = "UDP 10.0.1.2:40000 > 10.0.2.2:9, 60 bytes", "ICMPv6 neighbour solicitation fe80::1 > ff02::1, 72 bytes"
@@ -117,7 +119,25 @@ def test_an_end_where_a_hook_kept_the_packet_is_the_hooks() -> None:
     assert one_line(shown).plain.endswith("  absorbed by ipv4_conntrack_defrag [nf_defrag_ipv4]")
 
 
-def test_a_packet_that_a_listener_dropped_is_the_queues() -> None:
-    queued = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.QUEUE), chain="inet x i")
-    walk = (Traversal(Family.IPV4, 2, "router", "a", "b", (queued,), 0), Traversal(Family.IPV4, 2, "router", "a", "b", (), -1))
-    assert one_line(replace(packet(), traversals=walk)).plain.endswith("  dropped (EPERM) by inet x i")
+@pytest.mark.parametrize(("by", "who"), [
+    ("nfqnl_recv_verdict", " by the listener of queue 4"), ("nfqnl_recv_verdict_batch", " by the listener of queue 4"),
+    ("nfqnl_flush", " in queue 4: the kernel emptied its queue, in nfqnl_flush"), (None, " in queue 4: answered DROP"),
+])
+def test_a_packet_that_was_dropped_in_a_queue_says_who_dropped_it(by: str | None, who: str) -> None:
+    back = Traversal(Family.IPV4, 2, "router", "a", "b", (), 0, loop="nf_reinject", answer=DROP, answered_by=by)
+    shown = replace(packet(fate=Fate("dropped")), traversals=(QUEUED, back))
+    assert one_line(shown).plain.endswith(f"  dropped{who}, given to it by inet x i")
+
+
+def test_a_packet_that_no_queue_took_says_so() -> None:
+    shown = replace(packet(fate=Fate("dropped", reason="nf_queue")), traversals=(QUEUED,))
+    assert one_line(shown).plain.endswith("  dropped: queue 4 has no listener, or is full, given to it by inet x i")
+
+
+@pytest.mark.parametrize(("by", "words"), [
+    ("nfqnl_recv_verdict", "answered ACCEPT"), (None, "answered ACCEPT"),
+    ("__nfqnl_enqueue_packet", "ACCEPT: its queue was full and fails open"),
+    ("nfqnl_flush", "ACCEPT: the kernel emptied its queue, in nfqnl_flush"),
+])
+def test_what_comes_back_from_a_queue_says_whether_a_listener_answered(by: str | None, words: str) -> None:
+    assert describe.answer(Traversal(Family.IPV4, 2, "router", "a", "b", (), 1, answer=ACCEPT, answered_by=by)) == words
