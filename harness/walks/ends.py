@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from harness.netfilter import Verdict, VerdictKind
 from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import NF_REINJECT, by_namespace
-from harness.walks.events import Came, End, How
-from harness.walks.lives import LoopRun, Packet
-from harness.walks.summary import flow_of, is_answer, is_fin, is_fragment, is_syn, kind_of, protocol_of, useless_to_icmpv6
+from harness.walks.events import Came, End, How, Turn
+from harness.walks.lives import Life, LoopRun, Packet
+from harness.walks.summary import flow_of, is_answer, is_bare, is_fin, is_fragment, is_syn, kind_of, protocol_of, useless_to_icmpv6
 from harness.walks.symbol import Symbol
 
 __all__ = ("Ends", "in_order")
@@ -39,8 +39,13 @@ _TCP_RECEIVES = ("tcp_rcv_established", "tcp_rcv_state_process", "tcp_data_queue
 _TCP_REFUSES = ("tcp_validate_incoming", "tcp_drop")
 """Where TCP frees what it has no use for; kernels without a reason there (before 5.18) do so by no tracepoint."""
 
+_TCP_HANDS_OVER = ("tcp_v4_do_rcv", "tcp_v6_do_rcv")
+"""Whose tail calls end in ``tcp_drop``: what ``tcp_rcv_established`` has no use for. What it acted upon it frees before its own end."""
+
 _REFUSED = ("nf_queue", "__nf_queue")
 """Where a packet is freed that no queue took (``net/netfilter/nf_queue.c``)."""
+
+_REJECTS = ("nft_reject_bridge_", "nft_reject_netdev_")
 
 _MADE_WHOLE = (Came.REASSEMBLED, Came.MERGED)
 
@@ -90,7 +95,8 @@ class Ends:
         ended = life.ended is not None and run.left is not None and life.ended < run.left
         verdict = self._last(run)
         reason = self._reason(life.end)
-        dropped = Fate("rejected" if life.came(Came.ANSWERED, before, since) else "dropped", errno, reason)
+        answered = life.came(Came.ANSWERED, before, since) or (life.answered and self._refuses(run))
+        dropped = Fate("rejected" if answered else "dropped", errno, reason)
         if verdict is VerdictKind.STOLEN:
             return self._stolen(run, before, dropped)
         if verdict is VerdictKind.QUEUE:
@@ -98,6 +104,12 @@ class Ends:
         if verdict is VerdictKind.DROP or (ended and self._loops[run.entry.loop] == NF_REINJECT):
             return dropped
         return Fate("unknown", errno, reason)
+
+    def _refuses(self, run: LoopRun) -> bool:
+        """Whether a reject of nftables' on a bridge or a device decided, whose answer is tied to nothing (``nf_reject_skb_v4_unreach``)."""
+        decision = run.calls[-1][1].decision if run.calls else None
+        expression = self._function(decision.function) if decision and decision.function else None
+        return expression is not None and expression.name.startswith(_REJECTS)
 
     def _last(self, run: LoopRun) -> VerdictKind | None:
         """The last hook's verdict; a listener's answer where no hook was called behind it."""
@@ -145,12 +157,11 @@ class Ends:
         """
         life, end = run.life, run.life.end
         reason = self._reason(end)
-        whole = not is_fragment(run.entry.protocol, run.entry.head) or any(life.came(what, run.place) for what in _MADE_WHOLE)
         turns = [turn for place, turn in life.turns if place > since and turn.what in (Came.LOCAL, Came.XMIT)]
         last = turns[-1] if turns else None
         if life.into:
             return Fate("absorbed", reason=f"in packet {life.into.packet.number}")
-        if last and last.what is Came.LOCAL and whole and (fate := self._here(run, since)):
+        if fate := self._at_home(run, since, last):
             return fate
         if end and (end.how is How.FREED or self._is_at(end, _FRAGMENTS)):
             return Fate("dropped by the stack", reason=reason)
@@ -159,6 +170,21 @@ class Ends:
         if last and last.what is Came.XMIT and last.device != _LOOPBACK and (end is None or end.dev == last.other):
             return Fate("sent", reason=f"by {last.device}")
         return Fate("consumed", reason=reason) if end else Fate("unknown")
+
+    def _at_home(self, run: LoopRun, since: int, last: Turn | None) -> Fate | None:
+        """What became of a packet that a host took, for its own or for a socket's; ``None`` if no host took it, or had a use for it.
+
+        :param last: whether it came last to a host or to a device
+        """
+        if self._is_alerted(run.life, since):
+            return Fate("delivered", reason=self._reason(run.life.end))
+        whole = not is_fragment(run.entry.protocol, run.entry.head) or any(run.life.came(what, run.place) for what in _MADE_WHOLE)
+        return self._here(run, since) if last and last.what is Came.LOCAL and whole else None
+
+    def _is_alerted(self, life: Life, since: int) -> bool:
+        """Whether a raw socket that asked for router alerts took it on its way (``ip_call_ra_chain``): it was not for this host."""
+        ways = [turn.what for place, turn in life.turns if place > since and turn.what in (Came.LOCAL, Came.XMIT, Came.TAKEN)]
+        return bool(ways) and ways[-1] is Came.TAKEN and ways[-2:-1] in ([], [Came.XMIT])
 
     def _here(self, run: LoopRun, since: int) -> Fate | None:
         """What became of a packet that the host took for its own; ``None`` if it had no use for it."""
@@ -194,12 +220,16 @@ class Ends:
         return "no socket took it" if alone and end.how is How.CONSUMED else None
 
     def _by_tcp(self, run: LoopRun, end: End) -> FateKind | None:
-        """What TCP did that freed a segment by no tracepoint; ``None`` if it acted upon it. Whether it heeded a reset is not told."""
+        """What TCP did that freed a segment by no tracepoint; ``None`` if it acted upon it.
+
+        Whether a connection heeded a reset is not told, nor whether it had a use for an ACK on its fast path.
+        """
         entry = run.entry
         size = entry.length - flow[2] if (flow := flow_of(entry.protocol, entry.head)) else 0
         if self._is_at(end, _TCP_REFUSES):
             return "consumed" if is_answer(entry.protocol, entry.head) else "dropped by the stack"
-        return "dropped by the stack" if size > 0 and self._is_at(end, _TCP_RECEIVES) else None
+        useless = size > 0 or is_bare(entry.protocol, entry.head) or self._is_at(end, _TCP_HANDS_OVER)
+        return "dropped by the stack" if useless and self._is_at(end, _TCP_RECEIVES) else None
 
     def _by_protocol(self, run: LoopRun, end: End, reason: str | None, *, apart: bool) -> Fate | None:
         """As :meth:`_here`, where a protocol freed or consumed it, and no queue of a socket's has taken another skb with its data."""

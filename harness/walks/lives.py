@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.outcome.types import NF_NAT_INET_FN, NF_REINJECT, Relation
 from harness.walks.events import Call, Came, Change, End, Entry, Event, Exit, Turn
-from harness.walks.summary import datagram_of, error_checksum, flow_of, is_answer, is_fragment, kind_of, resets
+from harness.walks.summary import datagram_of, error_checksum, flow_of, is_answer, is_fragment, kind_of, quotes, resets
 
 __all__ = ("Life", "LoopRun", "Numbers", "Packet", "grouped")
 
@@ -45,6 +45,7 @@ class Life:
     :param turns: what it came to, each with its place
     :param ended: the place of its end
     :param into: the skb that goes on as the datagram that this one was a fragment of
+    :param answered: whether a packet that was seen answers it, though no hook was seen to make that one
     :param taken: bytes of its payload that were found again in segments of it
     """
 
@@ -54,6 +55,7 @@ class Life:
     end: End | None = None
     ended: int | None = None
     into: Life | None = None
+    answered: bool = False
     taken: int = 0
 
     def came(self, what: Came, since: int, until: int | None = None) -> bool:
@@ -163,7 +165,9 @@ class _Grouping:
         packet = Packet(self._numbers.of(event.traversal))
         answered, copied = self._answered.pop(event.skb, None), self._copied.pop(event.skb, None)
         if is_answer(event.protocol, event.head):
-            of = answered or self._reset_by(event)
+            of = answered or self._answered_by(event)
+            if of:
+                of.answered = True
             packet.relation = Relation("answer to", of.packet.number) if of else None
         elif copied:
             packet.relation = Relation("copy of", copied.packet.number)
@@ -172,12 +176,12 @@ class _Grouping:
         self.packets.append(packet)
         return packet
 
-    def _reset_by(self, event: Entry) -> Life | None:
-        """The skb of the segment that a reset answers: the last one that something happened to.
+    def _answered_by(self, event: Entry) -> Life | None:
+        """The skb of the segment that a reset answers, or that an ICMP error quotes: the last one that something happened to.
 
         A reset is made while the segment is being received, which lives for as long. Seen first behind a device, it may outlive that.
         """
-        lives = [life for packet in self.packets[-_REMEMBERED:] for life in packet.lives if _is_reset(event, life)]
+        lives = [life for packet in self.packets[-_REMEMBERED:] for life in packet.lives if _is_answer(event, life)]
         if _is_made_here(event):
             lives = [life for life in lives if life.end is None]
         return max(lives, key=_touched, default=None)
@@ -235,10 +239,11 @@ def _touched(life: Life) -> int:
     return max(life.ended or 0, *(run.place for run in life.runs), *(place for place, _ in life.turns))
 
 
-def _is_reset(event: Entry, of: Life) -> bool:
-    """Whether an skb that is seen for the first time is the stack's answer to a segment, as that was anywhere on its way."""
+def _is_answer(event: Entry, of: Life) -> bool:
+    """Whether an skb that is seen for the first time is the answer to another, as that was anywhere on its way: a reset, an ICMP error."""
     there = (run.entry for run in of.runs if run.entry.protocol == event.protocol)
-    return any(resets(event.protocol, event.head, entry.head, entry.length) for entry in there)
+    return any(resets(event.protocol, event.head, entry.head, entry.length) or quotes(event.protocol, event.head, entry.head)
+               for entry in there)
 
 
 def _key(entry: Entry) -> tuple[int, str, int] | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ("COOKIE_MAGIC", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_fin", "is_fragment",
-           "is_syn", "kind_of", "number_of", "protocol_of", "resets", "summary", "useless_to_icmpv6")
+__all__ = ("COOKIE_MAGIC", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_bare", "is_fin",
+           "is_fragment", "is_syn", "kind_of", "number_of", "protocol_of", "quotes", "resets", "summary", "useless_to_icmpv6")
 
 COOKIE_MAGIC = b"nfharnes"
 
@@ -145,6 +145,31 @@ def is_syn(protocol: int, head: bytes) -> bool:
     """
     number, transport, _ = _transport(_protocol(protocol, head), head)
     return number == _TCP and len(transport) > 13 and transport[13] & (_SYN | _ACK) == _SYN
+
+
+def is_bare(protocol: int, head: bytes) -> bool:
+    """Whether it is a TCP segment without ACK that asks for no connection, as a SYN with FIN does not: a listener throws it away.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, transport, _ = _transport(_protocol(protocol, head), head)
+    return number == _TCP and len(transport) > 13 and not transport[13] & _ACK and transport[13] & (_SYN | _FIN) != _SYN
+
+
+def quotes(protocol: int, head: bytes, other: bytes) -> bool:
+    """Whether an ICMP error is about a packet of IPv4: it quotes its identification, protocol, addresses and first eight bytes.
+
+    :param protocol: as of :func:`kind_of`, of both; *head* is the error's, *other* the packet's
+    """
+    if _protocol(protocol, head) != _IPV4 or not is_answer(protocol, head) or _protocol(protocol, other) != _IPV4 or len(other) < 28:
+        return False
+    number, error, _ = _transport(_IPV4, head)
+    quoted = error[8:]
+    if number != _ICMP or len(quoted) < 28 or quoted[0] != other[0]:
+        return False
+    at = (quoted[0] & 0xF) * 4
+    same = (slice(2, 6), slice(9, 10), slice(12, 20), slice(at, at + 8))
+    return len(quoted) >= at + 8 and all(quoted[part] == other[part] for part in same)
 
 
 def protocol_of(protocol: int, head: bytes) -> int:

@@ -13,7 +13,7 @@ from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, Outcome, PacketOutcome, Relation, Traversal
 from harness.walks.assembly import assembled
 from harness.walks.counts import Count, calls_by_hook, compare_calls
-from harness.walks.events import Call, Came, End, Entry, Event, Exit, Gone, How, Turn
+from harness.walks.events import Call, Came, Decision, End, Entry, Event, Exit, Gone, How, Turn
 from harness.walks.recording import Recording
 from harness.walks.symbol import Symbol
 
@@ -153,7 +153,9 @@ NF_TABLES, ETH1 = 0x3800, 0xE1
 SYMBOLS |= {NF_TABLES: Symbol(NF_TABLES, "nft_do_chain_ipv4", "nf_tables"), 0x3904: Symbol(0x3900, "nft_do_chain", "nf_tables"),
             0x4004: Symbol(0x4000, "ip_forward", None), 0x5004: Symbol(0x5000, "icmpv6_rcv", None),
             0x8004: Symbol(0x8000, "ip_protocol_deliver_rcu", None), 0x9004: Symbol(0x9000, "tcp_disconnect", None),
-            0xA004: Symbol(0xA000, "tcp_validate_incoming", None),
+            0xA004: Symbol(0xA000, "tcp_validate_incoming", None), 0xB004: Symbol(0xB000, "tcp_rcv_state_process", None),
+            0xC004: Symbol(0xC000, "tcp_v4_do_rcv", None), 0xD004: Symbol(0xD000, "tcp_rcv_established", None),
+            0xE000: Symbol(0xE000, "nft_reject_bridge_eval", "nft_reject_bridge"),
             0x6004: Symbol(0x6000, "nf_queue", None), 0x7004: Symbol(0x7000, "nfqnl_enqueue_packet", "nfnetlink_queue")}
 
 
@@ -188,6 +190,8 @@ LOOPBACK = turn(Came.XMIT, other=ETH1, device="lo")
     ((ACCEPT, 1), [], [LOCAL, turn(Came.LINGERED), end(how=FREED, location=0x4004)], Fate("consumed"), "ip_forward"),
     ((ACCEPT, 1), [], [LOCAL, end(how=RELEASED, location=0xA004)], Fate("dropped by the stack"), "tcp_validate_incoming"),
     ((ACCEPT, 1), [], [LOCAL, end(how=FREED, location=0x9004)], Fate("delivered"), "unread when its socket closed, in tcp_disconnect"),
+    ((ACCEPT, 1), [], [turn(Came.TAKEN, other=0xA), end()], Fate("delivered"), None),
+    ((ACCEPT, 1), [], [XMIT, turn(Came.TAKEN, other=0xA)], Fate("delivered"), None),
     ((ACCEPT, 1), [], [end(how=FREED, reason=2, location=0x4004)], Fate("dropped by the stack"), "ip_forward"),
     ((ACCEPT, 1), [], [XMIT, end(how=FREED, location=0x4004)], Fate("dropped by the stack"), "ip_forward"),
     ((ACCEPT, 1), [], [XMIT, end()._replace(dev=ETH1)], Fate("sent"), "by eth1"),
@@ -217,7 +221,8 @@ LOOPBACK = turn(Came.XMIT, other=ETH1, device="lo")
 ], ids=["consumed", "still alive", "read by a socket", "eaten by TCP", "in a socket", "no socket", "no socket, older kernels",
         "icmpv6_rcv frees what it took", "icmpv6_rcv with a reason", "a clone to a raw socket", "a bad checksum that a reader found",
         "segments that no socket took", "segments of which two were taken", "no raw socket took it", "a raw socket took it",
-        "TIME-WAIT has seen a segment", "TCP of 5.10 had no use for it", "unread in a listener's queue", "no reason specified",
+        "TIME-WAIT has seen a segment", "TCP of 5.10 had no use for it", "unread in a listener's queue",
+        "a router alert", "a router alert behind a device", "no reason specified",
         "dropped behind a device",
         "sent by a device", "in a device", "consumed behind a device", "consumed behind lo", "taken apart", "drop", "drop with errno",
         "reject", "nft's drop, newer kernels", "nft's reject, newer kernels", "a thief with an errno",
@@ -231,6 +236,34 @@ def test_the_end_follows_from_the_last_verdict_and_what_became_of_the_skb(
     hook = call(1, verdict, function=NF_TABLES)
     packet = walked(entry(1), *inside, hook, Exit(1, returned, 0), *behind, reasons={2: "NOT_SPECIFIED", 3: "NO_SOCKET"}).packets[0]
     assert (packet.fate, packet.fate.reason) == (fate, reason)
+
+
+@pytest.mark.parametrize(("place", "flags", "kind"), [
+    (0xB004, "", "dropped by the stack"), (0xB004, "F", "dropped by the stack"), (0xB004, "FPU", "dropped by the stack"),
+    (0xB004, "FS", "dropped by the stack"), (0xB004, "R", "dropped by the stack"), (0xB004, "A", "delivered"),
+    (0xB004, "RA", "delivered"), (0xB004, "S", "delivered"), (0xC004, "A", "dropped by the stack"), (0xC004, "", "dropped by the stack"),
+    (0xD004, "A", "delivered"), (0xA004, "RA", "consumed"), (0xA004, "R", "consumed"),
+])
+def test_a_kernel_without_reasons_of_tcp_drops_a_segment_where_it_frees_what_is_of_no_use(place: int, flags: str, kind: str) -> None:
+    bits = sum(1 << "FSRPAU".index(flag) for flag in flags)
+    segment = ip(6)[:-4] + struct.pack("!HHIIBB6x", 1000, 9, 1, 1, 0x50, bits)
+    packet = only(entry(1, head=segment)._replace(length=40), call(1), Exit(1, 1, 0), LOCAL, end(how=RELEASED, location=place))
+    assert packet.fate.kind == kind
+
+
+@pytest.mark.parametrize(("expression", "identification", "fate", "relation"), [
+    (0xE000, 0, Fate("rejected", 1), Relation("answer to", 1)), (0, 0, Fate("dropped", 1), Relation("answer to", 1)),
+    (0xE000, 7, Fate("dropped", 1), None),
+], ids=["a reject", "a drop, and another's error", "an error about another packet"])
+def test_a_bridge_s_reject_is_told_by_its_expression_and_an_error_that_quotes_the_packet(
+    expression: int, identification: int, fate: Fate, relation: Relation | None
+) -> None:
+    question = ip() + bytes(4)
+    quoted = question[:4] + identification.to_bytes(2, "big") + question[6:]
+    refused = call(1, DROP_EPERM)._replace(decision=Decision(expression, 4, 0, table=9))
+    error = entry(2, skb=0xB, hook=1, head=ip(ICMP, 3)[:-4] + bytes([3, 3]) + bytes(6) + quoted)._replace(indev="eth0")
+    packets = walked(entry(1, head=question), refused, Exit(1, -1, 0), end(how=FREED), error, Exit(2, 1, 0)).packets
+    assert (packets[0].fate, packets[1].relation) == (fate, relation)
 
 
 def test_what_goes_on_while_it_is_being_queued_has_not_waited() -> None:
