@@ -13,14 +13,13 @@
 static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop, u64 heads)
 {
 	u64 skb = PT_REGS_PARM2(ctx), state = PT_REGS_PARM3(ctx), phase = setting(PHASE), net = 0, priv = 0;
-	struct frame *under = frames.lookup(&key);
-	struct frame frame = { .task = bpf_get_current_task(), .skb = skb };
+	struct frame *under = frames.lookup(&key), *frame;
 	u8 hook = 0;
 
 	if (state < PT_REGS_SP(ctx) || state >= key)
 		return 0;
 	/* One of another task, or in a hook: its return was missed. */
-	if (under && (under->task != frame.task || under->in_hook)) {
+	if (under && (under->task != bpf_get_current_task() || under->in_hook)) {
 		count(N_STALE);
 		frames.delete(&key);
 		under = 0;
@@ -28,16 +27,20 @@ static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop
 	if (!under) {
 		if (phase == OFF)
 			return 0;
+		frame = drafted();
+		if (!frame)
+			return 0;
+		frame->skb = skb;
 		if (phase == STARTING) {
-			frame.unseen = 1;
-			if (frames.update(&key, &frame))
+			frame->unseen = 1;
+			if (frames.update(&key, frame))
 				count(N_FRAMES_FULL);
 			return 0;
 		}
 		FETCH(net, state + STATE_NET);
 		FETCH(hook, state + STATE_HOOK);
-		FETCH(frame.entries, net + heads + hook * sizeof(u64));
-		enter(key, &frame, skb, state, 0, loop);
+		FETCH(frame->entries, net + heads + hook * sizeof(u64));
+		enter(key, frame, skb, state, 0, loop);
 		under = frames.lookup(&key);
 		if (!under)
 			return 0;

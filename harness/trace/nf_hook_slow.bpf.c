@@ -52,17 +52,18 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 int probe_entry(struct pt_regs *ctx)
 {
 	u64 key = PT_REGS_SP(ctx), caller = 0;
-	struct frame frame = {
-		.task = bpf_get_current_task(),
-		.entries = PT_REGS_PARM3(ctx),
-		.index = PT_REGS_PARM4(ctx),
-	};
+	struct frame *frame;
 
 	runs(RAN_ENTRY);
 	if (setting(PHASE) == OFF)
 		return 0;
+	frame = drafted();
+	if (!frame)
+		return 0;
+	frame->entries = PT_REGS_PARM3(ctx);
+	frame->index = PT_REGS_PARM4(ctx);
 	FETCH(caller, key);
-	enter(key, &frame, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), caller, 0);
+	enter(key, frame, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), caller, 0);
 	return 0;
 }
 

@@ -178,6 +178,7 @@ BPF_TABLE("hash", u64, struct frame, frames, 4096);
 BPF_TABLE("hash", u64, u8, skbs, 16384);
 BPF_TABLE("hash", u64, u8, chained, 64);	/* hook functions whose priv is a chain */
 BPF_PERCPU_ARRAY(books, struct books, 1);
+BPF_PERCPU_ARRAY(drafts, struct frame, 1);
 BPF_ARRAY(control, u64, CONTROLS);
 
 /* control[PHASE] */
@@ -201,6 +202,19 @@ static __always_inline void runs(int probe)
 
 	if (own)
 		own->ran[probe]++;
+}
+
+/* A frame to fill in, which frames.update() copies: one on the stack, of 512 bytes, leaves too little room for the rest. */
+static __always_inline struct frame *drafted(void)
+{
+	int only = 0;
+	struct frame *frame = drafts.lookup(&only);
+
+	if (frame) {
+		__builtin_memset(frame, 0, sizeof(*frame));
+		frame->task = bpf_get_current_task();
+	}
+	return frame;
 }
 
 static __always_inline u64 setting(int what)

@@ -22,23 +22,26 @@ static __always_inline int reinject_begin(struct pt_regs *ctx, u16 loop, u64 at_
 					  u64 bridge)
 {
 	u64 key = PT_REGS_SP(ctx), entry = PT_REGS_PARM1(ctx), state = entry + at_state, skb = 0, net = 0, caller = 0;
-	struct frame frame = { .task = bpf_get_current_task() }, *under;
+	struct frame *frame, *under;
 	u32 verdict = PT_REGS_PARM2(ctx);
 	u8 pf = 0, hook = 0;
 
 	if (setting(PHASE) == OFF)
 		return 0;
+	frame = drafted();
+	if (!frame)
+		return 0;
 	FETCH(caller, key);
 	FETCH(skb, entry + at_skb);
-	FETCH(frame.index, entry + at_index);
+	FETCH(frame->index, entry + at_index);
 	FETCH(net, state + STATE_NET);
 	FETCH(pf, state + STATE_PF);
 	FETCH(hook, state + STATE_HOOK);
-	FETCH(frame.entries, net + (pf == PF_BRIDGE ? bridge : pf == PF_IPV6 ? ipv6 : ipv4) + hook * sizeof(u64));
-	frame.skb = skb;
-	frame.state = state;
-	frame.answer = verdict;
-	enter(key, &frame, skb, state, caller, loop);
+	FETCH(frame->entries, net + (pf == PF_BRIDGE ? bridge : pf == PF_IPV6 ? ipv6 : ipv4) + hook * sizeof(u64));
+	frame->skb = skb;
+	frame->state = state;
+	frame->answer = verdict;
+	enter(key, frame, skb, state, caller, loop);
 	under = frames.lookup(&key);
 	if (under && verdict != REPEAT)
 		under->index++;
