@@ -63,7 +63,7 @@ class Seen:
 
     @cached_property
     def totals(self) -> Totals:
-        """Of all packets."""
+        """The totals of all packets: of those that *earlier* counts, and of those in *observed*."""
         earlier, chosen = self.earlier, {packet.number for packet in self.shown.packets}
         found = replace(earlier, noise=Counter(earlier.noise), drops=Counter(earlier.drops))
         for packet in self.observed.packets:

@@ -104,7 +104,7 @@ class Target:
         return replace(self.profile, **{one.field: one.expected for one in self.departures if not one.explained})
 
     def _options(self) -> dict[str, str] | None:
-        """Of the kernel's configuration; ``None`` where that is not known."""
+        """The options of the kernel's configuration; ``None`` if its file does not exist."""
         here = self.source.backend == "local"
         place = Path(f"/boot/config-{self.kernel.release}") if here else layer_path(self.kernel) / "config"
         return config.options(place.read_text()) if place.exists() else None

@@ -36,7 +36,7 @@ class Request:
     terminal: tuple[int, int] | None = None
 
     def payload(self) -> bytes:
-        """As OPEN carries it."""
+        """The request as JSON: the payload of :attr:`harness.wire.Kind.OPEN`."""
         body: dict[str, Any] = {"env": dict(self.env), "cwd": self.cwd, "terminal": self.terminal}
         body |= {"python": self.python, "args": list(self.args)} if self.python else {"argv": list(self.argv)}
         return json.dumps(body).encode()

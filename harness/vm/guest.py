@@ -156,7 +156,12 @@ class VirtualGuest(Guest):
         return error
 
     async def open(self, request: Request) -> Remote:
-        """As :meth:`Guest.open`; where the agent starts nothing, what the guest is made of is looked at before its kernel is blamed."""
+        """Start a process.
+
+        If the agent starts nothing, what the guest is made of is examined before its kernel is blamed (:meth:`examined`).
+
+        :raises OSError: the command cannot be run
+        """
         try:
             return await super().open(request)
         except GuestError as error:

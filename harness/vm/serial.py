@@ -98,7 +98,7 @@ class Serial:
 
     @property
     def see(self) -> str:
-        """For a hint: where all of it is, if it is anywhere."""
+        """The words of a hint: the file with the whole console, or what to do if the file is incomplete."""
         return f"see {self.file}" if self.whole else "make room for all of the console: the disk was full under NFHARNESS_STATE"
 
     def close(self) -> None:

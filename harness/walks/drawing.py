@@ -29,10 +29,10 @@ _FAMILIES = (Family.INET, Family.BRIDGE, Family.ARP, Family.IPV4, Family.IPV6)
 class Box:
     """A hook point or a device.
 
-    :param id: of its element
+    :param id: the id of its element
     :param label: its name
-    :param packets: that came by
-    :param dropped: of them, that a hook dropped or rejected there
+    :param packets: how many packets came by
+    :param dropped: how many of them a hook dropped or rejected there
     """
 
     id: str
@@ -47,12 +47,12 @@ class Box:
 
     @property
     def middle(self) -> float:
-        """Of its height."""
+        """The y coordinate of the box's middle."""
         return self.y + self.height / 2
 
     @property
     def centre(self) -> float:
-        """Of its width."""
+        """The x coordinate of the box's centre."""
         return self.x + self.width / 2
 
     @property

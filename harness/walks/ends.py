@@ -232,7 +232,10 @@ class Ends:
         return "dropped by the stack" if useless and self._is_at(end, _TCP_RECEIVES) else None
 
     def _by_protocol(self, run: LoopRun, end: End, reason: str | None, *, apart: bool) -> Fate | None:
-        """As :meth:`_here`, where a protocol freed or consumed it, and no queue of a socket's has taken another skb with its data."""
+        """The fate of a packet that a protocol freed or consumed; ``None`` if the protocol had no use for it.
+
+        No socket's queue has taken another skb with its data: :meth:`_here` has ruled that out.
+        """
         alone = end.how is not How.FREED and self._is_at(end, _RAW_ALONE) and not run.life.came(Came.TAKEN, run.place)
         if self._tells_takers and (apart or alone):
             return Fate("dropped by the stack", reason=f"no socket took {'a segment of it' if apart else 'it'}, {reason}")

@@ -38,7 +38,7 @@ class Owner:
 
 
 def owners(packets: Iterable[PacketOutcome]) -> Sequence[Owner]:
-    """Those that were called, the most time first."""
+    """The owners whose hooks were called; the owner whose calls took the most time comes first."""
     found: dict[tuple[str, str], Owner] = {}
     for packet in packets:
         for traversal in packet.traversals:

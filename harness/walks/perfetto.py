@@ -83,7 +83,7 @@ def _placed(packets: Sequence[PacketOutcome]) -> list[_Slice]:
 
 
 def _by_packet(slices: Iterable[_Slice]) -> Iterable[Sequence[_Slice]]:
-    """Those of each packet, in the order of time."""
+    """The slices of each packet, in the order in which they are given."""
     found: dict[int, list[_Slice]] = {}
     for one in slices:
         found.setdefault(one.packet.number, []).append(one)

@@ -23,10 +23,10 @@ _Point = tuple[int, int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Of the array that a traversal ran over.
+    """The generation of the array that a traversal ran over.
 
     :param number: ``None`` for an array that no registration has left
-    :param missed: as of a :class:`harness.outcome.types.Traversal`
+    :param missed: ``missed`` of :class:`harness.outcome.types.Traversal`
     """
 
     number: int | None
@@ -46,10 +46,10 @@ class _History:
 
 
 class Registrations:
-    """Those of a recording.
+    """The registrations and unregistrations of a recording.
 
     :param events: in the order of time, as :func:`harness.walks.sightings.told_apart` and ``numbered`` have them
-    :param function: as of a recording
+    :param function: ``function`` of :class:`harness.walks.recording.Recording`
     :param netns: number of a namespace → its name
     :param begin: when the session's times begin (``CLOCK_MONOTONIC``, ns)
     :ivar all: in the order of time

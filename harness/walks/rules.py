@@ -100,7 +100,10 @@ def _agree(code: int, verdict: Verdict) -> bool:
 
 
 def _way(decision: Decision, chain: str, listed: Mapping[tuple[int, int], tuple[str, str]]) -> tuple[int, ...]:
-    """Of the rules that jumped those that led to a chain, backwards: the last that names it, the last before that names that one's."""
+    """The handles of the rules whose jumps led to a chain, in the order of the jumps; empty if not all jumps were recorded.
+
+    The search goes backwards: the last rule that names the chain, then the last rule before it that names the chain of that rule.
+    """
     if not chain or decision.jumps > len(decision.via):
         return ()
     way: list[int] = []

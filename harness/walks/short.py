@@ -31,7 +31,7 @@ _STYLES = {"delivered": "green", "dropped": "red", "rejected": "red", "dropped b
 
 
 def busy(packet: PacketOutcome) -> int:
-    """For how many ns a packet kept its hooks busy in all."""
+    """The time that a packet's hook calls took in all, ns."""
     return sum(call.ns or 0 for traversal in packet.traversals for call in traversal.calls)
 
 

@@ -73,9 +73,12 @@ def kind_of(protocol: int, head: bytes) -> str:
 
 
 def error_checksum(protocol: int, head: bytes) -> int:
-    """Of an ICMP error; 0 of another packet. It tells errors about fragments of one datagram apart, which quote the same cookie.
+    """The checksum of an ICMP error; 0 for any other packet.
 
-    :param protocol: as of :func:`kind_of`, as is *head*
+    Errors about fragments of one datagram quote the same cookie; their checksums tell them apart.
+
+    :param protocol: ``skb->protocol``, host order
+    :param head: from the network header on
     """
     number, transport, _ = _transport(_protocol(protocol, head), head)
     is_error = len(transport) >= 4 and (number, transport[0]) in _ERRORS
@@ -306,7 +309,10 @@ def _segment_size(header: bytes) -> int:
 
 
 def _protocol(protocol: int, head: bytes) -> int:
-    """Of what a raw socket sends, older kernels do not know at OUTPUT yet that it is IP: ``skb->protocol`` is 0. Its header tells."""
+    """The protocol of a packet: ``skb->protocol``, or what the IP header says if that is 0.
+
+    Older kernels have not set it yet when a packet of a raw socket crosses OUTPUT.
+    """
     if protocol == 0 and head:
         return {4: _IPV4, 6: _IPV6}.get(head[0] >> 4, 0)
     return protocol

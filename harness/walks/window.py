@@ -1,4 +1,4 @@
-"""Of a session that goes on, the events that are still needed: those of packets that have been told and are long over are forgotten."""
+"""The events of a running session that are still needed: events of packets that were reported and are long over are forgotten."""
 
 from __future__ import annotations
 

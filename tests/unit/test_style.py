@@ -57,7 +57,7 @@ def test_a_docstring_begins_with_a_sentence_and_has_a_line_for_each_field() -> N
 
 
 #: Where docstrings that begin with a fragment are still to be mended.
-FRAGMENTS_LEFT = ("harness/trace/", "harness/vm/", "harness/walks/", "harness/cli/sessions.py", "harness/conformance/matrix.py")
+FRAGMENTS_LEFT = ("harness/trace/",)
 
 
 def test_a_docstring_begins_with_no_fragment() -> None:
