@@ -29,7 +29,7 @@ SHOWN = {
     "queue": [r"> 10.0.2.2:9,.*dropped: queue 1 has no listener.* by inet filter forward.*queue to 1",
               r"> 10.0.2.2:10,.*router FORWARD, POSTROUTING"],
     "reject": [r"> 10.0.2.2:53,.*rejected.*no DNS", r"answer to packet 1", r"> 10.0.2.2:25,.*rejected.*no mail", r"answer to packet 3"],
-    "stack": [r"192.0.2.7.*dropped by the stack", r"> 198.51.100.1:9.*dropped by the stack", r"> 10.0.1.1:9.*dropped by the stack"],
+    "stack": [r"> 198.51.100.1:9.*dropped by the stack", r"> 10.0.1.1:9.*dropped by the stack", r"192.0.2.7.*dropped by the stack"],
     "vxlan": [r"ICMP echo request 10.7.0.1 > 10.7.0.2.*router FORWARD, POSTROUTING, server INPUT, INPUT  delivered", r"ICMP echo reply"],
 }
 

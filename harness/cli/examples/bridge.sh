@@ -13,6 +13,9 @@ ip netns exec switch sysctl -q net.ipv6.conf.default.disable_ipv6=1
 ip -n switch link add br0 type bridge mcast_snooping 0
 for port in 1 2 3; do ip -n switch link set port$port master br0 up; done
 ip -n switch link set br0 up
+for port in 1 2 3; do
+    until ip -n host$port link show eth0 | grep -q "state UP"; do sleep 0.1; done
+done
 ip netns exec switch nft -f - <<'RULES'
 table bridge filter {
     chain forward {

@@ -12,6 +12,10 @@ ip -n router addr add 10.0.1.1/24 dev to-client
 ip -n router addr add 10.0.2.1/24 dev to-server
 ip -n server addr add 10.0.2.2/24 dev eth0
 for one in "client eth0" "router to-client" "router to-server" "server eth0"; do set -- $one; ip -n $1 link set $2 up; done
+for one in "client eth0" "router to-client" "router to-server" "server eth0"; do
+    set -- $one
+    until ip -n $1 link show $2 | grep -q "state UP"; do sleep 0.1; done  # the kernel notices a carrier up to a second later
+done
 ip -n client route add default via 10.0.1.1
 ip -n server route add default via 10.0.2.1
 ip netns exec router sysctl -q net.ipv4.ip_forward=1
