@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -211,7 +212,7 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
         remains.unlink()
     (new / "ram").touch(mode=0o644)
     os.truncate(new / "ram", machine.memory << 20)
-    async with _beside() as begin:
+    with _beside() as begin:
         archive = begin(bytecode.ready_made, code, userland, new)
         built = begin(module, layer, userland, Progress(quiet=True))
         async with guest.booted(replace(machine, ram=new / "ram", shared=True), code, archive=archive) as vm:
@@ -234,19 +235,19 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
     return made
 
 
-@asynccontextmanager
-async def _beside() -> AsyncIterator[Callable[..., asyncio.Task[Any]]]:
-    """What begins a function in a thread, as a task; all are over when the block ends, as the directory that they write to may go then."""
-    begun: list[asyncio.Task[Any]] = []
+@contextmanager
+def _beside() -> Iterator[Callable[..., asyncio.Future[Any]]]:
+    """What begins a function in a thread. All threads are over when the block ends, however it ends: their directory may go then.
 
-    def begin(function: Callable[..., Any], *arguments: Any) -> asyncio.Task[Any]:
-        begun.append(asyncio.create_task(asyncio.to_thread(function, *arguments)))
-        return begun[-1]
+    A task that waits for a thread would not do: an interruption cancels every task, and no thread.
+    """
+    with ThreadPoolExecutor() as pool:
+        def begin(function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+            future = asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())  # where nobody waits for it, nobody is told
+            return future
 
-    try:
         yield begin
-    finally:
-        await asyncio.gather(*begun, return_exceptions=True)
 
 
 async def _probed(made: Template) -> dict[str, Any]:
