@@ -28,7 +28,7 @@ _FULL = "hint: make room there, run 'nfharness image prune', or point NFHARNESS_
         (["runn"], "no such command 'runn'. Did you mean 'run'?", "see 'nfharness --help'"),
         (["exec"], "missing argument '-- COMMAND [ARGUMENT]...'", "see 'nfharness exec --help'"),
         (["exec", "--kernle", "6.1", "--", "true"], "no such option '--kernle'. Did you mean '--kernel'?", "see 'nfharness exec --help'"),
-        (["exec", "--file", "x", "--", "true"], "no such option '--file'", "see 'nfharness exec --help'"),
+        (["exec", "--frob", "x", "--", "true"], "no such option '--frob'", "see 'nfharness exec --help'"),
         (["run", "--kernel", "9.9"], "no kernel '9.9' in Debian's suites", "see 'nfharness kernels'"),
         (["exec", "--kernel", "6.12-arm64", "--", "true"], "'6.12-arm64' is a kernel for arm64; nfharness runs amd64 kernels", "6.12"),
         (["run", "no-such"], 'no built-in scenario and no file "no-such"', "router"),
