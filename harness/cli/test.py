@@ -32,9 +32,9 @@ _WITH_VALUE = ("-k", "-m", "-n", "-p", "-o", "-c", "-W")
 #: How those of pytest's options begin that choose workers, or want one process.
 _ALONE = ("-n", "--numprocesses", "--dist", "--tx", "--pdb", "--trace", "-s", "--capture", "--collect-only")
 _MOST_WORKERS = 8
-#: The project's own tests that start no guest.
 #: What a newcomer waits for: the others take as long again, and CI runs those.
 _QUICK = "not slow and not long"
+#: The project's own tests that start no guest.
 _ON_HOST = ("tests/unit", "tests/model")
 
 

@@ -14,7 +14,7 @@ ip -n switch link add br0 type bridge mcast_snooping 0
 for port in 1 2 3; do ip -n switch link set port$port master br0 up; done
 ip -n switch link set br0 up
 for port in 1 2 3; do
-    until ip -n host$port link show eth0 | grep -q "state UP"; do sleep 0.1; done
+    timeout 30 sh -c 'until ip -n $0 link show eth0 | grep -q "state UP"; do sleep 0.1; done' host$port
 done
 ip netns exec switch nft -f - <<'RULES'
 table bridge filter {

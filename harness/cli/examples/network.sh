@@ -14,7 +14,7 @@ ip -n server addr add 10.0.2.2/24 dev eth0
 for one in "client eth0" "router to-client" "router to-server" "server eth0"; do set -- $one; ip -n $1 link set $2 up; done
 for one in "client eth0" "router to-client" "router to-server" "server eth0"; do
     set -- $one
-    until ip -n $1 link show $2 | grep -q "state UP"; do sleep 0.1; done  # the kernel notices a carrier up to a second later
+    timeout 30 sh -c 'until ip -n $0 link show $1 | grep -q "state UP"; do sleep 0.1; done' $1 $2  # a carrier is noticed within a second
 done
 ip -n client route add default via 10.0.1.1
 ip -n server route add default via 10.0.2.1

@@ -144,13 +144,13 @@ class Known:
         if self._waivers:
             idle = [str(waiver) for waiver, forgave in self._met.items() if not forgave]
             other = len(self._waivers) - len(self._met)
-            yield (f"{sum(self._met.values())} of {len(self._waivers)} waivers forgave something"
-                   + (f"; {other} are about tests that did not run" if other else ""))
+            yield (f"waivers that forgave something: {sum(self._met.values())} of {len(self._waivers)}"
+                   + (f"; about tests that did not run: {other}" if other else ""))
             if idle:
                 yield f"not needed, their tests did not fail so: {', '.join(idle)}"
         if self._baseline:
             mended = sorted(self._failed_before() & self._ran - self._again)
-            yield f"{len(self._again)} failures are known from the baseline"
+            yield f"failures known from the baseline: {len(self._again)}"
             yield from (f"no failure any more: {test}" for test, _ in mended)
 
     def _failed_before(self) -> set[tuple[str, str]]:
