@@ -228,8 +228,8 @@ class Qemu:
     async def _failed_to_start(self, error: Exception) -> HostError:
         died = None if isinstance(error, TimeoutError) else await self._died_of_it()
         await self.kill()
-        if isinstance(died, EmulatorDied) and not self._said:
-            return died
+        if isinstance(died, HostError) and not self._said:
+            return died  # by a signal: of a full disk, of this host's killing, or crashed
         message = self._said.splitlines()[-1] if self._said else f"no answer from its monitor within {_QMP_DEADLINE_S} s ({error})"
         return HostError(f"QEMU does not start: {message}", hint="run 'nfharness doctor'")
 

@@ -70,6 +70,17 @@ def test_more_memory_than_there_is(machine: Machine, tmp_path: Path) -> None:
     assert error.message.startswith("QEMU does not start: ")
 
 
+def test_a_page_of_the_ram_that_the_disk_has_no_room_for_before_the_monitor_answers(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU gets SIGBUS then, at a moment that depends on who fills the disk meanwhile."""
+    monkeypatch.setattr(Machine, "arguments", lambda _machine: ["sh", "-c", "kill -BUS $$", "sh"])
+    (tmp_path / "ram").touch()
+    os.truncate(tmp_path / "ram", machine.memory << 20)
+    error = _boot(replace(machine, ram=tmp_path / "ram", shared=True), tmp_path / "console")
+    assert isinstance(error, HostError)
+    assert error.message.startswith("the disk is full: "), error.message
+
+
 def test_a_guest_whose_processors_stand_still_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guest, "_BEAT_S", 0.1)
 
