@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.backends.observer import Observation
+from harness.cli.session_lines import HEAD
 from harness.outcome.types import Outcome, PacketOutcome
 from harness.walks.totals import Totals
 
@@ -30,11 +31,13 @@ class Told:
     :param lean: they are forgotten when they are long over, but for what is counted of them
     :ivar numbers: of those that are not forgotten
     :ivar registered: how many registrations of hooks were looked at
+    :ivar last: the number of the last line that was printed, as JSON Lines
     """
 
     def __init__(self, *, lean: bool = False) -> None:
         self.numbers: set[int] = set()
         self.registered = 0
+        self.last = HEAD
         self._lean, self._earlier = lean, Totals()
 
     @property
@@ -58,7 +61,7 @@ class Told:
 
     def seen(self) -> dict[str, Any]:
         """What a session's end is to know of them, by the fields of :class:`harness.cli.sessions.Seen`."""
-        return {"told": frozenset(self.numbers), "registered": self.registered, "earlier": self._earlier}
+        return {"told": frozenset(self.numbers), "registered": self.registered, "last": self.last, "earlier": self._earlier}
 
 
 async def follow(

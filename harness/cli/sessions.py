@@ -1,7 +1,8 @@
 """What ``trace`` has seen, and the form in which ``--json`` writes it and ``--read`` reads it.
 
-A session is one JSON object. One that is followed is JSON Lines: a head with kernel and command, a line for each packet and each
-registration of a hook, and a tail with all the rest; of one that was cut short, the lines that are whole can be read.
+A session is one JSON object. One that is followed is JSON Lines (:mod:`harness.cli.session_lines`): a head with kernel and command, a
+line for each packet and each registration of a hook, and a tail with all the rest; of one that was cut short, the lines that are whole can
+be read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.observer import Complaints
+from harness.cli.session_lines import HEAD, parted
 from harness.errors import KernelDied, UserError
 from harness.model.observed import Departure
 from harness.outcome import codec
@@ -25,7 +27,7 @@ from harness.walks.totals import Totals
 
 __all__ = ("Obeyed", "Seen", "conclusion", "counted", "head", "line", "obedience", "read", "remarks", "report", "tail")
 
-_VERSION = 1
+_VERSION = 2
 _NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND, for example with nft -f"
 _HINT = "name a file that trace --json wrote"
 #: What an outcome says of all its packets.
@@ -46,6 +48,7 @@ class Seen:
     :param shown: those that the filter lets through
     :param told: numbers of those that were printed while the session went on
     :param registered: how many registrations were printed then
+    :param last: the number of the last line that was printed then, as JSON Lines
     :param earlier: what is to be said of packets that were printed then and are in neither outcome any more
     :param died: how the kernel did
     """
@@ -59,6 +62,7 @@ class Seen:
     died: KernelDied | None = None
     told: frozenset[int] = frozenset()
     registered: int = 0
+    last: int = HEAD
     earlier: Totals = field(default_factory=Totals)
 
     @cached_property
@@ -160,23 +164,18 @@ def _document(text: str) -> dict[str, Any]:
 
 
 def _of_lines(lines: Sequence[str]) -> dict[str, Any]:
-    """What was written of a session that was cut short: without a tail it has a doubt."""
-    documents = []
-    for each in lines:
-        try:
-            documents.append(json.loads(each))
-        except ValueError:
-            break
-    if not documents or not isinstance(documents[0], dict) or "trace" not in documents[0]:
-        raise ValueError("no session")
-    first, *rest = documents
-    last = rest.pop() if rest and isinstance(rest[-1], dict) and "verdict" in rest[-1] else None
-    registrations = [each for each in rest if isinstance(each, dict) and "registration" in each]
-    seen = {"packets": [each for each in rest if each not in registrations], "registrations": registrations}
-    if last is not None:
-        return {**first, **seen, **last}
+    """What was written of a session; one that was cut short or damaged has a doubt.
+
+    :raises ValueError: it is none
+    """
+    parts = parted(lines)
+    registrations = [each for each in parts.seen if "registration" in each]
+    seen = {"packets": [each for each in parts.seen if each not in registrations], "registrations": registrations}
     cut = Seen({}, (), None, Outcome(doubts=(_CUT_SHORT,)), Outcome(), Complaints())
-    return {**tail(cut), **first, **seen}
+    whole = {**tail(cut), **parts.head, **seen} if parts.tail is None else {**parts.head, **seen, **parts.tail}
+    if parts.damage:
+        whole["doubts"] = [f"recording damaged: {parts.damage}", *whole["doubts"]]
+    return whole
 
 
 def conclusion(session: Seen) -> str:

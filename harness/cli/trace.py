@@ -22,6 +22,7 @@ from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
     from harness.backends.session import Backend
+    from harness.cli.follow import Told
     from harness.cli.sessions import Obeyed, Seen
     from harness.host.terminal import Terminal
     from harness.outcome.types import Outcome, PacketOutcome
@@ -275,7 +276,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
         status: int | None = None
         if plan.follows and view is None:
             print(json.dumps(head(facts, plan.argv, plan.wanted)), flush=True)
-        show, until = _watcher(plan, view), partial(chosen, by=plan.until) if plan.until else None
+        show, until = _watcher(plan, view, told), partial(chosen, by=plan.until) if plan.until else None
         following = asyncio.create_task(_ended(follow(observation, chosen, show, told, until), remote)) if plan.is_watched else None
         try:
             status = await relay(remote, stdout=1 if view else 2)
@@ -346,22 +347,32 @@ def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile],
 
 
 def _print_json(session: Seen, wanted: Filter | None, obeyed: Obeyed | None, *, follows: bool) -> None:
+    from harness.cli.session_lines import numbered  # noqa: PLC0415
     from harness.cli.sessions import report, tail  # noqa: PLC0415
 
     if not follows:
         print(json.dumps(report(session, wanted, obeyed), indent=1))
         return
     rest = tuple(packet for packet in session.shown.packets if packet.number not in session.told)
-    _print_lines(replace(session.shown, packets=rest, registrations=session.shown.registrations[session.registered:]))
-    print(json.dumps(tail(session, obeyed)))
+    shown = replace(session.shown, packets=rest, registrations=session.shown.registrations[session.registered:])
+    last, = numbered([tail(session, obeyed)], _print_lines(shown, session.last))
+    print(json.dumps(last))
 
 
-def _print_lines(shown: Outcome, *, flush: bool = False) -> None:
+def _print_lines(shown: Outcome, last: int, *, flush: bool = False) -> int:
+    """Print a line for each packet and each registration.
+
+    :param last: the number of the line before
+    :returns: that of the last line
+    """
+    from harness.cli.session_lines import numbered  # noqa: PLC0415
     from harness.cli.sessions import line  # noqa: PLC0415
     from harness.walks.timeline import timeline  # noqa: PLC0415
 
-    for one in timeline(shown):
-        print(json.dumps(line(one)), flush=flush)
+    lines = list(numbered(map(line, timeline(shown)), last))
+    for each in lines:
+        print(json.dumps(each), flush=flush)
+    return last + len(lines)
 
 
 def _held_against_core(observed: Outcome, facts: Mapping[str, Any]) -> Obeyed:
@@ -450,10 +461,11 @@ def _print_walks(console: Terminal, shown: Outcome, view: _View) -> None:
         render_walks(console, replace(shown, began=began, lost_events=0, doubts=()))
 
 
-def _watcher(plan: _Plan, view: _View | None) -> Callable[[Outcome], bool]:
+def _watcher(plan: _Plan, view: _View | None, told: Told) -> Callable[[Outcome], bool]:
     """What looks at packets while the session goes on, prints them if it is followed, and says whether they are enough.
 
     :param view: ``None`` for JSON
+    :param told: counts the lines of JSON
     """
     from harness.host.terminal import Terminal  # noqa: PLC0415
 
@@ -464,7 +476,7 @@ def _watcher(plan: _Plan, view: _View | None) -> Callable[[Outcome], bool]:
         wanted = [packet for packet in settled.packets if view is None or view.wants(packet)]
         chosen = replace(settled, packets=tuple(wanted))
         if plan.follows and view is None:
-            _print_lines(chosen, flush=True)
+            told.last = _print_lines(chosen, told.last, flush=True)
         elif plan.follows and view and (wanted or settled.registrations):
             _print_walks(console, chosen, view)
             console.print(end="" if view.short else "\n")

@@ -92,7 +92,7 @@ def test_what_the_kernel_complained_of_is_in_the_last_line() -> None:
 def test_the_json_report(observed: Outcome, verdict: str) -> None:
     document = report(Seen({"release": "6.12"}, ["ping", "-c1"], 3, observed, observed, Complaints()))
     assert document == {
-        "trace": 1, "filter": None, "kernel": {"release": "6.12"}, "command": ["ping", "-c1"], "exit_status": 3, "verdict": verdict,
+        "trace": 2, "filter": None, "kernel": {"release": "6.12"}, "command": ["ping", "-c1"], "exit_status": 3, "verdict": verdict,
         "packets": [],
         "lost_events": 0, "doubts": list(observed.doubts), "blind": {}, "splats": (), "taint": "", "log": (), "unnamed": None,
         "undecided": None, "unregistered": None,

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.backends.observer import Complaints
+from harness.cli.session_lines import HEAD, numbered
 from harness.cli.sessions import Seen, head, line, read, report, tail
 from harness.cli.trace import command
 from harness.errors import UserError
@@ -61,7 +62,7 @@ def test_registrations_are_read_from_an_object_and_from_lines(tmp_path: Path) ->
     seen = Seen({"release": "6.12"}, ["sh"], 3, observed, observed, Complaints())
     whole, lines = tmp_path / "whole.json", tmp_path / "lines.json"
     whole.write_text(json.dumps(report(seen)))
-    parts = [head(seen.facts, seen.argv, None), line(made), line(observed.packets[0]), tail(seen)]
+    parts = [head(seen.facts, seen.argv, None), *numbered([line(made), line(observed.packets[0]), tail(seen)], HEAD)]
     lines.write_text("".join(json.dumps(part) + "\n" for part in parts))
     assert read(whole).observed == read(lines).observed == observed
     assert read(whole).observed.registrations == read(lines).observed.registrations == (made,)
@@ -106,7 +107,7 @@ def followed(tmp_path: Path) -> Path:
     """Written a packet a line."""
     observed = Outcome(packets=(packet(1, _DROP, Fate("dropped", 1)), packet(2, _ACCEPT, Fate("delivered"))))
     session = Seen({"release": "6.12"}, ["sh"], 3, observed, observed, Complaints())
-    lines = [head(session.facts, session.argv, None), *map(line, observed.packets), tail(session)]
+    lines = [head(session.facts, session.argv, None), *numbered([*map(line, observed.packets), tail(session)], HEAD)]
     file = tmp_path / "followed.jsonl"
     file.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
     return file
@@ -125,6 +126,25 @@ def test_of_one_that_was_cut_short_the_whole_lines_are_read(followed: Path, kept
     document = json.loads(text)
     assert (status, document["verdict"], document["doubts"]) == (125, "inconclusive", ["the recording was cut short"])
     assert len(document["packets"]) == packets
+
+
+@pytest.mark.parametrize(("order", "packets", "damage"), [
+    ("0 2 3", [2], "line 2 is missing"), ("0 3", [], "lines 2-3 are missing"), ("0 1 1 2 3", [1, 2], "line 2 comes more than once"),
+    ("0 2 1 3", [2, 1], "lines are out of place"), ("0 1 2 3 3", [1, 2], "1 line cannot be read"),
+    ("0 1 2 3 0 1 2 3", [1, 2], "lines 2-3 come more than once; lines are out of place; 2 lines cannot be read"),
+    ("0 1 x 2 3", [1, 2], "1 line cannot be read"), ("0 1 x 3", [1], "line 3 is missing; 1 line cannot be read"),
+])
+def test_a_recording_with_lines_missing_doubled_or_out_of_place_is_damaged(
+    followed: Path, order: str, packets: list[int], damage: str
+) -> None:
+    lines = dict(enumerate(followed.read_text().splitlines(keepends=True))) | {-1: '{"packet": "U\n'}
+    followed.write_text("".join(lines[-1 if each == "x" else int(each)] for each in order.split()))
+    status, text = shown("--read", str(followed), "--json")
+    document = json.loads(text)
+    assert (status, document["verdict"], document["doubts"]) == (125, "inconclusive", [f"recording damaged: {damage}"])
+    assert [one["number"] for one in document["packets"]] == packets
+    said = shown("--read", str(followed))[1].splitlines()
+    assert [each.startswith(f"inconclusive: recording damaged: {damage}") for each in (said[0], said[-1])] == [True, True]
 
 
 @pytest.mark.parametrize("option", ["--html", "--perfetto", "--pcapng"])
@@ -164,20 +184,20 @@ def test_a_file_that_cannot_be_written_is_told(session: Path, option: str, path:
 
 
 def _without(key: str) -> dict[str, Any]:
-    return {"trace": 1, "kernel": {}, "command": [], "exit_status": 0, "packets": [], "lost_events": 0, "doubts": [], "splats": [],
+    return {"trace": 2, "kernel": {}, "command": [], "exit_status": 0, "packets": [], "lost_events": 0, "doubts": [], "splats": [],
             "taint": "", "log": [], "unnamed": None, "undecided": None, "unregistered": None} | {key: None}
 
 
 @pytest.mark.parametrize(("text", "problem"), [
     ("", "no session"),
-    ('{"trace": 1, "packets": [', "no session"),
+    ('{"trace": 2, "packets": [', "no session"),
     ("\n\n", "no session"),
     ("5", "no session"),
     ("[]", "no session"),
     ('{"bundle": 5}', "no session"),
-    ('{"trace": 2}', "a session of version 2, and this nfharness reads version 1"),
-    ('{"trace": 1}', "not as trace --json writes it"),
-    ('{"trace": 1, "kernel": {}, "command": []}\n7\n', "not as trace --json writes it"),
+    ('{"trace": 1}', "a session of version 1, and this nfharness reads version 2"),
+    ('{"trace": 2}', "not as trace --json writes it"),
+    ('{"trace": 2, "kernel": {}, "command": []}\n{"line": 2}\n', "not as trace --json writes it"),
     (json.dumps(_without("packets")), "not as trace --json writes it"),
     (json.dumps(_without("splats")), "not as trace --json writes it"),
 ])
