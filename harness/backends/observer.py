@@ -8,8 +8,6 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from harness.errors import GuestError, NfharnessError
@@ -21,7 +19,7 @@ from harness.walks.events import ArraySlot, Call, End, Entry, Event, Exit, Gone,
 from harness.walks.framing import records, whole
 from harness.walks.lives import Numbers, grouped
 from harness.walks.recording import Recording
-from harness.walks.rules import rules_wanted
+from harness.walks.rules import called, rules_wanted
 from harness.walks.sightings import number_and_life, numbered, told_apart
 from harness.walks.symbol import Symbol
 from harness.walks.window import needed
@@ -62,8 +60,9 @@ class Complaints:
 class Observation:
     """A guest's tracer, armed from :meth:`start` to :meth:`end`."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: Remote, *, rulesets: bool = False) -> None:
         self._remote = remote
+        self._keeps_rulesets = rulesets
         self._said = bytearray()
         self._more = asyncio.Event()
         self._over = False
@@ -76,6 +75,9 @@ class Observation:
         self._rules: dict[tuple[int, int, int], tuple[str, str]] = {}
         self._asked: set[int] = set()
         self._asked_rules: set[tuple[int, int, int]] = set()
+        #: Namespaces whose rulesets were asked for; as a recording has them, what was answered.
+        self._asked_rulesets: set[int] = set()
+        self._rulesets: list[tuple[int, int, int, Sequence[dict[str, Any]]]] = []
         self._open_questions = 0
         self._events: list[Event] = []
         self._begin: int | None = None
@@ -94,13 +96,14 @@ class Observation:
         self._reading, self._naming = asyncio.create_task(self._read()), asyncio.create_task(self._name())
 
     @classmethod
-    async def start(cls, guest: Guest, *, registrations: bool = False) -> Observation:
+    async def start(cls, guest: Guest, *, registrations: bool = False, rulesets: bool = False) -> Observation:
         """Arm the tracer.
 
         :param registrations: whether hooks that are registered and unregistered are to be seen, too
+        :param rulesets: whether whole rulesets are to be listed, too, which takes time in the guest
         :raises GuestError: it does not work there
         """
-        observation = cls(await guest.open(Request(python=_OBSERVER, args=[guest.networked, registrations])))
+        observation = cls(await guest.open(Request(python=_OBSERVER, args=[guest.networked, registrations])), rulesets=rulesets)
         while not observation._armed:
             await observation._wait()
         observation._connection = ends_of(observation._armed["connection"]) if guest.networked else frozenset()
@@ -121,7 +124,9 @@ class Observation:
             await self._wait()
         await self._ask()
         await self._answered()
-        await self._list(set(self._rules))  # a rule that reads otherwise now was replaced: nobody knows which one decided
+        self._asked_rulesets |= {netns for netns, *_ in called(self._events, self._namespaces)}
+        # A rule that reads otherwise now was replaced: nobody knows which one decided.
+        await self._list(set(self._rules), self._asked_rulesets)
         await self._answered()
         await self._remote.end_input()
         ended = self._ended
@@ -177,7 +182,7 @@ class Observation:
         armed = self._armed
         seen = assembled(Recording(in_order(self._events), self._symbols.get, armed["loops"], dict(armed["reasons"]), self._frees,
                                    self._namespaces, blind=dict(armed["blind"]), lost_events=lost_events, doubts=doubts,
-                                   rules=self._rules, tells_takers=armed["tells_takers"],
+                                   rules=self._rules, rulesets=self._rulesets, tells_takers=armed["tells_takers"],
                                    sees_registrations=armed["sees_registrations"], numbers=self._numbers, begin=self._begin,
                                    clock=armed["clock"]), but)
         return replace(seen, packets=tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet)))
@@ -205,13 +210,17 @@ class Observation:
             self._asked |= addresses
             self._open_questions += 1
             await self._remote.write(json.dumps({"addresses": sorted(addresses)}).encode() + b"\n")
-        wanted = (rules_wanted(fresh, self._namespaces) if self._ended else self._rules_wanted(fresh)) - self._asked_rules
+        context = fresh if self._ended else (*self._under_way.values(), *self._gone, *fresh)
+        wanted = rules_wanted(context, self._namespaces) - self._asked_rules
         self._asked_rules |= wanted
-        await self._list(wanted)
+        chains = {netns for netns, *_ in called(context, self._namespaces)} if self._keeps_rulesets else set()
+        if not self._ended:
+            self._heed_traversals(fresh)
+        await self._list(wanted, (chains - self._asked_rulesets) | ({netns for netns, *_ in wanted} & chains))
+        self._asked_rulesets |= chains
 
-    def _rules_wanted(self, fresh: Sequence[Event]) -> set[tuple[int, int, int]]:
-        """The rules that new events need, as :func:`harness.walks.rules.rules_wanted` tells them."""
-        wanted = rules_wanted((*self._under_way.values(), *self._gone, *fresh), self._namespaces)
+    def _heed_traversals(self, fresh: Sequence[Event]) -> None:
+        """Take notice of which traversals are under way, and which namespaces have gone."""
         for event in fresh:
             if isinstance(event, Entry):
                 self._under_way[event.traversal] = event
@@ -219,13 +228,17 @@ class Observation:
                 self._under_way.pop(event.traversal, None)
             elif isinstance(event, Gone):
                 self._gone.append(event)
-        return wanted
 
-    async def _list(self, wanted: set[tuple[int, int, int]]) -> None:
-        """Ask for the texts of rules, by namespace."""
-        for netns, rules in groupby(sorted(wanted), itemgetter(0)):
+    async def _list(self, wanted: set[tuple[int, int, int]], whole: set[int]) -> None:
+        """Ask for the texts of rules, by namespace.
+
+        :param whole: namespaces whose rulesets are asked for, too, if they are kept
+        """
+        whole = whole if self._keeps_rulesets else set()
+        for netns in sorted({netns for netns, *_ in wanted} | whole):
             self._open_questions += 1
-            question = {"rules": [(*number_and_life(netns), table, handle) for _, table, handle in rules]}
+            rules = sorted(rule for of, *rule in wanted if of == netns)
+            question = {"netns": number_and_life(netns), "rules": rules, "whole": netns in whole}
             await self._remote.write(json.dumps(question).encode() + b"\n")
 
     def _decode(self) -> list[Event]:
@@ -275,9 +288,26 @@ class Observation:
                 for *key, chain, text in message["rules"]:
                     if self._rules.setdefault((key[0], key[1], key[2]), (chain, text)) != (chain, text):
                         self._rules[key[0], key[1], key[2]] = "", ""
+                if message["ruleset"]:
+                    self._keep(*message["ruleset"])
             if "symbols" in message:
                 self._open_questions -= 1
                 self._symbols |= {number: Symbol(address, name, module) for number, address, name, module in message["symbols"]}
+
+    def _keep(self, netns: int, began: int, ended: int, whole: str, texts: Sequence[tuple[int, int, str]]) -> None:
+        """Keep a ruleset that was listed, each rule with its text."""
+        of_rules = {(table, handle): text for table, handle, text in texts}
+        listed, tables = json.loads(whole)["nftables"], dict[tuple[str, str], int]()
+        for each in listed:
+            if (table := each.get("table")) is not None:
+                tables[table["family"], table["name"]] = table["handle"]
+            elif (rule := each.get("rule")) is not None:
+                rule["text"] = of_rules.get((tables[rule["family"], rule["table"]], rule["handle"]), "")
+        latest = next((place for place in reversed(range(len(self._rulesets))) if self._rulesets[place][0] == netns), None)
+        if latest is not None and self._rulesets[latest][3] == listed:
+            self._rulesets[latest] = (netns, self._rulesets[latest][1], began, listed)
+        else:
+            self._rulesets.append((netns, ended, began, listed))
 
     async def _wait(self) -> None:
         """Wait until the observer says more.

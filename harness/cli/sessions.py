@@ -31,7 +31,7 @@ _VERSION = 2
 _NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND, for example with nft -f"
 _HINT = "name a file that trace --json wrote"
 #: What an outcome says of all its packets.
-_OF_ALL = ("lost_events", "doubts", "blind", "began")
+_OF_ALL = ("lost_events", "doubts", "blind", "began", "rulesets")
 _CUT_SHORT = "the recording was cut short"
 #: How many traversals were held against core.c, and those that departed.
 Obeyed = tuple[int, tuple[Departure, ...]]

@@ -22,6 +22,7 @@ from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
     from harness.backends.session import Backend
+    from harness.cli.explained import Explained
     from harness.cli.follow import Told
     from harness.cli.sessions import Obeyed, Seen
     from harness.host.terminal import Terminal
@@ -84,6 +85,9 @@ def _complete_example(_context: click.Context, _parameter: click.Parameter, inco
               help="Without COMMAND: watch for so long, not until Ctrl-C.")
 @click.option("--until", "last", metavar="FILTER", help="End the session when a packet that FILTER chooses has come to its end.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="End the session when N packets have been printed.")
+@click.option("--explain", type=click.IntRange(min=1), metavar="N",
+              help="Explain packet N instead of printing walks: the rules of the chain that decided, with what was true for the packet.")
+@click.option("--at", metavar="TEXT", help="With --explain: the base chains that have TEXT in their names, or at that hook point.")
 @click.option("--example", metavar="NAME", is_flag=False, flag_value="", shell_complete=_complete_example,
               help="Run a worked example as COMMAND; without NAME list them.")
 @click.option("--script", is_flag=True, help="Print the example, to start from, and run nothing.")
@@ -95,7 +99,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     argv: tuple[str, ...], spec: str, backend: Backend, as_json: bool, with_packages: tuple[str, ...], files: tuple[Path, ...], limit: int,
     drops: bool, short: bool, follow: bool, noise: bool, slowest: int | None, summary: bool, pcapng: Path | None, html: Path | None,
     perfetto: Path | None, clock: bool, check: bool, registrations: bool, seconds: float | None, last: str | None, count: int | None,
-    example: str | None, script: bool, read: Path | None, words: tuple[str, ...],
+    explain: int | None, at: str | None, example: str | None, script: bool, read: Path | None, words: tuple[str, ...],
 ) -> None:
     """Run COMMAND in a fresh guest and show its packets' walks through the hooks.
 
@@ -121,6 +125,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     sudo nfharness trace --backend local --until 'dropped and tcp port 80'
     nfharness trace --json -- sh test.sh > session.json; nfharness trace --read session.json by admin
     nfharness trace --drops --file rules.nft -- sh test.sh
+    nfharness trace --read session.json --explain 7
     nfharness trace --file rules.nft -- sh -c 'nft -f rules.nft; ping -c1 127.0.0.1'
     nfharness trace -- sh < script.sh
     nfharness trace --example docker; nfharness trace --example docker --script > mine.sh
@@ -146,6 +151,10 @@ def command(  # noqa: PLR0917 - click passes them by name
                                "--follow, --for, --until, --count or --registrations.")
     if follow and summary:
         raise click.UsageError("--follow shows packets, --summary none.")
+    if at is not None and explain is None:
+        raise click.UsageError("--at says where --explain explains a packet.")
+    if explain and (follow or drops or short or slowest or summary):
+        raise click.UsageError("--explain shows one packet when the session is over: no --follow, --drops, --short, --slowest, --summary.")
     if summary and (short or slowest):
         raise click.UsageError("--summary shows hooks, --short and --slowest packets.")
     if follow and slowest:
@@ -158,14 +167,16 @@ def command(  # noqa: PLR0917 - click passes them by name
 
     wanted = filter_of(joined(words)) if words else None
     until = filter_of(last) if last else None
-    view = None if as_json else _View(0 if follow else limit, slowest, drops=drops, short=short, noise=noise, summary=summary, clock=clock)
+    view = None if as_json else _View(0 if follow else limit, slowest, drops=drops, short=short, noise=noise, summary=summary, clock=clock,
+                                      explain=explain is not None)
     with ExitStack() as stack:
         outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto}, [read] if read else ())
         waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
         plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs),
-                     registrations=registrations)
+                     registrations=registrations, rulesets=explain is not None or as_json,
+                     explain=None if explain is None else (explain, at))
         session = asyncio.run(_again(read, wanted) if read else _traced(spec, backend, plan, view))
-        sys.exit(session if isinstance(session, int) else _tell(session, plan, outputs, view=view, check=check, follows=follow))
+        sys.exit(session if isinstance(session, int) else _tell(session, plan, outputs, view=view, check=check))
 
 
 def _show_example(name: str) -> None:
@@ -194,6 +205,8 @@ class _Plan:
     :param waits: it stands for no command: how it ends is nobody's failure
     :param lean: nothing is asked for in the end that needs packets which were printed meanwhile
     :param registrations: hooks that are registered and unregistered are watched, too
+    :param rulesets: whole rulesets are listed, too
+    :param explain: number of a packet that is explained, and where that is asked for
     """
 
     argv: Sequence[str]
@@ -206,6 +219,8 @@ class _Plan:
     waits: bool
     lean: bool
     registrations: bool
+    rulesets: bool
+    explain: tuple[int, str | None] | None
 
     @property
     def is_watched(self) -> bool:
@@ -224,6 +239,7 @@ class _View:
     :param noise: those that nobody asks for, too
     :param summary: the hooks instead of the packets
     :param clock: the time of day
+    :param explain: one packet is explained instead
     """
 
     limit: int
@@ -233,6 +249,7 @@ class _View:
     noise: bool
     summary: bool
     clock: bool
+    explain: bool
 
     def wants(self, packet: PacketOutcome) -> bool:
         """Whether a packet is printed."""
@@ -268,7 +285,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
         for each in filter(None, (plan.wanted, plan.until)):
             await compiled(ask, each)
         await copy_into(opened.guest, plan.files)
-        observation = await Observation.start(opened.guest, registrations=plan.registrations)
+        observation = await Observation.start(opened.guest, registrations=plan.registrations, rulesets=plan.rulesets)
         try:
             remote = await opened.guest.open(Request(argv=plan.argv, cwd=opened.guest.cwd))
         except OSError as error:
@@ -320,22 +337,25 @@ async def _again(path: Path, wanted: Filter | None) -> Seen:
     return replace(session, shown=await filtered(on_this_host, wanted, session.observed)) if wanted else session
 
 
-def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile], *, view: _View | None, check: bool, follows: bool) -> int:
+def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile], *, view: _View | None, check: bool) -> int:
     """Print a session, write its files, and return the exit status.
 
     :param outputs: those files, by their options
     :param view: ``None`` for JSON
     :param check: whether core.c was obeyed
-    :param follows: packets were printed while it went on
     :raises KernelDied: it did
+    :raises UserError: the packet that is to be explained is not there
     """
     from harness.cli.session_files import contents  # noqa: PLC0415
 
     obeyed = _held_against_core(session.observed, session.facts) if check and not session.reasons else None
+    told, wrong = _explained(session, plan)
     if view is None:
-        _print_json(session, plan.wanted, obeyed, follows=follows)
+        _print_json(session, plan, obeyed, told)
     else:
-        _print(session, view, obeyed)
+        _print(session, view, obeyed, told)
+    if wrong:
+        raise wrong
     reports.write_all(outputs, contents(session, plan.wanted, obeyed))
     if session.died is not None:
         raise session.died
@@ -346,12 +366,29 @@ def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile],
     return 0 if plan.waits else ExitCode.CANNOT if session.status is None else session.status
 
 
-def _print_json(session: Seen, wanted: Filter | None, obeyed: Obeyed | None, *, follows: bool) -> None:
+def _explained(session: Seen, plan: _Plan) -> tuple[Explained | None, UserError | None]:
+    """What is asked about a packet, or why there is nothing to tell of it: that is said behind what was seen."""
+    from harness.cli.explained import explain  # noqa: PLC0415
+
+    if plan.explain is None:
+        return None, None
+    try:
+        return explain(session, *plan.explain), None
+    except UserError as error:
+        return None, error
+
+
+def _print_json(session: Seen, plan: _Plan, obeyed: Obeyed | None, told: Explained | None) -> None:
     from harness.cli.session_lines import numbered  # noqa: PLC0415
     from harness.cli.sessions import report, tail  # noqa: PLC0415
 
-    if not follows:
-        print(json.dumps(report(session, wanted, obeyed), indent=1))
+    if not plan.follows:
+        document = report(session, plan.wanted, obeyed)
+        if told is not None:
+            from harness.cli.explained import to_json  # noqa: PLC0415
+
+            document["explained"] = to_json(told)
+        print(json.dumps(document, indent=1))
         return
     rest = tuple(packet for packet in session.shown.packets if packet.number not in session.told)
     shown = replace(session.shown, packets=rest, registrations=session.shown.registrations[session.registered:])
@@ -387,7 +424,7 @@ def _held_against_core(observed: Outcome, facts: Mapping[str, Any]) -> Obeyed:
     return departures(observed, profile)
 
 
-def _print(session: Seen, view: _View, obeyed: Obeyed | None) -> None:
+def _print(session: Seen, view: _View, obeyed: Obeyed | None, told: Explained | None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     from harness.cli.sessions import conclusion, obedience, remarks  # noqa: PLC0415
@@ -400,7 +437,9 @@ def _print(session: Seen, view: _View, obeyed: Obeyed | None) -> None:
     last = Text(conclusion(session), style)
     if style != "bold":
         console.print(last, end="\n\n", highlight=False, soft_wrap=True)
-    if view.summary:
+    if view.explain:
+        _print_explained(console, told)
+    elif view.summary:
         from harness.walks.owners import owners_table  # noqa: PLC0415
 
         _print_walks(console, replace(session.shown, packets=()), replace(view, short=True))
@@ -416,6 +455,13 @@ def _print(session: Seen, view: _View, obeyed: Obeyed | None) -> None:
         console.print(Text(obedience(obeyed), "bold red" if obeyed[1] else "bold green"))
         for one in obeyed[1]:
             console.print(Text(f"  ✗ {one}", "red"), highlight=False, soft_wrap=True)
+
+
+def _print_explained(console: Terminal, told: Explained | None) -> None:
+    from harness.cli.explained import lines  # noqa: PLC0415
+
+    if told is not None:
+        console.print(*lines(told), sep="\n", highlight=False, soft_wrap=True)
 
 
 def _print_packets(console: Terminal, session: Seen, view: _View) -> None:

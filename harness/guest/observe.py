@@ -3,7 +3,7 @@
 Records go to standard output as the kernel laid them out; what there is to say of them goes to standard error, a JSON object a line:
 ``armed``, with all that the host needs to tell walks even of a kernel that dies; ``namespaces`` as names come; ``symbols`` for the
 ``addresses`` that the host asks for, numbered as by :func:`harness.walks.sightings.numbered`, and ``frees``: when modules went; the
-``rules`` of nftables' that it asks for, with chain and text; and once
+``rules`` of nftables' that it asks for, with chain and text, and the whole ``ruleset`` of their namespace if that is asked for; and once
 the host has said ``ended`` on standard input, ``records`` (bytes sent in all), ``lost_events``, ``doubts``, and what the kernel complained
 of meanwhile (``splats``, ``taint``, ``log``). Telling records apart and putting them together is the host's work: it is many times faster
 than an emulated guest, where a flood would overrun the ring meanwhile.
@@ -122,8 +122,8 @@ class _Host:
 
         :param wait: for all
         """
-        for rules in self._listings.answers(wait=wait):
-            _say(rules=[(netns_of(inum, life), *rest) for inum, life, *rest in rules])
+        for netns, rules, whole in self._listings.answers(wait=wait):
+            _say(rules=[(netns_of(inum, life), *rest) for inum, life, *rest in rules], ruleset=whole and (netns_of(*netns), *whole))
 
     def heed(self) -> bool:
         """Read what it says, and answer.
@@ -137,7 +137,9 @@ class _Host:
         for message in map(json.loads, lines):
             ended |= "ended" in message
             if "rules" in message:
-                self._listings.ask([tuple(each) for each in message["rules"]], self._namespaces.seen)
+                inum, life = message["netns"]
+                self._listings.ask((inum, life), [(inum, life, *rule) for rule in message["rules"]], self._namespaces.seen,
+                                   whole=message["whole"])
             if "addresses" in message:
                 symbols = {number: tracer().modules.function(number) for number in message["addresses"]}
                 _say(symbols=[(number, symbol.address, symbol.name, symbol.module) for number, symbol in symbols.items() if symbol],

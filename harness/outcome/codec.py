@@ -14,6 +14,7 @@ from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import (
     Change,
     Connection,
+    Evaluated,
     HookCall,
     Missed,
     Outcome,
@@ -23,6 +24,7 @@ from harness.outcome.types import (
     Registration,
     Relation,
     Rule,
+    Ruleset,
     Slot,
     StepOutcome,
     Traversal,
@@ -46,6 +48,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         **({"log": list(outcome.log)} if outcome.log else {}),
         **({} if outcome.began is None else {"began": outcome.began}),
         **({"registrations": list(map(registration_json, outcome.registrations))} if outcome.registrations else {}),
+        **({"rulesets": list(map(asdict, outcome.rulesets))} if outcome.rulesets else {}),
     }
 
 
@@ -63,6 +66,7 @@ def from_json(document: Mapping[str, Any]) -> Outcome:
         log=tuple(document.get("log", ())),
         began=document.get("began"),
         registrations=tuple(map(_registration, document.get("registrations", ()))),
+        rulesets=tuple(Ruleset(**{**each, "listed": tuple(each["listed"])}) for each in document.get("rulesets", ())),
     )
 
 
@@ -236,18 +240,23 @@ def _changed(document: Mapping[str, Any]) -> tuple[Change, ...]:
 def _call_json(call: HookCall) -> dict[str, Any]:
     return {"index": call.index, "function": call.function, "module": call.module, "priority": call.priority, "label": call.label,
             "verdict": str(call.verdict), "ns": call.ns, "chain": call.chain, "calls": list(map(_call_json, call.calls)),
-            "changed": [change._asdict() for change in call.changed], "rule": call.rule and call.rule._asdict(), "policy": call.policy}
+            "changed": [change._asdict() for change in call.changed], "rule": call.rule and call.rule._asdict(), "policy": call.policy,
+            **({"evaluated": call.evaluated._asdict()} if call.evaluated else {}), **({"head": call.head.hex()} if call.head else {})}
 
 
 def _call(document: Mapping[str, Any]) -> HookCall:
     return HookCall(document["index"], document["function"], document["module"], document["priority"],
                     verdict_from_text(document["verdict"]), document["ns"], document["label"], document.get("chain"),
                     tuple(map(_call, document.get("calls", ()))), _changed(document), _rule(document.get("rule")),
-                    document.get("policy", False))
+                    document.get("policy", False), _evaluated(document.get("evaluated")), bytes.fromhex(document.get("head", "")))
 
 
 def _rule(document: Mapping[str, Any] | None) -> Rule | None:
     return Rule(document["handle"], document["chain"], document["text"], tuple(document["via"])) if document else None
+
+
+def _evaluated(document: Mapping[str, Any] | None) -> Evaluated | None:
+    return Evaluated(**{**document, "jumped": tuple(document["jumped"])}) if document else None
 
 
 def verdict_from_text(text: str) -> Verdict:

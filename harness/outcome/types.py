@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from harness.netfilter import Family, Verdict, VerdictKind, hook_name
 from harness.outcome.fate import Fate
 
 __all__ = (
     "BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_NAT_INET_FN", "NF_REINJECT", "OURS", "OUR_MODULE", "Change", "Connection",
-    "HookCall", "Missed", "Outcome", "PacketOutcome", "QueueState", "RawOutcome", "Registration", "Relation", "Rule", "Slot",
-    "StepOutcome", "Traversal", "by_namespace", "point_key", "queue_key", "raw_key",
+    "Evaluated", "HookCall", "Missed", "Outcome", "PacketOutcome", "QueueState", "RawOutcome", "Registration", "Relation", "Rule",
+    "Ruleset", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "queue_key", "raw_key",
 )
 
 T = TypeVar("T")
@@ -78,6 +78,35 @@ class Rule(NamedTuple):
     via: tuple[int, ...] = ()
 
 
+class Evaluated(NamedTuple):
+    """What was seen of how a base chain of nftables' came to its verdict, besides the rule that gave that.
+
+    :param table: handle of the chain's table
+    :param jumps: how many rules jumped
+    :param jumped: handles of the first of those, in the order of the jumps
+    """
+
+    table: int
+    jumps: int = 0
+    jumped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """A namespace's ruleset of nftables', as it was listed.
+
+    :param netns: name of the namespace
+    :param first: when it was listed first, ns since the session's first record: it was so at the end of that listing
+    :param last: when a listing showed the same last, when that began
+    :param listed: what ``nft --json --numeric`` lists, object by object; each rule has its ``text``, too
+    """
+
+    netns: str
+    first: int
+    last: int
+    listed: tuple[dict[str, Any], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class HookCall:
     """One call of one hook function by the verdict loop.
@@ -97,6 +126,8 @@ class HookCall:
     :param rule: of nftables', which decided
     :param policy: whether the base chain's policy did: no rule gave a verdict. Of a chain for
         which neither holds, the kernel does not tell
+    :param evaluated: of a base chain; ``None`` of other hooks
+    :param head: the packet's header behind the call if the call changed it, as of a :class:`Traversal`; else empty
     """
 
     index: int
@@ -111,6 +142,8 @@ class HookCall:
     changed: tuple[Change, ...] = field(default=(), compare=False)
     rule: Rule | None = field(default=None, compare=False)
     policy: bool = field(default=False, compare=False)
+    evaluated: Evaluated | None = field(default=None, compare=False)
+    head: bytes = field(default=b"", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +383,7 @@ class Outcome:
     :param log: of a real kernel that warned, its own words, stack traces and all; for a reader
     :param began: of a session, when its times begin, by the kernel's own clock (ns since 1970); ``None`` where that is not known
     :param registrations: of hooks, in the order of time, of a session that sees them
+    :param rulesets: of the namespaces in which chains of nftables' were called, in the order of time, of a session that is to explain them
     """
 
     steps: tuple[StepOutcome, ...] = ()
@@ -360,6 +394,7 @@ class Outcome:
     log: tuple[str, ...] = field(default=(), compare=False)
     began: int | None = field(default=None, compare=False)
     registrations: tuple[Registration, ...] = field(default=(), compare=False)
+    rulesets: tuple[Ruleset, ...] = field(default=(), compare=False)
 
 
 def by_namespace(traversals: Iterable[T], netns: Callable[[T], object]) -> tuple[T, ...]:

@@ -5,7 +5,9 @@ life, and lives that belong together are a packet (``lives``). ``assembly`` make
 :class:`harness.outcome.types.PacketOutcome`: its traversals with their calls, its summary (``summary``), what hooks made of it
 (``changes``), which rule or table decided (``rules``, ``xtables``) and the end that it came to (``ends``). ``render`` and ``lines`` show it
 on a terminal, the model's prediction beside it; ``short`` a line each, ``owners`` the hooks, ``pcapng`` a file for Wireshark,
-``perfetto`` one for Perfetto; ``diagram`` tells where packets came by, and ``drawing`` where that stands in a picture.
+``perfetto`` one for Perfetto; ``diagram`` tells where packets came by, and ``drawing`` where that stands in a picture. ``explain`` tells
+what was true of a packet (``here``) for the rules that it met, as they were listed (``listed``), expression by expression
+(``expressions``).
 
 Read ``events``, ``lives``, ``assembly``, ``ends`` in this order. ``sightings`` tells apart what the kernel uses again (numbers of
 namespaces, addresses of modules), ``window`` which events a long session still needs, ``totals`` what is counted of the others;

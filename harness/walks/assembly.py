@@ -7,7 +7,18 @@ from dataclasses import replace
 from functools import lru_cache
 
 from harness.netfilter import HOOK_POINTS, Family, Verdict, hook_name
-from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST, NF_REINJECT, Change, HookCall, Outcome, PacketOutcome, Traversal
+from harness.outcome.types import (
+    NF_HOOK_SLOW,
+    NF_HOOK_SLOW_LIST,
+    NF_REINJECT,
+    Change,
+    Evaluated,
+    HookCall,
+    Outcome,
+    PacketOutcome,
+    Ruleset,
+    Traversal,
+)
 from harness.walks import events
 from harness.walks.changes import CONNECTIONS, Shape, differences, tracked
 from harness.walks.ends import Ends, in_order
@@ -36,8 +47,10 @@ def assembled(recording: Recording, but: Container[int] = ()) -> Outcome:
     every = grouped(events, recording.loops, recording.numbers)
     packets = tuple(teller.packet(packet) for packet in every if packet.number not in but)
     began = None if recording.clock is None or not recording.events else recording.clock + teller.begin
+    rulesets = tuple(Ruleset(netns.get(number, f"net:[{number}]"), first - teller.begin, last - teller.begin, tuple(listed))
+                     for number, first, last, listed in recording.rulesets)
     return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()), began=began,
-                   registrations=teller.registrations.all if teller.registrations else ())
+                   registrations=teller.registrations.all if teller.registrations else (), rulesets=rulesets)
 
 
 _decode = lru_cache(Verdict.decode)
@@ -103,7 +116,9 @@ class _Teller:
         return NF_HOOK_SLOW_LIST if loop == NF_HOOK_SLOW and self._name(entry.caller) == NF_HOOK_SLOW_LIST else loop
 
     def _calls(self, run: LoopRun) -> tuple[HookCall, ...]:
-        return tuple(replace(self._call(call, run.entry), changed=self._became.by.get((run, number), ()),
+        became = self._became
+        return tuple(replace(self._call(call, run.entry), changed=became.by.get((run, number), ()),
+                             head=became.heads.get((run, number), b""),
                              calls=tuple(inner for each in run.inner.get(number, ()) for inner in self._calls(each)))
                      for number, (_, call) in enumerate(run.calls))
 
@@ -115,14 +130,17 @@ class _Teller:
         name = symbol.name if symbol else f"{call.function & _ADDRESS:#x}"
         verdict = _decode(call.verdict)
         rule, policy = Decided(None, policy=False)
+        evaluated = None
         if call.decision:
             callee = self._function(call.decision.function) if call.decision.function else None
             rule, policy = decided(call.decision, verdict, callee, self._rules.get(entry.netns, {}),
                                    (call.chain or "").rpartition(" ")[2])
+            evaluated = Evaluated(call.decision.table, call.decision.jumps, call.decision.via)
         table = table_of(name, call.priority)
         chain = f"{table} {hook_name(Family(entry.pf), entry.hook)}" if table else call.chain
         return HookCall(call.slot, name, symbol.module if symbol else None, call.priority, verdict, call.ns,
-                        None if call.hook_id is None else self._labels.get(call.hook_id), chain, rule=rule, policy=policy)
+                        None if call.hook_id is None else self._labels.get(call.hook_id), chain, rule=rule, policy=policy,
+                        evaluated=evaluated)
 
 
 def _waited(run: LoopRun) -> int | None:
@@ -137,11 +155,13 @@ class _Became:
 
     :ivar before: what it had become since it was seen last, by the run in which it is seen; nothing where it is seen first
     :ivar by: what a call made of it, by its run and number there
+    :ivar heads: its header behind a call that changed that, likewise
     """
 
     def __init__(self, packet: Packet) -> None:
         self.before: dict[LoopRun, tuple[Change, ...]] = {}
         self.by: dict[tuple[LoopRun, int], tuple[Change, ...]] = {}
+        self.heads: dict[tuple[LoopRun, int], bytes] = {}
         self._seen: dict[Life, tuple[int, Shape]] = {}
         last = None
         for run in packet.runs:
@@ -164,6 +184,8 @@ class _Became:
                 now = self._called(inner, now)
             if change := run.changes.get(number):
                 self.by[run, number] = differences(now, _shape(change))
+                if change.head != now.head:
+                    self.heads[run, number] = change.head
                 now = _shape(change)
         return now
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.outcome.types import NF_HOOK_SLOW
 from harness.walks.events import Event
@@ -30,6 +31,8 @@ class Recording:
     :param doubts: why the events may not be all there was
     :param rules: namespace (numbered as by :func:`harness.walks.sightings.told_apart`), handle of the table and of the rule → its chain and
         its text, of nftables' rules that were listed
+    :param rulesets: namespace (numbered likewise), end of the first and begin of the last listing that showed it (``CLOCK_MONOTONIC``, ns)
+        and what was listed, as of :class:`harness.outcome.types.Ruleset`
     :param tells_takers: whether it was seen which packets sockets took
     :param sees_registrations: whether hooks that were registered and unregistered are among the events
     :param numbers: of its packets
@@ -48,6 +51,7 @@ class Recording:
     lost_events: int = 0
     doubts: tuple[str, ...] = ()
     rules: Mapping[tuple[int, int, int], tuple[str, str]] = field(default_factory=dict)
+    rulesets: Sequence[tuple[int, int, int, Sequence[dict[str, Any]]]] = ()
     tells_takers: bool = True
     sees_registrations: bool = False
     numbers: Numbers = field(default_factory=Numbers)

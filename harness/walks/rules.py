@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.netfilter import Verdict, VerdictKind
@@ -11,7 +11,7 @@ from harness.walks.events import Call, Decision, Entry, Event
 from harness.walks.sightings import told_apart
 from harness.walks.symbol import Symbol
 
-__all__ = ("Decided", "decided", "rules_wanted")
+__all__ = ("Decided", "called", "decided", "rules_wanted")
 
 #: What the beginnings of functions' names say of expressions that nft_do_chain() calls indirectly: those that give a verdict whenever
 #: they are evaluated, and those that do sometimes. No others give one that ends a chain.
@@ -80,17 +80,24 @@ def rules_wanted(
     :param namespaces: as of a recording
     :param accepted: also of chains that accepted
     """
-    events, found = tuple(events), set[tuple[int, int, int]]()
+    return {(netns, decision.table, handle) for netns, decision, verdict in called(events, namespaces) if accepted or verdict != _ACCEPT
+            for handle in {decision.handle, *decision.via} - {0}}
+
+
+def called(events: Iterable[Event], namespaces: Sequence[tuple[int, int, str]]) -> Iterator[tuple[int, Decision, int]]:
+    """The calls of base chains: namespace, what the chain evaluated last, and what it returned.
+
+    :param namespaces: as of a recording
+    """
+    events = tuple(events)
     if not any(isinstance(event, Call) and event.decision for event in events):
-        return found
+        return
     netns: dict[int, int] = {}
     for event in told_apart(events, namespaces)[0]:
         if isinstance(event, Entry):
             netns[event.traversal] = event.netns
-        elif isinstance(event, Call) and event.decision and event.traversal in netns and (accepted or event.verdict != _ACCEPT):
-            handles = {event.decision.handle, *event.decision.via} - {0}
-            found |= {(netns[event.traversal], event.decision.table, handle) for handle in handles}
-    return found
+        elif isinstance(event, Call) and event.decision and event.traversal in netns:
+            yield netns[event.traversal], event.decision, event.verdict
 
 
 def _agree(code: int, verdict: Verdict) -> bool:

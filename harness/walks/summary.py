@@ -6,7 +6,8 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 __all__ = ("COOKIE_MAGIC", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_bare", "is_fin",
-           "is_fragment", "is_syn", "kind_of", "number_of", "protocol_of", "quotes", "resets", "summary", "useless_to_icmpv6")
+           "is_fragment", "is_syn", "kind_of", "number_of", "protocol_of", "quotes", "resets", "summary", "transport_of",
+           "useless_to_icmpv6")
 
 COOKIE_MAGIC = b"nfharnes"
 
@@ -181,6 +182,15 @@ def protocol_of(protocol: int, head: bytes) -> int:
     :param protocol: as of :func:`kind_of`, as is *head*
     """
     return _transport(_protocol(protocol, head), head)[0]
+
+
+def transport_of(protocol: int, head: bytes) -> tuple[int | None, bytes, int]:
+    """(IP protocol, bytes from the transport header on, fragment offset in bytes), as far as the bytes reach; no bytes in a later fragment.
+
+    The protocol is ``None`` where headers before it are longer than the bytes. Parameters as of :func:`kind_of`.
+    """
+    number, transport, fragment = _transport(_protocol(protocol, head), head)
+    return None if number in _EXTENSIONS and _protocol(protocol, head) == _IPV6 else number, transport, fragment
 
 
 def resets(protocol: int, head: bytes, other: bytes, length: int) -> bool:

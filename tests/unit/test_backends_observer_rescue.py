@@ -49,6 +49,8 @@ class Remote:
         self._pieces: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue()
         self.asked: list[int] = []
         self.rules: list[list[int]] = []
+        self.whole: list[bool] = []
+        self.time = 100
         self.rule = "accept"
         self.say(**ARMED)
 
@@ -70,8 +72,14 @@ class Remote:
                 self.asked += message["addresses"]
                 self.say(symbols=[(number, FUNCTION, "nft_do_chain_inet", "nf_tables") for number in message["addresses"]], frees=[])
             if "rules" in message:
-                self.rules += message["rules"]
-                self.say(rules=[(inum | life << 32, table, rule, "in", self.rule) for inum, life, table, rule in message["rules"]])
+                inum, life = message["netns"]
+                self.rules += [[inum, life, *rule] for rule in message["rules"]]
+                self.whole.append(message["whole"])
+                listed = json.dumps({"nftables": [{"metainfo": {}}, {"table": {"family": "inet", "name": "t", "handle": 3}},
+                                                  {"rule": {"family": "inet", "table": "t", "chain": "in", "handle": 5, "expr": []}}]})
+                self.time += 10
+                self.say(rules=[(inum | life << 32, table, rule, "in", self.rule) for table, rule in message["rules"]],
+                         ruleset=[inum | life << 32, self.time, self.time + 5, listed, [(3, 5, self.rule)]] if message["whole"] else None)
             self._answer(self, message)
 
     async def end_input(self) -> None:
@@ -81,11 +89,11 @@ class Remote:
         raise KernelDied("the kernel panicked")
 
 
-async def begun(remote: Remote) -> Observation:
+async def begun(remote: Remote, *, rulesets: bool = False) -> Observation:
     async def opened(_: object) -> Remote:
         return remote
 
-    return await Observation.start(cast(Guest, SimpleNamespace(open=opened, networked=False)))
+    return await Observation.start(cast(Guest, SimpleNamespace(open=opened, networked=False)), rulesets=rulesets)
 
 
 def calls(outcome: Outcome) -> list[tuple[str, str | None]]:
@@ -171,6 +179,29 @@ def test_a_rule_that_reads_otherwise_at_the_end_has_no_text() -> None:
 
     outcome = asyncio.run(asyncio.wait_for(ended(), 20))
     assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {Rule(5)}
+
+
+@pytest.mark.parametrize("rulesets", [False, True])
+def test_a_ruleset_is_listed_again_and_kept_as_long_as_it_reads_the_same(*, rulesets: bool) -> None:
+    def answer(remote: Remote, message: dict[str, Any]) -> None:
+        if "ended" in message:
+            remote.rule = "accept"
+            remote.say(records=len(ENTRY + CALL + EXIT), lost_events=0, doubts=[], namespaces=[[0, 7, "init"]], frees=[], splats=[],
+                       taint="", log=[])
+
+    async def ended() -> tuple[Outcome, list[bool]]:
+        remote = Remote(answer)
+        remote.rule = "drop"
+        observation = await begun(remote, rulesets=rulesets)
+        remote.send(ENTRY + CALL + EXIT)
+        while not remote.rules or observation._open_questions:
+            await asyncio.sleep(0)
+        return (await observation.end())[0], remote.whole
+
+    outcome, whole = asyncio.run(asyncio.wait_for(ended(), 20))
+    assert whole == [rulesets, rulesets]
+    texts = [(one.netns, one.first, one.last, one.listed[-1]["rule"]["text"]) for one in outcome.rulesets]
+    assert texts == ([("init", 110, 105, "drop"), ("init", 120, 115, "accept")] if rulesets else [])
 
 
 def crossed(number: int, time: int) -> bytes:
