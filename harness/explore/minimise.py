@@ -167,7 +167,10 @@ def _lesser(topology: Topology) -> Iterator[Topology]:
         yield replace(named, namespaces=tuple(name for name in topology.namespaces if name != netns), links=links,
                       dummies=tuple(end for end in topology.dummies if end.netns != netns),
                       routes=tuple(route for route in topology.routes if route.netns != netns),
-                      forwarding=tuple(name for name in topology.forwarding if name != netns))
+                      forwarding=tuple(name for name in topology.forwarding if name != netns),
+                      first=None if netns == topology.first else topology.first)
+    if topology.first is not None:
+        yield replace(named, first=None)
     for name in ("links", "routes", "forwarding", "dummies"):
         parts = getattr(topology, name)
         yield from (replace(named, **{name: parts[:at] + parts[at + 1:]}) for at in range(len(parts)))

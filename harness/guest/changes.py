@@ -11,8 +11,8 @@ from pathlib import Path
 
 from harness.guest import netns
 from harness.guest.module import HookModule
-from harness.guest.netns import Namespace
-from harness.guest.topology import Network, add_pair, await_ready, iproute, mac_address, set_sysctls, set_up
+from harness.guest.netns import Namespace, iproute
+from harness.guest.topology import Network, add_pair, await_ready, mac_address, set_sysctls, set_up
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, MoveDevice
 from harness.scenario.topology import End
 

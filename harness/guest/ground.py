@@ -6,12 +6,13 @@ its ground to the next one of the same topology; what it stood on is looked at a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 from harness.errors import GuestError
+from harness.guest import first
 from harness.guest.arrays import Arrays, all_arrays
 from harness.guest.module import HookModule
 from harness.guest.nfnetlink_hook import HookList
@@ -74,8 +75,10 @@ class Grounds:
         """
         ground = self._kept.pop(topology, None)
         if ground is None:
-            if topology.bridges:
-                self._give_up_bridges()
+            if topology.bridges:  # br_netfilter puts its hooks into every namespace with a bridge when it is loaded, and takes them out
+                self._give_up(lambda other: bool(other.bridges))
+            if topology.first:
+                self._give_up(lambda other: other.first is not None)
             ground = _build(topology)
         else:
             with _closed_on_error(ground):
@@ -91,9 +94,9 @@ class Grounds:
         if len(self._kept) > _KEPT:
             self._kept.pop(next(iter(self._kept))).stack.close()
 
-    def _give_up_bridges(self) -> None:
-        """br_netfilter puts its hooks into every namespace with a bridge when it is loaded, and takes them out when it goes."""
-        for topology in [topology for topology in self._kept if topology.bridges]:
+    def _give_up(self, those: Callable[[Topology], bool]) -> None:
+        """Grounds that another one cannot stand beside."""
+        for topology in list(filter(those, self._kept)):
             self._kept.pop(topology).stack.close()
 
 
@@ -142,6 +145,8 @@ def _build(topology: Topology) -> Ground:
         for name, namespace in network.namespaces.items():
             modules[name] = HookModule(namespace)
             lists[name] = HookList(namespace)
+        if topology.first:  # which does not die with what is in it
+            stack.callback(first.emptied, modules[topology.first])
         if not next(iter(lists.values())).available():
             _close(lists)
             lists.clear()

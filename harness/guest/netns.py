@@ -12,8 +12,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ("DIRECTORY", "Namespace", "create", "current_inum", "deleted")
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
+
+__all__ = ("DIRECTORY", "Namespace", "attach", "create", "current_inum", "deleted", "iproute")
 
 DIRECTORY = Path("/run/netns")
 
@@ -72,10 +76,14 @@ class Namespace:
 
     def delete(self) -> None:
         """Take the name away. The namespace dies, in the background (``cleanup_net``), with the last process and socket in it."""
+        self.detach()
+        deleted.add(self.inum)
+
+    def detach(self) -> None:
+        """Take the name away from a namespace that lives on."""
         with contextlib.suppress(OSError):
             _call("umount2", os.fsencode(self.path), _MNT_DETACH)
         self.path.unlink(missing_ok=True)
-        deleted.add(self.inum)
 
 
 @contextlib.contextmanager
@@ -96,21 +104,48 @@ def create(name: str) -> Namespace:
     :raises FileExistsError: the name is taken
     :raises OSError: ``unshare()`` or ``mount()`` is refused (CAP_SYS_ADMIN)
     """
-    DIRECTORY.mkdir(parents=True, exist_ok=True)
-    path = DIRECTORY / name
-    path.touch(mode=0o444, exist_ok=False)
-    try:
-        with _return_home():
-            _call("unshare", _CLONE_NEWNET)
-            _call("mount", os.fsencode(_OWN), os.fsencode(path), None, _MS_BIND, None)
-    except BaseException:
-        path.unlink()
-        raise
+    with _named(name) as path, _return_home():
+        _call("unshare", _CLONE_NEWNET)
+        _call("mount", os.fsencode(_OWN), os.fsencode(path), None, _MS_BIND, None)
     namespace = Namespace.find(name)
     deleted.discard(namespace.inum)
     return namespace
 
 
+def attach(name: str, pid: int) -> Namespace:
+    """Give a name to the namespace of a process, as ``ip netns attach`` does.
+
+    :raises FileExistsError: the name is taken
+    :raises OSError: no such process, or ``mount()`` is refused (CAP_SYS_ADMIN)
+    """
+    with _named(name) as path:
+        _call("mount", os.fsencode(f"/proc/{pid}/ns/net"), os.fsencode(path), None, _MS_BIND, None)
+    return Namespace.find(name)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[Path]:
+    """A new file for a namespace, which the block mounts there; gone if it does not.
+
+    :raises FileExistsError: the name is taken
+    """
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    path = DIRECTORY / name
+    path.touch(mode=0o444, exist_ok=False)
+    try:
+        yield path
+    except BaseException:
+        path.unlink()
+        raise
+
+
 def current_inum() -> int:
     """``net->ns.inum`` of the calling thread's namespace."""
     return Path(_OWN).stat().st_ino
+
+
+def iproute() -> IPRoute:
+    """A netlink socket in the calling thread's namespace. Given a name, pyroute2 would fork to make the socket."""
+    from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
+
+    return IPRoute()

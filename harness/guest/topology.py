@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import GuestError
-from harness.guest import netns
-from harness.guest.netns import Namespace
+from harness.guest import first, netns
+from harness.guest.netns import Namespace, iproute
 from harness.netfilter import Family
 from harness.scenario.addresses import ip_interface
 from harness.scenario.topology import Bridge, End, Interface, Topology, Vlan
@@ -31,8 +31,7 @@ from harness.scenario.topology import Bridge, End, Interface, Topology, Vlan
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
 
-__all__ = ("Network", "add_pair", "await_ready", "br_netfilter", "built", "has_gro", "iproute", "mac_address", "mac_of", "set_sysctls",
-           "set_up")
+__all__ = ("Network", "add_pair", "await_ready", "br_netfilter", "built", "has_gro", "mac_address", "mac_of", "set_sysctls", "set_up")
 
 _IFA_F_NODAD = 0x02
 _IFA_F_TENTATIVE = 0x40
@@ -93,14 +92,17 @@ def built(topology: Topology, *, prefix: str | None = None) -> Iterator[Network]
             stack.enter_context(br_netfilter())
         stack.callback(_delete, network)
         for name in topology.namespaces:
-            network.namespaces[name] = netns.create(f"{prefix}-{name}")
+            full = f"{prefix}-{name}"
+            network.namespaces[name] = netns.create(full) if name != topology.first else stack.enter_context(
+                first.lent(full, (*_sysctls(topology, name), *(f"net/bridge/{one}" for one in _BRIDGE_SETTINGS.values()))))
         _build(network)
         yield network
 
 
 def _delete(network: Network) -> None:
-    for namespace in network.namespaces.values():
-        namespace.delete()
+    for name, namespace in network.namespaces.items():
+        if name != network.topology.first:
+            namespace.delete()
 
 
 def _build(network: Network) -> None:
@@ -136,13 +138,6 @@ def _build(network: Network) -> None:
             family = socket.AF_INET6 if ":" in route.via else socket.AF_INET
             routes[route.netns].route("add", family=family, dst=route.destination, gateway=route.via)
         await_ready(network)
-
-
-def iproute() -> IPRoute:
-    """A netlink socket in the calling thread's namespace. Given a name, pyroute2 would fork to make the socket."""
-    from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
-
-    return IPRoute()
 
 
 def add_pair(routes: IPRoute, end: End, peer: End, number: int, namespace: Namespace) -> None:
@@ -257,6 +252,12 @@ def br_netfilter() -> Iterator[None]:
 
 def set_sysctls(topology: Topology, name: str) -> None:
     """Before there are devices, which inherit ``default``."""
+    for key, value in _sysctls(topology, name).items():
+        Path("/proc/sys", key).write_text(value)
+
+
+def _sysctls(topology: Topology, name: str) -> dict[str, str]:
+    """A namespace's settings, by path below ``/proc/sys``."""
     forwarding = "1" if name in topology.forwarding else "0"
     # What core does is predicted packet by packet; how many ICMP errors a second may be sent is none of it.
     settings = {"net/ipv4/ip_forward": forwarding, "net/ipv4/icmp_ratemask": "0"}
@@ -275,8 +276,7 @@ def set_sysctls(topology: Topology, name: str) -> None:
             settings[f"net/ipv6/conf/default/{version}_unsolicited_report_interval"] = _MLD_NEVER_MS
         if topology.links and not has_ipv6:
             settings["net/ipv6/conf/default/disable_ipv6"] = "1"
-    for key, value in settings.items():
-        Path("/proc/sys", key).write_text(value)
+    return settings
 
 
 def await_ready(network: Network) -> None:

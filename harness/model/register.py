@@ -67,11 +67,15 @@ class Core:
     queues_needed: Counter[str] = field(default_factory=Counter)
     log: list[str] = field(default_factory=list)
 
-    def netfilter_net_init(self, name: str) -> Net | int:
-        """``netfilter_net_init``, l.617-643: every head NULL, and a ``/proc/net/netfilter`` of the namespace's own, or an errno."""
-        net = Net(name)
+    def netfilter_net_init(self, name: str, *, first: bool = False) -> Net | int:
+        """``netfilter_net_init``, l.617-643: every head NULL, and a ``/proc/net/netfilter`` of the namespace's own, or an errno.
+
+        :param first: it is ``init_net``, of which nothing is printed
+        """
+        net = Net(name, first)
         if not self.alloc(1):
-            self.log.append(NO_PROC)
+            if not first:
+                self.log.append(NO_PROC)
             return -errno.ENOMEM
         self.proc.add(net)
         return net

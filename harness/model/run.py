@@ -72,7 +72,8 @@ class Run:
         topology = self.scenario.topology
         self.topologies = topologies(topology, self.scenario.steps)
         for netns in topology.namespaces:
-            if isinstance(net := self.core.netfilter_net_init(netns), Net):  # there is memory before the first step
+            net = self.core.netfilter_net_init(netns, first=netns == topology.first)
+            if isinstance(net, Net):  # there is memory before the first step
                 self.nets[netns] = net
                 net.sysctl = given(topology, netns)
         for netns, net in self.nets.items():

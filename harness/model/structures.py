@@ -86,10 +86,12 @@ class NetDevice:
 class Net:
     """``struct net``, as ``netfilter_net_init`` (l.608-643) leaves it: every head NULL.
 
+    :param first: ``net_eq(net, &init_net)``: the one that is there before any process
     :param sysctl: settings by name; 0 by default
     """
 
     name: str
+    first: bool = False
     sysctl: Counter[str] = field(default_factory=Counter)
     hooks: dict[Family, list[Head]] = field(default_factory=lambda: _heads(ARRAY_SIZE))
     devices: dict[str, NetDevice] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.scenario.reader import fail, suggest
+from harness.scenario.reader import fail, quote, suggest
 from harness.scenario.scope import Scope
 from harness.scenario.step import Scenario, Step
 from harness.scenario.topologies import check_topology
@@ -32,5 +32,8 @@ def admit(scope: Scope, step: Step, path: str) -> None:
     :raises UserError: with the path of what makes no sense after the steps before it
     """
     step.check(scope, path)
+    if (first := scope.topology.first) and first in step.facts.rules(step):
+        fail(path, f"{quote(first)} is the machine's first namespace, where a ruleset would stay",
+             "give the ruleset to another namespace")
     scope.topology = step.after(scope.topology)
     scope.index += 1

@@ -24,7 +24,7 @@ def topology(value: Value) -> Topology:
         if value.value not in TOPOLOGIES:
             value.fail(f"unknown topology {value.value!r}", suggest(value.value, TOPOLOGIES, what="built in"))
         return TOPOLOGIES[value.value]
-    value.keys(("namespaces",), ("name", "links", "dummies", "routes", "forwarding", "vlans", "bridges"))
+    value.keys(("namespaces",), ("name", "links", "dummies", "routes", "forwarding", "vlans", "bridges", "first"))
     return Topology(
         name=value["name"].line() if "name" in value else "own",
         namespaces=tuple(netns.string() for netns in value["namespaces"]),
@@ -34,6 +34,7 @@ def topology(value: Value) -> Topology:
         forwarding=tuple(netns.string() for netns in value["forwarding"]) if "forwarding" in value else (),
         vlans=tuple(map(_vlan, value["vlans"])) if "vlans" in value else (),
         bridges=tuple(map(_bridge, value["bridges"])) if "bridges" in value else (),
+        first=value["first"].string() if "first" in value else None,
     )
 
 
@@ -90,6 +91,7 @@ def topology_json(topology: Topology) -> dict[str, Any]:
                   for vlan in topology.vlans],
         "bridges": [{"netns": bridge.netns, "device": bridge.device, "ports": list(bridge.ports), "addresses": list(bridge.addresses),
                      "netfilter": [family.name for family in bridge.netfilter]} for bridge in topology.bridges],
+        **({"first": topology.first} if topology.first else {}),
     }
 
 
@@ -116,6 +118,8 @@ def check_topology(topology: Topology) -> None:
         taken.add((one.netns, one.device))
     _check_layers(topology)
     _check_addresses_unique(topology)
+    if topology.first is not None:
+        _check_netns(topology, topology.first, "topology.first")
     for index, netns in enumerate(topology.forwarding):
         _check_netns(topology, netns, f"topology.forwarding[{index}]")
     for index, route in enumerate(topology.routes):

@@ -93,6 +93,7 @@ class Topology:
 
     :param forwarding: namespaces that route between their devices, IPv4 and IPv6
     :param dummies: devices of type ``dummy``, without addresses
+    :param first: the namespace that is the machine's first one (``init_net``), which only a guest lends; ``None``: all are made
     """
 
     name: str
@@ -103,6 +104,7 @@ class Topology:
     dummies: tuple[End, ...] = ()
     vlans: tuple[Vlan, ...] = ()
     bridges: tuple[Bridge, ...] = ()
+    first: str | None = None
 
     def ends(self, netns: str | None = None) -> Iterator[End]:
         """Every end of every link, or those in one namespace, in the order of the links."""
@@ -208,6 +210,8 @@ PAIR = Topology(
 
 SINGLE = Topology("single", ("host",))
 
+FIRST = replace(PAIR, name="first", first="host")
+
 ROUTER_GRO = replace(ROUTER, name="router-gro", links=tuple(replace(link, gro=True) for link in ROUTER.links))
 
 BRIDGE = Topology(
@@ -238,4 +242,4 @@ def with_vlans(topology: Topology, *vlans: Vlan) -> Topology:
 
 
 #: The topologies that a scenario may call by name.
-TOPOLOGIES = {topology.name: topology for topology in (ROUTER, ROUTER_GRO, PAIR, SINGLE, BRIDGE, BRIDGE_NETFILTER, VLAN)}
+TOPOLOGIES = {topology.name: topology for topology in (ROUTER, ROUTER_GRO, PAIR, FIRST, SINGLE, BRIDGE, BRIDGE_NETFILTER, VLAN)}

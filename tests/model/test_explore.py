@@ -28,7 +28,7 @@ from harness.scenario.step import Step
 from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.raw import RawInsert
-from harness.scenario.topology import PAIR
+from harness.scenario.topology import FIRST, PAIR
 from tests.mutants import MUTANTS
 
 PROFILE = KernelProfile()
@@ -150,3 +150,14 @@ def test_a_scenario_is_minimised_to_what_it_takes(wrong: Callable[[str], Kernel]
     assert smallest.steps == (Register("b", "host", Family.IPV4, "INPUT"), Register("d", "host", Family.IPV4, "INPUT"))
     assert smallest.topology.namespaces == ("host",)
     assert len(set(tried)) == len(tried), "the kernel is asked once for each"
+
+
+@pytest.mark.parametrize(("wrong_there", "first"), [(False, None), (True, "host")])
+def test_the_first_namespace_is_left_away_where_any_will_do(wrong_there: bool, first: str | None) -> None:
+    async def differs(scenario: Scenario) -> bool:
+        check(scenario)
+        return bool(scenario.steps) and (scenario.topology.first == "host" or not wrong_there)
+
+    step = Dump("host", Family.IPV4, "INPUT")
+    smallest = asyncio.run(minimised(Scenario("first", "", FIRST, (step,)), differs))
+    assert (smallest.topology.namespaces, smallest.topology.first) == (("host",), first)

@@ -22,21 +22,21 @@ def keeps_proc(_self: register.Core, _net: structures.Net) -> None:
     return None
 
 
-def with_the_heads_of_another(self: register.Core, name: str) -> structures.Net | int:
+def with_the_heads_of_another(self: register.Core, name: str, *, first: bool = False) -> structures.Net | int:
     others = sorted(self.proc, key=lambda other: -sum(bool(head.entries) for heads in other.hooks.values() for head in heads))
-    net = right_init(self, name)
+    net = right_init(self, name, first=first)
     if others and isinstance(net, structures.Net):
         net.hooks = others[0].hooks
     return net
 
 
-def needs_no_directory(self: register.Core, name: str) -> structures.Net | int:
+def needs_no_directory(self: register.Core, name: str, *, first: bool = False) -> structures.Net | int:
     self.alloc = plenty
-    return right_init(self, name)
+    return right_init(self, name, first=first)
 
 
-def says_nothing(self: register.Core, name: str) -> structures.Net | int:
-    net = right_init(self, name)
+def says_nothing(self: register.Core, name: str, *, first: bool = False) -> structures.Net | int:
+    net = right_init(self, name, first=first)
     self.log.clear()
     return net
 
@@ -88,6 +88,13 @@ def counts_what_it_refuses(self: register.Core, net: structures.Net, pf: Family,
     return err
 
 
+def counts_where_up(self: register.Core, net: structures.Net, pf: Family, reg: HookOps) -> int:
+    err = right_register(self, net, pf, reg)
+    if not err and reg.device is not None and not reg.device.up:
+        self._needed(pf, reg.hooknum, -1)
+    return err
+
+
 def needs_another_beside(self: register.Core, net: structures.Net, pf: Family, reg: HookOps) -> int:
     """Nothing turns the device on for an INET hook, or for egress."""
     err = right_register(self, net, pf, reg)
@@ -127,5 +134,6 @@ MUTANTS: dict[str, Mutant] = collected([
     rules_only(core("what is refused counts", "_register", counts_what_it_refuses, "key.refused", "key.refused-egress",
                     "key.failed-shrink")),
     core("a hook alone at a device is none", "_register", needs_another_beside, "inet.ingress-alone", "netdev.egress-alone"),
+    rules_only(core("a device that is down does not count", "_register", counts_where_up, "key.device-down")),
     core("INET ingress has its own key", "_static_key", key_of_its_own, "key.ingress"),
 ])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.errors import UserError
@@ -11,11 +13,11 @@ from harness.scenario.check import check
 from harness.scenario.step import Step, lost_devices, topologies
 from harness.scenario.steps.batches import RegisterBatch
 from harness.scenario.steps.churn import Churn
-from harness.scenario.steps.hooks import Register, Unregister
+from harness.scenario.steps.hooks import Nft, Register, Unregister
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.raw import RawInsert, RawRun
-from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Link, Topology
+from harness.scenario.topology import FIRST, PAIR, ROUTER, SINGLE, End, Link, Topology
 
 LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
 
@@ -85,6 +87,17 @@ def test_a_step_that_makes_no_sense_is_named(steps: tuple[Step, ...], message: s
 
 def test_the_last_namespace_stays() -> None:
     assert refused(DeleteNetns("host"), topology=SINGLE) == 'steps[0].netns: "host" is the last namespace'
+
+
+def test_the_machine_s_first_namespace_stays_and_takes_no_ruleset() -> None:
+    assert refused(DeleteNetns("host"), topology=FIRST) == 'steps[0].netns: "host" is the machine\'s first namespace, which never goes'
+    ruleset = Nft("host", "table ip t { }")
+    assert refused(ruleset, topology=FIRST) == 'steps[0]: "host" is the machine\'s first namespace, where a ruleset would stay'
+    check(Scenario("elsewhere", "", FIRST, (replace(ruleset, netns="peer"),)))
+
+
+def test_the_first_namespace_is_one_of_the_topology() -> None:
+    assert refused(topology=replace(PAIR, first="nobody")) == 'topology.first: no namespace "nobody" in the topology "pair"'
 
 
 def test_every_step_round_trips() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from harness.errors import GuestError
 from harness.guest import changes, netns
@@ -32,7 +32,8 @@ _LOOKS, _LATE_SECONDS = 4, 0.1
 
 def netns_add(run: Run, index: int, step: AddNetns) -> StepOutcome:
     others = {changes.proc_inode(namespace) for namespace in run.network.namespaces.values()} | {changes.proc_inode(None)}
-    with _first_one_has_hooks(), KernelMessages() as messages:
+    # Where the first one is the scenario's own, its hooks are the scenario's to say.
+    with nullcontext() if run.network.topology.first else _first_one_has_hooks(), KernelMessages() as messages:
         try:
             namespace = run.add_netns(step.netns)
         except OSError as error:

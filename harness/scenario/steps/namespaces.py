@@ -119,6 +119,8 @@ class DeleteNetns(Step):
 
     def check(self, scope: Scope, path: str) -> None:
         scope.netns(self.netns, f"{path}.netns")
+        if self.netns == scope.topology.first:
+            fail(f"{path}.netns", f"{quote(self.netns)} is the machine's first namespace, which never goes", "name another one")
         if len(scope.topology.namespaces) == 1:
             fail(f"{path}.netns", f"{quote(self.netns)} is the last namespace", "add another one first")
         for name in [name for name, link in scope.links.items() if link.netns == self.netns]:
