@@ -18,6 +18,7 @@ from harness.conformance import (
     bridges,
     churn,
     devices,
+    first,
     links,
     memory,
     namespaces,
@@ -40,7 +41,7 @@ from harness.conformance.rule import Rule, by_id
 __all__ = ("RULES", "Rule")
 
 _CONCERNS = (registration, bpf, unregistration, replaced, memory, verdicts, reinject, queue, queue_flush, devices, paths, links, pieces,
-             bridges, settings, raw, batches, namespaces, rulesets, churn, tracking)
+             bridges, settings, raw, batches, namespaces, first, rulesets, churn, tracking)
 
 #: Every rule by its id, in the order of the pinned core.c.
 RULES = by_id(rule for concern in _CONCERNS for rule in concern.RULES)

@@ -6,7 +6,7 @@ import errno
 
 from harness.conformance.expect import Array, At, Crosses, Returns, Splats
 from harness.conformance.rule import Rule, Script, script
-from harness.netfilter import Family
+from harness.netfilter import Family, hook_number
 from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
 from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.packets import Send
@@ -36,6 +36,21 @@ def _warns_once(rule: str, pf: Family, hook: str) -> Script:
         UnregisterAbsent("host", pf, hook, times=2),
         Splats((_WARNING,)),
     )
+
+
+def _missed(rule: str, pf: Family, hook: str) -> Script:
+    """Core is asked for ops that are not at a point where others are."""
+    return script(
+        f"{rule}, {pf.name} {hook}",
+        Register("own", "host", pf, hook),
+        UnregisterAbsent("host", pf, hook),
+        Splats((f"hook not found, pf {pf:d} num {hook_number(pf, hook)}",)),
+        Array("host", pf, hook, "own"),
+    )
+
+
+def _empty(rule: str, pf: Family, hook: str) -> Script:
+    return script(f"{rule}, {pf.name} {hook}", UnregisterAbsent("host", pf, hook), Splats((_WARNING,)))
 
 
 _MANY = [f"h{number}" for number in range(260)]
@@ -98,6 +113,20 @@ RULES = (
             Array("host", _V6, "INPUT", ""),
             Send("peer", "host", cookie=1),
             Crosses((At("host", "INPUT", "own"),)),
+        ),
+        script(
+            "batch.rollback, one before it",
+            RegisterBatch("host", (Register("a", *_IN), Register("no-device", "host", Family.NETDEV, "INGRESS"))),
+            Returns(errno.EINVAL),
+            Array(*_IN, ""),
+        ),
+        script(
+            "batch.rollback, forty before it",
+            Register("own", *_IN, 0),
+            RegisterBatch("host", (*(Register(name, *_IN, 0) for name in _MANY[:40]),
+                                   Register("no-device", "host", Family.NETDEV, "INGRESS"))),
+            Returns(errno.EINVAL),
+            Array(*_IN, "own"),
         ),
         script(
             "batch.rollback, of both halves of INET",
@@ -169,6 +198,8 @@ RULES = (
             Splats(("hook not found, pf 2 num 1",)),
             Array(*_IN, "own"),
         ),
+        *(_missed("unregister.missing", pf, hook) for pf, hook in (
+            (_V4, "OUTPUT"), (_V4, "POSTROUTING"), (_V6, "PREROUTING"), (_V6, "FORWARD"), (_V6, "POSTROUTING"))),
     )),
     Rule("unregister.missing-layer-2",
          "At ARP's and BRIDGE's points, too, unregistering what is not there warns and leaves the hooks alone.", (
@@ -199,7 +230,12 @@ RULES = (
             Array("host", _V6, "INPUT", ""),
         ),
         _warns_once("unregister.empty-head", *_IN[1:]),
+        *(_empty("unregister.empty-head", pf, hook) for pf, hook in (
+            (_V4, "PREROUTING"), (_V4, "FORWARD"), (_V6, "INPUT"), (_V6, "OUTPUT"))),
     )),
+    Rule("unregister.empty-head-layer-2", "Unregistering at a point of ARP or BRIDGE without hooks warns, and nothing else.", (
+        *(_empty("unregister.empty-head-layer-2", pf, hook) for pf, hook in ((Family.ARP, "OUTPUT"), (Family.BRIDGE, "PREROUTING"))),
+    ), needs=("arp", "bridge")),
     Rule("head.bad-hook", "A hook number out of range: -EINVAL and a warning; nothing is registered.", (
         script(
             "head.bad-hook",

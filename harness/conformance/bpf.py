@@ -6,9 +6,11 @@ import errno
 
 from harness.conformance.expect import Array, At, Crosses, Returns
 from harness.conformance.rule import Rule, script
-from harness.netfilter import Family, Verdict, VerdictKind
+from harness.model.foreign import Foreign
+from harness.netfilter import Family, Verdict, VerdictKind, hook_number
+from harness.outcome.types import Slot, point_key
 from harness.scenario.steps.bpf import BpfLink, BpfUnlink
-from harness.scenario.steps.hooks import Register, RegisterMany, Unregister
+from harness.scenario.steps.hooks import Nft, Register, RegisterMany, Unregister
 from harness.scenario.steps.packets import Send
 
 __all__ = ("RULES",)
@@ -16,6 +18,9 @@ __all__ = ("RULES",)
 _V4 = Family.IPV4
 _IN = ("host", _V4, "INPUT")
 _OUT = ("peer", _V4, "OUTPUT")
+_V6_FORWARD = ("host", Family.IPV6, "FORWARD")
+_CHAIN = "table ip t { chain c { type filter hook input priority 5; policy accept; }; }"
+_AT_INPUT = point_key("host", _V4, hook_number(_V4, "INPUT"))
 
 RULES = (
     Rule("bpf.taken-priority", "A BPF link gets -EBUSY at a priority that another hook at the point has, and fits at any other.", (
@@ -26,6 +31,16 @@ RULES = (
             BpfLink("taken", *_IN, 0),
             Returns(errno.EBUSY),
             Array(*_IN, "low high"),
+        ),
+        script(
+            "bpf.taken-priority, behind many, and below 0",
+            RegisterMany("many", "host", _V4, "FORWARD", 20),
+            Register("last", "host", _V4, "FORWARD", 7),
+            Register("first", "host", _V4, "FORWARD", -7),
+            BpfLink("taken", "host", _V4, "FORWARD", 7),
+            Returns(errno.EBUSY),
+            BpfLink("taken-too", "host", _V4, "FORWARD", -7),
+            Returns(errno.EBUSY),
         ),
         script(
             "bpf.taken-priority",
@@ -60,6 +75,20 @@ RULES = (
             Returns(0),
         ),
     ), needs=("bpf_link",)),
+    Rule("bpf.taken-by-a-chain", "A BPF link gets -EBUSY at a priority that a chain of nftables has; such a chain may have a link's.", (
+        script(
+            "bpf.taken-by-a-chain",
+            BpfLink("link", *_IN, 5),
+            Returns(0),
+            Nft("host", _CHAIN),
+            BpfUnlink("link"),
+            BpfLink("taken", *_IN, 5),
+            Returns(errno.EBUSY),
+            BpfLink("free", *_IN, 6),
+            Returns(0),
+            foreign=Foreign({1: ((_AT_INPUT, (Slot(0, "nft_do_chain_ipv4", "nf_tables", 5),)),)}),
+        ),
+    ), needs=("bpf_link",)),
     Rule("bpf.same-program", "Of two BPF links that have their program in common, the one that is closed goes, and the other stays.", (
         script(
             "bpf.same-program",
@@ -76,12 +105,14 @@ RULES = (
             Array(*_IN, "between"),
         ),
     ), needs=("bpf_link",)),
-    Rule("bpf.full", "A BPF link at a full point gets -EBUSY, not -E2BIG, at a priority that another hook has.", (
+    Rule("bpf.full", "A BPF link at a full point gets -EBUSY, not -E2BIG, at a priority that another hook has; -E2BIG at any other.", (
         script(
             "bpf.full",
-            RegisterMany("full", *_IN, 1024),
-            BpfLink("taken", *_IN, 0),
+            RegisterMany("full", *_V6_FORWARD, 1024),
+            BpfLink("taken", *_V6_FORWARD, 0),
             Returns(errno.EBUSY),
+            BpfLink("free", *_V6_FORWARD, 1),
+            Returns(errno.E2BIG),
         ),
     ), needs=("bpf_link",)),
     Rule("bpf.dummies", "A dummy has no priority that a BPF link could not take, and the link leaves it behind as any registration does.", (

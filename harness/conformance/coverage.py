@@ -86,16 +86,20 @@ FUNCTIONS = (
         Branch((113, 114), "the point is empty: an array of one", _rules("key.off head.by-hook")),
         Branch((116, 123), "live hooks are counted", _rules("limit.1024 order.ascending")),
         Branch((116, 123), "since 6.4: a BPF program at a priority that is taken: -EBUSY",
-               _rules("bpf.taken-priority bpf.shared-priority bpf.full bpf.dummies")),
+               _rules("bpf.taken-priority bpf.taken-by-a-chain bpf.shared-priority bpf.full bpf.dummies")),
+        Branch((116, 123), "since 6.4: what is refused so leaves no array",
+               uncovered=_SANITIZER + "kmemleak: the module follows the arrays of its own calls, and only bpf() is refused so"),
         Branch((120, 121), "dummies are not counted", _rules("limit.dummies")),
         Branch((125, 126), "over 1024: -E2BIG",
-               _rules("limit.1024 limit.per-point limit.per-device limit.layer-2 limit.batch inet.rollback inet.first-half")),
+               _rules("limit.1024 limit.per-point limit.per-device limit.layer-2 limit.egress limit.inet-ingress limit.batch inet.rollback "
+                      "inet.first-half")),
         Branch((128, 130), "no memory: -ENOMEM", _rules("grow.enomem inet.enomem inet.ingress-enomem batch.enomem raw.enomem")),
         Branch((137, 140), "dummies are left behind", _rules("grow.drops-dummies limit.dummies queue.dummies-go")),
         Branch((142, 145), "smaller priorities stay before, what follows the new one after it",
                _rules("order.ascending order.stable order.foreign order.many")),
         Branch((146, 151), "before the first of no smaller priority",
-               _rules("order.equal-newest-first order.ascending order.foreign order.many")),
+               _rules("order.equal-newest-first order.ascending order.foreign order.many order.every-point order.layer-2 order.devices "
+                      "order.egress order.inet-ingress")),
         Branch((155, 159), "none is larger or equal: at the end", _rules("order.ascending")),
     )),
     Function("hooks_validate", (164, 183), (
@@ -116,20 +120,22 @@ FUNCTIONS = (
         Branch((249, 250), "no memory: the dummy stays",
                _rules("unregister.failed-shrink inet.failed-shrinks inet.enomem batch.enomem raw.enomem unregister.missing-shrinks")),
         Branch((253, 259), "live hooks are copied in their order, dummies are not",
-               _rules("unregister.shrinks order.stable order.many inet.rollback raw.delete unregister.drops-dummies")),
+               _rules("unregister.shrinks order.stable order.many order.every-point order.layer-2 inet.rollback raw.delete "
+                      "unregister.drops-dummies")),
     )),
     Function("nf_hook_entry_head", (266, 312), (
         Branch((271, 272), "NETDEV", _rules("netdev.ingress netdev.egress")),
         Branch((274, 277), "ARP", _rules("head.arp")),
         Branch((280, 283), "BRIDGE", _rules("head.bridge")),
-        Branch((285, 288), "IPV4", _rules("head.by-hook netns.isolated unregister.elsewhere")),
-        Branch((289, 292), "IPV6", _rules("head.by-hook unregister.elsewhere")),
+        Branch((285, 288), "IPV4", _rules("head.by-hook netns.isolated unregister.elsewhere first.order")),
+        Branch((289, 292), "IPV6", _rules("head.by-hook unregister.elsewhere first.inet")),
         Branch((293, 298), "DECNET", uncovered="no supported kernel of Debian's is configured with it, and it left the kernel in 6.1"),
         Branch((275, 296), "a hook number out of range: a warning and NULL",
                _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge")),
         Branch((299, 301), "an unknown family: a warning and NULL", _rules("head.bad-family")),
         Branch((305, 308), "a device's ingress, egress since 5.16, INET ingress since 5.10",
-               _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress inet.ingress-alone")),
+               _rules("netdev.ingress netdev.egress netdev.per-device limit.per-device inet.ingress inet.ingress-alone order.devices "
+                      "order.egress order.inet-ingress first.devices")),
         Branch((310, 311), "no such device in the namespace: a warning and NULL",
                _rules("unregister.no-device unregister.no-device-egress")),
         Branch((310, 311), "since 5.10: INET at another point than INGRESS: a warning and NULL", uncovered=_NO_CALLER + _INET),
@@ -138,7 +144,7 @@ FUNCTIONS = (
         Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", _rules("netdev.absent")),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
                _rules("netdev.no-device netdev.no-device-egress netdev.foreign-device netdev.bad-hook netdev.egress-absent "
-                      "netdev.down netdev.down-egress batch.rollback")),
+                      "netdev.down netdev.down-egress batch.rollback first.refused")),
         Branch((330, 332), "no such point: -EINVAL", _rules("head.bad-hook head.bad-hook-arp head.bad-hook-bridge head.bad-family")),
         Branch((334, 342), "one at a time: nf_hook_mutex", _rules("register.at-once")),
         Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),
@@ -146,41 +152,45 @@ FUNCTIONS = (
                _rules("limit.1024 inet.first-half inet.rollback grow.enomem queue.refused")),
         Branch((348, 349), "ingress, since 5.16 egress, is counted, so that devices look for it",
                _rules("inet.ingress-alone netdev.egress-alone netdev.ingress netdev.per-device key.counts key.egress key.ingress "
-                      "key.refused key.refused-egress")),
+                      "key.refused key.refused-egress key.device-down first.devices")),
         Branch((325, 327), "since 5.10: INET at another point than INGRESS", uncovered=_NO_CALLER + _INET),
         Branch((354, 354), "the new array is the old one: a bug", uncovered=_NO_CALLER + _GROWN),
         Branch((352, 352), "the point's static key goes up",
-               _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.ingress key.in-flight key.refused")),
+               _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.ingress key.in-flight key.refused first.order "
+                      "first.neighbours")),
     )),
     Function("nf_remove_net_hook", (368, 384), (
         Branch((375, 380), "the first slot with these ops becomes a dummy", _rules("unregister.shrinks order.stable duplicate.same-ops")),
-        Branch((376, 377), "other ops stay as they are", _rules("unregister.shrinks unregister.elsewhere bpf.same-program")),
+        Branch((376, 377), "other ops stay as they are",
+               _rules("unregister.shrinks unregister.elsewhere unregister.one-of-two-chains bpf.same-program")),
         Branch((378, 379), "written in one piece: readers see the hook or the dummy",
                uncovered=_SANITIZER + "KCSAN: x86 writes a pointer in one piece, however it is written"),
         Branch((383, 383), "the ops are not there", _rules("unregister.missing")),
     )),
     Function("__nf_unregister_net_hook", (386, 423), (
         Branch((393, 394), "no such point: a warning", _rules("unregister.no-point unregister.no-device")),
-        Branch((399, 402), "the point is empty: a warning", _rules("unregister.empty-head key.missing")),
+        Branch((399, 402), "the point is empty: a warning",
+               _rules("unregister.empty-head unregister.empty-head-layer-2 key.missing key.missing-inet first.refused")),
         Branch((396, 417), "one at a time: nf_hook_mutex", _rules("unregister.at-once")),
         Branch((404, 404), "the hook goes", _rules("unregister.shrinks unregister.last unregister.elsewhere")),
         Branch((406, 407), "ingress, since 5.16 egress, is counted down",
                _rules("key.egress netdev.egress-alone inet.ingress-alone netdev.ingress inet.ingress key.counts key.ingress device.dies "
                       "device.dies-egress device.dies-inet "
-                      "device.dies-ruleset device.moves key.failed-shrink-egress")),
+                      "device.dies-ruleset device.moves key.failed-shrink-egress key.device-down first.devices")),
         Branch((410, 410), "the point's static key goes down",
-               _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.failed-shrink unregister.last")),
+               _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.failed-shrink unregister.last first.order")),
         Branch((413, 413), "hook not found: a warning",
-               _rules("unregister.missing unregister.missing-layer-2 key.missing key.missing-inet")),
+               _rules("unregister.missing unregister.missing-layer-2 key.missing key.missing-inet first.refused")),
         Branch((418, 419), "the array stays",
                _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink queue.not-found")),
         Branch((421, 421), "packets queued from the namespace are dropped",
                _rules("unregister.flushes-queue unregister.flushes-queue-layer-2 unregister.flushes-queue-bpf "
+                      "unregister.flushes-queue-egress unregister.flushes-queue-inet first.queue first.neighbours "
                       "queue.hook-unregistered-meanwhile queue.slot-gone queue.slot-gone-warns")),
         Branch((422, 422), "the old array is freed", _rules("unregister.shrinks memory.freed")),
     )),
     Function("nf_unregister_net_hook", (425, 433), (
-        Branch((427, 429), "INET: out of IPV4 and IPV6", _rules("inet.unregister inet.unregister-last")),
+        Branch((427, 429), "INET: out of IPV4 and IPV6", _rules("inet.unregister inet.unregister-last first.inet")),
         Branch((430, 432), "others: out of their point", _rules("unregister.shrinks unregister.last")),
     )),
     Function("nf_hook_entries_delete_raw", (436, 446), (
@@ -190,15 +200,15 @@ FUNCTIONS = (
     Function("nf_register_net_hook", (449, 470), (
         Branch((453, 454), "INET: into IPV4 first", _rules("inet.fanout")),
         Branch((455, 456), "IPV4 refuses: its errno", _rules("inet.first-half inet.enomem")),
-        Branch((458, 458), "then into IPV6", _rules("inet.fanout")),
-        Branch((459, 462), "IPV6 refuses: out of IPV4 again", _rules("inet.rollback inet.enomem queue.refused")),
+        Branch((458, 458), "then into IPV6", _rules("inet.fanout first.inet")),
+        Branch((459, 462), "IPV6 refuses: out of IPV4 again", _rules("inet.rollback inet.enomem queue.refused first.refused")),
         Branch((463, 464), "others: into their point", _rules("order.ascending head.by-hook head.arp head.bridge")),
         Branch((465, 466), "the point refuses: its errno",
                _rules("limit.1024 limit.per-device limit.layer-2 grow.enomem inet.ingress-enomem")),
     )),
     Function("nf_register_net_hooks", (473, 490), (
         Branch((479, 484), "all of them", _rules("batch.all batch.empty")),
-        Branch((486, 489), "one fails: those before it go again", _rules("batch.rollback batch.enomem limit.batch")),
+        Branch((486, 489), "one fails: those before it go again", _rules("batch.rollback batch.enomem limit.batch first.refused")),
     )),
     Function("nf_unregister_net_hooks", (493, 500), (
         Branch((498, 499), "all of them", _rules("batch.unregister batch.all batch.rollback")),
@@ -217,23 +227,24 @@ FUNCTIONS = (
         Branch((514, 515), "ACCEPT: the next one", _rules("accept.all accept.high-bits drop.only-its-packet")),
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",
                _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop "
-                      "drop.frees drop.positive drop.reason drop.reason-arp")),
+                      "drop.frees drop.positive drop.reason drop.reason-arp first.verdicts first.reason")),
         Branch((522, 523), "QUEUE: nf_queue",
                _rules("queue.no-handler queue.bypass queue.frees queue.number queue.order queue.bypass-listener queue.full queue.fail-open "
                       "queue.one-listener")),
-        Branch((524, 525), "nobody listens and bypass: the next one", _rules("queue.bypass")),
+        Branch((524, 525), "nobody listens and bypass: the next one", _rules("queue.bypass first.verdicts")),
         Branch((526, 526), "freed for want of a listener", _rules("queue.no-handler queue.full")),
         Branch((526, 526), "queued: nf_reinject goes on from there",
                _rules("queue.reinject-accept queue.reinject-answer queue.reinject-bridge queue.reinject-drop queue.reinject-repeat "
                       "queue.reinject-queue queue.reinject-stop "
                       "queue.reinject-stolen queue.reinject-high-bits queue.reinject-unknown queue.hook-registered-meanwhile "
-                      "queue.listener-dies queue.waits")),
-        Branch((527, 531), "STOLEN: 0, since 6.7 the errno it carries", _rules("stolen stolen.errno stolen.errno-range stolen.keeps")),
+                      "queue.hook-registered-elsewhere queue.listener-dies queue.waits")),
+        Branch((527, 531), "STOLEN: 0, since 6.7 the errno it carries",
+               _rules("stolen stolen.errno stolen.errno-range stolen.keeps first.verdicts first.stolen")),
         Branch((527, 531), "REPEAT, STOP and unknown verdicts: 0, since 6.7 with a warning",
-               _rules("repeat stop unknown default.silent")),
+               _rules("repeat stop unknown default.silent first.private")),
         Branch((535, 535), "no hook is left: 1", _rules("accept.all key.off")),
         Branch((505, 536), "newer: nf_hook_slow_list: packet by packet; those that pass go on in their order",
-               _rules("list.order list.verdicts list")),
+               _rules("list.order list.verdicts list first.private")),
     )),
     Function("nf_nat_hook", (556, 557), (
         Branch((556, 557), "set by nf_nat, and cleared", _rules("nat.hook")),
@@ -259,7 +270,8 @@ FUNCTIONS = (
         Branch((601, 604), "zone 0, default direction", _rules("ct.zone-default ct.present")),
     )),
     Function("__netfilter_net_init", (608, 615), (
-        Branch((613, 614), "every head starts NULL", _rules("pernet.empty netns.isolated head.by-hook head.arp head.bridge")),
+        Branch((613, 614), "every head starts NULL",
+               _rules("pernet.empty netns.isolated head.by-hook head.arp head.bridge first.neighbours")),
     )),
     Function("netfilter_net_init", (617, 643), (
         Branch((619, 629), "the heads of every family", _rules("head.by-hook head.arp head.bridge pernet.empty pernet.isolated")),
@@ -269,7 +281,8 @@ FUNCTIONS = (
     )),
     Function("netfilter_net_exit", (645, 648), (
         Branch((647, 647), "the proc entry goes with its namespace",
-               _rules("pernet.proc pernet.exit pernet.exit-twice pernet.exit-dummies pernet.exit-queued pernet.exit-ruleset")),
+               _rules("pernet.proc pernet.exit pernet.exit-twice pernet.exit-layer-2 pernet.exit-devices pernet.exit-dummies "
+                      "pernet.exit-queued pernet.exit-ruleset first.neighbours")),
         Branch((645, 648), "hooks that their owner has left: core does not look for any",
                uncovered="the module takes all of its own away: ops that it freed would stay in an array that is never freed"),
     )),

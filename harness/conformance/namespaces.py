@@ -194,6 +194,37 @@ NAMESPACES = (
             Finds(()),
         ),
     ), needs=("netdev", "static_keys")),
+    Rule("pernet.exit-layer-2", "A namespace dies with hooks of ARP and BRIDGE: they are unregistered, and nothing counts them any more.", (
+        script(
+            "pernet.exit-layer-2",
+            AddNetns("later"),
+            *(Register(f"{pf.name}-{name}", "later", pf, hook) for pf, hook in ((Family.ARP, "OUTPUT"), (Family.BRIDGE, "FORWARD"))
+              for name in ("one", "two")),
+            Keys(),
+            _keys(ARP_OUTPUT=2, BRIDGE_FORWARD=2),
+            DeleteNetns("later"),
+            _GONE,
+            Splats(),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("arp", "bridge", "static_keys")),
+    Rule("pernet.exit-devices", "A namespace dies with hooks at each point of its devices: they are unregistered, nothing counts them.", (
+        script(
+            "pernet.exit-devices",
+            AddNetns("later"),
+            _LINK,
+            *(Register(f"{device}-{pf.name}-{hook}", "later", pf, hook, device=device) for device in ("lo", "eth0")
+              for pf, hook in ((_NETDEV, "INGRESS"), (_NETDEV, "EGRESS"), (_INET, "INGRESS"))),
+            Keys(),
+            _keys(NETDEV_INGRESS=4, NETDEV_EGRESS=2, ingress=4, egress=2),
+            DeleteNetns("later"),
+            _GONE,
+            Splats(),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("netdev", "static_keys", "netdev_egress", "inet_ingress")),
     Rule("pernet.exit-dummies", "A namespace dies with dummies in its arrays: it is freed all the same.", (
         script(
             "pernet.exit-dummies",
@@ -360,6 +391,9 @@ KEYS = (
             Unregister("in"),
             Keys(),
             Finds(()),
+            Register("lo", "host", _NETDEV, "EGRESS", device="lo"),
+            Keys(),
+            _keys(NETDEV_EGRESS=1, egress=1),
         ),
     ), needs=("netdev", "static_keys", "netdev_egress")),
     Rule("key.layer-2", "ARP's and BRIDGE's points count at their static keys as any: each registration once, up and down.", (
@@ -397,6 +431,20 @@ KEYS = (
             Finds(()),
         ),
     ), needs=("static_keys", "bpf_link")),
+    Rule("key.device-down", "A hook at a device that is down counts as any.", (
+        script(
+            "key.device-down",
+            AddDevice("host", "down0", up=False),
+            Register("in", "host", _NETDEV, "INGRESS", device="down0"),
+            Register("out", "host", _NETDEV, "EGRESS", device="down0"),
+            Register("inet", "host", _INET, "INGRESS", device="down0"),
+            Keys(),
+            _keys(NETDEV_INGRESS=2, NETDEV_EGRESS=1, ingress=2, egress=1),
+            *(Unregister(name) for name in ("in", "out", "inet")),
+            Keys(),
+            Finds(()),
+        ),
+    ), needs=("netdev", "static_keys", "netdev_egress", "inet_ingress")),
     Rule("key.missing", "Unregistering what is not there turns nothing off.", (
         script(
             "key.missing",
@@ -424,6 +472,13 @@ KEYS = (
             Splats(("hook not found, pf 1 num 5",)),
             Keys(),
             _keys(NETDEV_INGRESS=1, ingress=1),
+        ),
+        script(
+            "key.missing-inet, at a device without hooks",
+            UnregisterAbsent("host", _INET, "INGRESS", "eth0"),
+            Splats(("net/netfilter/core.c",)),
+            Keys(),
+            Finds(()),
         ),
     ), needs=("netdev", "static_keys", "inet_ingress")),
     Rule("key.refused-egress", "A registration that is refused turns nothing on, at egress neither.", (

@@ -13,7 +13,7 @@ from harness.outcome.types import NF_REINJECT, Slot, point_key
 from harness.scenario.step import Step
 from harness.scenario.steps.batches import UnregisterAbsent
 from harness.scenario.steps.bpf import BpfLink, BpfUnlink
-from harness.scenario.steps.hooks import Nft, Register, Unregister
+from harness.scenario.steps.hooks import Nft, Register, RegisterMany, Unregister
 from harness.scenario.steps.namespaces import AddLink, AddNetns, DeleteNetns
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.queue import Answer, Listen
@@ -23,6 +23,7 @@ __all__ = ("RULES",)
 
 _V4, _V6 = Family.IPV4, Family.IPV6
 _NOT_FOUND = "hook not found, pf 2 num 1"
+_POINTS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 _CHAIN = "table ip t { chain c { type filter hook forward priority 0; policy accept; }; }"
 _AT_FORWARD = point_key("host", _V4, hook_number(_V4, "FORWARD"))
 
@@ -138,6 +139,19 @@ MEANWHILE = (
         _flushed("another namespace", Register("other", "peer", _V4, "INPUT"), dropped=False),
         _waits("unregister.flushes-queue, a ruleset", Nft("host", _CHAIN), Nft("host", "delete table ip t"), dropped=True,
                foreign=Foreign({5: ((_AT_FORWARD, (Slot(0, "nft_do_chain_ipv4", "nf_tables", 0),)),), 7: ((_AT_FORWARD, ()),)})),
+        _waits("unregister.flushes-queue, a long array", RegisterMany("other", "host", _V4, "FORWARD", 12), Unregister("other.6"),
+               dropped=True),
+        *(script(
+            f"unregister.flushes-queue, each point of {pf.name}",
+            Listen("host", 7),
+            Register("q", *IN, 0, queue_to(7)),
+            *(line for cookie, hook in enumerate(_POINTS, 1) for line in (
+                *sent(cookie, slow("q"), resumed("", 0, start=0), fate="dropped"),
+                Register(hook, "host", pf, hook, 1),
+                Queue("host", 7, 1, cookie),
+                Unregister(hook),
+                Queue("host", 7, 0, cookie))),
+        ) for pf in (_V4, _V6)),
         script(
             "unregister.flushes-queue, all queues",
             Listen("host", 7), Listen("host", 8), Listen("peer", 7),
@@ -154,6 +168,21 @@ MEANWHILE = (
             Answer("peer", 7, VerdictKind.DROP), Returns(0),
         ),
     ), needs=("netdev",)),
+    Rule("unregister.flushes-queue-egress", "A removal at a device's EGRESS frees what waits in the namespace, too.", (
+        _flushed("EGRESS", Register("other", "host", Family.NETDEV, "EGRESS", device="eth0"), dropped=True,
+                 rule="unregister.flushes-queue-egress"),
+    ), needs=("netdev", "netdev_egress")),
+    Rule("unregister.flushes-queue-inet", "A removal of an NFPROTO_INET hook at INGRESS frees what waits in the namespace, too.", (
+        _flushed("INGRESS", Register("other", "host", Family.INET, "INGRESS", device="lo"), dropped=True,
+                 rule="unregister.flushes-queue-inet"),
+    ), needs=("netdev", "inet_ingress")),
+    Rule("queue.hook-registered-elsewhere", "A hook that comes to another point, of whichever family, leaves what waits.", (
+        _waits("queue.hook-registered-elsewhere", None,
+               *(Register(f"{pf.name}-{hook}", "host", pf, hook, device=device) for pf, hook, device in (
+                   (_V4, "OUTPUT", None), (_V6, "INPUT", None), (Family.INET, "FORWARD", None), (Family.ARP, "INPUT", None),
+                   (Family.BRIDGE, "FORWARD", None), (Family.NETDEV, "INGRESS", "eth0"))),
+               dropped=False),
+    ), needs=("netdev", "arp", "bridge")),
     Rule("unregister.flushes-queue-bpf", "A BPF link that is closed frees what waits in the namespace as any removal does.", (
         _waits("unregister.flushes-queue-bpf", BpfLink("link", "host", _V4, "FORWARD", 0), BpfUnlink("link"), dropped=True),
     ), needs=("bpf_link",)),

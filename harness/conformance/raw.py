@@ -19,13 +19,18 @@ __all__ = ("RULES",)
 _A, _B = ("host", "a"), ("host", "b")
 _FULL = " ".join(f"full.{number}" for number in range(1024, 0, -1))
 _WARNING = "net/netfilter/core.c"
+_MANY = 40
+_BEFORE = " ".join(f"before.{number}" for number in range(_MANY, 0, -1))
 
 
-def _tried(name: str, verdict: int, ran: Ran, *splats: str) -> Script:
-    """One hook with that verdict between two that accept."""
+def _tried(name: str, verdict: int, ran: Ran, *splats: str, before: int = 1) -> Script:
+    """One hook with that verdict between others that accept.
+
+    :param before: so many before it
+    """
     return script(
         name,
-        RawInsert("before", *_A, -1),
+        RawInsert("before", *_A, -1, count=before),
         RawInsert("tried", *_A, 0, verdict),
         RawInsert("after", *_A, 1),
         RawRun(*_A),
@@ -80,6 +85,24 @@ ARRAYS = (
             Splats(),
             RawRun(*_A),
             Ran("f a b c e", 1),
+            topology=SINGLE,
+        ),
+        script(
+            "validate.altered, an array of two, below 0",
+            *(RawInsert(name, *_A, priority) for name, priority in (("a", -9), ("b", -8), ("c", -7))),
+            RawAlter("a", -2),
+            RawDelete("c"),
+            PrivateArray(*_A, "a b"),
+            Splats((_WARNING,)),
+            topology=SINGLE,
+        ),
+        script(
+            "validate.altered, a long array",
+            RawInsert("many", *_A, 0, count=12),
+            RawInsert("last", *_A, 1),
+            RawAlter("many.1", 5),
+            RawInsert("new", *_A, 9),
+            Splats((_WARNING,)),
             topology=SINGLE,
         ),
     ), needs=("hooks_validated",)),
@@ -176,6 +199,7 @@ VERDICTS = (
         _tried("drop.frees", VerdictKind.DROP, Ran("before tried", -errno.EPERM, freed=True)),
         _tried("drop.frees, with an errno", _drop(errno.EHOSTUNREACH), Ran("before tried", -errno.EHOSTUNREACH, freed=True)),
         _tried("drop.frees, with the largest errno", _drop(0x7FFF), Ran("before tried", -0x7FFF, freed=True)),
+        _tried("drop.frees, behind many", _drop(errno.EACCES), Ran(f"{_BEFORE} tried", -errno.EACCES, freed=True), before=_MANY),
         _tried("drop.frees, with flags beside the errno", _drop(errno.EHOSTUNREACH) | 0x8000,
                Ran("before tried", -errno.EHOSTUNREACH, freed=True)),
     )),
@@ -185,6 +209,7 @@ VERDICTS = (
     )),
     Rule("stolen.keeps", "STOLEN ends the loop with 0, and core does not free the skb.", (
         _tried("stolen.keeps", VerdictKind.STOLEN, Ran("before tried", 0)),
+        _tried("stolen.keeps, behind many", VerdictKind.STOLEN, Ran(f"{_BEFORE} tried", 0), before=_MANY),
     )),
     Rule("stolen.errno-range", "STOLEN returns any errno that fits into its upper 16 bits, negated; they have a sign.", (
         _tried("stolen.errno-range", Verdict(VerdictKind.STOLEN, errno=0x7FFF).encode(), Ran("before tried", -0x7FFF)),
@@ -206,6 +231,7 @@ VERDICTS = (
             topology=SINGLE,
         ),
         _tried("unknown", 0x12340042, Ran("before tried", 0), _WARNING),
+        _tried("unknown, behind many", 0x12340042, Ran(f"{_BEFORE} tried", 0), _WARNING, before=_MANY),
         _tried("unknown, the largest", 0xFF, Ran("before tried", 0), _WARNING),
         *(_tried(f"unknown, {name} and the byte's highest bit", 0x80 | kind, Ran("before tried", 0), _WARNING) for name, kind in _KINDS),
     ), needs=("unknown_verdict_warns",)),
@@ -218,6 +244,10 @@ VERDICTS = (
     Rule("queue.frees", "QUEUE with nobody who listens frees the skb and ends the loop with 0; with the bypass flag it goes on.", (
         _tried("queue.frees", Verdict(VerdictKind.QUEUE, queue=9).encode(), Ran("before tried", 0, freed=True)),
         _tried("queue.frees, bypass", Verdict(VerdictKind.QUEUE, queue=9, bypass=True).encode(), Ran("before tried after", 1)),
+        _tried("queue.frees, behind many", Verdict(VerdictKind.QUEUE, queue=9).encode(), Ran(f"{_BEFORE} tried", 0, freed=True),
+               before=_MANY),
+        _tried("queue.frees, bypass behind many", Verdict(VerdictKind.QUEUE, queue=9, bypass=True).encode(),
+               Ran(f"{_BEFORE} tried after", 1), before=_MANY),
     )),
 )
 

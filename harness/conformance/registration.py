@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from harness.conformance.expect import Array, At, Crosses, Returns, Splats
-from harness.conformance.rule import Rule, script
+from harness.conformance.expect import Array, At, Crosses, Expectation, Returns, Splats
+from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family
+from harness.scenario.step import Step
 from harness.scenario.steps.batches import RegisterBatch
 from harness.scenario.steps.hooks import Alter, Dump, Nft, Register, RegisterMany, Unregister
 from harness.scenario.steps.packets import Send
@@ -30,6 +31,17 @@ def _fill(pf: Family, hook: str, device: str | None = None) -> RegisterMany:
     return RegisterMany("full", "host", pf, hook, _FULL, device=device)
 
 
+def _one_too_many(rule: str, pf: Family, hook: str) -> Script:
+    """A device's point is filled."""
+    return script(
+        rule,
+        _fill(pf, hook, "eth0"),
+        Returns(0),
+        Register("too-many", "host", pf, hook, device="eth0"),
+        Returns(errno.E2BIG),
+    )
+
+
 def _by_priority(hooks: Iterable[tuple[str, int]]) -> str:
     """Ids of hooks given in the order of their registration, in the order in which they run."""
     numbered = sorted((priority, -number, name) for number, (name, priority) in enumerate(hooks))
@@ -40,6 +52,23 @@ _MANY = [(f"{number}", (number * 37 % 11) - 5) for number in range(40)]
 """In no order, each priority three or four times."""
 _EVERY_THIRD = [hook for hook in _MANY if int(hook[0]) % 3 == 0]
 _OTHERS = [hook for hook in _MANY if hook not in _EVERY_THIRD]
+_LAST = [hook for number in range(5) for hook in _OTHERS[number::5]]
+"""In which order the others go."""
+_IP = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+
+def _come_and_go(netns: str, pf: Family, hook: str, device: str | None = None) -> Iterator[Step | Expectation]:
+    """Five hooks come to a point in no order, two pairs of them with equal priorities, and go again."""
+    def array(hooks: str) -> Array:
+        return Array(netns, pf if pf is not Family.INET else Family.NETDEV, hook, " ".join(f"{prefix}{name}" for name in hooks), device)
+
+    prefix = f"{netns}-{pf.name}-{hook}-{device or ''}-"
+    for name, priority in zip("abcde", (-5, 3, -5, 0, 3), strict=True):
+        yield Register(f"{prefix}{name}", netns, pf, hook, priority, device=device)
+    yield array("cadeb")
+    for name, left in zip("dbcea", ("caeb", "cae", "ae", "a", ""), strict=True):
+        yield Unregister(f"{prefix}{name}")
+        yield array(left)
 
 
 ORDER = (
@@ -120,6 +149,8 @@ ORDER = (
             Array(*_IN, _by_priority(_OTHERS)),
             Send("peer", "host", cookie=2, source_port=40001),
             Crosses((At("host", "INPUT", _by_priority(_OTHERS)),)),
+            *(line for gone, (name, _) in enumerate(_LAST, 1) for line in (
+                Unregister(name), Array(*_IN, _by_priority(hook for hook in _OTHERS if hook not in _LAST[:gone])))),
         ),
         script(
             "order.many, of more than 256",
@@ -129,6 +160,27 @@ ORDER = (
             Array(*_IN, f"{_newest_first('low', 300)} mid high"),
         ),
     )),
+    Rule("order.every-point", "At each point of IPV4 and IPV6 hooks stand by ascending priority, equal ones newest first, also as "
+         "they go.", (
+        *(script(f"order.every-point, {pf.name}", *(line for hook in _IP for line in _come_and_go("host", pf, hook))) for pf in (_V4, _V6)),
+    )),
+    Rule("order.layer-2",
+         "At each point of ARP and BRIDGE hooks stand by ascending priority, equal ones newest first, also as they go.", (
+        script("order.layer-2, ARP", *(line for hook in ("INPUT", "OUTPUT", "FORWARD") for line in _come_and_go("host", Family.ARP, hook))),
+        script("order.layer-2, BRIDGE", *(line for hook in _IP for line in _come_and_go("host", Family.BRIDGE, hook))),
+    ), needs=("arp", "bridge")),
+    Rule("order.devices",
+         "At INGRESS of each device, lo too, hooks stand by ascending priority, equal ones newest first, also as they go.", (
+        script("order.devices", *(line for device in ("eth0", "lo") for line in _come_and_go("host", Family.NETDEV, "INGRESS", device))),
+    ), needs=("netdev",)),
+    Rule("order.egress",
+         "At EGRESS of each device, lo too, hooks stand by ascending priority, equal ones newest first, also as they go.", (
+        script("order.egress", *(line for device in ("eth0", "lo") for line in _come_and_go("host", Family.NETDEV, "EGRESS", device))),
+    ), needs=("netdev", "netdev_egress")),
+    Rule("order.inet-ingress",
+         "At INGRESS of each device, lo too, NFPROTO_INET hooks stand by ascending priority, equal ones newest first, also as they go.", (
+        script("order.inet-ingress", *(line for device in ("eth0", "lo") for line in _come_and_go("host", Family.INET, "INGRESS", device))),
+    ), needs=("netdev", "inet_ingress")),
     Rule("validate.order", "hooks_validate finds every array in order: equal priorities, the ends of the range, whatever comes and goes.", (
         script(
             "validate.order",
@@ -210,14 +262,14 @@ LIMIT = (
     Rule("limit.per-point", "The limit is that of one namespace, family and hook: a full point does not affect its neighbours.", (
         script(
             "limit.per-point",
-            _fill(_V4, "INPUT"),
-            Register("full-point", *_IN),
+            _fill(_V4, "FORWARD"),
+            Register("full-point", "host", _V4, "FORWARD"),
             Returns(errno.E2BIG),
-            Register("other-hook", "host", _V4, "PREROUTING"),
+            Register("other-hook", *_IN),
             Returns(0),
-            Register("other-family", "host", _V6, "INPUT"),
+            Register("other-family", "host", _V6, "FORWARD"),
             Returns(0),
-            Register("other-namespace", "peer", _V4, "INPUT"),
+            Register("other-namespace", "peer", _V4, "FORWARD"),
             Returns(0),
             Register("a-device", "host", Family.NETDEV, "INGRESS", device="eth0"),
             Returns(0),
@@ -238,11 +290,11 @@ LIMIT = (
     Rule("limit.batch", "A batch with a hook for a full point gets -E2BIG as that hook alone would; those before it are gone again.", (
         script(
             "limit.batch",
-            _fill(_V4, "INPUT"),
-            RegisterBatch("host", (Register("v6", "host", _V6, "INPUT"), Register("v4", *_IN))),
+            _fill(_V6, "OUTPUT"),
+            RegisterBatch("host", (Register("v4", *_IN), Register("v6", "host", _V6, "OUTPUT"))),
             Returns(errno.E2BIG),
-            Array(*_IN, _newest_first("full")),
-            Array("host", _V6, "INPUT", ""),
+            Array("host", _V6, "OUTPUT", _newest_first("full")),
+            Array(*_IN, ""),
         ),
     )),
     Rule("limit.per-device", "The limit of a device's point is that device's own.", (
@@ -257,6 +309,12 @@ LIMIT = (
             Returns(0),
         ),
     ), needs=("netdev",)),
+    Rule("limit.egress", "A device's EGRESS takes 1024 hooks, too; one more gets -E2BIG.", (
+        _one_too_many("limit.egress", Family.NETDEV, "EGRESS"),
+    ), needs=("netdev", "netdev_egress")),
+    Rule("limit.inet-ingress", "A device's INGRESS takes 1024 NFPROTO_INET hooks, too; one more gets -E2BIG.", (
+        _one_too_many("limit.inet-ingress", Family.INET, "INGRESS"),
+    ), needs=("netdev", "inet_ingress")),
 )
 
 INET = (
@@ -277,12 +335,12 @@ INET = (
     Rule("inet.first-half", "IPV4 refuses an NFPROTO_INET hook: its errno is returned and IPV6 is not tried.", (
         script(
             "inet.first-half",
-            _fill(_V4, "INPUT"),
-            Register("v6", "host", _V6, "INPUT"),
-            Register("both", "host", Family.INET, "INPUT"),
+            _fill(_V4, "PREROUTING"),
+            Register("v6", "host", _V6, "PREROUTING"),
+            Register("both", "host", Family.INET, "PREROUTING"),
             Returns(errno.E2BIG),
-            Array(*_IN, _newest_first("full")),
-            Array("host", _V6, "INPUT", "v6"),
+            Array("host", _V4, "PREROUTING", _newest_first("full")),
+            Array("host", _V6, "PREROUTING", "v6"),
         ),
     )),
     Rule("inet.rollback", "IPV6 refuses an NFPROTO_INET hook: the IPV4 half is taken out again and the errno returned.", (

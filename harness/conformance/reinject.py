@@ -46,14 +46,16 @@ def _every_point(pf: Family) -> Script:
     names = [f"{netns}-{hook}" for netns, hook in points]
     lines: list[Line] = [Listen(netns, 7) for netns in ("client", "router", "server")]
     for cookie, (name, (netns, hook)) in enumerate(zip(names, points, strict=True), 1):
-        lines += [Register(name, netns, pf, hook, 0, queue_to(7), cookie=cookie), Register(f"after-{name}", netns, pf, hook, 1)]
+        lines += [Register(f"before-{name}", netns, pf, hook, -1), Register(name, netns, pf, hook, 0, queue_to(7), cookie=cookie),
+                  Register(f"after-{name}", netns, pf, hook, 1)]
     for cookie, (queued, (at, _)) in enumerate(zip(names, points, strict=True), 1):
         walk: list[At] = []
         for name, (netns, hook) in zip(names, points, strict=True):
             if name == queued:
-                walk += [At(netns, hook, name, 0, pf, loop="nf_hook_slow"), At(netns, hook, f"after-{name}", 1, pf, loop=NF_REINJECT)]
+                walk += [At(netns, hook, f"before-{name} {name}", 0, pf, loop="nf_hook_slow"),
+                         At(netns, hook, f"after-{name}", 1, pf, loop=NF_REINJECT)]
             else:
-                walk.append(At(netns, hook, f"{name} after-{name}", 1, pf, loop="nf_hook_slow"))
+                walk.append(At(netns, hook, f"before-{name} {name} after-{name}", 1, pf, loop="nf_hook_slow"))
         lines += [Send("client", "server", cookie, pf, source_port=40000 + cookie), Returns(0), Crosses(tuple(walk)),
                   Answer(at, 7, cookie=cookie), Returns(0)]
     return script(f"queue.reinject-accept, {pf.name}", *lines, topology=ROUTER)

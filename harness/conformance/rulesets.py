@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.conformance.expect import Array, At, Crosses, Finds, Returns, Splats
 from harness.conformance.rule import Rule, script
 from harness.model import Foreign
-from harness.netfilter import Family, hook_number
+from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.outcome import Slot, point_key
 from harness.scenario.steps.hooks import Nft, Register, Unregister
 from harness.scenario.steps.namespaces import AddDevice, AddNetns, DeleteDevice, DeleteNetns, Keys
@@ -16,6 +16,9 @@ __all__ = ("RULES",)
 _NETDEV = Family.NETDEV
 _NETDEV_CHAIN = "table netdev d {{ chain c {{ type filter hook ingress device {} priority 0; policy accept; counter; }}; }}"
 _INET_CHAIN = "table inet t { chain c { type filter hook input priority 5; policy accept; counter; }; }"
+_TWO_CHAINS = ("table ip t { chain accepts { type filter hook input priority 1; policy accept; }; "
+               "chain drops { type filter hook input priority 2; policy drop; }; }")
+_CHAIN, _AT_INPUT = "nft_do_chain_ipv4", point_key("host", Family.IPV4, hook_number(Family.IPV4, "INPUT"))
 _LATER_IN = ("later", Family.IPV4, "INPUT")
 _NONE_LEFT = Finds(())
 
@@ -29,6 +32,20 @@ def _brought(step: int, netns: str, device: str, *families: Family) -> Foreign:
 
 
 RULES = (
+    Rule("unregister.one-of-two-chains", "Of two chains of nftables at a point, whose function is one, the one that is deleted goes.", (
+        script(
+            "unregister.one-of-two-chains",
+            Nft("host", _TWO_CHAINS),
+            Register("behind", "host", Family.IPV4, "INPUT", 9),
+            Nft("host", "delete chain ip t drops"),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INPUT", "behind"),)),
+            foreign=Foreign({0: ((_AT_INPUT, (Slot(0, _CHAIN, "nf_tables", 1), Slot(1, _CHAIN, "nf_tables", 2))),),
+                             2: ((_AT_INPUT, (Slot(0, _CHAIN, "nf_tables", 1),)),)},
+                            {(1, 0, "host", Family.IPV4, hook_number(Family.IPV4, "INPUT"), _CHAIN, "nf_tables", 2):
+                             (Verdict(VerdictKind.DROP),)}),
+        ),
+    )),
     Rule("device.dies-ruleset", "A device dies with a ruleset's hook on it and one beside: both go, and nothing counts them any more.", (
         script(
             "device.dies-ruleset",

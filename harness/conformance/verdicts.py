@@ -7,6 +7,7 @@ import errno
 from harness.conformance.expect import At, Crosses, Returns
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family, Verdict, VerdictKind, errno_name
+from harness.outcome.fate import FateKind
 from harness.scenario.steps.hooks import Register
 from harness.scenario.steps.packets import Send
 from harness.scenario.topology import ROUTER
@@ -22,22 +23,26 @@ def _drop(number: int) -> Verdict:
     return Verdict(VerdictKind.DROP, errno=number)
 
 
-def _drops_at_every_point(pf: Family) -> Script:
-    """A packet from a client through a router, dropped at one point after the other; each time the points before it are crossed."""
+def _ends_at_every_point(rule: str, pf: Family, verdict: Verdict, number: int, *, fate: FateKind = "dropped", reason: str = "") -> Script:
+    """A packet from a client through a router ends at one point after the other; each time the points before it are crossed.
+
+    :param number: errno that the loop returns there, negated
+    :param reason: as of :class:`harness.conformance.expect.Crosses`
+    """
     points = (("client", "OUTPUT"), ("client", "POSTROUTING"), ("router", "PREROUTING"), ("router", "FORWARD"),
               ("router", "POSTROUTING"), ("server", "PREROUTING"), ("server", "INPUT"))
     names = [f"{netns}-{hook}" for netns, hook in points]
     lines: list[Register | Send | Crosses | Returns] = []
     for cookie, (name, (netns, hook)) in enumerate(zip(names, points, strict=True), 1):
-        lines.append(Register(name, netns, pf, hook, 0, _DROP, cookie=cookie))
+        lines.append(Register(name, netns, pf, hook, 0, verdict, cookie=cookie))
         lines.append(Register(f"after-{name}", netns, pf, hook, 1))
     for cookie, (name, (netns, hook)) in enumerate(zip(names, points, strict=True), 1):
         passed = tuple(At(netns, hook, f"{name} after-{name}", pf=pf)
                        for name, (netns, hook) in zip(names[:cookie - 1], points[:cookie - 1], strict=True))
         lines.append(Send("client", "server", cookie, pf, source_port=40000 + cookie))
-        lines.append(Returns(errno.EPERM if netns == "client" else 0))
-        lines.append(Crosses((*passed, At(netns, hook, name, -errno.EPERM, pf)), "dropped", errno.EPERM))
-    return script(f"drop.eperm, {pf.name}", *lines, topology=ROUTER)
+        lines.append(Returns(number if netns == "client" else 0))
+        lines.append(Crosses((*passed, At(netns, hook, name, -number, pf)), fate, number, reason=reason))
+    return script(f"{rule}, {pf.name}", *lines, topology=ROUTER)
 
 
 _ERRNOS = (errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EINVAL, errno.EACCES, errno.ENOENT, errno.EPERM)
@@ -68,8 +73,11 @@ ACCEPT_AND_DROP = (
         ),
     )),
     Rule("drop.eperm", "NF_DROP without an errno: -EPERM; later hooks and okfn do not run, sendto() at OUTPUT and POSTROUTING sees EPERM.",
-         (_drops_at_every_point(_V4), _drops_at_every_point(_V6))),
-    Rule("drop.errno", "NF_DROP_ERR(-e): the loop returns -e, and sendto() at OUTPUT sees e.", (_each_errno(),)),
+         tuple(_ends_at_every_point("drop.eperm", pf, _DROP, errno.EPERM) for pf in (_V4, _V6))),
+    Rule("drop.errno", "NF_DROP_ERR(-e): the loop returns -e, and sendto() at OUTPUT sees e.", (
+        _each_errno(),
+        *(_ends_at_every_point("drop.errno", pf, _drop(errno.EACCES), errno.EACCES) for pf in (_V4, _V6)),
+    )),
     Rule("drop.reason", "The rest of the kernel is told of a drop: the packet is freed, not consumed, and the reason is NETFILTER_DROP.", (
         script(
             "drop.reason",
@@ -77,7 +85,7 @@ ACCEPT_AND_DROP = (
             Register("refuses", *_IN, 0, _drop(errno.EHOSTUNREACH), cookie=2),
             Register("guard6", "host", _V6, "PREROUTING", 0, _DROP),
             Register("out", "host", _V4, "OUTPUT", 0, _DROP),
-            Send("peer", "host", cookie=1),
+            Send("peer", "host", cookie=1, size=1400),
             Crosses((At("host", "INPUT", "refuses guard", -errno.EPERM),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
             Send("peer", "host", cookie=2, source_port=40001),
             Crosses((At("host", "INPUT", "refuses", -errno.EHOSTUNREACH),), "dropped", errno.EHOSTUNREACH, reason="NETFILTER_DROP"),
@@ -86,6 +94,7 @@ ACCEPT_AND_DROP = (
             Send("host", "peer", cookie=4),
             Crosses((At("host", "OUTPUT", "out", -errno.EPERM),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
         ),
+        *(_ends_at_every_point("drop.reason", pf, _DROP, errno.EPERM, reason="NETFILTER_DROP") for pf in (_V4, _V6)),
     ), needs=("drop_reasons",)),
     Rule("drop.only-its-packet", "A drop ends one packet's walk; the next packet crosses the same array from its start.", (
         script(
@@ -136,6 +145,7 @@ STOLEN = (
             Returns(0),
             Crosses((At("host", "OUTPUT", "thief", 0),), "stolen"),
         ),
+        *(_ends_at_every_point("stolen", pf, _STOLEN, 0, fate="stolen") for pf in (_V4, _V6)),
     )),
     Rule("stolen.errno", "NF_STOLEN with an errno in its upper bits: the loop returns that errno, and sendto() at OUTPUT sees it.", (
         script(

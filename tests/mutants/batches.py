@@ -69,7 +69,7 @@ MUTANTS = collected([
     core("the same ops are refused", "nf_hook_entries_grow", refuses_the_same_twice, "duplicate.same-ops"),
     core("what is missing takes another", "nf_remove_net_hook", deletes_the_first, "unregister.missing", "bpf.same-program"),
     core("unregistering does not warn", "_unregister", without_a_warning("_unregister"), "unregister.empty-head", "unregister.missing",
-         "unregister.missing-layer-2"),
+         "unregister.missing-layer-2", "unregister.empty-head-layer-2"),
     core("a bad hook number does not warn", "nf_hook_entry_head", without_a_warning("nf_hook_entry_head"), "head.bad-hook",
          "head.bad-family", "unregister.no-point", "unregister.no-device", "unregister.no-device-egress"),
     rules_only(named("what warns once warns each time", _PREDICT, "_EACH_TIME",

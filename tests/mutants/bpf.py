@@ -24,7 +24,8 @@ def accepts(_hook: HookFunction, function: str, module: str | None, pf: Family, 
 
 MUTANTS = collected([
     rules_only(named("a BPF program drops nothing", bpf, "HookOps", accepts, "bpf.shared-priority")),
-    rules_only(named("a BPF link shares priorities", bpf, "HookOps", an_ordinary_hook, "bpf.taken-priority", "bpf.full")),
+    rules_only(named("a BPF link shares priorities", bpf, "HookOps", an_ordinary_hook, "bpf.taken-priority", "bpf.full",
+                     "bpf.taken-by-a-chain")),
     named("a dummy takes a priority", DUMMY_OPS, "priority", 0, "bpf.dummies"),
     named("no hook shares a priority", hooks, "HookOps", partial(HookOps, bpf=True), "bpf.shared-priority", "order.equal-newest-first"),
 ])

@@ -23,6 +23,11 @@ def descending(old: Entries | None, reg: HookOps, _alloc: object = None) -> Entr
     return sorted([reg, *(old or ())], key=lambda hook: -hook.priority)
 
 
+def oldest_first_elsewhere(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
+    right = entries.nf_hook_entries_grow(old, reg, alloc)
+    return right if isinstance(right, int) or (reg.pf, reg.hooknum) == (Family.IPV4, 1) else oldest_first(old, reg)
+
+
 def takes_equal_for_disorder(hooks: Entries, warnings: structures.Warnings) -> None:
     if any(one.priority >= next_one.priority for one, next_one in pairwise(hooks)):
         warnings.append("hooks_validate")
@@ -103,18 +108,21 @@ def core(name: str, attribute: str, replacement: Any, *rules: str) -> tuple[str,
 MUTANTS = collected([
     core("equal priorities oldest first", "nf_hook_entries_grow", oldest_first, "order.equal-newest-first", "order.foreign",
          "order.many", "drop.first-decides"),
+    core("equal priorities oldest first, but at INPUT", "nf_hook_entries_grow", oldest_first_elsewhere, "order.every-point",
+         "order.layer-2", "order.devices", "order.egress", "order.inet-ingress"),
     ("equal priorities are out of order", Mutant(("validate.order",), (
         (entries, "hooks_validate", takes_equal_for_disorder), (register, "hooks_validate", takes_equal_for_disorder)))),
     core("order of registration", "nf_hook_entries_grow", unsorted, "order.ascending", "order.stable", "accept.all"),
     core("descending priorities", "nf_hook_entries_grow", descending, "order.ascending", "inet.ingress", "netdev.ingress"),
     ("the limit is 1023", Mutant(("limit.1024", "inet.rollback"), ((entries, "MAX_HOOK_COUNT", 1023),))),
     ("there is no limit", Mutant(("limit.1024", "limit.per-point", "limit.per-device", "limit.layer-2", "limit.batch",
+                                  "limit.egress", "limit.inet-ingress",
                                   "inet.first-half", "raw.limit"),
                                  ((entries, "MAX_HOOK_COUNT", 1 << 16),))),
     core("no shrink", "nf_hook_entries_try_shrink", keep_dummies, "unregister.shrinks"),
     core("removes a neighbour", "nf_remove_net_hook", remove_the_next_too, "unregister.shrinks", "order.stable"),
     core("removes nothing", "nf_remove_net_hook", removes_nothing, "unregister.last", "key.off", "inet.unregister-last",
-         "unregister.elsewhere"),
+         "unregister.elsewhere", "unregister.one-of-two-chains"),
     core("namespaces share heads", "nf_hook_entry_head", one_head_for(of_family, of_hook, of_device), "netns.isolated",
          "unregister.elsewhere", "limit.per-point"),
     core("hooks share heads", "nf_hook_entry_head", one_head_for(of_net, of_family, of_device), "head.by-hook", "head.arp", "head.bridge"),

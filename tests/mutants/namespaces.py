@@ -119,7 +119,7 @@ MUTANTS: dict[str, Mutant] = collected([
     rules_only(core("a namespace needs no directory of procfs's", "netfilter_net_init", needs_no_directory, "pernet.enomem")),
     rules_only(core("a namespace without its directory is not told of", "netfilter_net_init", says_nothing, "pernet.enomem")),
     named("hooks stay when their device goes", namespaces, "_unregister", forgets_the_hooks, "device.dies", "device.dies-egress",
-          "device.dies-inet", "device.moves", "pernet.exit"),
+          "device.dies-inet", "device.moves", "pernet.exit", "pernet.exit-layer-2", "pernet.exit-devices"),
     rules_only(named("ops that are there twice go once", namespaces, "_unregister", forgets_the_second_time, "pernet.exit-twice")),
     rules_only(
         named("a ruleset's hooks outlive their device", namespaces, "_unregister_foreign", leaves_those_of_others, "device.dies-ruleset")),
