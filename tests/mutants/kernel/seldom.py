@@ -140,8 +140,7 @@ UNREGISTER = (
     fault("queue-not-flushed-for-rulesets", _FLUSH, "if (reg->hook_ops_type != NF_HOOK_OP_NF_TABLES) nf_queue_nf_hook_drop(net);",
           breaks="what waits is dropped when an array goes, a ruleset's too", rules="unregister.flushes-queue"),
     fault("inet-stays-in-the-first-namespace", _LEAVES_IPV6, "if (!net_eq(net, &init_net)) __nf_unregister_net_hook(net, NFPROTO_IPV6, reg);",
-          breaks="an INET hook goes out of IPV6, in the first namespace too",
-          why="needs a scenario with hooks in the first namespace: all run in namespaces of their own"),
+          breaks="an INET hook goes out of IPV6, in the first namespace too", rules="first.inet"),
 )
 
 PACKETS = (
