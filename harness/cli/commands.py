@@ -28,6 +28,7 @@ _COMMANDS = {
     "shell": "Open an interactive terminal in a fresh guest.",
     "test": "Run tests with pytest, those for a kernel inside guests.",
     "kselftest": "Run a kernel's own selftests in guests.",
+    "suite": "Run the programs of a directory as tests in guests.",
     "module": "Build a module of one's own for a kernel.",
     "results": "Compare runs of tests; tests by runs as a page.",
     "bench": "Measure what this machine can do, side by side in one run.",

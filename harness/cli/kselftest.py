@@ -5,44 +5,22 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
-from itertools import takewhile
-from pathlib import Path
+from functools import partial
 
 import click
 
 from harness.backends.session import made_ready
 from harness.cli.options import Seconds, kernel_option, with_option
 from harness.cli.say import say
-from harness.cli.test import run_pytest
-from harness.errors import UserError
+from harness.cli.suites import chosen, run, tests_file
 from harness.host.progress import Progress
-from harness.host.scratch import scratch
 from harness.images.selftests import collection, limit, selftests, tests
 from harness.images.specs import resolved
 from harness.images.userland import userland
 
 __all__ = ("command",)
 
-_FILE = '''"""Written by nfharness kselftest."""
-
-from pathlib import Path
-
-import pytest
-
-from harness.pytest_plugin.guest.kselftests import run
-
-
-@pytest.mark.kernel
-@pytest.mark.isolation("test")
-@pytest.mark.parametrize("name", {names!r})
-def test(name):
-    run(Path(__file__).parent / "selftests" / {collection!r}, name, slow={slow!r}, limit_s={limit!r})
-'''
-#: A guest has hung if it lives longer than a test may, and this for the rest: its checks, the test's end.
-_SLACK_S = 30
-_NEVER_S = 1e9
+_PLACE = "selftests"
 
 
 @click.command("kselftest", context_settings={"ignore_unknown_options": True})
@@ -69,26 +47,12 @@ def command(  # noqa: PLR0917 - click passes them by name
     if listing:
         say(*known)
         return
-    wanted = [word for word in arguments if not word.startswith("-") and (word in known or (source / name / word).is_file())]
-    # Before the first option stand tests; after it also what options are given.
-    meant = [*takewhile(lambda word: not word.startswith("-"), arguments), *(word for word in arguments if word.endswith((".sh", ".py")))]
-    if unknown := [word for word in meant if word not in wanted]:
-        alike = get_close_matches(unknown[0], known, n=1)
-        hint = f"{f'did you mean {alike[0]}? ' if alike else ''}nfharness kselftest {name} --kernel {spec} --list"
-        raise UserError(f"{name} of {kernel.label} has no test {unknown[0]}", hint=hint)
+    wanted, rest = chosen(arguments, known, lambda word: (source / name / word).is_file(), f"{name} of {kernel.label}",
+                          f"nfharness kselftest {name} --kernel {spec} --list")
     _, template = asyncio.run(made_ready(spec, progress, "bare", with_packages=with_packages))
     seconds = deadline or limit(source, name)
-    text = _FILE.format(names=wanted or known, collection=name, slow=template.accelerator == "tcg",
-                        limit=seconds and seconds * template.slowness)
+    text = tests_file("kselftest", "harness.pytest_plugin.guest.kselftests", f"{_PLACE}/{name}", wanted or known,
+                      slow=template.accelerator == "tcg", limit_s=seconds and seconds * template.slowness)
     built = collection(source, name, userland(progress), progress)
-    rest = [word for word in arguments if word not in wanted]
-    sys.exit(_run(spec, built, text, with_packages, [f"--deadline={seconds + _SLACK_S if seconds else _NEVER_S}", *rest]))
-
-
-def _run(spec: str, built: Path, tests_file: str, with_packages: Sequence[str], arguments: list[str]) -> int:
-    with scratch("kselftest") as directory:
-        shutil.copytree(built, directory / "selftests", symlinks=True)
-        (directory / "test_kselftest.py").write_text(tests_file)
-        (directory / "pytest.ini").write_text(f"[pytest]\npackages = {' '.join(with_packages)}\n")
-        return run_pytest(["-p", "no:cacheprovider", "-c", str(directory / "pytest.ini"), "--rootdir", str(directory),
-                           "-rs", "--kernel", spec, "--bare", *arguments, str(directory / "test_kselftest.py")])  # fmt: skip
+    sys.exit(run("kselftest", spec, _PLACE, partial(shutil.copytree, built, symlinks=True), text, deadline=seconds,
+                 with_packages=with_packages, arguments=["--isolation=test", *rest]))

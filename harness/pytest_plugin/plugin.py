@@ -83,6 +83,7 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         from harness.pytest_plugin.host.controller import Controller  # noqa: PLC0415
         from harness.pytest_plugin.host.runner import HostHalf  # noqa: PLC0415
+        from harness.pytest_plugin.report.points import Points  # noqa: PLC0415
         from harness.pytest_plugin.report.reports import Reports  # noqa: PLC0415
 
         config.pluginmanager.register(HostHalf(config), "nfharness-host")
@@ -93,6 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(Carrier(config))
         else:
             config.pluginmanager.register(Reports(config), "nfharness-reports")
+            config.pluginmanager.register(Points(config), "nfharness-points")
             _forgive(config)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PROFILE", "SPOILT", "TREE", "WALKS", "backend_of",
-           "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
+__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "POINTS", "PROFILE", "SPOILT", "TREE", "WALKS",
+           "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
 
 #: Set in a guest's environment: this side of the plugin is the guest's.
 IN_GUEST = "NFHARNESS_IN_GUEST"
@@ -32,6 +32,8 @@ SPOILT, LOST, CANNOT, EXIT = "nfharness-spoilt", "nfharness-lost", "nfharness-ca
 FLAKY = "nfharness-flaky"
 #: Property of a report: the walks of the packets that the test sent.
 WALKS = "nfharness-walks"
+#: Property of a report: the points of a test that speaks TAP or KTAP, as JSON.
+POINTS = "nfharness-points"
 
 #: What pytest takes for one name in ``-k`` (``_pytest/mark/expression.py``), and which of them may be a series of kernels.
 _WORD, _SERIES = re.compile(r"[\w:+\-.\[\]\\/]+"), re.compile(r"\d+\.\d+")

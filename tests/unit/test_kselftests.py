@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.images import selftests
+from harness.pytest_plugin.guest import programs
 from harness.pytest_plugin.guest.kselftests import run
 
 #: A worker in a guest is the subreaper of what it starts (PR_SET_CHILD_SUBREAPER).
@@ -52,6 +53,14 @@ def test_an_emulated_guest_is_a_slow_machine_to_scripts(tmp_path: Path, capsys: 
 def test_what_a_script_leaves_running_is_neither_awaited_nor_left_behind(tmp_path: Path) -> None:
     _script(tmp_path, "timeout 100000 sleep 100000 &", "forks.sh")
     subprocess.run([sys.executable, "-c", _WORKER, str(tmp_path)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("output", "reason"), [
+    ("SKIP: no jq\nmore", "SKIP: no jq"), ("ok 1 a # SKIP no jq\nend", "ok 1 a # SKIP no jq"), ("[SKIP] no jq\nend", "[SKIP] no jq"),
+    ("conf: TEST_SKIP_slow=n\nI: [SKIPPED] 1/1 a\nTest skipped due to json=n\nend", "Test skipped due to json=n"), ("a\nb", "b"),
+])
+def test_the_reason_of_a_skip_is_the_line_that_says_it(output: str, reason: str) -> None:
+    assert programs.skip_reason(output) == reason
 
 
 def test_statuses_are_those_of_kselftest(tmp_path: Path) -> None:

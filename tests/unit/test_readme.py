@@ -91,7 +91,7 @@ def test_every_option_in_a_command_that_a_page_shows_exists() -> None:
     for page, words in command_lines():
         command, rest = called(words)
         given = {word for word in (rest[:rest.index("--")] if "--" in rest else rest) if word.startswith("--")}
-        known = options(COMMANDS[command]) | (pytests_options() if command in {("test",), ("kselftest",)} else set())
+        known = options(COMMANDS[command]) | (pytests_options() if command in {("test",), ("kselftest",), ("suite",)} else set())
         wrong += [(page, *command, option) for option in given - known]
     assert not wrong
 

@@ -59,7 +59,8 @@ class Watch:
         self._taint = health.taint()
         self._inventory = Inventory()
         self._before: State
-        self._bare = config.stash[PROFILE] is None
+        # A bare kernel has nothing of ours, and a test that has it to itself may change what it likes.
+        self._alone = config.stash[PROFILE] is None and config.getoption("isolation") == "test"
         self._first = self._standing()
         self._needed = self._first
         self._problems: list[str] = []
@@ -86,8 +87,7 @@ class Watch:
         self._spoilt.append(reason)
 
     def _standing(self) -> Standing:
-        """A bare kernel has nothing of ours, and its tests have their own guests."""
-        return frozenset() if self._bare else standing(self._inventory)
+        return frozenset() if self._alone else standing(self._inventory)
 
     def _read(self) -> list[Splat]:
         lines = [line.text for line in self._log.lines()]

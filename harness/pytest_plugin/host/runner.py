@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, WALKS, kernel_of
+from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, POINTS, WALKS, kernel_of
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
@@ -95,7 +95,13 @@ def _failure(reports: Sequence[pytest.TestReport]) -> str:
     """What a test failed with, in the first phase that did; empty if it passed, or could not be run at all."""
     if any(name == CANNOT for report in reports for name, _ in report.user_properties):
         return ""
-    return next((str(report.longrepr) for report in reports if report.failed), "")
+    return next((why for report in reports if (why := _failed_points(report) or (str(report.longrepr) if report.failed else ""))), "")
+
+
+def _failed_points(report: pytest.TestReport) -> str:
+    """The names of the points that failed; empty if none did, or the test speaks no TAP."""
+    points = json.loads(str(dict(report.user_properties).get(POINTS, "[]"))) if report.when == "call" else []
+    return "\n".join(f"not ok: {point['name']}" for point in points if point["outcome"] == "failed")
 
 
 def _heed_exit(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -1,0 +1,84 @@
+"""``nfharness suite``: any directory of programs, those that do harm among them, and the suites that have a name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.e2e.conftest import CommandLine
+
+pytestmark = pytest.mark.slow
+
+_TAP = "echo 'TAP version 13'; echo 1..4; echo ok 1 - first; echo '# why'; echo not ok 2 second; echo 'ok 3 third # SKIP no tool'; "
+#: Program → what it does, how it ends, and what is said of it then.
+PROGRAMS = {
+    "passes": ("echo fine; test \"$SAID\" = so", "passed", ""),
+    "fails": ("echo FAIL: as told; exit 3", "failed", "exit status 3: FAIL: as told"),
+    "deep/skips": ("echo SKIP: as told; exit 77", "skipped", "SKIP: as told"),
+    "hangs": ("echo begun; sleep 100000", "failed", "it did not end within"),
+    "forks": ("f() { f | f & }; f; sleep 100000", "failed", "it did not end within"),
+    "fills": ("for i in $(seq 100); do head -c 60000000 /dev/zero > /tmp/$i || exit 1; done", "failed", "the guest's disk is full"),
+    "floods": ("exec yes without end", "failed", "SIGXFSZ: more than 64 MiB"),
+    "warns": ("echo 'WARNING: CPU: 0 PID: 1 at net/made_up.c:1 f+0x1/0x2' > /dev/kmsg", "failed", "the kernel warned: "),
+    "points": (f"{_TAP} echo 'not ok 4 fourth # TODO later'; exit 1", "passed", ""),
+    "stops": (f"{_TAP} exit 0", "failed", "the plan is 4 tests, and 3 were seen"),
+}
+POINTS = {"points: first": "passed", "points: second": "failed", "points: third": "skipped", "points: fourth": "xfailed",
+          "stops: first": "passed", "stops: second": "failed", "stops: third": "skipped"}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    place = tmp_path / "suite"
+    for name, (text, _, _) in PROGRAMS.items():
+        file = place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/bash\n{text}\n")
+        file.chmod(0o755)
+    return place
+
+
+def test_each_program_has_a_result_and_each_point_of_one_that_speaks_tap(nfharness: CommandLine, directory: Path, tmp_path: Path) -> None:
+    report, xml = tmp_path / "out.jsonl", tmp_path / "out.xml"
+    done = nfharness("suite", str(directory), "--env", "SAID=so", "--deadline", "6", "-n", "2",
+                     "--report-jsonl", str(report), "--junitxml", str(xml))
+    assert done.status == 1, done
+    results = {one["test"].partition("-")[2].removesuffix("]"): one
+               for line in report.read_text().splitlines() if "test" in (one := json.loads(line))}
+    expected = {name: outcome for name, (_, outcome, _) in PROGRAMS.items()} | POINTS
+    assert {name: one["outcome"] for name, one in results.items()} == expected
+    assert [name for name, (_, _, said) in PROGRAMS.items() if said not in (results[name]["message"] or "")] == []
+    suite, = ElementTree.parse(xml).getroot()  # noqa: S314 - our own
+    outcomes = list(expected.values())
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(outcomes)), str(outcomes.count("failed")))
+
+
+def test_a_waiver_forgives_a_point(nfharness: CommandLine, directory: Path, tmp_path: Path) -> None:
+    waivers = tmp_path / "waivers.toml"
+    waivers.write_text('[[waiver]]\ntest = "points: second"\nforgives = "why"\nwhy = "known"\n')
+    done = nfharness("suite", str(directory), "points", "--waivers", str(waivers))
+    assert done.status == 0, done
+    assert b"waivers that forgave something: 1 of 1" in done.out
+
+
+def test_tests_of_iptables_pass_from_debians_sources(nfharness: CommandLine) -> None:
+    names = ("testcases/iptables/0002-verbose-output_0", "testcases/chain/0004extra-base_0")
+    done = nfharness("suite", "iptables", *names, "-v")
+    assert done.status == 0, done
+    assert b"2 passed" in done.out
+
+
+def test_what_cannot_be_run_is_the_users_mistake(nfharness: CommandLine, directory: Path, tmp_path: Path) -> None:
+    assert nfharness("suite", str(directory), "pases").error == [
+        f"nfharness: error: {directory} has no test pases",
+        f"  hint: did you mean passes? nfharness suite {directory} --list",
+    ]
+    assert nfharness("suite", str(directory), "--runner", "no.sh").error[0] == f"nfharness: error: {directory} has no file no.sh"
+    assert nfharness("suite", "nftabels").error == ["nfharness: error: there is no directory nftabels",
+                                                    "  hint: name a directory, or one of nftables, iptables"]
+    wrong = nfharness("suite", "nftables", "--source", str(tmp_path))
+    assert (wrong.status, wrong.error[0]) == (2, f"nfharness: error: there is no directory {tmp_path}/tests/shell")
+    assert nfharness("suite", str(directory), "--env", "NAME").status == 2
