@@ -34,7 +34,7 @@ _COMMANDS = {
     "bench": "Measure what this machine can do, side by side in one run.",
     "kernel": "Build a kernel from Debian's sources.",
     "kernels": "List the kernels that can be had and those that are here.",
-    "image": "List, build and prune images and templates.",
+    "image": "List, build, export, import and prune images and templates.",
     "vagrant": "Build a Vagrant box from the same images.",
     "doctor": "Explain each requirement, what was found, and the hint.",
     "help": "Print a page about a topic: scenarios, checking, tests, architecture …",

@@ -11,7 +11,7 @@ from harness.boxes.layer import box_layer_path
 from harness.errors import NfharnessError
 from harness.host.paths import cache_dir, copies_dir
 from harness.host.store import is_held, lock_of, read_record, size_of
-from harness.images import kernel_tree, kmodule, layers, packages, userland
+from harness.images import kernel_tree, kmodule, layers, packages, suites, upstream, userland
 from harness.images.kernel_tree import built_specs, is_current
 from harness.vm.code import code_archive
 from harness.vm.template import templates_of
@@ -21,11 +21,12 @@ __all__ = ("Item", "items")
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template",
           "box-layers": "box layer", "boxes": "box", "selftests": "selftests", "collections": "compiled selftests",
-          "packages": "packages", "own-modules": "module of one's own", "built": "built kernel", "mutants": "kernel with mutants"}
+          "packages": "packages", "own-modules": "module of one's own", "built": "built kernel", "mutants": "kernel with mutants",
+          "sources": "sources", "imports": "import"}
 
 #: Kind of entry → what of :class:`_Current` has the names of those that are.
 _NAMES = {"kernel layer": "layers", "template": "templates", "packages": "packages", "built kernel": "built", "box": "boxes",
-          "box layer": "box_layers"}
+          "box layer": "box_layers", "sources": "sources"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ def _is_current(kind: str, name: str, current: _Current) -> bool:
         return name.partition("_")[0] in {f"linux-source-{one.kernel.series}" for one in layers.layers_here()}
     if kind == "kernel with mutants":
         return _is_of_a_tree(cache_dir() / "mutants" / name / "record.json")
+    if kind == "import":  # what it held has a place among the others
+        return False
     return name in getattr(current, _NAMES[kind])
 
 
@@ -110,6 +113,11 @@ class _Current:
     @cached_property
     def box_layers(self) -> set[str]:
         return {box_layer_path().name}
+
+    @cached_property
+    def sources(self) -> set[str]:
+        place = userland.userland_path()
+        return {upstream.sources_path(suite.package, place).name for suite in suites.KNOWN.values()} if place.is_dir() else set()
 
     @cached_property
     def templates(self) -> set[str]:

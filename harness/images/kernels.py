@@ -19,7 +19,8 @@ from harness.host.store import write_whole
 from harness.images import archive
 
 __all__ = (
-    "DEFAULT", "DEFAULT_FLAVOUR", "PREFIXES", "Kernel", "catalogue", "catalogue_at_hand", "from_json", "newest", "resolve", "series_of",
+    "DEFAULT", "DEFAULT_FLAVOUR", "PREFIXES", "Kernel", "catalogue", "catalogue_at_hand", "catalogue_file", "from_json", "newest",
+    "resolve", "series_of",
 )  # fmt: skip
 
 DEFAULT = "6.12"
@@ -101,13 +102,13 @@ def catalogue(*, refresh: bool = False, progress: Progress | None = None) -> lis
 
 def _write_catalogue() -> None:
     kernels = sorted(_from_packages(archive.packages(PREFIXES)), key=lambda kernel: kernel.sort_key)
-    write_whole(_kept(), json.dumps([asdict(kernel) for kernel in kernels], indent=1))
+    write_whole(catalogue_file(), json.dumps([asdict(kernel) for kernel in kernels], indent=1))
 
 
 def catalogue_at_hand() -> list[Kernel]:
     """The catalogue as it lies in the cache, empty if it does not or is damaged; never asks the archive."""
     try:
-        return [from_json(entry) for entry in json.loads(_kept().read_text())]
+        return [from_json(entry) for entry in json.loads(catalogue_file().read_text())]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
 
@@ -181,14 +182,14 @@ def newest(spec: str, among: Callable[[Kernel], bool]) -> Kernel | None:
     return _newest([kernel for kernel in catalogue() if among(kernel)], spec)
 
 
-def _kept() -> Path:
+def catalogue_file() -> Path:
     """The catalogue's file; another shape of its entries is another file."""
     shape = hashlib.sha256(repr(Kernel.__dataclass_fields__.keys()).encode()).hexdigest()[:8]
     return cache_dir() / "apt" / f"kernels-{shape}.json"
 
 
 def _stale() -> bool:
-    kept, stamp = _kept(), cache_dir() / "apt" / "refreshed"
+    kept, stamp = catalogue_file(), cache_dir() / "apt" / "refreshed"
     return not kept.exists() or kept.stat().st_mtime < stamp.stat().st_mtime
 
 

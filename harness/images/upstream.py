@@ -15,7 +15,7 @@ from harness.host.store import building, remove_tree
 from harness.images import archive
 from harness.images.userland import SUITE
 
-__all__ = ("source_version", "sources")
+__all__ = ("source_version", "sources", "sources_path")
 
 #: A package that was only built again has the version of its sources and this (Debian Developer's Reference 5.10.2.1).
 _REBUILT = re.compile(r"\+b\d+$")
@@ -35,13 +35,22 @@ def source_version(package: str, userland: Path) -> tuple[str, str]:
     raise HostError(f"the guests' userland has no package {package}", hint="nfharness image build")
 
 
+def sources_path(package: str, userland: Path) -> Path:
+    """Where the sources of a package are, or would be.
+
+    :raises HostError: the userland lacks the package
+    """
+    name, version = source_version(package, userland)
+    return cache_dir() / "sources" / f"{name}_{version.replace(':', '%3a')}"
+
+
 def sources(package: str, userland: Path, progress: Progress) -> Path:
     """The directory of upstream's sources of a package, fetched if need be. apt verifies them against Debian's signed index.
 
     :raises HostError: no network, or the archive has not got the sources of that version
     """
     name, version = source_version(package, userland)
-    path = cache_dir() / "sources" / f"{name}_{version.replace(':', '%3a')}"
+    path = sources_path(package, userland)
     with building(path, waiting=lambda: progress.note(f"waiting for another process to fetch the sources of {name}")) as new:
         if new:
             with progress.step(f"sources of {name} {version}", expected_s=5):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -10,7 +12,8 @@ import signal
 import socket
 import subprocess
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +22,14 @@ from qemu.qmp import ExecuteError, QMPClient, QMPError
 from harness.errors import EmulatorDied, HostError, KernelDied, NfharnessError
 from harness.host import process
 from harness.host.deadlines import within
-from harness.host.store import no_room
+from harness.host.paths import cache_dir
+from harness.host.store import no_room, write_whole
 from harness.vm import console
 from harness.vm.serial import Serial
 
 __all__ = (
-    "BINARY", "COMMAND_LINE", "KVM", "MEMORY", "TCG", "Accelerator", "Machine", "Qemu", "qemu_identity", "qemu_version", "reads_sealed_ram",
+    "BINARY", "COMMAND_LINE", "KVM", "MEMORY", "TCG", "Accelerator", "Machine", "Qemu", "processor_identity", "qemu_identity",
+    "qemu_version", "reads_sealed_ram",
 )  # fmt: skip
 
 BINARY = "qemu-system-x86_64"
@@ -84,6 +89,11 @@ class Machine:
     sealed: bool = False
     packages: Path | None = None
 
+    def identity(self) -> list[str]:
+        """QEMU's command line, less the names of the files' directories: what decides whether a saved state can be restored."""
+        disks = tuple(Path(disk.parent.name, disk.name) for disk in self.disks)
+        return replace(self, kernel=Path(self.kernel.parent.name), initrd=Path(self.initrd.name), disks=disks).arguments()
+
     def arguments(self) -> list[str]:
         """QEMU's command line, without the descriptors that :class:`Qemu` adds."""
         share = "on" if self.shared else "off,readonly=on,rom=off" if self.sealed else "off"
@@ -121,15 +131,38 @@ def _value(path: Path) -> str:
 
 
 def qemu_identity() -> str:
-    """Which build of QEMU is installed: another one may not read a template's state.
+    """The SHA-256 of QEMU's program: another build may not read a template's state.
 
-    :raises HostError: none is
+    It is kept in the cache, with the file's size and time, where the cache can be written.
+
+    :raises HostError: QEMU is not installed
     """
     found = shutil.which(BINARY)
     if not found:
         raise HostError(f"{BINARY} is not installed", hint="apt-get install qemu-system-x86")
-    binary = Path(found).resolve()
-    return f"{binary} {binary.stat().st_size} {binary.stat().st_mtime_ns}"
+    return _digest(Path(found).resolve())
+
+
+@cache
+def _digest(binary: Path) -> str:
+    kept, found = cache_dir() / "qemu.json", binary.stat()
+    seen = {"binary": str(binary), "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    with suppress(OSError, ValueError, TypeError):
+        record = json.loads(kept.read_text())
+        if {name: record.get(name) for name in seen} == seen:
+            return str(record["sha256"])
+    with binary.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with suppress(OSError, HostError):  # the next process reads all of the program again, then
+        write_whole(kept, json.dumps({**seen, "sha256": digest}))
+    return digest
+
+
+def processor_identity() -> str:
+    """What a guest with KVM sees of this host's processor (``-cpu host``): its model and its features."""
+    text = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+    found = dict(re.findall(r"^(vendor_id|cpu family|model|model name|stepping|flags)\s*: (.*)$", text, re.MULTILINE))
+    return f"{found.get('model name', 'unknown')} {hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:12]}"
 
 
 def reads_sealed_ram() -> bool:

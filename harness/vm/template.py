@@ -22,14 +22,15 @@ from harness.host.store import building, discard, files_hash, is_kept, is_writab
 from harness.images.kernels import Kernel
 from harness.images.kmodule import MODULE, module, module_key
 from harness.images.layers import Layer, layer_path, layers_here
+from harness.images.layers import key as layer_key
 from harness.images.userland import userland_path
 from harness.vm import bytecode, guest
 from harness.vm.acceleration import accelerator, proved, remembered
 from harness.vm.code import CodeArchive, code_archive
 from harness.vm.preparation import PREPARATIONS, Saved
-from harness.vm.qemu import Accelerator, Machine, qemu_identity, reads_sealed_ram
+from harness.vm.qemu import KVM, TCG, Accelerator, Machine, processor_identity, qemu_identity, reads_sealed_ram
 
-__all__ = ("Template", "build", "forget_older_builds", "template", "template_path", "templates_of")
+__all__ = ("Template", "base_path", "build", "forget_older_builds", "project_identity", "template", "template_path", "templates_of")
 
 #: The code whose objects a template's memory holds, or that is compiled into its programs: another version of it needs another template.
 _RESIDENT = ("agent/prepare.py", "guest/tracing.py", "guest/profile.py", "trace/*", "walks/events.py", "walks/symbol.py", *bytecode.FILES)
@@ -72,16 +73,31 @@ class Template:
         """Nothing of it is open."""
 
 
+def base_path(saved: Template) -> Path:
+    """The path of a template whatever code it holds: where one is looked for first."""
+    return saved.state.parent.with_name(saved.state.parent.name.removesuffix(f"_{saved.code}"))
+
+
+def project_identity() -> str:
+    """Hash of all of the project that goes into a template, a kernel apart."""
+    machine = Machine(Path("vmlinuz"), Path("initrd"), (Path("root.img"), Path("layer.img")), TCG)
+    parts = (userland_path().name, layer_key(), module_key(), files_hash(_resident()), PREPARATIONS, machine.identity())
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def _resident() -> list[Path]:
+    return [path for pattern in _RESIDENT for path in source_dir().glob(pattern) if path.is_file()]
+
+
 def _machine(layer: Layer, userland: Path, acceleration: Accelerator, append: str) -> Machine:
     append = f"quiet loglevel=4 {append}".strip()
     return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append=append)
 
 
 def _path(layer: Layer, userland: Path, acceleration: Accelerator, kind: Saved, append: str) -> Path:
-    """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included."""
-    resident = [path for pattern in _RESIDENT for path in source_dir().glob(pattern) if path.is_file()]
-    parts = (_machine(layer, userland, acceleration, append).arguments(), qemu_identity(), module_key(), files_hash(resident),
-             PREPARATIONS[kind])
+    """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included, and no place of this host."""
+    parts = (_machine(layer, userland, acceleration, append).identity(), qemu_identity(), module_key(), files_hash(_resident()),
+             PREPARATIONS[kind], processor_identity() if acceleration is KVM else "")
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     return cache_dir() / "templates" / f"{layer.kernel.release}_{digest}"
 

@@ -79,7 +79,7 @@ def test_a_spec_that_means_nothing(offered: None, spec: str, message: str, hint:
 def test_a_damaged_list_of_kernels_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("NFHARNESS_CACHE", str(tmp_path))
     (tmp_path / "apt").mkdir()
-    kernels._kept().write_text(text)
+    kernels.catalogue_file().write_text(text)
     assert kernels.catalogue_at_hand() == []
 
 
