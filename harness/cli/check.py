@@ -58,6 +58,7 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
 @click.option("--ktap", "as_ktap", is_flag=True, help="Print KTAP on standard output.")
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit XML to FILE.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a report for a browser to FILE.")
+@click.option("--github", is_flag=True, help="Annotate what is not conformant for GitHub, and add to the step's summary.")
 @reference_options
 @click.option("--collect", nargs=2, type=(str, click.Path(file_okay=False, path_type=Path)), metavar="GLOB DIR",
               help="Copy the files that match GLOB out of each guest before it ends, to DIR/KERNEL/NUMBER: gcov's counters.")
@@ -67,7 +68,7 @@ def _complete_rule(_context: click.Context, _parameter: click.Parameter, incompl
 @click.argument("patterns", nargs=-1, shell_complete=_complete_rule, metavar="[RULE]...")
 def command(  # noqa: PLR0917 - click passes them by name
     specs: tuple[str, ...], backend: Backend, jobs: int | None, as_json: bool, as_ktap: bool, junit: Path | None, html: Path | None,
-    like: str | None, allowed: tuple[str, ...], dead_is_different: bool,
+    github: bool, like: str | None, allowed: tuple[str, ...], dead_is_different: bool,
     collect: tuple[str, Path] | None, list_: bool, explain: bool, patterns: tuple[str, ...],
 ) -> None:
     """Check rule by rule whether kernels do what net/netfilter/core.c promises.
@@ -103,13 +104,13 @@ def command(  # noqa: PLR0917 - click passes them by name
     style = "json" if as_json else "ktap" if as_ktap else "table"
     with ExitStack() as stack:
         files = opened(stack, {"junit": junit, "html": html})
-        sys.exit(_check(selection, specs, backend, jobs=jobs, style=style, files=files, dead_is_different=dead_is_different,
-                        collect=Collect(*collect) if collect else None))
+        sys.exit(_check(selection, specs, backend, jobs=jobs, style=style, files=files, github=github,
+                        dead_is_different=dead_is_different, collect=Collect(*collect) if collect else None))
 
 
 def _check(
     selection: Selection, specs: Sequence[str], backend: Backend, *, jobs: int | None, style: str, files: Mapping[str, ReportFile],
-    dead_is_different: bool, collect: Collect | None,
+    github: bool, dead_is_different: bool, collect: Collect | None,
 ) -> int:
     """Run the rules and report; of a check that was cut off what was found until then.
 
@@ -125,12 +126,12 @@ def _check(
         if not any(result.seconds for result in checking.results):
             raise
         results = matrix.completed(selection.rules, checking.targets, checking.results, str(error))
-        _report(checking, results, style, files)
+        _report(checking, results, style, files, github=github)
         if report.exit_code(results) != ExitCode.DIFFERENT:
             raise
         tell(error) if isinstance(error, NfharnessError) else say(f"nfharness: {error}", error=True)
         return ExitCode.DIFFERENT
-    _report(checking, checking.results, style, files)
+    _report(checking, checking.results, style, files, github=github)
     return report.exit_code(checking.results, dead_is_different=dead_is_different)
 
 
@@ -158,7 +159,7 @@ async def _run(
         say(f"nfharness: {taken}", error=True)
 
 
-def _report(checking: Checking, results: Sequence[RuleResult], style: str, files: Mapping[str, ReportFile]) -> None:
+def _report(checking: Checking, results: Sequence[RuleResult], style: str, files: Mapping[str, ReportFile], *, github: bool) -> None:
     """Print the results, and write the files that were asked for.
 
     :raises HostError: a file could not be written; all else was
@@ -176,6 +177,10 @@ def _report(checking: Checking, results: Sequence[RuleResult], style: str, files
         say(*report.ktap(results))
     else:
         table(checking.targets, checking.rules, results, checking.seconds)
+    if github:
+        from harness.cli.annotated import tell_github  # noqa: PLC0415
+
+        tell_github(results)
     if failure:
         raise failure
 

@@ -56,6 +56,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--ktap", metavar="FILE", help="write KTAP to FILE, - for standard output")
     group.addoption("--report-jsonl", metavar="FILE", help="write a JSON object for each test, and one for the whole run")
     group.addoption("--report-html", metavar="FILE", help="write a page with the walks and consoles of what failed")
+    group.addoption("--github", action="store_true",
+                    help="annotate what failed for GitHub, and add to the step's summary ($GITHUB_STEP_SUMMARY)")
     parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
     parser.addini("waivers", "a file of failures that are forgiven, where there is no --waivers", type="paths", default=[])
     parser.addini("packages", "Debian packages that guests have beside the userland's", type="args", default=[])

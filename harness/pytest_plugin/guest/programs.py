@@ -26,8 +26,8 @@ _DISKS, _DISK = ("/", "/tmp"), 1 << 20  # noqa: S108 - nothing is written there
 #: A shell's exit status for a program that a signal ended is more than this, by the signal's number.
 _BY_SIGNAL = 128
 _WHY = {signal.SIGXFSZ: ": more than 64 MiB in a file, or of output", signal.SIGKILL: ": perhaps for want of memory"}
-#: Lines that say what went wrong, the more telling first.
 _SKIPS, _MARK = re.compile(r"\bskip", re.IGNORECASE), re.compile(r"\[ *skip", re.IGNORECASE)
+#: Lines that say what went wrong, the more telling first.
 _TELLING = (re.compile(r"FAIL|ERROR|\bnot ok\b"), re.compile(r"not found|No such file"))
 
 
@@ -72,7 +72,7 @@ def lines(output: str) -> list[str]:
 
 
 def skip_reason(output: str) -> str:
-    """Why a program skipped: the first line that says so, else the last. One with a mark, ``[SKIPPED]``, is the reason if there is no other."""
+    """Why a program skipped: the first line that says so, else the last; one with a mark, ``[SKIPPED]``, if there is no other."""
     said = lines(output)
     reasons = [line for line in said if _SKIPS.search(line)]
     return next((line for line in reasons if not _MARK.search(line)), [*reasons, said[-1]][0]).strip()

@@ -41,7 +41,7 @@ _HOSTS_OPTIONS = {
     "failedfirst", "newfirst", "stepwise", "stepwise_skip", "stepwise_reset", "usepdb", "usepdb_cls", "trace", "xmlpath", "junitprefix",
     "plugins", "inifilename", "rootdir", "basetemp", "override_ini", "importmode", "cacheshow", "cacheclear", "looponfail", "dist",
     "distload", "tx", "px", "numprocesses", "maxprocesses", "testrunuid", "rsyncdir", "rsyncignore", "setuponly", "setupshow",
-    "setupplan", "pastebin", "log_file", "durations", "durations_min", "ktap", "report_jsonl", "report_html", "random_order",
+    "setupplan", "pastebin", "log_file", "durations", "durations_min", "ktap", "report_jsonl", "report_html", "github", "random_order",
     "random_order_seed", "capture", "pyargs", "confcutdir", "noconftest", "pythonpath", "console_output_style", "verbosity",
 }  # fmt: skip
 

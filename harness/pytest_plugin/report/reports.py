@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExitCode
+from harness.pytest_plugin.report.annotated import told_on_github
 from harness.pytest_plugin.report.junit import rewrite
 from harness.pytest_plugin.report.ktap import ktap
 from harness.pytest_plugin.report.page import page
@@ -83,6 +84,8 @@ class Reports:
         unwritten = [failure for name, text in texts if name and (failure := _written(name, text()))]
         if (xml := _xml_path(self._config)) and xml.exists():
             rewrite(xml, self._results.ends())
+        if option.github:
+            unwritten += told_on_github(kernels, self._config.rootpath)
         for failure in unwritten:
             print(f"nfharness: error: {failure}\n  hint: {_HINT}", file=sys.stderr)
             session.exitstatus = ExitCode.CANNOT

@@ -31,6 +31,7 @@ class Result:
     :param kernel: as ``--kernel`` names it, ``host`` for tests of this machine
     :param message: why it failed or was skipped, one line
     :param detail: all of it
+    :param line: where it stands in its file, from 1; ``None`` if that is not known
     :param ended: whether the test came to its end; only then can it have passed
     :param sections: title and text of what was captured: output, walks of packets, kernel log, console
     """
@@ -43,6 +44,7 @@ class Result:
     detail: str = ""
     sections: list[tuple[str, str]] = field(default_factory=list)
     ended: bool = True
+    line: int | None = None
 
     @property
     def module(self) -> str:
@@ -76,6 +78,7 @@ class Results:
         place = report.nodeid, getattr(report, "node", None)
         result = self._results.setdefault(place, Result(report.nodeid, str(properties.get(KERNEL, HOST))))
         result.seconds += report.duration
+        result.line = None if report.location[1] is None else report.location[1] + 1
         result.ended = report.when == "teardown"
         if CANNOT in properties:
             self.cannot[report.nodeid] = int(str(properties[CANNOT]))
