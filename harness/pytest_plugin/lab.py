@@ -8,7 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -18,15 +18,16 @@ import pytest
 from harness.guest.module import Hook, HookModule, HookRefused, LiveSlot
 from harness.guest.tracing import tracer
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind, hook_number
+from harness.outcome import Outcome
 from harness.pytest_plugin import networks
 from harness.pytest_plugin.chains import load
 from harness.pytest_plugin.guest.comparing import WALKED
-from harness.pytest_plugin.guest.watch import SENT, Watch
+from harness.pytest_plugin.guest.watch import SEEN, SENT, Watch
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold, text
 from harness.pytest_plugin.modules import LoadedModule, loaded
 from harness.pytest_plugin.networks import Bridge, Host, Network, Pair, Router
-from harness.pytest_plugin.sending import Sender, check_packet, traced
+from harness.pytest_plugin.sending import Inconclusive, Sender, check_packet, traced
 from harness.pytest_plugin.walks import Walk
 from harness.scenario.reader import quote
 from harness.scenario.topologies import check_netns_name, check_topology
@@ -109,12 +110,32 @@ class Lab:
         self._tracing = False
         self._sent = item.stash.setdefault(SENT, [])
         self._walked = item.stash.setdefault(WALKED, [])
+        self._all: list[Outcome] | None = item.stash.setdefault(SEEN, []) if item.config.getoption("trace_all") else None
+        self._between = ExitStack()
 
     def __enter__(self) -> Lab:
+        self._go_on()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stack.close()
+        try:
+            self._between.close()
+        finally:
+            self._stack.close()
+
+    def _go_on(self) -> None:
+        """Trace on until a packet or a block is to be traced by itself, if all packets are kept. A loss is no failure of the test then."""
+        if self._all is not None:
+            self._between.enter_context(suppress(Inconclusive))
+            self._between.enter_context(traced(self._armed(), self._hosts, self._labels, [], self._all))
+
+    @contextmanager
+    def _by_itself(self) -> Iterator[None]:
+        self._between.close()
+        try:
+            yield
+        finally:
+            self._go_on()
 
     def router(self) -> Router:
         """``client`` (10.0.1.2) - ``router`` - ``server`` (10.0.2.2), each with IPv6 as well."""
@@ -278,8 +299,9 @@ class Lab:
             number("the cookie", cookie, 0, _COOKIE_MAX)
         if self._sender is None:
             self._sender = self._stack.enter_context(Sender(self._armed()))
-        walk = self._sender.send(host, packet, self._hosts, self._labels, device=device, cookie=cookie,
-                                 ports=self._nat_ports)
+        with self._by_itself():
+            walk = self._sender.send(host, packet, self._hosts, self._labels, device=device, cookie=cookie, ports=self._nat_ports,
+                                     kept=self._all)
         self._keep(walk, *walk.answers)
         return walk
 
@@ -299,7 +321,7 @@ class Lab:
             raise Mistake("the block is traced already", hint="one trace() at a time")
         self._tracing = True
         try:
-            with traced(self._armed(), self._hosts, self._labels, walks):
+            with self._by_itself(), traced(self._armed(), self._hosts, self._labels, walks, self._all):
                 yield walks
         finally:
             self._tracing = False

@@ -56,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--ktap", metavar="FILE", help="write KTAP to FILE, - for standard output")
     group.addoption("--report-jsonl", metavar="FILE", help="write a JSON object for each test, and one for the whole run")
     group.addoption("--report-html", metavar="FILE", help="write a page with the walks and consoles of what failed")
+    group.addoption("--trace-all", metavar="DIR", help="keep the packets of every test that has a lab: a pcapng file in DIR for each")
     group.addoption("--github", action="store_true",
                     help="annotate what failed for GitHub, and add to the step's summary ($GITHUB_STEP_SUMMARY)")
     parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
@@ -97,7 +98,27 @@ def pytest_configure(config: pytest.Config) -> None:
         else:
             config.pluginmanager.register(Reports(config), "nfharness-reports")
             config.pluginmanager.register(Points(config), "nfharness-points")
+            _check_directory(config)
             _forgive(config)
+
+
+def _check_directory(config: pytest.Config) -> None:
+    """Look whether there is a directory for the files of ``--trace-all``.
+
+    :raises pytest.UsageError: it cannot be made, or written to
+    """
+    wanted = config.getoption("trace_all")
+    if not wanted:
+        return
+    if config.getoption("bare"):
+        raise pytest.UsageError("--trace-all and --bare: a bare kernel has no tracer\n  hint: leave one of them away")
+    config.option.trace_all = str(Path(wanted).absolute())
+    try:
+        Path(wanted).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"--trace-all {wanted}: {error.strerror}\n  hint: name a directory that can be written") from None
+    if not os.access(wanted, os.W_OK):
+        raise pytest.UsageError(f"--trace-all {wanted} cannot be written\n  hint: name another directory")
 
 
 def _forgive(config: pytest.Config) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "POINTS", "PROFILE", "SPOILT", "TREE", "WALKS",
+__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PACKETS", "POINTS", "PROFILE", "SPOILT", "TREE", "WALKS",
            "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
 
 #: Set in a guest's environment: this side of the plugin is the guest's.
@@ -32,6 +32,8 @@ SPOILT, LOST, CANNOT, EXIT = "nfharness-spoilt", "nfharness-lost", "nfharness-ca
 FLAKY = "nfharness-flaky"
 #: Property of a report: the walks of the packets that the test sent.
 WALKS = "nfharness-walks"
+#: Property of a report: all packets of a test with ``--trace-all``, as JSON.
+PACKETS = "nfharness-packets"
 #: Property of a report: the points of a test that speaks TAP or KTAP, as JSON.
 POINTS = "nfharness-points"
 

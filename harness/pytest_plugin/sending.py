@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import socket
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from harness.guest import traffic
 from harness.guest.listing import with_rules
 from harness.guest.settle import Watch
 from harness.guest.softirq import softirqs_first
-from harness.outcome import describe
+from harness.outcome import Outcome, describe
 from harness.outcome.fate import Fate
 from harness.outcome.types import PacketOutcome
 from harness.outcome.unseen import unseen
@@ -39,13 +40,14 @@ class Inconclusive(AssertionError):
 
 
 @contextmanager
-def traced(capture: Capture, hosts: Mapping[str, Host], labels: Mapping[int, str], walks: list[Walk]) -> Iterator[None]:
+def traced(capture: Capture, hosts: Mapping[str, Host], labels: Mapping[int, str], walks: list[Walk], kept: list[Outcome] | None = None,
+           ) -> Iterator[None]:
     """Append the walks of a block's packets.
 
     :param capture: armed; arming it for each packet would take a hundred times as long
-
     :param hosts: by the name of the namespace
     :param labels: by the number of the hook
+    :param kept: gets all that was seen, with the time of day
     :raises Inconclusive: something was lost
     """
     capture.begin()
@@ -55,7 +57,10 @@ def traced(capture: Capture, hosts: Mapping[str, Host], labels: Mapping[int, str
         capture.end()
         names = [(0, host.namespace.inum, host.name) for host in hosts.values()]
         paths = {host.name: host.namespace.path for host in hosts.values()}
-        seen = assembled(with_rules(capture.recording(namespaces=names, labels=labels), paths, accepted=False))
+        recording = replace(capture.recording(namespaces=names, labels=labels), clock=time.time_ns() - time.monotonic_ns())
+        seen = assembled(with_rules(recording, paths, accepted=False))
+        if kept is not None:
+            kept.append(seen)
         walks += _with_answers(seen.packets)
     if doubts := (*seen.doubts, *unseen(seen.packets, seen.blind)):
         raise Inconclusive(f"inconclusive: {'; '.join(doubts)}")
@@ -78,16 +83,17 @@ class Sender:
         self._sinks.close()
 
     def send(self, host: Host, packet: Packet, hosts: Mapping[str, Host], labels: Mapping[int, str], *, device: str | None,
-             cookie: int | None, ports: Collection[int] = ()) -> Walk:
+             cookie: int | None, ports: Collection[int] = (), kept: list[Outcome] | None = None) -> Walk:
         """See :meth:`harness.pytest_plugin.lab.Lab.send`.
 
         :param ports: to which NAT may lead a datagram
+        :param kept: as :func:`traced` has it
         """
         cookie = next(_cookies) if cookie is None else cookie
         packet = _addressed(host, packet)
         target = self._open_sinks(host, packet, hosts, ports)
         walks: list[Walk] = []
-        with softirqs_first(), traced(self._capture, hosts, labels, walks):
+        with softirqs_first(), traced(self._capture, hosts, labels, walks, kept):
             watch = Watch(self._capture, self._sinks)
             if device is not None:
                 sent = traffic.send_frame(host.namespace, device, packet, cookie)

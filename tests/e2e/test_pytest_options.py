@@ -293,3 +293,50 @@ def test_a_bare_kernel_is_untainted_and_has_no_lab(tmp_path: Path) -> None:
     done = run(tmp_path, "--kernel", KERNEL, "--bare")
     assert "1 passed, 1 error" in done.stdout, done.stdout
     assert "a bare kernel has no nfharness.ko, which probes it and makes hooks: run this test without --bare" in done.stdout
+
+
+TRACED = """
+import socket
+from scapy.layers.inet import IP, UDP
+
+def test_sends(lab):
+    net = lab.router()
+    before = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with net.client.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as untraced:
+        untraced.sendto(b"between", (net.server.address, 11))
+    lab.send(net.client, IP(dst=net.server.address) / UDP(sport=9, dport=12))
+    before.close()
+
+def test_fails(lab):
+    net = lab.pair()
+    with lab.trace():
+        net.peer.run("ping", "-c1", "-W1", net.host.address)
+        assert False
+
+def test_has_no_lab(kernel):
+    pass
+"""
+
+
+def test_trace_all_keeps_each_tests_packets_whatever_became_of_it(tmp_path: Path) -> None:
+    from scapy.layers.inet import ICMP, IP, UDP  # noqa: PLC0415
+    from scapy.utils import PcapNgReader  # noqa: PLC0415
+
+    (tmp_path / "test_traced.py").write_text(TRACED)
+    done = run(tmp_path, "--kernel", KERNEL, "--trace-all", "kept", "-n", "1")
+    assert done.returncode == 1, done
+    files = {path.name.partition("%3A%3A")[2].partition("[")[0]: path for path in (tmp_path / "kept").iterdir()}
+    assert sorted(files) == ["test_fails", "test_sends"]
+    blocks = {}
+    for name, path in files.items():
+        with PcapNgReader(str(path)) as reader:
+            blocks[name] = list(reader)
+    assert {block[UDP].dport for block in blocks["test_sends"] if UDP in block} == {11, 12}
+    assert any(ICMP in block and block[IP].src.startswith("10.") for block in blocks["test_fails"])
+
+
+def test_trace_all_wants_a_directory_and_a_tracer(tmp_path: Path) -> None:
+    (tmp_path / "test_traced.py").write_text(TRACED)
+    (tmp_path / "file").touch()
+    assert "--trace-all file: File exists" in run(tmp_path, "--kernel", KERNEL, "--trace-all", "file").stderr
+    assert "a bare kernel has no tracer" in run(tmp_path, "--kernel", KERNEL, "--trace-all", "kept", "--bare").stderr

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -21,16 +21,21 @@ from harness.pytest_plugin.guest.escapes import unshown
 from harness.pytest_plugin.guest.standing import Standing, missing, standing
 from harness.pytest_plugin.guest.state import State, leftovers
 from harness.pytest_plugin.mistakes import shortened
-from harness.pytest_plugin.selection import PROFILE, SPOILT, WALKS
+from harness.pytest_plugin.selection import PACKETS, PROFILE, SPOILT, WALKS
+from harness.walks.joined import joined
 
-__all__ = ("SENT", "Watch")
+__all__ = ("SEEN", "SENT", "Watch")
 
 #: Where a test keeps the walks of the packets that it sent.
 SENT = pytest.StashKey[list[PacketOutcome]]()
+#: With ``--trace-all``: what the tracer saw while the test had a lab, one after the other.
+SEEN = pytest.StashKey[list[Outcome]]()
 
 _SECTION_LIMIT, _DISK = 64 << 10, 64 << 20
 #: So many walks a failure shows, the last ones.
 _WALKS = 50
+#: So many packets of a test are kept at most, the last ones.
+_PACKETS = 2000
 _QUIET_FIXTURES = ("_pytest.", "harness.pytest_plugin.", "xdist.", "_hypothesis")
 
 
@@ -176,6 +181,11 @@ class Watch:
             told = {"left out": max(0, len(walks) - _WALKS), "outcome": codec.to_json(Outcome(packets=tuple(walks[-_WALKS:])))}
             report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
             item.stash[SENT] = []
+        if report.when == "teardown" and SEEN in item.stash:
+            captures = item.stash[SEEN]
+            seen = joined(captures)
+            text = json.dumps(codec.to_json(replace(seen, packets=seen.packets[-_PACKETS:])))
+            report.user_properties = [*report.user_properties, (PACKETS, text)]
         if report.when == "teardown" and self._spoilt:
             report.user_properties = [*report.user_properties, (SPOILT, self._spoilt[0])]
             item.session.shouldstop = "this kernel is not fit for another test"

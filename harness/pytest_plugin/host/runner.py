@@ -5,20 +5,26 @@ Which process runs which test, on this machine or another, is xdist's affair; ea
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
-from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, POINTS, WALKS, kernel_of
+from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, PACKETS, POINTS, WALKS, kernel_of
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
 
-__all__ = ("HostHalf",)
+__all__ = ("HostHalf", "file_name")
+
+#: Characters of a file's name (``NAME_MAX``).
+_LONGEST = 255
 
 
 class HostHalf:
@@ -53,6 +59,7 @@ class HostHalf:
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._lives(item, nextitem):
             _show_walks(report)
+            _keep_packets(item, report)
             _heed_exit(item, report)
             report.user_properties = [(KERNEL, kernel), *report.user_properties]
             if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("strict_skip"):
@@ -126,3 +133,27 @@ def _show_walks(report: pytest.TestReport) -> None:
         text.write(f"{told['left out']} earlier ones are left out\n\n")
     render_walks(Terminal(file=text, width=140), codec.from_json(told["outcome"]))
     report.sections.append(("Walks", text.getvalue()))
+
+
+def _keep_packets(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Write the packets of a test to the directory of ``--trace-all``; a failure to is the test's error."""
+    properties = dict(report.user_properties)
+    if PACKETS not in properties:
+        return
+    report.user_properties = [(name, value) for name, value in report.user_properties if name != PACKETS]
+    from harness.outcome import codec  # noqa: PLC0415
+    from harness.walks.pcapng import written  # noqa: PLC0415
+
+    file = Path(item.config.getoption("trace_all"), file_name(item.nodeid, ".pcapng"))
+    try:
+        file.write_bytes(written(codec.from_json(json.loads(str(properties[PACKETS])))))
+    except OSError as error:
+        report.outcome, report.longrepr = "failed", f"{file} was not written: {error.strerror}"
+
+
+def file_name(nodeid: str, suffix: str) -> str:
+    """A file's name that only this test has: what a name cannot have is in percent, and a long one ends in its digest."""
+    name = quote(nodeid, safe="[]=,+@ ")
+    if len(name) + len(suffix) > _LONGEST:
+        name = f"{name[: _LONGEST - 20]}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return name + suffix
