@@ -52,7 +52,7 @@ def _annotation(finding: Finding) -> str:
 
 
 def _escaped(text: str, *, more: bool = False) -> str:
-    """As GitHub's own toolkit escapes a message, and with *more* the value of a property."""
+    """The text as GitHub's own toolkit escapes a message, and with *more* the value of a property."""
     for character in "%\r\n" + (":," if more else ""):
         text = text.replace(character, f"%{ord(character):02X}")
     return printable_line(text)
