@@ -56,7 +56,7 @@ HINDERING = {
 #: other.
 FLAVOURS = {
     "debug": ("a lock that is not held, readers outside of RCU, sleep where there must be none, memory that nobody frees",
-              ("PROVE_LOCKING", "PROVE_RCU", "DEBUG_ATOMIC_SLEEP", "DEBUG_KMEMLEAK", "KFENCE")),
+              ("PROVE_LOCKING", "PROVE_RCU", "DEBUG_ATOMIC_SLEEP", "DEBUG_KMEMLEAK", "SLUB_DEBUG", "KFENCE")),
     "kasan": ("memory that is used after it was freed", ("KASAN", "KASAN_GENERIC", "KASAN_INLINE")),
     "kcsan": ("data races", ("KCSAN",)),
     "gcov": ("which lines and branches were reached", ("GCOV_KERNEL", "DEBUG_FS")),
