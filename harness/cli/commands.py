@@ -19,6 +19,7 @@ _COMMANDS = {
     "coverage": "Report which lines and branches of core.c each rule reaches.",
     "diff": "Show what two kernels do differently, and what explains it.",
     "mutate": "Look whether the rules catch what is wrong: mutants of core.c.",
+    "stress": "Let hooks come and go under traffic, and look for splats, losses, leaks.",
     "explore": "Look for scenarios on which a kernel and the model differ.",
     "replay": "Run a difference that was found again.",
     "minimise": "Shrink a difference that was found to the shortest scenario.",

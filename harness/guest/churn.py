@@ -7,7 +7,7 @@ import select
 import socket
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from harness.errors import GuestError
@@ -16,9 +16,10 @@ from harness.guest.traffic import cookie_of, payload
 from harness.trace.capture import Capture
 from harness.walks.events import Call, Entry
 
-__all__ = ("Sender", "Sink", "calls_of", "on_processor")
+__all__ = ("PORT", "Sender", "Sink", "calls_of", "on_processor")
 
-_PORT = 4009
+#: Where the datagrams go.
+PORT = 4009
 _SO_RCVBUFFORCE, _RECEIVE_BYTES = 33, 16 << 20
 _SECONDS = 30.0
 _POLL_SECONDS = 0.002
@@ -31,7 +32,7 @@ class Sink:
         with netns.inside():
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
-        self._socket.bind(("", _PORT))
+        self._socket.bind(("", PORT))
 
     def __enter__(self) -> Sink:
         return self
@@ -41,16 +42,21 @@ class Sink:
 
     def arrived(self, count: int) -> list[int]:
         """The cookies that have arrived, as soon as there are *count* of them, else when the time is up."""
-        found: list[int] = []
+        found = self.take()
         deadline = time.monotonic() + _SECONDS
         while len(found) < count and time.monotonic() < deadline:
-            try:
+            time.sleep(_POLL_SECONDS)
+            found += self.take()
+        return found
+
+    def take(self) -> list[int]:
+        """The cookies that the socket has now."""
+        found: list[int] = []
+        with suppress(BlockingIOError):
+            while True:
                 cookie = cookie_of(self._socket.recv(1 << 12))
-            except BlockingIOError:
-                time.sleep(_POLL_SECONDS)
-                continue
-            if cookie is not None:
-                found.append(cookie)
+                if cookie is not None:
+                    found.append(cookie)
         return found
 
 
@@ -110,7 +116,7 @@ def _send(netns: Namespace, to: str, cookies: Sequence[int], order: int, answer:
                 sent = 0
                 for _ in range(count):
                     try:
-                        sender.sendto(next(left), (to, _PORT))
+                        sender.sendto(next(left), (to, PORT))
                     except OSError:
                         continue
                     sent += 1

@@ -12,11 +12,12 @@ from pathlib import Path
 from harness.errors import GuestError
 from harness.trace.kmsg import KernelMessages
 
-__all__ = ("WARNED", "KernelLog", "Splat", "leaks_in", "memory_leaks", "show_tasks", "splats",
+__all__ = ("KMEMLEAK", "WARNED", "KernelLog", "Splat", "leaks_in", "memory_leaks", "show_tasks", "splats",
            "taint", "taint_names", "warn_again")
 
 _CLEAR_WARN_ONCE = Path("/sys/kernel/debug/clear_warn_once")
-_KMEMLEAK, _LEAK_AGE_S = Path("/sys/kernel/debug/kmemleak"), 5.2
+#: Where a kernel with kmemleak has its report.
+KMEMLEAK, _LEAK_AGE_S = Path("/sys/kernel/debug/kmemleak"), 5.2
 _LEAK = re.compile(r'unreferenced object 0x[0-9a-f]+ \(size (\d+)\):\n  comm "(.*?)"')
 _TAINT = Path("/proc/sys/kernel/tainted")
 _TAINT_LETTERS = "PFSRMBUDAWCIOELKXTNJ"
@@ -87,7 +88,7 @@ def taint_names(bits: int) -> str:
     return "".join(letter for number, letter in enumerate(_TAINT_LETTERS) if bits >> number & 1)
 
 
-def memory_leaks(file: Path = _KMEMLEAK) -> list[str]:
+def memory_leaks(file: Path = KMEMLEAK) -> list[str]:
     """What kmemleak takes for lost since the last call; nothing where the kernel has none.
 
     It scans twice: what is younger than five seconds it does not report (``MSECS_MIN_AGE`` in mm/kmemleak.c).
