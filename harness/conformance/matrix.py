@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from harness.outcome.profile import KernelProfile
 from harness.scenario.step import Scenario
 from harness.vm.guest import Guest
 
-__all__ = ("Judged", "NeverUp", "RuleResult", "Target", "completed", "conclusive", "default_jobs", "run", "target")
+__all__ = ("Desk", "Judged", "NeverUp", "RuleResult", "Target", "completed", "conclusive", "default_jobs", "run", "target")
 
 _GUEST_BYTES = 1 << 30
 #: Of a stack.
@@ -254,20 +254,13 @@ class _Check:
         self.results: dict[str, RuleResult] = {}
         self._on, self._listeners = on, listeners
         self._pending: deque[Rule] = deque()
-        self._pending.extend([rule for rule in rules if not self._settled(rule)])
+        for rule in rules:
+            if (result := _settled(rule, on)) is None:
+                self._pending.append(rule)
+            else:
+                self._add(result)
         worth = math.ceil(len(self._pending) / _RULES_A_GUEST)
         self.guests = worth if on.source.backend == "qemu" else min(worth, 1)  # another kernel is there once
-
-    def _settled(self, rule: Rule) -> bool:
-        """Whether a rule has its result without a guest."""
-        if isinstance(self._on.source, NeverUp):
-            self._add(_result(rule, self._on, "lost", f"it never came up: {self._on.source.death.message}", asked=False))
-        elif why := _why_not(rule, self._on.profile, self._on.standard):
-            reference = self._on.reference
-            applies_to = reference.name if reference and rule.lacking(reference.profile) is None else ""
-            more = f"; the rule applies to {applies_to}" if applies_to else ""
-            self._add(_result(rule, self._on, "not_applicable", why + more, applies_to=applies_to))
-        return rule.id in self.results
 
     def _add(self, result: RuleResult, judgements: Sequence[Judgement] = ()) -> None:
         self.results[result.rule] = result
@@ -279,53 +272,110 @@ class _Check:
 
     async def work(self, gate: asyncio.Semaphore) -> None:
         """Take rules until none is left: in one guest, as long as it lives; after that in another."""
-        async with gate:
-            begun, failures = time.monotonic(), 0
+        async with gate, Desk(self._on, self._listeners.collect) as desk:
             while self._pending:
-                taken: list[Rule] = []
+                rule = self._pending.popleft()
                 try:
-                    async with started(self._on.source) as executor:
-                        await self._in_guest(executor, taken)
-                except KernelDied as death:  # before it could be asked anything
-                    if self._pending:
-                        self._add(_lost(self._pending.popleft(), self._on, death))
+                    result, judgements = await desk.judged(rule)
                 except GuestError as error:  # a kernel gone wrong may not get as far as to be asked
                     if not self.results:
                         raise
-                    self._pending.extendleft(rule for rule in taken if rule.id not in self.results)
-                    if self._pending:
-                        self._add(_result(self._pending.popleft(), self._on, "inconclusive", error.message))
-                except EmulatorDied as error:
-                    if any(rule.id in self.results for rule in taken):
-                        begun, failures = time.monotonic(), 0
-                    self._pending.extendleft(rule for rule in taken if rule.id not in self.results)
-                    failures += 1
-                    if failures == ATTEMPTS and self._pending:
-                        reason, seconds = f"{ATTEMPTS} times: {error.message}", time.monotonic() - begun
-                        self._add(_result(self._pending.popleft(), self._on, "inconclusive", reason, seconds=seconds))
-                        begun, failures = time.monotonic(), 0
+                    result, judgements = _result(rule, self._on, "inconclusive", error.message), ()
+                self._add(result, judgements)
 
-    async def _in_guest(self, executor: Executor, taken: list[Rule]) -> None:
-        """Rules in one guest, until it cannot be trusted any more.
 
-        :param taken: gets them, in order
+class Desk:
+    """A guest of a kernel for one rule after another; a fresh one where the last has died or cannot be trusted any more. A context.
+
+    :param collect: what is taken out of each guest before it ends
+    """
+
+    def __init__(self, on: Target, collect: Collector | None = None) -> None:
+        self._on, self._collect = on, collect
+        self._guest = AsyncExitStack()
+        self._executor: Executor | None = None
+        self._taken: list[Rule] = []
+
+    async def __aenter__(self) -> Desk:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self._leave(take=kind is None)
+
+    async def close(self) -> None:
+        """End the guest at hand, where this is no context."""
+        await self._leave()
+
+    async def judged(self, rule: Rule) -> tuple[RuleResult, Sequence[Judgement]]:
+        """A rule's result, with the judgements of its scripts.
+
+        :raises GuestError: the guest cannot be asked
+        :raises HostError: QEMU does not start
         """
-        trusted = True
-        if self._listeners.collect:
-            await self._listeners.collect.begin(executor.guest)
-        while self._pending and trusted:
-            rule = self._pending.popleft()
-            before = tuple(taken)
-            taken.append(rule)
-            judgements: list[Judgement] = []
-            result, trusted = await _one(rule, self._on, executor, judgements)
-            if self._listeners.collect:
-                await self._listeners.collect.after(executor.guest, rule.id)
-            if result.state == "different":  # what harmed the kernel may harm the next rule
-                result, trusted = await _alone(result, rule, before, self._on, judgements), False
-            self._add(result, judgements)
-        if self._listeners.collect:
-            await self._listeners.collect.take(executor.guest, self._on.kernel.label)
+        if (settled := _settled(rule, self._on)) is not None:
+            return settled, ()
+        begun, failure = time.monotonic(), None
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._in_guest(rule)
+            except KernelDied as death:  # before it could be asked anything
+                await self._leave(take=False)
+                return _lost(rule, self._on, death), ()
+            except EmulatorDied as error:
+                await self._leave(take=False)
+                failure = error
+            except BaseException:
+                await self._leave(take=False)
+                raise
+        assert failure is not None  # noqa: S101
+        reason = f"{ATTEMPTS} times: {failure.message}"
+        return _result(rule, self._on, "inconclusive", reason, seconds=time.monotonic() - begun), ()
+
+    async def _in_guest(self, rule: Rule) -> tuple[RuleResult, Sequence[Judgement]]:
+        """A rule in the guest at hand."""
+        executor, before = await self._ready(), tuple(self._taken)
+        self._taken.append(rule)
+        judgements: list[Judgement] = []
+        result, trusted = await _one(rule, self._on, executor, judgements)
+        if self._collect:
+            await self._collect.after(executor.guest, rule.id)
+        if result.state == "different":  # what harmed the kernel may harm the next rule
+            result, trusted = await _alone(result, rule, before, self._on, judgements), False
+        if not trusted:
+            await self._leave()
+        return result, judgements
+
+    async def _ready(self) -> Executor:
+        if self._executor is None:
+            self._taken.clear()
+            self._executor = await self._guest.enter_async_context(started(self._on.source))
+            if self._collect:
+                await self._collect.begin(self._executor.guest)
+        return self._executor
+
+    async def _leave(self, *, take: bool = True) -> None:
+        """End the guest at hand.
+
+        :param take: what is to be collected first
+        """
+        executor, self._executor = self._executor, None
+        try:
+            if executor and take and self._collect:
+                await self._collect.take(executor.guest, self._on.kernel.label)
+        finally:
+            await self._guest.aclose()
+
+
+def _settled(rule: Rule, on: Target) -> RuleResult | None:
+    """A rule's result on a kernel, if that is known without a guest: it does not apply, or the kernel never came up."""
+    if isinstance(on.source, NeverUp):
+        return _result(rule, on, "lost", f"it never came up: {on.source.death.message}", asked=False)
+    if why := _why_not(rule, on.profile, on.standard):
+        reference = on.reference
+        applies_to = reference.name if reference and rule.lacking(reference.profile) is None else ""
+        more = f"; the rule applies to {applies_to}" if applies_to else ""
+        return _result(rule, on, "not_applicable", why + more, applies_to=applies_to)
+    return None
 
 
 def _why_not(rule: Rule, profile: KernelProfile, standard: KernelProfile) -> str:
