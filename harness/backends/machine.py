@@ -15,7 +15,7 @@ from harness.vm.preparation import PREPARATIONS
 
 __all__ = ("BOX_MODULE", "BOX_MODULE_KEY", "AttachedMachine", "Purpose", "running_kernel")
 
-Purpose = Literal["command", "trace", "scenarios", "tests", "bare"]
+Purpose = Literal["command", "trace", "scenarios", "tests", "bare", "counted"]
 """What is about to be done there: what is loaded before a guest is handed over. Only our own guest can be ``bare``: with nothing of
 ours in its kernel."""
 

@@ -25,6 +25,9 @@ __all__ = ("Backend", "Session", "Source", "made_ready", "session", "source")
 Backend = Literal["qemu", "vagrant", "local"]
 """Our own guests, a Vagrant machine that is up, or the kernel that this very machine runs."""
 
+#: Those that a lean template does not serve.
+_TEMPLATES: dict[Purpose, Saved] = {"bare": "bare", "counted": "counted", "tests": "template"}
+
 
 class Source(Protocol):
     """Where guests come from.
@@ -94,8 +97,10 @@ async def source(
     :raises GuestError: the kernel lacks something
     """
     if backend == "qemu":
-        kind: Saved = "bare" if purpose == "bare" else "template" if purpose == "tests" else "lean"
+        kind: Saved = _TEMPLATES.get(purpose, "lean")
         return await made_ready(spec, progress, kind, append, with_packages=with_packages)
+    if purpose == "counted":
+        raise UserError(f"--backend {backend}: only an emulator counts instructions", hint="leave --backend away")
     if purpose == "bare":
         raise UserError(f"--bare and --backend {backend}: only a fresh guest has a kernel without nfharness", hint="leave --backend away")
     if append:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "module": "Build a module of one's own for a kernel.",
     "results": "Compare runs of tests; tests by runs as a page.",
     "bench": "Measure what this machine can do, side by side in one run.",
+    "cost": "Count the instructions of a hook's call and of a registration.",
     "kernel": "Build a kernel from Debian's sources.",
     "kernels": "List the kernels that can be had and those that are here.",
     "image": "List, build, export, import and prune images and templates.",

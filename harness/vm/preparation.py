@@ -7,8 +7,9 @@ from typing import Literal
 
 __all__ = ("PREPARATIONS", "Preparation", "Prepared", "Saved")
 
-Saved = Literal["lean", "template", "bare"]
-"""Kinds of templates: "lean" lacks what tests alone import, "template" has everything, "bare" is of a kernel left as it is."""
+Saved = Literal["lean", "template", "bare", "counted"]
+"""Kinds of templates: "lean" lacks what tests alone import, "template" has everything, "bare" is of a kernel left as it is,
+"counted" of one whose clock counts instructions, on one processor."""
 Prepared = Literal["trace", "scenarios", "tests", Saved]
 """To watch a command, run scenarios or run tests on a kernel that ran before; and templates."""
 
@@ -44,5 +45,6 @@ PREPARATIONS: dict[Prepared, Preparation] = {
     "tests": Preparation(_TESTS),
     "lean": Preparation(_SCENARIOS, _LEAN_REHEARSALS, saved=True),
     "template": Preparation(_TESTS, _REHEARSALS, saved=True),
+    "counted": Preparation((*_TRACING, "pyroute2", "harness.guest.cost:main"), ("harness.guest.cost:rehearse",), saved=True),
     "bare": Preparation(_TESTS, _REHEARSALS, _BARE_REHEARSALS, saved=True),
 }

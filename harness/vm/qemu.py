@@ -24,11 +24,12 @@ from harness.host import process
 from harness.host.deadlines import within
 from harness.host.paths import cache_dir
 from harness.host.store import no_room, write_whole
+from harness.images.kernels import Kernel
 from harness.vm import console
 from harness.vm.serial import Serial
 
 __all__ = (
-    "BINARY", "COMMAND_LINE", "KVM", "MEMORY", "TCG", "Accelerator", "Machine", "Qemu", "processor_identity", "qemu_identity",
+    "BINARY", "COMMAND_LINE", "COUNTING", "KVM", "MEMORY", "TCG", "Accelerator", "Machine", "Qemu", "processor_identity", "qemu_identity",
     "qemu_version", "reads_sealed_ram",
 )  # fmt: skip
 
@@ -50,15 +51,19 @@ class Accelerator:
 
     :param name: as a report says it, ``kvm`` or ``tcg``
     :param option: the value of ``-accel``
+    :param icount: the value of ``-icount``: the guest's clock counts its instructions; empty: it goes with the host's
     """
 
     name: str
     option: str
+    icount: str = ""
 
 
 #: One thread for all processors: with ``thread=multi`` guests panic when a static key patches code that another processor runs.
 TCG = Accelerator("tcg", "tcg,thread=single,tb-size=256")
 KVM = Accelerator("kvm", "kvm")
+#: An instruction takes a nanosecond of the guest's time, whatever the host is busy with; while the guest idles its clock is the host's.
+COUNTING = Accelerator("tcg", TCG.option, "shift=0,sleep=on")
 #: Without cmpxchg16b: QEMU 7.2 leaves rubbish in the flags after it, depending on the instructions before, and the next interrupt is a
 #: double fault; seen in kmem_cache_alloc of Debian's 6.12.95+deb12. Kernels have another way then (this_cpu_cmpxchg16b_emu).
 #: Without erms: kernels that have it clear pages byte by byte (``rep stosb``), which emulated takes twice the time of a whole page fault.
@@ -75,6 +80,7 @@ class Machine:
     :param shared: whether what the guest writes goes into *ram* (while a template is made) or stays private (a restored guest)
     :param sealed: *ram* is only read; for a QEMU that :func:`reads_sealed_ram`
     :param packages: read-only image that is plugged in once a restored guest runs, to lie over its root; no template depends on it
+    :param built: the kernel, if a tree that may have its debug information is here
     """
 
     kernel: Path
@@ -88,6 +94,7 @@ class Machine:
     shared: bool = False
     sealed: bool = False
     packages: Path | None = None
+    built: Kernel | None = None
 
     def identity(self) -> list[str]:
         """QEMU's command line, less the names of the files' directories: what decides whether a saved state can be restored."""
@@ -116,7 +123,8 @@ class Machine:
             "-machine", "pc,usb=off,vmport=off,hpet=off,memory-backend=ram",
             "-object", f"{backend},id=ram,size={self.memory}M",
             "-m", f"{self.memory}M", "-smp", str(self.processors),
-            "-accel", self.accelerator.option, "-cpu", _EMULATED if self.accelerator is TCG else "host",
+            "-accel", self.accelerator.option, "-cpu", "host" if self.accelerator is KVM else _EMULATED,
+            *(("-icount", self.accelerator.icount) if self.accelerator.icount else ()),
             # A guest that reboots has panicked: end, so that it is noticed.
             "-no-reboot",
             "-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", append.strip(),

@@ -28,7 +28,7 @@ from harness.vm import bytecode, guest
 from harness.vm.acceleration import accelerator, proved, remembered
 from harness.vm.code import CodeArchive, code_archive
 from harness.vm.preparation import PREPARATIONS, Saved
-from harness.vm.qemu import KVM, TCG, Accelerator, Machine, processor_identity, qemu_identity, reads_sealed_ram
+from harness.vm.qemu import COUNTING, KVM, TCG, Accelerator, Machine, processor_identity, qemu_identity, reads_sealed_ram
 
 __all__ = ("Template", "base_path", "build", "forget_older_builds", "project_identity", "template", "template_path", "templates_of")
 
@@ -89,14 +89,16 @@ def _resident() -> list[Path]:
     return [path for pattern in _RESIDENT for path in source_dir().glob(pattern) if path.is_file()]
 
 
-def _machine(layer: Layer, userland: Path, acceleration: Accelerator, append: str) -> Machine:
+def _machine(layer: Layer, userland: Path, acceleration: Accelerator, kind: Saved, append: str) -> Machine:
     append = f"quiet loglevel=4 {append}".strip()
-    return Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append=append)
+    machine = Machine(layer.vmlinuz, layer.initrd, (userland / "root.img", layer.image), acceleration, append=append,
+                      built=layer.kernel if layer.kernel.tree else None)
+    return replace(machine, accelerator=COUNTING, processors=1) if kind == "counted" else machine
 
 
 def _path(layer: Layer, userland: Path, acceleration: Accelerator, kind: Saved, append: str) -> Path:
     """Where the template is, or would be: its name covers all that goes into it, QEMU's own build included, and no place of this host."""
-    parts = (_machine(layer, userland, acceleration, append).identity(), qemu_identity(), module_key(), files_hash(_resident()),
+    parts = (_machine(layer, userland, acceleration, kind, append).identity(), qemu_identity(), module_key(), files_hash(_resident()),
              PREPARATIONS[kind], processor_identity() if acceleration is KVM else "")
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     return cache_dir() / "templates" / f"{layer.kernel.release}_{digest}"
@@ -138,7 +140,7 @@ async def template(layer: Layer, userland: Path, progress: Progress, kind: Saved
     acceleration = await proved(layer, progress)
     if kind == "lean" and _path(layer, userland, acceleration, "template", append).is_dir():
         kind = "template"
-    machine, path = _machine(layer, userland, acceleration, append), _path(layer, userland, acceleration, kind, append)
+    machine, path = _machine(layer, userland, acceleration, kind, append), _path(layer, userland, acceleration, kind, append)
     with building(path, waiting=lambda: progress.note(f"waiting for another template of {layer.kernel.release}")) as new:
         if new:
             what = "template" if kind == "template" else f"{kind} template"
