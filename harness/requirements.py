@@ -105,7 +105,7 @@ def requirements() -> list[Requirement]:
 
 
 def build_requirements(*, patches: bool = True) -> list[Requirement]:
-    """What only ``nfharness kernel build`` needs.
+    """What only building kernels, and reading what these say, needs.
 
     :param patches: what it needs for patches as well
     """
@@ -113,6 +113,7 @@ def build_requirements(*, patches: bool = True) -> list[Requirement]:
     named = {"make": "make", "gcc": "gcc", "ld": "binutils", "flex": "flex", "bison": "bison", "bc": "bc", "perl": "perl",
              "pahole": "dwarves"} | ({"patch": "patch"} if patches else {})  # fmt: skip
     found = [_program(name, why, package) for name, package in named.items()]
+    found.append(_programs("nm addr2line", "show lines of a tree's sources in its kernel's log", "binutils"))
     return [*found, _file("/usr/include/gelf.h", why, "libelf-dev"), _file("/usr/include/x86_64-linux-gnu/sys/types.h", why, "libc6-dev")]
 
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -261,7 +261,7 @@ def table(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Ru
         cells = (states[row, target.kernel.label] for target in targets)
         shown.add_row(row, *(f"[{_STYLES[state]}]{_words(state)}[/]" for state in cells))
     console.print(shown)
-    _differences(console, results)
+    _differences(console, targets, results)
     _departures(console, targets, results)
     _not_applicable(console, targets, results)
     _cut_off(console, targets, results)
@@ -272,7 +272,8 @@ def table(targets: Sequence[Target], rules: Sequence[Rule], results: Sequence[Ru
     console.print(f"\n{_plural(len(rules), 'rule')} on {_plural(len(targets), 'kernel')} in {seconds:.0f} s: {totals}", highlight=False)
 
 
-def _differences(console: Terminal, results: Sequence[RuleResult]) -> None:
+def _differences(console: Terminal, targets: Sequence[Target], results: Sequence[RuleResult]) -> None:
+    names = {target.kernel.label: target.name for target in targets}
     for result in results:
         if result.state not in ("different", "inconclusive", "lost") or result.cut_off:
             continue
@@ -284,8 +285,23 @@ def _differences(console: Terminal, results: Sequence[RuleResult]) -> None:
             console.print(f"  {escape(detail)}", highlight=False, soft_wrap=True)
         if result.state != "lost" and len(details) > _DETAILS:
             console.print(f"  … and {len(details) - _DETAILS} more, which replay shows")
-        if result.bundle:
-            console.print(f"  nfharness replay {escape(shlex.quote(str(result.bundle)))}", highlight=False, soft_wrap=True)
+        for command_line in _again(result, names[result.kernel]):
+            console.print(f"  {escape(shlex.join(command_line))}", highlight=False, soft_wrap=True)
+
+
+def _again(result: RuleResult, kernel: str) -> Iterator[tuple[str, ...]]:
+    """The commands that show a difference, or a death, once more.
+
+    :param kernel: as it was asked for
+    """
+    if result.bundle:
+        yield ("nfharness", "replay", str(result.bundle))
+    if result.state != "lost" or not result.asked:
+        return
+    if result.bundle:
+        yield ("nfharness", "minimise", str(result.bundle))
+    yield ("nfharness", "check", result.rule, "--kernel", kernel)
+    yield ("nfharness", "shell", "--kernel", kernel)
 
 
 def _departures(console: Terminal, targets: Sequence[Target], results: Sequence[RuleResult]) -> None:

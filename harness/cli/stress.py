@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     if as_json:
         print(json.dumps(_as_json(seed, seconds, found), indent=1))
     else:
-        _table(seed, found)
+        _table(seed, seconds, found)
     states = {one.state for one in found}
     status: int = ExitCode.CANNOT if "inconclusive" in states else ExitCode.CONFORMANT
     if states & {"different", "lost"}:
@@ -105,8 +106,11 @@ class _Telling:
             self._console.print(f"{one.target.name}  {one.seconds:.0f} s  {done:,} counted", highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(seed: int, found: Sequence[Stressed]) -> None:
-    """What was done on each kernel, what stays in memory, what was wrong; on standard output."""
+def _table(seed: int, asked: float, found: Sequence[Stressed]) -> None:
+    """What was done on each kernel, what stays in memory, what was wrong; on standard output.
+
+    :param asked: seconds, on each kernel
+    """
     console = Terminal.wide(max(120, 48 + 18 * len(found)))
     shown = Table("", *(one.target.name for one in found), box=None, header_style="bold", pad_edge=False)
     for column in shown.columns[1:]:
@@ -124,6 +128,8 @@ def _table(seed: int, found: Sequence[Stressed]) -> None:
         console.print(f"\n[{_STYLES[one.state]}]{one.state}[/] {one.target.kernel.release}", highlight=False)
         for line in (*filter(None, [one.died]), *one.wrong, *one.doubts, *one.log[:_LINES]):
             console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+        again = shlex.join(["nfharness", "stress", "--kernel", one.target.name, "--time", f"{asked:.0f}", "--seed", str(seed)])
+        console.print(f"  {again}", highlight=False, soft_wrap=True, markup=False)
     seconds = max((one.seconds for one in found), default=0)
     console.print(f"\nseed {seed}, {seconds:.0f} s: {', '.join(f'{one.target.name} {one.state}' for one in found)}", highlight=False,
                   markup=False, soft_wrap=True)

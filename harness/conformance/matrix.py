@@ -33,6 +33,7 @@ from harness.images import config
 from harness.images.kernels import Kernel
 from harness.images.kmodule import module_key
 from harness.images.layers import layer_path
+from harness.images.source_lines import decoded
 from harness.images.specs import resolved
 from harness.outcome.profile import KernelProfile
 from harness.scenario.step import Scenario
@@ -499,7 +500,7 @@ async def _one(rule: Rule, on: Target, executor: Executor, judgements: list[Judg
         if comparison.verdict == "inconclusive":
             return result("inconclusive", f"{ATTEMPTS} times: {'; '.join(comparison.reasons)}"), True
         if comparison.verdict == "different":
-            return _different(rule, on, executor.guest, judgement, time.monotonic() - start), True
+            return await _different(rule, on, executor.guest, judgement, time.monotonic() - start), True
     return result("conformant"), True
 
 
@@ -521,8 +522,10 @@ async def conclusive(
     return judgement
 
 
-def _different(rule: Rule, on: Target, guest: Guest, judgement: Judgement, seconds: float) -> RuleResult:
+async def _different(rule: Rule, on: Target, guest: Guest, judgement: Judgement, seconds: float) -> RuleResult:
     differences = tuple(map(said, judgement.comparison.differences))
+    said_by_kernel = await asyncio.to_thread(decoded, "\n".join(judgement.observed.log), on.kernel)
+    judgement = replace(judgement, observed=replace(judgement.observed, log=tuple(said_by_kernel.splitlines())))
     bundle, doubts = _kept(rule, judgement, on, guest.console_tail())
     more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
     details = (*doubts, *warnings(judgement.observed.log), *differences)

@@ -13,6 +13,7 @@ from harness.conformance.judge import State
 from harness.conformance.matrix import NeverUp, Target
 from harness.errors import GuestError, KernelDied, NfharnessError
 from harness.host.deadlines import within
+from harness.images.source_lines import decoded
 from harness.vm.channel import Remote, Request, agent_error
 
 __all__ = ("Stressed", "every")
@@ -83,6 +84,9 @@ async def _stress(found: Stressed, seconds: float, seed: int, tell: Callable[[],
         found.died, found.log = death.message, death.console_tail.splitlines()
     except GuestError as error:
         found.doubts.append(error.message)
+    else:
+        told = await asyncio.to_thread(decoded, "\n".join(found.log), found.target.kernel)
+        found.log = told.splitlines()
 
 
 async def _read(found: Stressed, remote: Remote, tell: Callable[[], None]) -> None:

@@ -60,6 +60,8 @@ async def recorded(guest: Guest, file: Path) -> AsyncIterator[Ending]:
     finally:
         if shown:
             ending.console = console.tail(shown.text(), _CONSOLE_LINES)
+            if ending.died and isinstance(guest, VirtualGuest):
+                ending.console = guest.decoded(ending.console)
         try:
             write_whole(file, json.dumps(asdict(ending)))
         except (HostError, OSError):

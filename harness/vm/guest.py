@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import EmulatorDied, GuestError, HostError, KernelDied, NfharnessError
 from harness.host.deadlines import slowness, within
+from harness.images.source_lines import decoded
 from harness.vm import console
 from harness.vm.channel import Channel, Remote, Request, agent_error
 from harness.vm.code import CodeArchive
@@ -189,8 +190,14 @@ class VirtualGuest(Guest):
                 raise damaged from None
             raise HostError(f"the template cannot be restored: {error.message}", hint="nfharness image prune --templates") from None
 
+    def decoded(self, text: str) -> str:
+        """What its kernel has said, with lines of its sources where they can be told."""
+        return decoded(text, self.qemu.machine.built) if self.qemu.machine.built else text
+
     async def _watch(self) -> None:
         died = await self.examined(await self.qemu.died())
+        if isinstance(died, KernelDied):
+            died.console_tail = await asyncio.to_thread(self.decoded, died.console_tail)
         if not self.death.done():
             self.death.set_result(died)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +42,15 @@ def test_a_difference_says_the_promise_before_what_was_seen(capsys: pytest.Captu
     promise = ("the promise", "core.c:1 f")
     told = below(capsys, RuleResult("stolen.errno", "6.12.1", "different", (), "seen", details=("seen",), promise=promise))
     assert "different stolen.errno on 6.12.1\n  the promise\n  core.c:1 f\n  seen\n" in told
+
+
+def test_a_death_ends_with_the_commands_that_show_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    died = RuleResult("stolen.errno", "6.12.1", "lost", (), "it died", bundle=Path("/bundles/one more.json"), details=("last words",))
+    told = below(capsys, died)
+    assert told.index("last words") < told.index("""
+  nfharness replay '/bundles/one more.json'
+  nfharness minimise '/bundles/one more.json'
+  nfharness check stolen.errno --kernel mine
+  nfharness shell --kernel mine
+""")
+    assert "nfharness shell" not in below(capsys, replace(died, asked=False, bundle=None)), "it never came up"

@@ -73,8 +73,10 @@ def test_a_kernel_that_never_came_up_is_lost(capsys: pytest.CaptureFixture[str])
     assert (found.state, found.died, found.log) == ("lost", "it never came up: it panicked", ["one", "two"])
     (result,) = _as_json(2, 1, [found])["results"]
     assert (result["state"], result["log"]) == ("lost", ["one", "two"])
-    _table(2, [found])
-    assert "it never came up: it panicked" in capsys.readouterr().out
+    _table(2, 30, [found])
+    shown = capsys.readouterr().out
+    assert "it never came up: it panicked" in shown
+    assert "nfharness stress --kernel 6.99 --time 30 --seed 2" in shown
 
 
 def test_both_processors_have_work() -> None:
