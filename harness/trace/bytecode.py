@@ -171,6 +171,7 @@ def relocated(code: bytes, descriptors: dict[int, int]) -> bytes:
     return bytes(found)
 
 
+@functools.cache
 def _possible() -> int:
     """How many processors the kernel may have: so many values an entry of a per-CPU table has."""
     ranges = [part.split("-") for part in _POSSIBLE.read_text().strip().split(",")]

@@ -133,7 +133,7 @@ class Capture:
             self._tracer.modules.changed(records(changes))
             self._tracer.find_chained()
             self._control(Control.CT_SEED, self._tracer.seed.address())
-        taken = self._rings.take()
+        taken = self._rings.take(self._unfinished)
         if taken:
             self._taken.append(taken)
         return bool(taken)
@@ -202,6 +202,10 @@ class Capture:
 
     def _control(self, what: Control, value: int) -> None:
         self._tracer.bpf["control"][what] = value
+
+    def _unfinished(self) -> list[int]:
+        """How many records each processor has reserved and not submitted."""
+        return [count for count, in self._tracer.bpf["writing"].per_processor(0)]
 
     def _books(self) -> tuple[dict[Counter, int], dict[str, int]]:
         """Of all processors together: the counters, and how often each probe's program ran."""

@@ -128,6 +128,7 @@ class Layout:
         defines["KEYS_HOOKS"] = max(btf.enumerators("nf_inet_hooks"), default=0)
         defines["KEY_ENABLED"], defines["KEY_BYTES"] = btf.field("static_key", "enabled").offset, btf.size("static_key")
         defines["ENTRY_SIZE"] = btf.size("nf_hook_entry")
+        defines["STATE_BYTES"] = btf.size("nf_hook_state")
         structure, members = next(known for known in _FRAGMENT if btf.has(known[0]))
         for constant, member in zip(("FRAG_PAGE", "FRAG_LEN", "FRAG_OFFSET"), members, strict=True):
             defines[constant] = btf.field(structure, member).offset

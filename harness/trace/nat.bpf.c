@@ -63,7 +63,7 @@ static __always_inline void nat_enter(struct frame *frame, u16 loop)
 	FETCH(skb, frame->skb + SKB_FIRST);
 	look(&frame->shape, &skb, frame->skb);
 	event->time = bpf_ktime_get_ns();
-	events0.ringbuf_submit(event, 0);
+	submit(event);
 }
 
 static __always_inline int nat_before(struct pt_regs *ctx, u64 key, u16 loop)

@@ -37,7 +37,7 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 		packet(event, &frame->shape, skb);
 		__builtin_memcpy(frame->shape.head, event->head, sizeof(frame->shape.head));
 		event->time = bpf_ktime_get_ns();
-		events0.ringbuf_submit(event, 0);
+		submit(event);
 	} else {
 		frame->traversal = 0;
 		count(N_LOST);
@@ -51,7 +51,7 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 /* int nf_hook_slow(struct sk_buff *skb, struct nf_hook_state *state, const struct nf_hook_entries *e, unsigned int s) */
 int probe_entry(struct pt_regs *ctx)
 {
-	u64 key = PT_REGS_SP(ctx), caller = 0;
+	u64 key = PT_REGS_SP(ctx) + ENTRY_DEPTH, caller = 0;
 	struct frame *frame;
 
 	runs(RAN_ENTRY);
@@ -60,10 +60,10 @@ int probe_entry(struct pt_regs *ctx)
 	frame = drafted();
 	if (!frame)
 		return 0;
-	frame->entries = PT_REGS_PARM3(ctx);
-	frame->index = PT_REGS_PARM4(ctx);
+	frame->entries = ctx->ENTRY_ARRAY;
+	frame->index = ctx->ENTRY_INDEX;
 	FETCH(caller, key);
-	enter(key, frame, PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx), caller, 0);
+	enter(key, frame, ctx->ENTRY_SKB, ctx->ENTRY_STATE, caller, 0);
 	return 0;
 }
 
@@ -104,7 +104,8 @@ static __always_inline void name_chain(struct name *name, u64 chain)
 static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 {
 	u64 slot, ops = 0;
-	struct { u64 function, priv; } hook = {};
+	struct { u64 words[ENTRY_SIZE / sizeof(u64)]; } entry = {};
+	struct { u64 function, priv; } hook;
 	struct chain_event *chain = 0;
 	struct call_event *event;
 
@@ -118,8 +119,9 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 		return 0;
 	}
 	slot = frame->entries + ENTRIES_HOOKS;
-	FETCH(hook.function, slot + frame->index * ENTRY_SIZE + ENTRY_HOOK);
-	FETCH(hook.priv, slot + frame->index * ENTRY_SIZE + ENTRY_PRIV);
+	FETCH(entry, slot + frame->index * ENTRY_SIZE);
+	hook.function = entry.words[ENTRY_HOOK / sizeof(u64)];
+	hook.priv = entry.words[ENTRY_PRIV / sizeof(u64)];
 	if (HAS_CHAINS && chained.lookup(&hook.function)) {
 		chain = reserve_chain_event();
 		event = chain ? &chain->call : 0;
@@ -150,9 +152,9 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 	if (chain) {
 		name_chain(&chain->name, hook.priv);
 		decided(chain, frame->skb);
-		events0.ringbuf_submit(chain, 0);
+		submit(chain);
 	} else {
-		events0.ringbuf_submit(event, 0);
+		submit(event);
 	}
 	if ((verdict & VERDICT_MASK) != STOLEN)
 		changed(frame, now);
@@ -162,7 +164,7 @@ out:
 	return 0;
 }
 
-/* Just behind the indirect call: ax holds what the hook returned. */
+/* Behind the indirect call: a register holds what the hook returned. */
 int probe_call(struct pt_regs *ctx)
 {
 	u64 now = bpf_ktime_get_ns();
@@ -170,7 +172,7 @@ int probe_call(struct pt_regs *ctx)
 
 	runs(RAN_CALL);
 	frame = under_way(PT_REGS_SP(ctx) + DEPTH);
-	return frame ? called(frame, PT_REGS_RC(ctx), now) : 0;
+	return frame ? called(frame, ctx->VERDICT, now) : 0;
 }
 
 /* A run of a loop ends. */
@@ -189,7 +191,7 @@ static __always_inline int leave(u64 key, struct frame *frame, s32 returned)
 		event->returned = returned;
 		event->traversal = frame->traversal;
 		event->time = bpf_ktime_get_ns();
-		events0.ringbuf_submit(event, 0);
+		submit(event);
 	} else {
 		count(N_LOST);
 	}

@@ -19,8 +19,8 @@ from capstone import x86_const as x86
 from harness.errors import GuestError
 from harness.trace.symbols import Symbols
 
-__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "code_of", "indirect_calls", "place", "place_all", "read_kernel",
-           "returns")
+__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "code_of", "decoder", "indirect_calls", "place", "place_all",
+           "read_kernel", "returns", "stack_use")
 
 KCORE = Path("/proc/kcore")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -83,7 +83,7 @@ def indirect_calls(code: bytes, address: int, names: Callable[[int], Set[str]]) 
     :raises GuestError: it calls through memory, where no kernel takes a probe
     """
     found: list[int] = []
-    for instruction in _decoder().disasm(code, address):
+    for instruction in decoder().disasm(code, address):
         if instruction.id != x86.X86_INS_CALL:
             continue
         offset, (operand, *_) = instruction.address - address, instruction.operands
@@ -124,7 +124,7 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     exits: list[int] = []
     okfns: list[int] = []
     depth = body = decoded = 0
-    for instruction in _decoder().disasm(code, address):
+    for instruction in decoder().disasm(code, address):
         offset, decoded = instruction.address - address, instruction.address - address + instruction.size
         if offset < entry:
             continue
@@ -151,7 +151,7 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
             exits.append(offset)
             depth = body
         else:
-            depth += _stack_use(instruction)
+            depth += stack_use(instruction)
             body = max(body, depth)
     return Placement(entry, tuple(calls), body, tuple(exits), tuple(okfns)), decoded
 
@@ -159,7 +159,7 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
 def calls(code: bytes, address: int) -> set[int]:
     """What a function calls directly, or ends in a jump to. Parameters as of :func:`place`."""
     jumps = (x86.X86_INS_CALL, x86.X86_INS_JMP)
-    operands = [instruction.operands[0] for instruction in _decoder().disasm(code, address) if instruction.id in jumps]
+    operands = [instruction.operands[0] for instruction in decoder().disasm(code, address) if instruction.id in jumps]
     return {operand.imm & 2**64 - 1 for operand in operands if operand.type == x86.X86_OP_IMM}
 
 
@@ -171,11 +171,11 @@ def depth_at(code: bytes, address: int, callee: int) -> int:
     :raises GuestError: it does not call that one
     """
     depth = 0
-    for instruction in _decoder().disasm(code, address):
+    for instruction in decoder().disasm(code, address):
         operand = instruction.operands[0] if instruction.operands else None
         if instruction.id == x86.X86_INS_CALL and operand and operand.type == x86.X86_OP_IMM and operand.imm & 2**64 - 1 == callee:
             return depth
-        depth += _stack_use(instruction)
+        depth += stack_use(instruction)
     raise GuestError(f"the function at {address:#x} does not call {callee:#x}", hint=_HINT)
 
 
@@ -187,16 +187,17 @@ def after_prologue(code: bytes) -> int:
     """
     # The site is a nop, or a call while another tracer traces the function.
     skipped = (x86.X86_INS_ENDBR64, x86.X86_INS_NOP, x86.X86_INS_CALL)
-    return next((instruction.address for instruction in _decoder().disasm(code, 0) if instruction.id not in skipped), 0)
+    return next((instruction.address for instruction in decoder().disasm(code, 0) if instruction.id not in skipped), 0)
 
 
-def _decoder() -> capstone.Cs:
-    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    decoder.detail = True
-    return decoder
+def decoder() -> capstone.Cs:
+    """A disassembler of x86-64 that tells operands and registers."""
+    made = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    made.detail = True
+    return made
 
 
-def _stack_use(instruction: capstone.CsInsn) -> int:
+def stack_use(instruction: capstone.CsInsn) -> int:
     """Bytes by which an instruction moves the stack pointer down."""
     if instruction.id == x86.X86_INS_PUSH:
         return 8

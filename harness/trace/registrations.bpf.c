@@ -100,7 +100,7 @@ static __always_inline u16 tell_array(u64 array, u64 number, u8 after, u64 now)
 		event->priv = hook.priv;
 		event->time = now;
 		name_hook(&event->name, hook.function, hook.priv);
-		events0.ringbuf_submit(event, 0);
+		submit(event);
 	}
 	return slots;
 }
@@ -162,7 +162,7 @@ static __always_inline int tell_registration(struct pt_regs *ctx, struct registr
 	bpf_get_stack(ctx, event->stack, sizeof(event->stack), 0);
 	name_hook(&event->name, function, priv);
 	event->time = told->time;
-	events0.ringbuf_submit(event, 0);
+	submit(event);
 	return 0;
 }
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import mmap
 import select
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from harness.walks.framing import BUSY, DISCARD, HEADER, LENGTH
 
 __all__ = ("Ring", "Rings")
 
-_POSITION = struct.Struct("<Q")
+#: In the machine's own order, so that it is read and written at one go.
+_POSITION = struct.Struct("@Q")
 
 
 class Ring:
@@ -33,19 +34,30 @@ class Ring:
         self._producer = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self.fd = fd
 
-    def take(self) -> bytes:
+    @property
+    def consumed(self) -> int:
+        """The position up to which records were taken."""
+        return int(_POSITION.unpack_from(self._consumer)[0])
+
+    @property
+    def produced(self) -> int:
+        """The position up to which records are reserved."""
+        return int(_POSITION.unpack_from(self._producer)[0])
+
+    def take(self, complete: int = 0) -> bytes:
         """Take every complete record out of the buffer, as the kernel laid them out: for :func:`harness.walks.framing.records`.
 
         Telling the records apart costs more than copying them, and can be done where nothing waits for it.
+
+        :param complete: a position before which no record is being written any more; from there on each is looked at
         """
         page = mmap.PAGESIZE
-        first, = _POSITION.unpack_from(self._consumer)
-        produced, = _POSITION.unpack_from(self._producer)
+        first, produced = self.consumed, self.produced
         if first == produced:
             return b""
         # The reader may not lag behind by more than the buffer's size: what lies between is contiguous in the double mapping.
-        at, end = page + first % self._size, page + first % self._size + produced - first
-        start, lengths = at, LENGTH.unpack_from
+        start, end = page + first % self._size, page + first % self._size + produced - first
+        at, lengths = start + max(0, complete - first), LENGTH.unpack_from
         while at < end:
             length, = lengths(self._producer, at)
             if length & BUSY:
@@ -71,9 +83,17 @@ class Rings:
     def __init__(self, fds: Iterable[int], size: int) -> None:
         self._rings = [Ring(fd, size) for fd in fds]
 
-    def take(self) -> bytes:
-        """Take every complete record: each processor's in order, one processor after the other."""
-        return b"".join(ring.take() for ring in self._rings)
+    def take(self, unfinished: Callable[[], Iterable[int]]) -> bytes:
+        """Take every complete record: each processor's in order, one processor after the other.
+
+        :param unfinished: how many records each processor has reserved and not submitted. Where there are none, all that were reserved
+            before the question are complete, and need not be looked at one by one.
+        """
+        reserved = [ring.produced for ring in self._rings]
+        if reserved == [ring.consumed for ring in self._rings]:
+            return b""
+        taken = (ring.take(0 if count else position) for ring, position, count in zip(self._rings, reserved, unfinished(), strict=False))
+        return b"".join(filter(None, taken))  # what comes of one ring alone is not copied again
 
     def wait(self, seconds: float) -> bool:
         """Wait until there is something to read in any.

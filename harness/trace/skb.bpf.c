@@ -102,7 +102,8 @@ struct glimpse {
 	u64 words[SKB_WORDS];
 };
 
-#define OF(glimpse, type, member) (*(type *)((char *)(glimpse).words + (member) - SKB_FIRST))
+#define MEMBER(whole, type, member) (*(type *)((char *)(whole).words + (member)))
+#define OF(glimpse, type, member) MEMBER(glimpse, type, (member) - SKB_FIRST)
 
 /* skb->sk lies too far from the rest: BPF's stack has 512 bytes. */
 static __always_inline u8 connection(const struct glimpse *skb, u64 address)
@@ -206,7 +207,7 @@ static __always_inline void changed(struct frame *frame, u64 now)
 	event->copied = copied(&skb);
 	bpf_probe_read_kernel(event->head, sizeof(event->head), (void *)data);
 	event->time = now;
-	events0.ringbuf_submit(event, 0);
+	submit(event);
 }
 
 static __always_inline void packet(struct entry_event *event, struct shape *shape, u64 address)
@@ -244,15 +245,16 @@ static __always_inline void packet(struct entry_event *event, struct shape *shap
 
 static __always_inline void circumstances(struct entry_event *event, u64 state)
 {
-	u64 in = 0, out = 0, net = 0;
+	struct { u64 words[STATE_BYTES / sizeof(u64)]; } whole = {};
+	u64 in, out;
 
-	FETCH(event->pf, state + STATE_PF);
-	FETCH(event->hook, state + STATE_HOOK);
-	FETCH(in, state + STATE_IN);
-	FETCH(out, state + STATE_OUT);
-	FETCH(net, state + STATE_NET);
-	FETCH(event->okfn, state + STATE_OKFN);
-	FETCH(event->netns, net + NET_INUM);
+	FETCH(whole, state);
+	event->pf = MEMBER(whole, u8, STATE_PF);
+	event->hook = MEMBER(whole, u8, STATE_HOOK);
+	event->okfn = MEMBER(whole, u64, STATE_OKFN);
+	in = MEMBER(whole, u64, STATE_IN);
+	out = MEMBER(whole, u64, STATE_OUT);
+	FETCH(event->netns, MEMBER(whole, u64, STATE_NET) + NET_INUM);
 	event->in[0] = event->out[0] = 0;
 	if (in)
 		FETCH(event->in, in + DEV_NAME);
@@ -294,7 +296,7 @@ static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)
 	event->dev = 0;
 	FETCH(event->dev, skb + SKB_DEV);
 	event->time = bpf_ktime_get_ns();
-	events0.ringbuf_submit(event, 0);
+	submit(event);
 	return 0;
 }
 
@@ -314,14 +316,14 @@ int probe_consume_skb(struct bpf_raw_tracepoint_args *ctx)
  */
 int probe_release(struct pt_regs *ctx)
 {
-	u64 skb = PT_REGS_PARM1(ctx), location = 0;
+	u64 skb = ctx->RELEASE_SKB, stack = PT_REGS_SP(ctx) + RELEASE_DEPTH, location = 0;
 
 	if (!skbs.lookup(&skb))
 		return 0;
-	FETCH(location, PT_REGS_SP(ctx));
+	FETCH(location, stack);
 	/* __kfree_skb() frees all skbs: who called that tells why. */
 	if (location - KFREE < KFREE_BYTES)
-		FETCH(location, PT_REGS_SP(ctx) + sizeof(u64) + KFREE_DEPTH);
+		FETCH(location, stack + sizeof(u64) + KFREE_DEPTH);
 	return end(skb, RELEASED, 0, location);
 }
 
@@ -359,7 +361,7 @@ static __always_inline int tell(u64 skb, u8 what, u64 other)
 	if (what == XMIT)
 		FETCH(event->name, other + DEV_NAME);
 	event->time = bpf_ktime_get_ns();
-	events0.ringbuf_submit(event, 0);
+	submit(event);
 	return 0;
 }
 
@@ -583,6 +585,6 @@ int probe_gone(struct pt_regs *ctx)
 	event->netns = 0;
 	FETCH(event->netns, net + NET_INUM);
 	event->time = bpf_ktime_get_ns();
-	events0.ringbuf_submit(event, 0);
+	submit(event);
 	return 0;
 }

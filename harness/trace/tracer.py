@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from enum import IntEnum
 from importlib import resources
 from pathlib import Path
@@ -20,11 +21,12 @@ from harness.trace.btf import Btf
 from harness.trace.bytecode import KPROBE, RAW_TRACEPOINT, Programs, compiled, library
 from harness.trace.chains import BLOBS, CHAIN_OFFSETS, CHAINED, chain_layout
 from harness.trace.connections import Seed, provoke
+from harness.trace.emulated import ARGUMENTS, VERDICT, Spot, emulates_jumps, spot
 from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
 from harness.trace.loops import LOCATORS, Located, listed
 from harness.trace.modules import ModuleReader, Modules
-from harness.trace.probes import KernelMemory, Placement, after_prologue, code_of, depth_at, place, read_kernel, returns
+from harness.trace.probes import KernelMemory, after_prologue, code_of, depth_at, place, read_kernel, returns
 from harness.trace.registrations import EVENTS, registrations_of
 from harness.trace.rules import Rules, rules_of
 from harness.trace.symbols import Symbols
@@ -37,7 +39,8 @@ _RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_ev
             "hook_event")
 _PROGRAMS = ("records.bpf.c", "connections.bpf.c", "skb.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c",
              "nat.bpf.c", "registrations.bpf.c", "modules.bpf.c")
-_RELEASE = "skb_release_head_state"
+#: Called with what it releases.
+_RELEASE, _RELEASED = "skb_release_head_state", {"di": 64}
 _FREES = "__kfree_skb"
 _TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb", "net_dev_start_xmit": "probe_net_dev_start_xmit"}
 _MODULE_TRACEPOINTS = {"module_load": "probe_module_load", "module_free": "probe_module_free"}
@@ -136,6 +139,7 @@ class Tracer:
         self._events: dict[str, tuple[tuple[str, int], ...]] = {}
         self._tracepoints: dict[str, str] = {}
         self._own_offset: int | None = None
+        self._emulates_jumps = False
         self._chained: set[int] = set()
         self._chained_at = -1
 
@@ -151,6 +155,7 @@ class Tracer:
         self.layout = Layout.of(btf)
         self.symbols = Symbols()
         self.seed = Seed(self.symbols)
+        self._emulates_jumps = emulates_jumps(self.symbols)
         if self.seed.address() and self.symbols.named(_ASKS_FOR_IDS):  # a rule of nftables' would have the modules loaded
             provoke()
         has_modules = btf.tracepoint_arguments("module_load") > 0
@@ -167,20 +172,22 @@ class Tracer:
         self._names_rules()
         if why := listed(self.symbols):
             self.blind[NF_HOOK_SLOW_LIST] = why
-        release = after_prologue(code_of(self.symbols, _RELEASE)[1])
+        release_code = code_of(self.symbols, _RELEASE)[1]
+        release = self._spot(release_code, after_prologue(release_code), _RELEASED)
+        entry, after = self._spot(code, slow.entry, ARGUMENTS), self._spot(code, slow.calls[0][1], VERDICT)
         events: dict[str, tuple[tuple[str, int], ...]] = {
             **self._turns(),
             **{name: places for loop in self.others.values() for name, places in loop.events().items()},
             **(self.rules.events() if self.rules else {}),
             "exit": tuple((NF_HOOK_SLOW, offset) for offset in slow.exits),
-            "call": tuple((NF_HOOK_SLOW, after) for _, after in slow.calls),
-            "release": ((_RELEASE, release),),
-            "entry": ((NF_HOOK_SLOW, slow.entry),),
+            "call": ((NF_HOOK_SLOW, after.offset),),
+            "release": ((_RELEASE, release.offset),),
+            "entry": ((NF_HOOK_SLOW, entry.offset),),
             **self._registrations(),
         }
         self.counted = tuple(name for name in events if name != "release")
         self._events, self._tracepoints = events, {**_TRACEPOINTS, **(_MODULE_TRACEPOINTS if has_modules else {})}
-        self.source = self._source(slow)
+        self.source = self._source(slow.depth, entry, after, release)
 
     def load(self, code: dict[str, Any] | None = None) -> None:
         """Have the programs verified and define the probes, which have their places; nothing is armed yet.
@@ -240,13 +247,28 @@ class Tracer:
             return {}
         return {"copy_end": tuple((_COPY, offset) for offset in ends), "copy_begin": ((_COPY, after_prologue(code)),)}
 
-    def _source(self, slow: Placement) -> str:
+    def _spot(self, code: bytes, place: int, wanted: Mapping[str, int]) -> Spot:
+        """As :func:`harness.trace.emulated.spot`; the place itself where that would cost no less."""
+        return spot(code, place, wanted) if self._emulates_jumps else Spot(place, {name: name for name in wanted})
+
+    def _source(self, depth: int, entry: Spot, after: Spot, release: Spot) -> str:
+        """The programs.
+
+        :param depth: bytes of stack in use behind the call of a hook, above it
+        :param entry: the probe that sees a traversal begin
+        :param after: that sees a hook return
+        :param release: that sees an skb go
+        """
         constants = {
             **{f"RAN_{name.upper()}": 0 for name in (*_TURNS, *_TAKERS, "offer", "synack", "copy_begin", "copy_end", *EVENTS)},
             **{f"N_{counter.name}": counter.value for counter in Counter},
             **{f"RAN_{name.upper()}": number for number, name in enumerate(self.counted)},
             **{control.name: control.value for control in Control},
-            "COUNTERS": len(Counter), "PROBES": len(self.counted), "DEPTH": slow.depth,
+            "COUNTERS": len(Counter), "PROBES": len(self.counted),
+            "DEPTH": depth + after.depth, "VERDICT": after.registers["ax"],
+            "ENTRY_DEPTH": entry.depth, "ENTRY_SKB": entry.registers["di"], "ENTRY_STATE": entry.registers["si"],
+            "ENTRY_ARRAY": entry.registers["dx"], "ENTRY_INDEX": entry.registers["cx"],
+            "RELEASE_SKB": release.registers["di"], "RELEASE_DEPTH": release.depth,
             "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"), "PAGE_BYTES": os.sysconf("SC_PAGESIZE"),
             "NAME_BYTES": NAME_BYTES, "HAS_CHAINS": int(self.unnamed is None), "HAS_RULES": int(self.rules is not None),
             "MODULE_PAGES": self.module_ring_bytes // os.sysconf("SC_PAGESIZE"),
@@ -357,7 +379,8 @@ def _reserves(processors: int) -> str:
     functions = []
     for record in _RECORDS:
         reserve = f"ringbuf_reserve(sizeof(struct {record}))"
-        cases = "".join(f"\tcase {number}: return events{number}.{reserve};\n" for number in range(processors))
+        cases = "".join(f"\tcase {number}: event = events{number}.{reserve}; break;\n" for number in range(processors))
         head = f"static __always_inline struct {record} *reserve_{record}(void)"
-        functions.append(f"{head}\n{{\n\tswitch (bpf_get_smp_processor_id()) {{\n{cases}\t}}\n\treturn 0;\n}}\n")
+        functions.append(f"{head}\n{{\n\tstruct {record} *event = 0;\n\n\tunfinished(1);\n"
+                         f"\tswitch (bpf_get_smp_processor_id()) {{\n{cases}\t}}\n\tif (!event)\n\t\tunfinished(-1);\n\treturn event;\n}}\n")
     return "\n".join(functions)

@@ -6,6 +6,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -98,11 +99,38 @@ def test_the_rings_of_all_processors_are_read_as_one() -> None:
     rings = Rings(fds, SIZE)
     kernels[1].produce(b"of the second")
     kernels[0].produce(b"of the first")
-    assert list(records(rings.take())) == [b"of the first", b"of the second"]
-    assert rings.take() == b""
+    assert list(records(rings.take(lambda: [0, 0]))) == [b"of the first", b"of the second"]
+    assert rings.take(lambda: [0, 0]) == b""
     rings.close()
     for fd in fds:
         os.close(fd)
+
+
+def test_records_of_a_processor_that_writes_none_are_not_looked_at_one_by_one(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rings = Rings([kernel.fd], SIZE)
+    kernel.produce(b"first")
+    kernel.produce(b"second")
+    monkeypatch.setattr("harness.trace.ring.LENGTH", SimpleNamespace(unpack_from=lambda *_: pytest.fail("looked at a record")))
+    assert list(records(rings.take(lambda: [0]))) == [b"first", b"second"]
+
+
+def test_records_of_a_processor_that_writes_one_are_taken_up_to_that(kernel: Kernel) -> None:
+    rings = Rings([kernel.fd], SIZE)
+    kernel.produce(b"done")
+    kernel.produce(b"busy", BUSY)
+    assert list(records(rings.take(lambda: [1]))) == [b"done"]
+    assert list(records(rings.take(lambda: [1]))) == []
+
+
+def test_a_record_that_comes_behind_the_question_is_looked_at(kernel: Kernel) -> None:
+    rings = Rings([kernel.fd], SIZE)
+    kernel.produce(b"done")
+
+    def unfinished() -> list[int]:
+        kernel.produce(b"busy", BUSY)
+        return [0]
+
+    assert list(records(rings.take(unfinished))) == [b"done"]
 
 
 def test_a_record_that_has_arrived_in_part_is_not_whole() -> None:
