@@ -7,7 +7,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +20,7 @@ from harness.walks.events import Event, decode, in_order
 from harness.walks.framing import records
 from harness.walks.recording import Recording
 
-__all__ = ("Capture", "doubts", "grace_period")
+__all__ = ("Capture", "doubts", "grace_period", "unoptimised")
 
 _UNDER_WAY_S, _GLANCE_S = 0.1, 0.005
 _OFF, _STARTING, _ON = range(3)
@@ -65,8 +65,7 @@ class Capture:
             stack.enter_context(_locked(tracer.lock))
             self._witness = Witness(tracer.symbols)
             stack.callback(self._witness.close)
-            # Optimised probes run with interrupts on, where a softirq's own probes would be missed; and disarming one takes 100 ms.
-            stack.enter_context(_setting(*_OPTIMISE))
+            stack.enter_context(unoptimised())
             for table in ("frames", "skbs", "copying", "evaluations", "decisions", "registrations"):
                 tracer.bpf[table].clear()
             before, _ = self._books()
@@ -255,6 +254,11 @@ def _locked(fd: int) -> Iterator[None]:
         yield
     finally:
         fcntl.lockf(fd, fcntl.LOCK_UN)
+
+
+def unoptimised() -> AbstractContextManager[None]:
+    """No probe is optimised meanwhile: those run with interrupts on, where a softirq's own are missed; and disarming one takes 100 ms."""
+    return _setting(*_OPTIMISE)
 
 
 @contextmanager

@@ -382,5 +382,6 @@ def _reserves(processors: int) -> str:
         cases = "".join(f"\tcase {number}: event = events{number}.{reserve}; break;\n" for number in range(processors))
         head = f"static __always_inline struct {record} *reserve_{record}(void)"
         functions.append(f"{head}\n{{\n\tstruct {record} *event = 0;\n\n\tunfinished(1);\n"
-                         f"\tswitch (bpf_get_smp_processor_id()) {{\n{cases}\t}}\n\tif (!event)\n\t\tunfinished(-1);\n\treturn event;\n}}\n")
+                         f"\tswitch (bpf_get_smp_processor_id()) {{\n{cases}\t}}\n"
+                         "\tif (!event)\n\t\tunfinished(-1);\n\treturn event;\n}\n")
     return "\n".join(functions)
