@@ -47,7 +47,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     if listing:
         say(*known)
         return
-    wanted, rest = chosen(arguments, known, lambda word: (source / name / word).is_file(), f"{name} of {kernel.label}",
+    wanted, rest = chosen(arguments, known, source / name, f"{name} of {kernel.label}",
                           f"nfharness kselftest {name} --kernel {spec} --list")
     _, template = asyncio.run(made_ready(spec, progress, "bare", with_packages=with_packages))
     seconds = deadline or limit(source, name)

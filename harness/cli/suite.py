@@ -60,7 +60,7 @@ def command(  # noqa: PLR0917 - click passes them by name
         return
     environment = {**suite.environment, **dict(map(_variable, variables))}
     named = [one for word in arguments for one in _below(word, known) or [word]]
-    wanted, rest = suites.chosen(named, known, lambda word: (directory / word).is_file(), name, f"nfharness suite {name} --list")
+    wanted, rest = suites.chosen(named, known, directory, name, f"nfharness suite {name} --list")
     packages = sorted({*suite.with_packages, *with_packages})
     _, template = asyncio.run(made_ready(spec, progress, "bare", with_packages=packages))
     text = suites.tests_file("suite", "harness.pytest_plugin.guest.suites", _PLACE, wanted or known, runner=list(suite.runner),

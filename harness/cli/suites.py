@@ -43,23 +43,27 @@ def tests_file(command: str, module: str, place: str, names: Sequence[str], **op
     return _FILE.format(command=command, module=module, place=place, names=list(names), options=options)
 
 
-def chosen(arguments: Sequence[str], known: Collection[str], is_one: Callable[[str], bool], whose: str, listing: str,
-           ) -> tuple[list[str], list[str]]:
+def chosen(arguments: Sequence[str], known: Collection[str], directory: Path, whose: str, listing: str) -> tuple[list[str], list[str]]:
     """The tests that the arguments name, and pytest's arguments.
 
     :param known: names of tests
-    :param is_one: whether a word that is not known is a test all the same
+    :param directory: with the tests: another file there is a test, too, if it is named
     :param whose: what should have the tests, for an error: "net/netfilter of 6.12.118"
     :param listing: the command that lists them
     :raises UserError: there is no such test
     """
-    wanted = [word for word in arguments if not word.startswith("-") and (word in known or is_one(word))]
+    wanted = [word for word in arguments if not word.startswith("-") and (word in known or _is_below(directory, word))]
     # Before the first option stand tests; after it also what options are given.
     meant = [*takewhile(lambda word: not word.startswith("-"), arguments), *(word for word in arguments if word.endswith((".sh", ".py")))]
     if unknown := [word for word in meant if word not in wanted]:
         alike = get_close_matches(unknown[0], known, n=1)
         raise UserError(f"{whose} has no test {unknown[0]}", hint=f"{f'did you mean {alike[0]}? ' if alike else ''}{listing}")
     return wanted, [word for word in arguments if word not in wanted]
+
+
+def _is_below(directory: Path, word: str) -> bool:
+    """Whether a word names a file in a directory; an option's value may be the path of any other file."""
+    return not Path(word).is_absolute() and ".." not in Path(word).parts and (directory / word).is_file()
 
 
 def run(command: str, spec: str, place: str, fill: Callable[[Path], object], text: str, *, deadline: float | None,
