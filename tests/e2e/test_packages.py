@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.images import kernels
-from tests.e2e.conftest import CommandLine
+from tests.e2e.conftest import CHECKOUT, CommandLine
 from tests.e2e.test_interrupt import _signals, _stop
 from tests.e2e.test_pytest_plugin import run
 
@@ -79,3 +80,21 @@ def test_nothing_half_fetched_stays(without_templates: CommandLine, number: sign
     assert len(remains) == (1 if number == signal.SIGKILL else 0)
     if remains:
         assert b"deleted packages unfinished jq_" in without_templates("image", "prune").out
+
+
+def test_the_programs_that_the_page_lists_are_where_it_says(nfharness: CommandLine) -> None:
+    page = (CHECKOUT / "harness/docs/own-kernels.md").read_text()
+    table = page[page.index("| program | `--with` |"):page.index("Python's `yaml`")]
+    rows = [(re.findall(r"`([^`]+)`", programs), re.findall(r"`([^`]+)`", packages))
+            for programs, packages in re.findall(r"^\| (`.*) \| (.*) \|$", table, re.MULTILINE)]
+    wanted = [package for _, packages in rows for package in packages]
+    assert len(wanted) == 12
+    script = "for name in {}; do command -v $name > /dev/null || echo $name; done"
+    there = [name for programs, packages in rows if not packages for name in programs]
+    lacking = [name for programs, packages in rows if packages for name in programs]
+    without = nfharness("exec", "--", "sh", "-c", script.format(" ".join([*there, *lacking])))
+    assert (without.status, without.out.decode().split()) == (0, lacking), without
+    more = "python3 -c 'import yaml'; ldconfig -p | grep -q libnuma.so.1 || echo libnuma"
+    options = [f"--with={package}" for package in (*wanted, "python3-yaml", "libnuma1")]
+    done = nfharness("exec", *options, "--", "sh", "-ec", f"{script.format(' '.join([*there, *lacking]))}; {more}")
+    assert (done.status, done.out) == (0, b""), done
