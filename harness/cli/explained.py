@@ -12,7 +12,7 @@ from harness.cli.sessions import Seen, counted
 from harness.errors import UserError
 from harness.outcome import describe
 from harness.outcome.types import HookCall, PacketOutcome, Traversal
-from harness.walks.explain import Explanation, RuleTold, explained, places
+from harness.walks.explain import MALFORMED, Explanation, RuleTold, explained, places
 from harness.walks.here import Here
 from harness.walks.short import responsible
 from harness.walks.summary import summary
@@ -35,13 +35,21 @@ def explain(session: Seen, number: int, at: str | None) -> Explained:
     if packet is None:
         last = max((packet.number for packet in session.observed.packets), default=0)
         raise UserError(f"--explain: the session has no packet {number}",
-                        hint=f"its packets are 1 to {last}" if last else "it has no packets at all")
+                        hint=f"its last packet is {last}, and --short lists them" if last else "it has no packets at all")
+    try:
+        return _explained(session, packet, at)
+    except MALFORMED as error:
+        raise UserError(f"--explain: what the session says of packet {number} is not as trace --json writes it: {error!r}",
+                        hint="record it again") from None
+
+
+def _explained(session: Seen, packet: PacketOutcome, at: str | None) -> Explained:
     met = list(places(packet))
     if at is not None:
         chosen = [one for one in met if at in (one[2].chain or "") or f" {describe.point(one[0])}".endswith(f" {at.upper()}")]
         if not chosen:
             names = ", ".join(dict.fromkeys(one[2].chain or "" for one in met))
-            raise UserError(f"--at: packet {number} met no base chain of nftables' that has '{at}' in its name, nor at such a hook point",
+            raise UserError(f"--at: packet {packet.number} met no base chain of nftables' with '{at}' in its name, nor at such a point",
                             hint=f"it met {names}" if names else "it met none at all")
         return packet, _of(session, chosen), ()
     decided = responsible(packet)

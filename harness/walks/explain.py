@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 from harness.outcome.types import HookCall, PacketOutcome, Ruleset, Traversal
@@ -15,7 +16,7 @@ from harness.walks.expressions import Held, evaluated, holds, looked_up
 from harness.walks.here import Here, NotSeen, NotThere, here
 from harness.walks.listed import Chains, chosen
 
-__all__ = ("Explanation", "RuleTold", "explained", "places")
+__all__ = ("MALFORMED", "Explanation", "RuleTold", "explained", "places")
 
 State = Literal["matched", "not matched", "cannot tell"]
 
@@ -27,7 +28,8 @@ _JUMPS = ("jump", "goto")
 _GO_ON = ("counter", "log", "comment", "dup", "ct helper", "ct timeout", "ct expectation", "secmark", "last", "continue", "reset")
 _COMMENT = {"type": "match", "name": "comment"}  # of iptables-nft
 _DEEPEST = 16  # NFT_JUMP_STACK_SIZE
-_MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+"""What a listing raises that is not as nft writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,9 @@ class _Walk:
         self.notes: list[str] = []
         self._packet, self._chains, self._call = packet, chains, call
         evaluation = call.evaluated if sees_rules else None
-        self._jumped = list(evaluation.jumped) if evaluation else []
-        self._all_jumps = evaluation is not None and evaluation.jumps == len(evaluation.jumped)
+        # A handle of 0 was not seen; nor is it known which jumps came behind that one.
+        self._jumped = list(takewhile(bool, evaluation.jumped)) if evaluation else []
+        self._all_jumps = evaluation is not None and evaluation.jumps == len(self._jumped)
         self._decider = call.rule.handle if call.rule else None
         #: Whether it is known which rule decided, or that none did.
         self._decided = evaluation is not None and (call.rule is not None or call.policy)
@@ -218,7 +221,7 @@ class _Walk:
                            tuple(_verdicts(rule["expr"], self._chains)), sure=False), self._packet
         try:
             return _compared(self._packet, rule["expr"], self._chains)
-        except _MALFORMED:
+        except MALFORMED:
             return _Judged(None, ("its listing is not understood",)), self._packet
 
 

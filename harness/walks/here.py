@@ -148,7 +148,7 @@ def _meta(packet: Here, key: str) -> Value:
     devices = {"iif": packet.indev, "iifname": packet.indev, "oif": packet.outdev, "oifname": packet.outdev}
     if key in devices:
         return devices[key]
-    if key == "nfproto":
+    if key == "nfproto" and packet.pf is not Family.NETDEV:  # a chain of inet at ingress has the packet's own (nft_do_chain_inet_ingress)
         return int(packet.pf)
     if key == "mark" and packet.mark is not None:
         return packet.mark

@@ -167,11 +167,11 @@ def test_a_rule_matched_where_its_counter_says_so(session: tuple[Path, dict[int,
 def test_a_recording_explains_no_packet_that_it_has_not_and_no_chain_that_the_packet_met_not(session: tuple[Path, dict[int, int]]) -> None:
     recording, _ = session
     for options, message in ((["--explain", "99"], "the session has no packet 99"),
-                             (["--explain", "1", "--at", "nowhere"], "packet 1 met no base chain of nftables' that has 'nowhere'")):
+                             (["--explain", "1", "--at", "nowhere"], "packet 1 met no base chain of nftables' with 'nowhere'")):
         done = trace(["--read", str(recording), *options])
         assert done.returncode == 2
         assert message in done.stderr
-        assert "hint: its packets are 1 to" in done.stderr or "hint: it met inet t out" in done.stderr
+        assert "hint: its last packet is" in done.stderr or "hint: it met inet t out" in done.stderr
 
 
 #: Case 02 of a person's work: a published port, and a filter for it behind DNAT. Rules of iptables' stand in nftables here.

@@ -16,6 +16,10 @@ from scapy.utils import PcapNgReader
 
 DEADLINE_S = 600
 
+#: The default kernel; and the oldest and the newest one, for what kernels differ in.
+EVERY = pytest.mark.parametrize("kernel", [(), *(pytest.param(("--kernel", series), marks=pytest.mark.slow) for series in ("5.10", "7.3"))],
+                                ids=["default", "5.10", "7.3"])
+
 RULES = """\
 table ip t {
     chain in { type filter hook input priority 5; icmp type echo-request accept; udp dport 9 drop; }
@@ -118,12 +122,13 @@ def test_namespaces_have_their_names_even_when_they_are_gone(tmp_path: Path) -> 
     assert {traversal["netns"] for packet in packets for traversal in packet["traversals"]} <= {"left", "right"}
 
 
-def test_a_hook_keeps_its_name_when_its_module_has_gone_and_others_lie_in_its_place() -> None:
+@EVERY
+def test_a_hook_keeps_its_name_when_its_module_has_gone_and_others_lie_in_its_place(kernel: Sequence[str]) -> None:
     script = """\
 modprobe iptable_filter; iptables-legacy -A INPUT -p udp --dport 1 -j DROP; ping -q -c1 127.0.0.1
 iptables-legacy -F; modprobe -r iptable_filter; modprobe -r ip_tables; modprobe vxlan; modprobe ip_gre; ping -q -c1 127.0.0.1
 """
-    done = trace(["--json", "--", "sh"], script)
+    done = trace([*kernel, "--json", "--", "sh"], script)
     assert done.returncode == 0, done.stderr
     calls = [call for packet in json.loads(done.stdout)["packets"] for traversal in packet["traversals"]
              if traversal["hook"] == "INPUT" for call in traversal["calls"]]
@@ -153,22 +158,24 @@ def test_nat_chains_are_seen_in_the_call_of_nat_s_hook_and_every_base_chain_by_i
     assert named == [("OUTPUT", "nf_nat_ipv4_local_fn", None, nat), ("INPUT", "nft_do_chain_inet", "inet fw in", [])]
 
 
-def test_probes_that_were_switched_off_meanwhile_make_it_inconclusive() -> None:
+@EVERY
+def test_probes_that_were_switched_off_meanwhile_make_it_inconclusive(kernel: Sequence[str]) -> None:
     script = """\
 nft 'table ip t { chain in { type filter hook input priority 0; }; }'
 mountpoint -q /sys/kernel/debug || mount -t debugfs d /sys/kernel/debug
 echo 0 > /sys/kernel/debug/kprobes/enabled; ping -q -c1 127.0.0.1; echo 1 > /sys/kernel/debug/kprobes/enabled
 """
-    done = trace(["--", "sh"], script)
+    done = trace([*kernel, "--", "sh"], script)
     lines = [line for line in done.stdout.splitlines() if line.startswith("inconclusive: the kernel's probes were switched off")]
     assert (done.returncode, len(lines), done.stdout.splitlines()[-1]) == (125, 2, lines[-1])
 
 
-def test_a_panic_leaves_the_walks_until_then() -> None:
+@EVERY
+def test_a_panic_leaves_the_walks_until_then(kernel: Sequence[str]) -> None:
     script = """\
 nft 'table ip t { chain in { type filter hook input priority 0; }; }'; ping -q -c1 127.0.0.1; sleep 1; echo c > /proc/sysrq-trigger
 """
-    done = trace(["--json", "--", "sh"], script)
+    done = trace([*kernel, "--json", "--", "sh"], script)
     document = json.loads(done.stdout)
     calls = [(packet["packet"].partition(" 127")[0], call["function"], call["chain"]) for packet in document["packets"]
              for traversal in packet["traversals"] if traversal["hook"] == "INPUT" for call in traversal["calls"]]

@@ -96,6 +96,7 @@ def test_a_match_is_compared_with_the_packet(left: Any, op: str, right: Any, tru
     (packet(IPv6(nh=0) / (b"\x11\x07" + bytes(62)), pf=Family.IPV6), DPORT, 9, None),
     (packet(IP() / TCP(flags="SA")), {"payload": {"protocol": "tcp", "field": "flags"}}, 18, True),
     (packet(IP() / ICMP(type=8)), {"payload": {"protocol": "icmp", "field": "type"}}, 0, False),
+    (packet(pf=Family.NETDEV), {"meta": {"key": "nfproto"}}, 2, None),
     (packet(mark=None), {"meta": {"key": "mark"}}, 7, None),
     (packet(length=None), {"meta": {"key": "length"}}, 30, None),
 ])
@@ -169,6 +170,12 @@ def test_jumps_that_were_not_recorded_are_not_guessed() -> None:
     found = told(called(jumped=(1,), jumps=2), {"base": [(1, limited), (2, limited)], "a": [(3, [{"counter": None}])]})
     assert states(found) == {1: "matched", 3: "matched", 2: "cannot tell"}
     assert found.notes == ("whether rule 2 of base led elsewhere cannot be told",)
+
+
+def test_a_jump_whose_rule_was_not_seen_is_not_guessed_either() -> None:
+    chains = {"base": [(1, [jump("a")]), (2, [LIMIT, jump("a")])], "a": [(4, [{"accept": None}]), (3, [LIMIT])]}
+    found = told(called(DROP, 3, (1, 0)), chains)
+    assert states(found) == {1: "matched", 4: "cannot tell", 3: "cannot tell", 2: "cannot tell"}
 
 
 @pytest.mark.parametrize(("flags", "state"), [([], "matched"), (["dynamic"], "cannot tell"), (["timeout"], "cannot tell")])
