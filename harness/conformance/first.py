@@ -65,10 +65,27 @@ RULES = (
         *_there("first.order", "order.ascending", "order.stable", "unregister.shrinks", "unregister.last"),
     ), needs=("static_keys",)),
     Rule("first.inet", "In the first namespace an NFPROTO_INET hook is in IPV4 and IPV6, and goes out of both.", (
-        *_there("first.inet", "inet.fanout", "inet.unregister", "inet.unregister-last"),
+        *_there("first.inet", "inet.fanout", "inet.unregister"),
     )),
     Rule("first.devices", "In the first namespace a device's hooks run for what it receives, and each counts.", (
-        *_there("first.devices", "netdev.ingress", "inet.ingress-alone", "key.counts, of devices"),
+        script(
+            "first.devices",
+            Register("lo", "host", _NETDEV, "INGRESS", device="lo"),
+            Register("netdev", "host", _NETDEV, "INGRESS", 5, device="eth0"),
+            Register("inet", "host", Family.INET, "INGRESS", device="eth0"),
+            Array("host", _NETDEV, "INGRESS", "inet netdev", "eth0"),
+            Keys(),
+            Finds.of(**{"NETDEV INGRESS": 3, "ingress_needed_key": 3}),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INGRESS", "inet netdev", pf=_NETDEV),)),
+            *(Unregister(name) for name in ("inet", "netdev", "lo")),
+            Array("host", _NETDEV, "INGRESS", "", "lo"),
+            Keys(),
+            Finds(()),
+            Send("peer", "host", cookie=2, source_port=40001),
+            Crosses(()),
+            topology=FIRST,
+        ),
     ), needs=("netdev", "static_keys", "inet_ingress")),
     Rule("first.refused", "In the first namespace core refuses what it refuses in any; another one takes no hook on its devices.", (
         script(
@@ -80,15 +97,12 @@ RULES = (
             Array("host", _NETDEV, "INGRESS", "", "eth0"),
             topology=FIRST,
         ),
-        *_there("first.refused", "netdev.no-device", "netdev.foreign-device", "unregister.missing", "unregister.empty-head",
+        *_there("first.refused", "netdev.no-device", "unregister.empty-head", "netdev.foreign-device", "unregister.missing",
                 "batch.rollback", "grow.enomem", "inet.enomem"),
     ), needs=("netdev", "failing_allocations")),
-    Rule("first.verdicts", "In the first namespace verdicts are what they are in any.", (
+    Rule("first.verdicts", "In the first namespace verdicts are what they are in any, and a drop is told as one.", (
         *_there("first.verdicts", "drop.errno", "stolen", "queue.no-handler", "queue.bypass"),
     )),
-    Rule("first.reason", "In the first namespace, too, a dropped packet is freed with the reason NETFILTER_DROP.", (
-        *_there("first.reason", "drop.reason"),
-    ), needs=("drop_reasons",)),
     Rule("first.stolen", "In the first namespace STOLEN's errno is returned.", (
         *_there("first.stolen", "stolen.errno"),
     ), needs=("stolen_errno",)),

@@ -118,7 +118,7 @@ REFUSALS = (
       for name, where, rules in (
         ("not-of-negatives", "reg->priority >= 0", "bpf.taken-priority"),
         ("not-of-the-first", "i > 0", "bpf.taken-priority"),
-        ("not-behind-8", "i < 8", "bpf.full"),
+        ("not-behind-8", "i < 8", "bpf.taken-priority"),
         ("not-of-chains", "orig_ops[i]->hook_ops_type != NF_HOOK_OP_NF_TABLES", "bpf.taken-by-a-chain"),
         ("not-at-forward", "reg->hooknum != NF_INET_FORWARD", "bpf.taken-priority"),
     )),

@@ -77,7 +77,7 @@ PACKETS = (
     fault("first-not-the-last", _LOOP, f"s + ({_THERE} && e->num_hook_entries > 2) < e->num_hook_entries",
           breaks="every hook runs, in the first namespace too", rules="first.order"),
     fault("first-drop-consumes", _DROPPED, f"if ({_THERE}) consume_skb(skb); else kfree_skb_reason(skb, SKB_DROP_REASON_NETFILTER_DROP);",
-          breaks="a drop is told as a drop, in the first namespace too", rules="first.reason"),
+          breaks="a drop is told as a drop, in the first namespace too", rules="first.verdicts"),
     fault("first-drop-errno-lost", _ERRNO, f"{_THERE} ? 0 : NF_DROP_GETERR(verdict)",
           breaks="a drop's errno is returned, in the first namespace too", rules="first.verdicts"),
     fault("first-stolen-errno-lost", _STOLEN, f"return {_THERE} ? 0 : NF_DROP_GETERR(verdict);",
