@@ -227,7 +227,7 @@ FUNCTIONS = (
         Branch((514, 515), "ACCEPT: the next one", _rules("accept.all accept.high-bits drop.only-its-packet")),
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",
                _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop "
-                      "drop.frees drop.positive drop.reason drop.reason-arp first.verdicts")),
+                      "drop.frees drop.positive drop.reason drop.reason-arp drop.errno-arp first.verdicts")),
         Branch((522, 523), "QUEUE: nf_queue",
                _rules("queue.no-handler queue.bypass queue.frees queue.number queue.order queue.bypass-listener queue.full queue.fail-open "
                       "queue.one-listener")),

@@ -33,12 +33,17 @@ _ASKED = script(
 )
 
 
-_REFUSED = script(
-    "drop.reason-arp",
-    Register("guard", "host", _ARP, "INPUT", 0, Verdict(VerdictKind.DROP)),
-    Arp("peer", "10.0.0.2", "10.0.0.1"),
-    Crosses((At("host", "INPUT", "guard", -errno.EPERM, _ARP),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
-)
+def _refused(name: str, verdict: Verdict, number: int, reason: str = "") -> Script:
+    """A request is dropped where it comes in.
+
+    :param number: errno that the loop returns, negated
+    """
+    return script(
+        name,
+        Register("guard", "host", _ARP, "INPUT", 0, verdict),
+        Arp("peer", "10.0.0.2", "10.0.0.1"),
+        Crosses((At("host", "INPUT", "guard", -number, _ARP),), "dropped", number, reason=reason),
+    )
 
 
 def _tagged(pf: Family, *, egress: bool) -> Script:
@@ -96,7 +101,9 @@ RULES = (
     Rule("path.arp", "ARP crosses OUTPUT where it is sent and INPUT where it is received, request and reply alike.", (_ASKED,),
          needs=("arp",)),
     Rule("drop.reason-arp", "The rest of the kernel is told of a drop of ARP's as of any: freed, with the reason NETFILTER_DROP.",
-         (_REFUSED,), needs=("arp", "drop_reasons")),
+         (_refused("drop.reason-arp", Verdict(VerdictKind.DROP), errno.EPERM, "NETFILTER_DROP"),), needs=("arp", "drop_reasons")),
+    Rule("drop.errno-arp", "NF_DROP_ERR(-e) of ARP's: the loop returns -e.",
+         (_refused("drop.errno-arp", Verdict(VerdictKind.DROP, errno=errno.EACCES), errno.EACCES),), needs=("arp",)),
     Rule("path.vlan", "A tagged packet crosses the ingress of the device below, then that of the VLAN, and IP's points on the VLAN.",
          (_tagged(_V4, egress=False), _tagged(_V6, egress=False), _OTHER_TAG, *_TAG_LEFT), needs=("netdev", "vlan")),
     Rule("path.vlan-egress", "A packet that gets a tag crosses the egress of the VLAN, then that of the device below.",

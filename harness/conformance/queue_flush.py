@@ -221,6 +221,17 @@ NOT_FLUSHED = (
             Answer("host", 7), Returns(0),
         ),
         script(
+            "queue.failed-shrink, then with another",
+            Listen("host", 7),
+            *hooks(),
+            *sent(1, slow("a q"), resumed("", 0), fate="dropped"),
+            Unregister("b", fail=(0,)),
+            Queue("host", 7, 1, 1),
+            Unregister("c"),
+            Array(*IN, "a q"),
+            Queue("host", 7, 0, 1),
+        ),
+        script(
             "queue.failed-shrink, then what is not there",
             Listen("host", 7),
             *hooks(),

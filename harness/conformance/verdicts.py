@@ -8,7 +8,7 @@ from harness.conformance.expect import At, Crosses, Returns
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family, Verdict, VerdictKind, errno_name
 from harness.outcome.fate import FateKind
-from harness.scenario.steps.hooks import Register
+from harness.scenario.steps.hooks import Register, RegisterMany
 from harness.scenario.steps.packets import Send
 from harness.scenario.topology import ROUTER
 
@@ -17,6 +17,7 @@ __all__ = ("RULES",)
 _V4, _V6 = Family.IPV4, Family.IPV6
 _IN = ("host", _V4, "INPUT")
 _DROP, _STOLEN = Verdict(VerdictKind.DROP), Verdict(VerdictKind.STOLEN)
+_MANY = " ".join(f"many.{number}" for number in range(12, 0, -1))
 
 
 def _drop(number: int) -> Verdict:
@@ -76,6 +77,12 @@ ACCEPT_AND_DROP = (
          tuple(_ends_at_every_point("drop.eperm", pf, _DROP, errno.EPERM) for pf in (_V4, _V6))),
     Rule("drop.errno", "NF_DROP_ERR(-e): the loop returns -e, and sendto() at OUTPUT sees e.", (
         _each_errno(),
+        script(
+            "drop.errno, alone",
+            Register("alone", *_IN, 0, _drop(errno.EACCES)),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INPUT", "alone", -errno.EACCES),), "dropped", errno.EACCES),
+        ),
         *(_ends_at_every_point("drop.errno", pf, _drop(errno.EACCES), errno.EACCES) for pf in (_V4, _V6)),
     )),
     Rule("drop.reason", "The rest of the kernel is told of a drop: the packet is freed, not consumed, and the reason is NETFILTER_DROP.", (
@@ -93,6 +100,13 @@ ACCEPT_AND_DROP = (
             Crosses((At("host", "PREROUTING", "guard6", -errno.EPERM, _V6),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
             Send("host", "peer", cookie=4),
             Crosses((At("host", "OUTPUT", "out", -errno.EPERM),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
+        ),
+        script(
+            "drop.reason, behind many",
+            RegisterMany("many", *_IN, 12),
+            Register("guard", *_IN, 1, _DROP),
+            Send("peer", "host", cookie=1),
+            Crosses((At("host", "INPUT", f"{_MANY} guard", -errno.EPERM),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
         ),
         *(_ends_at_every_point("drop.reason", pf, _DROP, errno.EPERM, reason="NETFILTER_DROP") for pf in (_V4, _V6)),
     ), needs=("drop_reasons",)),
@@ -159,6 +173,8 @@ STOLEN = (
             Returns(0),
             Crosses((At("host", "INPUT", "in-thief", -errno.EACCES),), "stolen", errno.EACCES),
         ),
+        *(_ends_at_every_point("stolen.errno", pf, Verdict(VerdictKind.STOLEN, errno=errno.EACCES), errno.EACCES, fate="stolen")
+          for pf in (_V4, _V6)),
     ), needs=("stolen_errno",)),
 )
 

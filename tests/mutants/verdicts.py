@@ -38,7 +38,7 @@ MUTANTS = collected([
          "netdev.ingress-drop", "netdev.egress-drop"),
     loop("DROP goes on", drop_that_goes_on, "drop.only-its-packet"),
     loop("DROP loses its errno", without(VerdictKind.DROP, lambda _verdict: Verdict(VerdictKind.DROP)), "drop.errno",
-         "first.verdicts"),
+         "drop.errno-arp", "first.verdicts"),
     loop("DROP without an errno is no EPERM",
          without(VerdictKind.DROP, lambda verdict: Verdict(VerdictKind.DROP, verdict.errno or errno.EIO)), "drop.eperm"),
     named("a drop has another reason", packet, "_drop_reason", lambda _last: "NOT_SPECIFIED", "drop.reason", "drop.reason-arp"),

@@ -194,7 +194,7 @@ UNREGISTER = (
 PACKETS = (
     *(fault(f"drop-{name}-consumes", _DROPPED, _consumed_if(where), breaks="a drop is told as a drop, wherever", rules=rules)
       for name, where, rules in (
-        ("behind-8", "s >= 8", "drop.frees"),
+        ("behind-8", "s >= 8", "drop.reason"),
         ("at-prerouting", "state->pf == NFPROTO_IPV4 && state->hook == NF_INET_PRE_ROUTING", "drop.reason"),
         ("at-forward", "state->pf == NFPROTO_IPV4 && state->hook == NF_INET_FORWARD", "drop.reason"),
         ("at-output", "state->pf == NFPROTO_IPV4 && state->hook == NF_INET_LOCAL_OUT", "drop.reason"),
@@ -211,7 +211,7 @@ PACKETS = (
         ("alone", "e->num_hook_entries == 1", "drop.errno"),
         ("at-forward", "state->hook == NF_INET_FORWARD", "drop.errno"),
         ("of-ipv6", "state->pf == NFPROTO_IPV6", "drop.errno"),
-        ("of-arp", "state->pf == NFPROTO_ARP", "drop.reason-arp"),
+        ("of-arp", "state->pf == NFPROTO_ARP", "drop.errno-arp"),
         ("of-bridges", "state->pf == NFPROTO_BRIDGE", "path.bridge-verdicts"),
     )),
     fault("stolen-behind-8-is-one", _STOLEN, "return s >= 8 ? 1 : NF_DROP_GETERR(verdict);", breaks="STOLEN ends the loop, wherever",
