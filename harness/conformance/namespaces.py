@@ -201,7 +201,7 @@ NAMESPACES = (
             *(Register(f"{pf.name}-{name}", "later", pf, hook) for pf, hook in ((Family.ARP, "OUTPUT"), (Family.BRIDGE, "FORWARD"))
               for name in ("one", "two")),
             Keys(),
-            _keys(ARP_OUTPUT=2, BRIDGE_FORWARD=2),
+            _keys(ARP_OUTPUT=2, BRIDGE_FORWARD=2, more=True),
             DeleteNetns("later"),
             _GONE,
             Splats(),
@@ -217,7 +217,7 @@ NAMESPACES = (
             *(Register(f"{device}-{pf.name}-{hook}", "later", pf, hook, device=device) for device in ("lo", "eth0")
               for pf, hook in ((_NETDEV, "INGRESS"), (_NETDEV, "EGRESS"), (_INET, "INGRESS"))),
             Keys(),
-            _keys(NETDEV_INGRESS=4, NETDEV_EGRESS=2, ingress=4, egress=2),
+            _keys(NETDEV_INGRESS=4, NETDEV_EGRESS=2, ingress=4, egress=2, more=True),
             DeleteNetns("later"),
             _GONE,
             Splats(),
