@@ -16,7 +16,7 @@ from harness.backends.machine import Purpose
 from harness.backends.session import Backend, Session, session
 from harness.cli import report
 from harness.cli.guest_files import copy_into
-from harness.cli.options import backend_option, files_option, kernel_option, with_option
+from harness.cli.options import append_option, backend_option, files_option, kernel_option, with_option
 from harness.cli.relay import relay
 from harness.errors import GuestError, KernelDied
 from harness.host.progress import Progress
@@ -44,8 +44,7 @@ _EMPTY = "COMMAND is an empty word: look whether a variable that it stands in is
 @files_option
 @click.option("--python", is_flag=True, help="Run what would follow python3, with scapy, pyroute2, bcc and pytest imported already.")
 @click.option("--bare", is_flag=True, help="In a kernel that has nothing of nfharness: no module, no probes, no taint.")
-@click.option("--append", default="", metavar="TEXT",
-              help="More for the kernel's command line, slub_debug=FZP: a guest is booted with it, and kept for the next time.")
+@append_option
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write there how it ended, as JSON: exit status, why the guest died, its console.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")

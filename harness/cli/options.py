@@ -80,12 +80,14 @@ def kernels_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 async def targets(
     specs: Sequence[str], backend: Backend = "qemu", *, like: str | None = None, allowed: Sequence[str] = (), dead: bool = False,
+    append: str = "",
 ) -> list[Target]:
     """The kernels asked for, or the default one, each once, ready, to be closed; what is wrong is told before any is waited for.
 
     :param like: the reference of their profiles
     :param allowed: fields of their profiles that may depart
     :param dead: kernels that die before a guest is ready are among them
+    :param append: more for a fresh guest's kernel command line
     """
     from harness.conformance.matrix import target  # noqa: PLC0415
     from harness.host.progress import Progress  # noqa: PLC0415
@@ -96,7 +98,7 @@ async def targets(
     for spec in specs if backend != "local" else ():
         foresee(spec, progress)
     for spec in specs or (DEFAULT,):
-        one = await target(spec, progress, backend, like=like, allowed=allowed, dead=dead)
+        one = await target(spec, progress, backend, like=like, allowed=allowed, dead=dead, append=append)
         found.setdefault(one.kernel.label, one)
     return list(found.values())
 
@@ -138,6 +140,13 @@ def with_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "--with", "with_packages", multiple=True, metavar="PACKAGE", shell_complete=_complete_package,
         help="Have this package of Debian's in the guest, too, with what it needs: fetched and installed once, then kept. Repeatable.",
     )(function)
+
+
+def append_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--append TEXT``."""
+    return click.option("--append", default="", metavar="TEXT",
+                        help="More for the kernel's command line, slub_debug=FZP: a guest is booted with it, and kept for the next "
+                             "time.")(function)
 
 
 def files_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,19 +7,20 @@ import json
 import secrets
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
-from harness.cli.options import Seconds, backend_option, json_option, kernels_option, targets
+from harness.cli.options import Seconds, append_option, backend_option, json_option, kernels_option, targets
 from harness.cli.say import say
 from harness.errors import ExitCode
 from harness.host.terminal import Terminal
 
 if TYPE_CHECKING:
     from harness.backends.session import Backend
+    from harness.conformance.matrix import Target
     from harness.conformance.stress import Stressed
 
 __all__ = ("command",)
@@ -36,10 +37,12 @@ _LINES = 40
 @click.option("--time", "seconds", type=Seconds(), default=_SECONDS, show_default=True, metavar="S", help="How long, on each kernel.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**64 - 1), metavar="N",
               help="What the tasks choose by: the same seed chooses the same.  [default: another each time]")
+@append_option
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Guests side by side.  [default: 1]")
 @json_option
 def command(  # noqa: PLR0917 - click passes them by name
-    specs: tuple[str, ...], backend: Backend, seconds: float, seed: int | None, jobs: int | None, as_json: bool,
+    specs: tuple[str, ...], backend: Backend, seconds: float, seed: int | None, append: str, jobs: int | None,
+    as_json: bool,
 ) -> None:
     """Let hooks come and go under traffic for a time, on two processors, and look for what the kernel complains of, loses or keeps.
 
@@ -48,7 +51,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     devices die. Each datagram must arrive, or be dropped by a hook, by an answer, or by a queue's books. In the end slab caches must hold
     what they held before, and kmemleak must find nothing, where the kernel has it.
 
-    The first thing that is wrong ends it. A kernel built for that tells more: nfharness kernel build --flavour kasan, debug or kcsan.
+    The first thing that is wrong ends it. A kernel built for that tells more: nfharness kernel build --flavour kasan, debug or kcsan; any
+    kernel tells more with --append slub_debug=FZP, which poisons memory that is freed.
 
     Exit status: 0 nothing was wrong, 1 something was, or the kernel died, 125 nothing could be concluded.
     """
@@ -58,7 +62,8 @@ def command(  # noqa: PLR0917 - click passes them by name
     found: list[Stressed] = []
     cut: Interrupted | None = None
     try:
-        asyncio.run(_run(found, specs, backend, seconds, seed=seed, jobs=jobs or 1))
+        kernels = targets(specs, backend, dead=True, append=append)
+        asyncio.run(_run(found, kernels, seconds, seed=seed, jobs=jobs or 1))
     except Interrupted as interrupted:
         if not found:
             raise
@@ -79,10 +84,10 @@ def command(  # noqa: PLR0917 - click passes them by name
     sys.exit(status)
 
 
-async def _run(found: list[Stressed], specs: Sequence[str], backend: Backend, seconds: float, *, seed: int, jobs: int) -> None:
+async def _run(found: list[Stressed], kernels: Awaitable[list[Target]], seconds: float, *, seed: int, jobs: int) -> None:
     from harness.conformance.stress import Stressed, every  # noqa: PLC0415
 
-    on = await targets(specs, backend, dead=True)
+    on = await kernels
     try:
         found += [Stressed(one) for one in on]
         telling = _Telling(seed)

@@ -180,18 +180,19 @@ def default_jobs(most: int | None = None) -> int:
 
 async def target(
     spec: str, progress: Progress, backend: Backend = "qemu", *, like: str | None = None, allowed: Sequence[str] = (),
-    dead: bool = False,
+    dead: bool = False, append: str = "",
 ) -> Target:
     """A kernel with its source of guests, to be closed.
 
     :param like: the reference to compare its profile with, rather than the nearest
     :param allowed: fields of the profile that may depart
     :param dead: a kernel that dies while its template is made is a target too, with :class:`NeverUp` for a source
+    :param append: more for a fresh guest's kernel command line
     :raises UserError: no such kernel
     :raises HostError: it cannot be had here
     """
     try:
-        kernel, found = await source(spec, progress, backend)
+        kernel, found = await source(spec, progress, backend, append=append)
     except KernelDied as death:
         if not dead or backend != "qemu":
             raise

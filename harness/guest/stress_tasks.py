@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from random import Random
 
-from harness.guest import netns
+from harness.guest import bpf, netns
 from harness.guest.churn import PORT, Sink
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.netns import Namespace, iproute
@@ -24,31 +24,36 @@ from harness.guest.queue import Listener, queues
 from harness.guest.topology import Network
 from harness.guest.traffic import payload
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
+from harness.scenario.steps.bpf import BpfLink
 from harness.scenario.steps.queue import Listen
 
 __all__ = ("DROPPED", "KINDS", "TASKS", "Place", "World", "open_places")
 
 #: What is counted. Of the datagrams, those that were sent are the sum of the rest.
-KINDS = ("hooks registered", "hooks unregistered", "base chains added", "base chains deleted", "datagrams sent", "datagrams arrived",
-         "datagrams that a hook dropped", "datagrams that a listener dropped", "datagrams flushed from a queue", "answers, late",
-         "connection tables flushed", "devices made", "devices deleted", "namespaces made", "namespaces deleted")
+KINDS = (
+    "hooks registered", "hooks unregistered", "base chains added", "base chains deleted", "BPF links made", "BPF links closed",
+    "datagrams sent", "datagrams arrived", "datagrams that a hook dropped", "datagrams that a listener dropped",
+    "datagrams flushed from a queue", "answers, late", "connection tables flushed", "devices made", "devices deleted", "namespaces made",
+    "namespaces deleted",
+)
 DROPPED = 1
 """The id of the hook that drops the datagrams whose cookie is the same number; the other hooks accept."""
 _QUEUEING, _QUEUE, _FIRST_COOKIE, _FIRST_ID = 2, 7, 100, 1000
+#: Hooks that stand all the time at the first points: an array that takes longer to copy, and to walk, is more often met halfway.
+_CROWDED, _STANDING, _STANDING_ID = 3, 96, 10_000
 _ACCEPT, _DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
 _SETTLE_S, _PAUSE_S = 30.0, 0.002
 #: Of each task: they lie in a pipe until somebody takes them.
 _FAULTS = 10
 _V4, _INET, _NETDEV = Family.IPV4, Family.INET, Family.NETDEV
-#: Base chains in each.
-_RULESETS = (
-    ("inet", 2, "chain f { type filter hook forward priority 1; counter; }; "
-                "chain p { type filter hook prerouting priority -5; counter; };"),
-    ("ip", 3, "chain f { type filter hook forward priority 0; }; chain o { type route hook output priority -3; counter; }; "
-              "chain n { type filter hook postrouting priority 9; };"),
-    ("ip6", 1, "chain f { type filter hook forward priority -1; counter; };"),
-    ("netdev", 1, "chain i { type filter hook ingress device to-client priority 2; counter; };"),
-)
+#: Types of base chains, their hook points, and of these a ruleset's chains are; a transaction registers them one behind the other.
+_CHAINS: dict[str, tuple[str, ...]] = {
+    "inet": ("filter hook forward", "filter hook prerouting", "filter hook postrouting"),
+    "ip": ("filter hook forward", "route hook output", "filter hook postrouting", "filter hook prerouting"),
+    "ip6": ("filter hook forward",),
+    "netdev": ("filter hook ingress device to-client",),
+}
+_MOST_CHAINS = 120
 _TRACKING = "table ip tracked { chain i { type filter hook input priority 0; ct state new,established counter accept; }; }"
 
 
@@ -118,6 +123,10 @@ class World:
 
     def goes_on(self) -> bool:
         return not self._over.is_set()
+
+    def wait(self) -> None:
+        """Do nothing until the end, in a task that this kernel has no use for."""
+        self._over.wait()
 
     def all_live(self) -> bool:
         """Whether no task has ended."""
@@ -190,6 +199,11 @@ def hooks(world: World, random: Random) -> None:
     with ExitStack() as stack:
         keys = dict.fromkeys((place.network, place.namespace) for place in world.places)
         modules = {key: stack.enter_context(HookModule(world.namespace(*key))) for key in keys}
+        for number, place in enumerate(world.places[:_CROWDED]):
+            ids = range(_STANDING_ID * (number + 1), _STANDING_ID * (number + 1) + _STANDING)
+            standing = [world.hook(place, one, random.randrange(place.lowest, 300)) for one in ids]
+            _refused(world, place, [refusal for refusal in modules[place.network, place.namespace].add_hooks(standing) if refusal])
+            world.add("hooks registered", _STANDING)
         while world.goes_on():
             place = random.choice(world.places)
             module = modules[place.network, place.namespace]
@@ -225,10 +239,11 @@ def _expected(world: World, place: Place) -> Iterator[None]:
 def chains(world: World, random: Random) -> None:
     """Base chains come and go where the other processor has hooks come and go."""
     there = {place.pf for place in world.places}
-    rulesets = [one for one in _RULESETS if one[0] != "netdev" or _NETDEV in there]
+    families = [family for family in _CHAINS if family != "netdev" or _NETDEV in there]
     while world.goes_on():
-        family, number, text = random.choice(rulesets)
-        name = f"s{random.randrange(4)}"
+        family, name, number = random.choice(families), f"s{random.randrange(4)}", random.randrange(1, _MOST_CHAINS)
+        text = " ".join(f"chain c{chain} {{ type {random.choice(_CHAINS[family])} priority {random.randrange(-300, 300)}; counter; }};"
+                        for chain in range(number))
         with world.namespace("router", "router").inside():
             if _nft(world, f"table {family} {name} {{ {text} }}"):
                 world.add("base chains added", number)
@@ -243,6 +258,28 @@ def _nft(world: World, text: str) -> bool:
     if done.returncode:
         world.fault(f"nft refused {text}: {done.stderr.strip()}")
     return not done.returncode
+
+
+def links(world: World, random: Random) -> None:
+    """BPF programs come and go as hooks, where the kernel has such links: no lock of netlink's holds their system calls up."""
+    router = world.namespace("router", "router")
+    while world.goes_on():
+        held: list[int] = []
+        for _ in range(random.randrange(1, 32)):
+            # Priorities that no other hook has, as theirs must be; each link another one.
+            wanted = BpfLink("link", "router", _V4, random.choice(("FORWARD", "PREROUTING", "POSTROUTING")), 400 + len(held))
+            try:
+                held.append(bpf.link(router, wanted))
+            except OSError as error:
+                if error.errno == errno.EINVAL and not held:
+                    world.wait()
+                    return
+                world.fault(f"a BPF link was refused: {error}")
+        random.shuffle(held)
+        for descriptor in held:
+            os.close(descriptor)
+        world.add("BPF links made", len(held))
+        world.add("BPF links closed", len(held))
 
 
 # Traffic
@@ -463,6 +500,6 @@ def _to_itself(namespace: Namespace, count: int) -> None:
 
 TASKS: dict[str, tuple[int, Callable[[World, Random], None]]] = {
     "hooks": (0, hooks), "flushing": (0, flushing),
-    "chains": (1, chains), "traffic": (1, traffic), "queueing": (1, queueing), "dying": (1, dying),
+    "chains": (1, chains), "links": (1, links), "traffic": (1, traffic), "queueing": (1, queueing), "dying": (1, dying),
 }
 """Name → the processor that it stays on, and what it does."""
