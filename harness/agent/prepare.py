@@ -31,7 +31,8 @@ __all__ = ("adopt", "import_all", "is_prepared", "place", "prepare", "undo")
 #: Of what Debian alone brings: its package.
 _PACKAGES = {"bcc": "apt-get install python3-bpfcc"}
 #: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
-_KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nft_chain_nat", "nfnetlink_queue", "nfnetlink_hook", "bridge")
+_KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nft_chain_nat", "nfnetlink_queue", "nfnetlink_hook", "bridge",
+                   "nf_reject_ipv4", "nf_reject_ipv6")
 
 _prepared = False
 

@@ -15,7 +15,7 @@ from harness.outcome.types import Outcome, PacketOutcome
 from harness.vm.channel import Remote, Request, agent_error
 from harness.vm.guest import Guest
 from harness.walks.assembly import assembled
-from harness.walks.events import ArraySlot, Call, End, Entry, Event, Exit, Gone, Registered, decode, in_order
+from harness.walks.events import ArraySlot, Call, Came, End, Entry, Event, Exit, Gone, Registered, Turn, decode, in_order
 from harness.walks.framing import records, whole
 from harness.walks.lives import Numbers, grouped
 from harness.walks.recording import Recording
@@ -182,7 +182,7 @@ class Observation:
         armed = self._armed
         seen = assembled(Recording(in_order(self._events), self._symbols.get, armed["loops"], dict(armed["reasons"]), self._frees,
                                    self._namespaces, blind=dict(armed["blind"]), lost_events=lost_events, doubts=doubts,
-                                   rules=self._rules, rulesets=self._rulesets, tells_takers=armed["tells_takers"],
+                                   rules=self._rules, rulesets=self._rulesets, tells=frozenset(map(Came, armed["tells"])),
                                    sees_registrations=armed["sees_registrations"], numbers=self._numbers, begin=self._begin,
                                    clock=armed["clock"]), but)
         return replace(seen, packets=tuple(packet for packet in seen.packets if not self._is_our_own(packet.packet)))
@@ -353,3 +353,5 @@ def _addresses(event: Event) -> Iterator[int]:
         yield from filter(None, (event.okfn, event.caller))
     elif isinstance(event, End) and event.location:
         yield event.location
+    elif isinstance(event, Turn) and event.driver:
+        yield event.driver

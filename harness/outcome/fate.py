@@ -10,7 +10,8 @@ an end is told from what was seen to become of the skb: the last hook's verdict,
 ``dropped``                   a hook dropped it: DROP, or STOLEN of a hook that freed it and returns an errno; or no listener of a queue
 ``rejected``                  as ``dropped``, and the hook answered it with an ICMP error or a reset
 ``dropped by the stack``      freed behind a hook point, or consumed without use: fragments of which no datagram was made, a SYN that its
-                              listener does not answer; the reason is the kernel's, else the function that freed it
+                              listener does not answer, a ping that the host ignores; the reason is the kernel's, else the function
+                              that freed it
 ``sent``                      a device took it and nothing was seen of it behind that: a dummy, a tun device's reader, a network card
 ``queued``                    it waits for an NFQUEUE listener
 ``stolen``                    a hook returned STOLEN and kept it, or consumed it; one that sent it on is no thief

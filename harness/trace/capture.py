@@ -66,7 +66,8 @@ class Capture:
             self._witness = Witness(tracer.symbols)
             stack.callback(self._witness.close)
             stack.enter_context(unoptimised())
-            for table in ("frames", "skbs", "copying", "evaluations", "decisions", "registrations"):
+            for table in ("frames", "skbs", "copying", "offered", "again", "requests", "queueing", "evaluations", "decisions",
+                          "registrations"):
                 tracer.bpf[table].clear()
             before, _ = self._books()
             self._unpaired = before[Counter.TRAVERSALS] - before[Counter.EXITS]
@@ -186,7 +187,7 @@ class Capture:
         tracer, events = self._tracer, self.events()
         return Recording(events if until is None else [event for event in events if event.time <= until], tracer.modules.function,
                          tracer.loops, tracer.layout.drop_reasons, tracer.modules.frees, namespaces, labels or {}, tracer.blind,
-                         self.lost_events, self.doubts, tells_takers=tracer.tells_takers,
+                         self.lost_events, self.doubts, tells=tracer.tells,
                          sees_registrations=bool(tracer.registrations) and not self._unarmed)
 
     def _arm(self, stack: ExitStack) -> None:

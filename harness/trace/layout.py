@@ -22,6 +22,9 @@ _OFFSETS = {
     "NET_LIST": ("net", "list"),
     "NET_HOOKS_IPV4": ("net", "nf.hooks_ipv4"),
     "DEV_NAME": ("net_device", "name"),
+    "DEV_DRIVER": ("net_device", "netdev_ops"),
+    "DRIVER_XMIT": ("net_device_ops", "ndo_start_xmit"),
+    "ICMP_SKB": ("icmp_bxm", "skb"),
     "ENTRIES_NUM": ("nf_hook_entries", "num_hook_entries"),
     "ENTRIES_HOOKS": ("nf_hook_entries", "hooks"),
     "ENTRY_HOOK": ("nf_hook_entry", "hook"),
@@ -65,6 +68,8 @@ _PROGRAM = {
     "LINK_OPS": ("bpf_nf_link", "hook_ops"),
     "LINK_ID": ("bpf_link", "id"),
 }
+#: CONFIG_IPV6
+_ICMPV6 = {"ICMPV6_SKB": ("icmpv6_msg", "skb")}
 #: What a fragment of an skb is: its own structure since 6.10 (21d2e6737c97 "net: add netmem to skb_frag_t"), a bio_vec before.
 _FRAGMENT = (("skb_frag", ("netmem", "len", "offset")), ("bio_vec", ("bv_page", "bv_len", "bv_offset")))
 #: The program reads these members with a fixed width.
@@ -123,7 +128,7 @@ class Layout:
             if field.size not in _WIDTHS.get(constant, {field.size}):
                 raise btf.unexpected(structure, member, field)
             defines[constant] = field.offset
-        defines |= _of_connection(btf) | _optional(btf, "HAS_PROGRAMS", _PROGRAM)
+        defines |= _of_connection(btf) | _optional(btf, "HAS_PROGRAMS", _PROGRAM) | _optional(btf, "HAS_ICMPV6", _ICMPV6)
         # A family has NF_MAX_HOOKS static keys (netfilter_defs.h), which is NF_INET_NUMHOOKS, the highest number of that enum's.
         defines["KEYS_HOOKS"] = max(btf.enumerators("nf_inet_hooks"), default=0)
         defines["KEY_ENABLED"], defines["KEY_BYTES"] = btf.field("static_key", "enabled").offset, btf.size("static_key")

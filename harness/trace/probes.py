@@ -19,8 +19,8 @@ from capstone import x86_const as x86
 from harness.errors import GuestError
 from harness.trace.symbols import Symbols
 
-__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "code_of", "decoder", "indirect_calls", "place", "place_all",
-           "read_kernel", "returns", "stack_use")
+__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "code_of", "decoder", "indirect_calls", "leaves", "place",
+           "place_all", "read_kernel", "returns", "stack_use")
 
 KCORE = Path("/proc/kcore")
 _SEGMENT = struct.Struct("<IIQQQQQQ")
@@ -95,21 +95,40 @@ def indirect_calls(code: bytes, address: int, names: Callable[[int], Set[str]]) 
     return tuple(found)
 
 
-def returns(code: bytes, address: int, names: Callable[[int], Set[str]], function: str) -> tuple[int, ...]:
+def returns(code: bytes, address: int, names: Callable[[int], Set[str]], function: str, *, other: range = range(0)) -> tuple[int, ...]:
     """Places of the instructions that leave a function. Parameters as of :func:`place`.
 
+    :param other: addresses of the function's other part, if a compiler has put one elsewhere: a jump there does not leave the function
     :raises GuestError: there is none, or one is a tail call: what the function is to do is not done there
     """
-    found, decoded = _scan(code, address, names, function)
-    if not found.exits or decoded < len(code) - 16:
+    found, decoded = _scan(code, address, names, function, other=other)
+    if not (found.exits or other) or decoded < len(code) - 16:
         raise GuestError(f"{function}: {len(found.exits)} returns in {decoded} of {len(code)} bytes", hint=_HINT)
     return found.exits
 
 
+def leaves(symbols: Symbols, function: str) -> tuple[tuple[str, int], ...]:
+    """Places of the instructions that leave a function, as tracefs takes them; also those of its cold part.
+
+    :raises GuestError: as :func:`returns`
+    """
+    owner = next((symbol.module for symbol in symbols.named(function)), None)
+    parts = {name: code_of(symbols, name, owner) for name in (function, f"{function}.cold") if symbols.named(name)}
+    others = {name: range(address, address + len(code)) for name, (address, code) in parts.items()}
+    found = {name: returns(code, address, symbols.aliases, name,
+                           other=next((other for there, other in others.items() if there != name), range(0)))
+             for name, (address, code) in parts.items()}
+    if not any(found.values()):
+        raise GuestError(f"{function} does not return" if found else f"no symbol {function}", hint=_HINT)
+    prefix = f"{owner}:" if owner else ""
+    return tuple((f"{prefix}{name}", offset) for name, offsets in found.items() for offset in offsets)
+
+
 def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function: str, *, okfn: str | None = None,
-          tail_calls: bool = False) -> tuple[Placement, int]:
+          tail_calls: bool = False, other: range = range(0)) -> tuple[Placement, int]:
     """Where a function's calls and returns are.
 
+    :param other: as of :func:`returns`
     :returns: also how many bytes were instructions
     """
     def target(instruction: capstone.CsInsn) -> int | None:
@@ -143,7 +162,7 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
             exits.append(offset)
             depth = body  # what is behind a return has all of the stack that was taken before it
         elif instruction.id == x86.X86_INS_JMP:
-            if (to := target(instruction)) is not None and address <= to < address + len(code):
+            if (to := target(instruction)) is not None and (address <= to < address + len(code) or to in other):
                 continue
             # A tail call has given all of its stack back; a jump to the function's cold part has not.
             if not through(to, "return_thunk") and not (tail_calls and depth == 0 and to is not None and names(to)):

@@ -115,7 +115,7 @@ struct turn_event {
 	u8 type, what;
 	char name[16];
 	u8 reserved[6];
-	u64 skb, other, time;
+	u64 skb, other, driver, time;
 };
 
 struct gone_event {

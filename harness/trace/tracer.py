@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.errors import GuestError
 from harness.outcome.types import NF_HOOK_SLOW, NF_HOOK_SLOW_LIST
+from harness.trace import registrations, turns
 from harness.trace.btf import Btf
 from harness.trace.bytecode import KPROBE, RAW_TRACEPOINT, Programs, compiled, library
 from harness.trace.chains import BLOBS, CHAIN_OFFSETS, CHAINED, chain_layout
@@ -26,42 +27,24 @@ from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
 from harness.trace.loops import LOCATORS, Located, listed
 from harness.trace.modules import ModuleReader, Modules
-from harness.trace.probes import KernelMemory, after_prologue, code_of, depth_at, place, read_kernel, returns
-from harness.trace.registrations import EVENTS, registrations_of
+from harness.trace.probes import KernelMemory, after_prologue, code_of, depth_at, place, read_kernel
 from harness.trace.rules import Rules, rules_of
 from harness.trace.symbols import Symbols
-from harness.walks.events import NAME_BYTES
+from harness.walks.events import NAME_BYTES, Came
 
 __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
 _RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_event", "end_event", "turn_event", "gone_event", "slot_event",
             "hook_event")
-_PROGRAMS = ("records.bpf.c", "connections.bpf.c", "skb.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c", "reinject.bpf.c",
-             "nat.bpf.c", "registrations.bpf.c", "modules.bpf.c")
+_PROGRAMS = ("records.bpf.c", "connections.bpf.c", "skb.bpf.c", "turns.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c",
+             "reinject.bpf.c", "nat.bpf.c", "registrations.bpf.c", "modules.bpf.c")
 #: Called with what it releases.
 _RELEASE, _RELEASED = "skb_release_head_state", {"di": 64}
 _FREES = "__kfree_skb"
 _TRACEPOINTS = {"kfree_skb": "probe_kfree_skb", "consume_skb": "probe_consume_skb", "net_dev_start_xmit": "probe_net_dev_start_xmit"}
 _MODULE_TRACEPOINTS = {"module_load": "probe_module_load", "module_free": "probe_module_free"}
 _MODULE_RING_BYTES = 32 << 10
-#: Event → the functions whose entries tell what becomes of a packet between hook points, and of a namespace. A kernel built without
-#: IPv6, or without connection tracking, has not all of them.
-_TURNS = {
-    "local": ("raw_local_deliver", "raw6_local_deliver"),
-    "attach": ("nf_ct_attach",),
-    "segment": ("__skb_gso_segment",),
-    "fragment": ("ip_do_fragment", "ip6_fragment"),
-    "reassemble": ("inet_frag_reasm_prepare",),
-    "morph": ("skb_morph",),
-    "gone": ("netfilter_net_exit",),
-}
-#: What is asked whether it takes an skb: event of the answer → functions.
-_TAKERS = {"take": ("__sock_queue_rcv_skb", "__udp_enqueue_schedule_skb"), "linger": ("tcp_timewait_state_process",)}
-#: Makes the SYN-ACK that a listener answers a SYN with.
-_ANSWERS_SYN = "tcp_make_synack"
-#: Copies an skb; another one goes on as the copy.
-_COPY = "__pskb_copy_fclone"
 _ASKS_FOR_IDS = "nft_ct_get_eval"
 #: Calls BPF programs that are hooks; static keys of points.
 _RUNS_PROGRAMS, _KEYS, _PROGRAM_NAME_BYTES = "nf_hook_run_bpf", "nf_hooks_needed", 16
@@ -103,6 +86,7 @@ class Tracer:
     :ivar source: of the programs, once the probes have their places
     :ivar programs: kprobe event → file descriptor of its program, in the order of arming
     :ivar raw: raw tracepoint → file descriptor, too
+    :ivar tells: what of packets between hook points would be told of if it happened
     :ivar counted: kprobe events whose programs count how often they ran, by their index in ``ran`` of the books
     :ivar others: the loops besides nf_hook_slow that were found, by name
     :ivar blind: of those that were not, why their calls are not seen
@@ -119,7 +103,7 @@ class Tracer:
         self.source = ""
         self.programs: dict[str, int] = {}
         self.raw: dict[str, int] = {}
-        self.tells_takers = False
+        self.tells: tuple[Came, ...] = ()
         self.counted: tuple[str, ...] = ()
         self.others: dict[str, Located] = {}
         self.blind: dict[str, str] = {}
@@ -172,11 +156,13 @@ class Tracer:
         self._names_rules()
         if why := listed(self.symbols):
             self.blind[NF_HOOK_SLOW_LIST] = why
+        between = turns.turns_of(self.symbols)
+        self.tells = between.tells
         release_code = code_of(self.symbols, _RELEASE)[1]
         release = self._spot(release_code, after_prologue(release_code), _RELEASED)
         entry, after = self._spot(code, slow.entry, ARGUMENTS), self._spot(code, slow.calls[0][1], VERDICT)
         events: dict[str, tuple[tuple[str, int], ...]] = {
-            **self._turns(),
+            **between.events,
             **{name: places for loop in self.others.values() for name, places in loop.events().items()},
             **(self.rules.events() if self.rules else {}),
             "exit": tuple((NF_HOOK_SLOW, offset) for offset in slow.exits),
@@ -187,7 +173,7 @@ class Tracer:
         }
         self.counted = tuple(name for name in events if name != "release")
         self._events, self._tracepoints = events, {**_TRACEPOINTS, **(_MODULE_TRACEPOINTS if has_modules else {})}
-        self.source = self._source(slow.depth, entry, after, release)
+        self.source = self._source(slow.depth, entry, after, release, between.queue_depth)
 
     def load(self, code: dict[str, Any] | None = None) -> None:
         """Have the programs verified and define the probes, which have their places; nothing is armed yet.
@@ -207,60 +193,28 @@ class Tracer:
     def _registrations(self) -> dict[str, tuple[tuple[str, int], ...]]:
         """Where hooks are registered and unregistered; nothing where that cannot be probed."""
         try:
-            places = registrations_of(self.symbols)
+            places = registrations.registrations_of(self.symbols)
         except GuestError as error:
             self.unregistered = error.message
             return {}
         self.registrations = tuple(places)
         return places
 
-    def _turns(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """Event → the places of its probes, of what the kernel has."""
-        def entry(name: str) -> tuple[str, int]:
-            return name, after_prologue(code_of(self.symbols, name)[1])
-
-        there = {event: tuple(entry(name) for name in names if self.symbols.named(name)) for event, names in _TURNS.items()}
-        return {**self._copies(), **self._takers(), **{event: places for event, places in there.items() if places}}
-
-    def _takers(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """Where sockets take skbs or not, and answer SYNs; nothing where that cannot be probed: then :attr:`tells_takers` is false."""
-        answers: dict[str, tuple[tuple[str, int], ...]] = {}
-        offers = []
-        try:
-            for event, names in _TAKERS.items():
-                for name in names:
-                    address, code = code_of(self.symbols, name)
-                    answers[event] = (*answers.get(event, ()), *((name, at) for at in returns(code, address, self.symbols.aliases, name)))
-                    offers.append((name, after_prologue(code)))
-            synack = _ANSWERS_SYN, after_prologue(code_of(self.symbols, _ANSWERS_SYN)[1])
-        except GuestError:
-            return {}
-        self.tells_takers = True
-        return {**answers, "offer": tuple(offers), "synack": (synack,)}
-
-    def _copies(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """Where skbs are copied; nothing where that cannot be probed: then no packet is said to be a copy."""
-        try:
-            address, code = code_of(self.symbols, _COPY)
-            ends = returns(code, address, self.symbols.aliases, _COPY)
-        except GuestError:
-            return {}
-        return {"copy_end": tuple((_COPY, offset) for offset in ends), "copy_begin": ((_COPY, after_prologue(code)),)}
-
     def _spot(self, code: bytes, place: int, wanted: Mapping[str, int]) -> Spot:
         """As :func:`harness.trace.emulated.spot`; the place itself where that would cost no less."""
         return spot(code, place, wanted) if self._emulates_jumps else Spot(place, {name: name for name in wanted})
 
-    def _source(self, depth: int, entry: Spot, after: Spot, release: Spot) -> str:
+    def _source(self, depth: int, entry: Spot, after: Spot, release: Spot, queue_depth: int) -> str:
         """The programs.
 
         :param depth: bytes of stack in use behind the call of a hook, above it
         :param entry: the probe that sees a traversal begin
         :param after: that sees a hook return
         :param release: that sees an skb go
+        :param queue_depth: as of :class:`harness.trace.turns.Turns`
         """
         constants = {
-            **{f"RAN_{name.upper()}": 0 for name in (*_TURNS, *_TAKERS, "offer", "synack", "copy_begin", "copy_end", *EVENTS)},
+            **{f"RAN_{name.upper()}": 0 for name in (*turns.EVENTS, *registrations.EVENTS)},
             **{f"N_{counter.name}": counter.value for counter in Counter},
             **{f"RAN_{name.upper()}": number for number, name in enumerate(self.counted)},
             **{control.name: control.value for control in Control},
@@ -269,10 +223,13 @@ class Tracer:
             "ENTRY_DEPTH": entry.depth, "ENTRY_SKB": entry.registers["di"], "ENTRY_STATE": entry.registers["si"],
             "ENTRY_ARRAY": entry.registers["dx"], "ENTRY_INDEX": entry.registers["cx"],
             "RELEASE_SKB": release.registers["di"], "RELEASE_DEPTH": release.depth,
+            "QUEUE_DEPTH": queue_depth,
             "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"), "PAGE_BYTES": os.sysconf("SC_PAGESIZE"),
             "NAME_BYTES": NAME_BYTES, "HAS_CHAINS": int(self.unnamed is None), "HAS_RULES": int(self.rules is not None),
             "MODULE_PAGES": self.module_ring_bytes // os.sysconf("SC_PAGESIZE"),
             **self._freeing(), "CONTROLS": len(Control),
+            "ICMP_GETFRAG": f"{turns.getfrag(self.symbols, 'reply'):#x}UL",
+            "ICMPV6_GETFRAG": f"{turns.getfrag(self.symbols, 'reply6'):#x}UL",
             "HOOKS_NEEDED": self._address(_KEYS),
             "RUN_BPF": self._address(_RUNS_PROGRAMS) if self.layout.defines["HAS_PROGRAMS"] else 0, "AUX_NAME_BYTES": _PROGRAM_NAME_BYTES,
             "VMEMMAP": f"{self._variable('vmemmap_base'):#x}UL", "DIRECT_MAP": f"{self._variable('page_offset_base'):#x}UL",

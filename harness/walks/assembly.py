@@ -65,7 +65,7 @@ class _Teller:
         self._rules: dict[int, dict[tuple[int, int], tuple[str, str]]] = {}
         for (netns_number, table, handle), told in recording.rules.items():
             self._rules.setdefault(netns_number, {})[table, handle] = told
-        self._ends = Ends(recording.function, recording.reasons, recording.loops, tells_takers=recording.tells_takers)
+        self._ends = Ends(recording.function, recording.reasons, recording.loops, tells=recording.tells)
         first = recording.events[0].time if recording.events else 0
         self.begin = first if recording.begin is None else recording.begin
         self.registrations = Registrations(events, recording.function, netns, self.begin) if recording.sees_registrations else None

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from errno import ENOBUFS, ESRCH
 
-from harness.netfilter import Verdict, VerdictKind
+from harness.netfilter import Verdict, VerdictKind, errno_name
 from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import NF_REINJECT, by_namespace
 from harness.walks.events import Came, End, How, Turn
-from harness.walks.lives import Life, LoopRun, Packet
-from harness.walks.summary import flow_of, is_answer, is_bare, is_fin, is_fragment, is_syn, kind_of, protocol_of, useless_to_icmpv6
+from harness.walks.lives import BELOW_IP, Life, LoopRun, Packet
+from harness.walks.summary import (
+    concerns,
+    flow_of,
+    is_answer,
+    is_bare,
+    is_fin,
+    is_fragment,
+    is_syn,
+    kind_of,
+    protocol_of,
+    useless_to_icmpv6,
+)
 from harness.walks.symbol import Symbol
 
 __all__ = ("Ends", "in_order")
@@ -47,6 +59,18 @@ _REFUSED = ("nf_queue", "__nf_queue")
 
 _REJECTS = ("nft_reject_bridge_", "nft_reject_netdev_")
 
+_REFUSALS = {ESRCH: "has no listener", ENOBUFS: "is full, or its listener's socket is"}
+"""What ``nfqnl_enqueue_packet`` says of a queue that does not take a packet."""
+
+_QUESTIONS = ("echo request", "icmp type 13")
+"""What ICMP consumes whether it answers or not; type 13 asks for the time."""
+
+_LOOKED_FOR = (6, 17)
+"""Protocols of whose ICMP errors it is told whether there was a socket: TCP, UDP."""
+
+_TUNNELS = ("geneve_xmit", "vxlan_xmit", "bareudp_xmit", "gtp_dev_xmit")
+"""Drivers that send the same skb on, in another packet, and consume it (``dev_kfree_skb``) only if they cannot."""
+
 _MADE_WHOLE = (Came.REASSEMBLED, Came.MERGED)
 
 _OF_ITS_SKB = ("consumed", "dropped by the stack", "sent", "absorbed", "segmented", "unknown")
@@ -66,12 +90,12 @@ class Ends:
     :param function: address → symbol that covers it
     :param reasons: ``enum skb_drop_reason``
     :param loops: names of the loops by their number
-    :param tells_takers: whether it was seen what sockets took, and which SYNs were answered
+    :param tells: what would have been told of packets between hook points if it had happened
     """
 
     def __init__(self, function: Callable[[int], Symbol | None], reasons: Mapping[int, str], loops: Sequence[str], *,
-                 tells_takers: bool = True) -> None:
-        self._function, self._reasons, self._loops, self._tells_takers = function, reasons, loops, tells_takers
+                 tells: Collection[Came] = frozenset(Came)) -> None:
+        self._function, self._reasons, self._loops, self._tells = function, reasons, loops, tells
         #: Whether TCP passes a tracepoint with what it has no use for, and a reason.
         self._tells_tcp = any(name.startswith("TCP_") for name in reasons.values())
 
@@ -95,7 +119,7 @@ class Ends:
         ended = life.ended is not None and run.left is not None and life.ended < run.left
         verdict = self._last(run)
         reason = self._reason(life.end)
-        answered = life.came(Came.ANSWERED, before, since) or (life.answered and self._refuses(run))
+        answered = life.came(Came.ANSWERED, before, since) or self._rejects(run, before, since)
         dropped = Fate("rejected" if answered else "dropped", errno, reason)
         if verdict is VerdictKind.STOLEN:
             return self._stolen(run, before, dropped)
@@ -105,11 +129,16 @@ class Ends:
             return dropped
         return Fate("unknown", errno, reason)
 
-    def _refuses(self, run: LoopRun) -> bool:
-        """Whether a reject of nftables' on a bridge or a device decided, whose answer is tied to nothing (``nf_reject_skb_v4_unreach``)."""
+    def _rejects(self, run: LoopRun, before: int, since: int) -> bool:
+        """Whether a reject of nftables' on a bridge or of a device answered (``nft_reject_bridge_eval``).
+
+        Where it is not told what such a reject makes, an answer that was seen at a hook point says so.
+        """
+        if run.entry.pf in BELOW_IP and run.life.came(Came.REJECTED, before, since):
+            return True
         decision = run.calls[-1][1].decision if run.calls else None
         expression = self._function(decision.function) if decision and decision.function else None
-        return expression is not None and expression.name.startswith(_REJECTS)
+        return run.life.answered and expression is not None and expression.name.startswith(_REJECTS)
 
     def _last(self, run: LoopRun) -> VerdictKind | None:
         """The last hook's verdict; a listener's answer where no hook was called behind it."""
@@ -145,10 +174,16 @@ class Ends:
         life, reason = run.life, self._reason(run.life.end)
         if not ended:
             return Fate("queued", errno, reason)
-        place = self._function(life.end.location) if life.end and life.end.location else None
-        if life.came(Came.SEGMENTED, before, run.left) and not (place and place.name in _REFUSED):
-            return Fate("segmented", reason=reason)
-        return Fate("dropped", errno, reason)
+        if self._is_at(life.end, _REFUSED):
+            return Fate("dropped", errno, f"its queue {self._refusal(run, before)}, in {reason}")
+        return Fate("segmented", reason=reason) if life.came(Came.SEGMENTED, before, run.left) else Fate("dropped", errno, reason)
+
+    def _refusal(self, run: LoopRun, before: int) -> str:
+        """Why a queue did not take a packet, as ``has no listener``."""
+        said = [turn.other for place, turn in run.life.turns if turn.what is Came.REFUSED and before < place]
+        if said:
+            return _REFUSALS.get(said[-1], f"refused it ({errno_name(said[-1])})")
+        return "was not asked" if Came.REFUSED in self._tells else "has no listener, or is full"
 
     def _behind(self, run: LoopRun, since: int) -> Fate:
         """What became of an skb behind a hook point.
@@ -168,8 +203,15 @@ class Ends:
         if end and (life.came(Came.SEGMENTED, since) or life.came(Came.FRAGMENTED, since)):
             return Fate("segmented", reason=reason)
         if last and last.what is Came.XMIT and last.device != _LOOPBACK and (end is None or end.dev == last.other):
-            return Fate("sent", reason=f"by {last.device}")
+            return self._by_device(last, end)
         return Fate("consumed", reason=reason) if end else Fate("unknown")
+
+    def _by_device(self, last: Turn, end: End | None) -> Fate:
+        """What a device did with an skb that nothing else has seen behind it."""
+        driver = self._function(last.driver) if last.driver else None
+        if end and driver and driver.name.partition(".")[0] in _TUNNELS:
+            return Fate("dropped by the stack", reason=f"{last.device} found no way for it, in {driver.name}")
+        return Fate("sent", reason=f"by {last.device}")
 
     def _at_home(self, run: LoopRun, since: int, last: Turn | None) -> Fate | None:
         """What became of a packet that a host took, for its own or for a socket's; ``None`` if no host took it, or had a use for it.
@@ -196,12 +238,12 @@ class Ends:
         if taken or end is None:
             where = self._where(end)  # the skb itself may have been of no use, beside the clone that a raw socket took
             return Fate("delivered", reason=f"{taken} of its segments, {where}" if apart else where)
-        if life.came(Came.LINGERED, since):
-            return Fate("delivered" if is_fin(run.entry.protocol, run.entry.head) else "consumed", reason=reason)
-        if end.how is How.RELEASED and not self._tells_tcp and (kind := self._by_tcp(run, end)):
-            return Fate(kind, reason=reason)
-        if self._tells_takers and (why := self._untaken(run, end, since)):
+        if fate := self._by_tcp(run, end, since):
+            return fate
+        if Came.TAKEN in self._tells and (why := self._untaken(run, end, since)):
             return Fate("dropped by the stack", reason=", ".join(filter(None, (why, reason))))
+        if self._is_unheard(run, since):
+            return Fate("consumed", reason=reason)
         return self._by_protocol(run, end, reason, apart=apart)
 
     def _untaken(self, run: LoopRun, end: End, since: int) -> str | None:
@@ -214,21 +256,54 @@ class Ends:
         if self._assumes_failure(end) and all(change.head == run.entry.head for change in run.changes.values()) and (
                 why := useless_to_icmpv6(*header, run.entry.tail, run.entry.length)):
             return why
+        if why := self._ignored(run, end, since):
+            return why
         if kind_of(*header) == "echo reply" and self._is_at(end, _ASSUMES_FAILURE):
             return "no socket took it"
         alone = not end.location and protocol_of(*header) not in _PROTOCOLS
         return "no socket took it" if alone and end.how is How.CONSUMED else None
 
-    def _by_tcp(self, run: LoopRun, end: End) -> FateKind | None:
-        """What TCP did that freed a segment by no tracepoint; ``None`` if it acted upon it.
+    def _ignored(self, run: LoopRun, end: End, since: int) -> str | None:
+        """Why ICMP did nothing with a packet that it consumed; ``None`` if it did something, or had told otherwise that it would not."""
+        header = run.entry.protocol, run.entry.head
+        if self._is_drop(end):
+            return None
+        if kind_of(*header) in _QUESTIONS and Came.REPLIED in self._tells and not run.life.came(Came.REPLIED, since):
+            return "the host did not answer it"
+        if concerns(*header) in _LOOKED_FOR and Came.HEEDED in self._tells and not run.life.came(Came.HEEDED, since):
+            return "no socket waits for it"
+        return None
 
-        Whether a connection heeded a reset is not told, nor whether it had a use for an ACK on its fast path.
-        """
+    def _is_unheard(self, run: LoopRun, since: int) -> bool:
+        """Whether it is an ICMP error of which it is not told whether a socket waits for it, and that no socket's queue took."""
+        of = concerns(run.entry.protocol, run.entry.head)
+        told = of in _LOOKED_FOR and Came.HEEDED in self._tells
+        return of is not None and not told and not any(run.life.came(what, since) for what in (Came.HEEDED, Came.TAKEN))
+
+    def _payload(self, run: LoopRun) -> int:
+        """Bytes that a segment or a datagram carries; 0 of other packets."""
         entry = run.entry
-        size = entry.length - flow[2] if (flow := flow_of(entry.protocol, entry.head)) else 0
+        return entry.length - flow[2] if (flow := flow_of(entry.protocol, entry.head)) else 0
+
+    def _by_tcp(self, run: LoopRun, end: End, since: int) -> Fate | None:
+        """What TCP did with a segment, where it was told; ``None`` where its freeing has to tell."""
+        life, header, reason = run.life, (run.entry.protocol, run.entry.head), self._reason(end)
+        if life.came(Came.LINGERED, since):
+            return Fate("delivered" if is_fin(*header) else "consumed", reason=reason)
+        if is_syn(*header) and life.came(Came.SYNACKED, since):
+            return Fate("delivered", reason=reason)
+        if life.came(Came.USELESS, since) and not self._payload(run):
+            why = "its connection has no use for what it acknowledges"
+            return Fate("dropped by the stack", reason=", ".join(filter(None, (why, reason))))
+        kind = self._without_word(run, end) if end.how is How.RELEASED and not self._tells_tcp else None
+        return Fate(kind, reason=reason) if kind else None
+
+    def _without_word(self, run: LoopRun, end: End) -> FateKind | None:
+        """What TCP did that freed a segment by no tracepoint; ``None`` if it acted upon it. Whether it heeded a reset is not told."""
+        entry = run.entry
         if self._is_at(end, _TCP_REFUSES):
             return "consumed" if is_answer(entry.protocol, entry.head) else "dropped by the stack"
-        useless = size > 0 or is_bare(entry.protocol, entry.head) or self._is_at(end, _TCP_HANDS_OVER)
+        useless = self._payload(run) > 0 or is_bare(entry.protocol, entry.head) or self._is_at(end, _TCP_HANDS_OVER)
         return "dropped by the stack" if useless and self._is_at(end, _TCP_RECEIVES) else None
 
     def _by_protocol(self, run: LoopRun, end: End, reason: str | None, *, apart: bool) -> Fate | None:
@@ -237,10 +312,10 @@ class Ends:
         No socket's queue has taken another skb with its data: :meth:`_here` has ruled that out.
         """
         alone = end.how is not How.FREED and self._is_at(end, _RAW_ALONE) and not run.life.came(Came.TAKEN, run.place)
-        if self._tells_takers and (apart or alone):
+        if Came.TAKEN in self._tells and (apart or alone):
             return Fate("dropped by the stack", reason=f"no socket took {'a segment of it' if apart else 'it'}, {reason}")
         unknown = not end.location and protocol_of(run.entry.protocol, run.entry.head) not in _PROTOCOLS
-        if unknown and end.how is How.CONSUMED and not self._tells_takers:
+        if unknown and end.how is How.CONSUMED and Came.TAKEN not in self._tells:
             return Fate("consumed", reason=reason)
         return None if self._is_drop(end) else Fate("delivered", reason=reason)
 

@@ -37,7 +37,11 @@ class Came(IntEnum):
     TAKEN: a socket's queue took it, a clone or a segment of it (``__sock_queue_rcv_skb``, ``__udp_enqueue_schedule_skb``).
     MERGED: another skb, which no verdict loop has seen, goes on as the datagram that it began (``skb_morph``). DUPLICATED: a copy was
     made of it, with its own data (``__pskb_copy_fclone``). LINGERED: a connection in TIME-WAIT has seen it, and sends no reset
-    (``tcp_timewait_state_process``). SYNACKED: a listener answers it with a SYN-ACK (``tcp_make_synack``).
+    (``tcp_timewait_state_process``). SYNACKED: a listener answers it with a SYN-ACK, also again (``tcp_make_synack``). REJECTED: the answer
+    of a reject on a bridge or of a device was made (``nf_reject_iphdr_put``); elsewhere that may still find no way, and ANSWERED tells.
+    REPLIED: ICMP sends something about it, an echo reply or an error (``ip_append_data``, ``ip6_append_data``). REFUSED: its queue did
+    not take it (``nfqnl_enqueue_packet``). USELESS: its connection finds what it acknowledges too old, or not sent yet
+    (``tcp_ack``). HEEDED: it is an ICMP error, and the socket was found that it is about (``udp_err``, ``tcp_v4_err``).
     """
 
     LOCAL = 1
@@ -51,6 +55,11 @@ class Came(IntEnum):
     LINGERED = 9
     SYNACKED = 10
     FRAGMENTED = 11
+    REJECTED = 12
+    REPLIED = 13
+    REFUSED = 14
+    USELESS = 15
+    HEEDED = 16
 
 
 class Entry(NamedTuple):
@@ -200,9 +209,11 @@ class End(NamedTuple):
 class Turn(NamedTuple):
     """What an skb that was seen at a hook point came to behind it.
 
-    :param other: address of the device that got it (:attr:`Came.XMIT`), of the skb that answers it (:attr:`Came.ANSWERED`),
-        goes on as it (:attr:`Came.MERGED`) or is its copy (:attr:`Came.DUPLICATED`), else 0
+    :param other: address of the device that got it (:attr:`Came.XMIT`), of the skb that answers it (:attr:`Came.ANSWERED`,
+        :attr:`Came.REJECTED`), goes on as it (:attr:`Came.MERGED`) or is its copy (:attr:`Came.DUPLICATED`); the
+        errno of :attr:`Came.REFUSED`; else 0
     :param device: the device's name
+    :param driver: address of the device's ``ndo_start_xmit``, else 0
     """
 
     skb: int
@@ -210,6 +221,7 @@ class Turn(NamedTuple):
     time: int
     other: int = 0
     device: str = ""
+    driver: int = 0
 
 
 class Gone(NamedTuple):
@@ -303,7 +315,7 @@ _SLOT = struct.Struct(f"<BBHiQQQQ{_NAME}")
 _HOOK = struct.Struct(f"<BBBBB3xiiiIIIQQQQQQHH4x16s16s16Q{_NAME}")
 _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQQ")
-_TURN = struct.Struct("<BB16s6xQQQ")
+_TURN = struct.Struct("<BB16s6xQQQQ")
 _GONE = struct.Struct("<B3xIQ")
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 #: Of a record's ``ct``: skb.bpf.c.
@@ -377,8 +389,8 @@ def _end(record: bytes) -> End:
 
 
 def _turn(record: bytes) -> Turn:
-    _type, what, name, skb, other, time = _TURN.unpack_from(record)
-    return Turn(skb, _CAME[what], time, other, _text(name))
+    _type, what, name, skb, other, driver, time = _TURN.unpack_from(record)
+    return Turn(skb, _CAME[what], time, other, _text(name), driver)
 
 
 def _gone(record: bytes) -> Gone:

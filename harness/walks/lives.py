@@ -9,10 +9,12 @@ from harness.outcome.types import NF_NAT_INET_FN, NF_REINJECT, Relation
 from harness.walks.events import Call, Came, Change, End, Entry, Event, Exit, Turn
 from harness.walks.summary import datagram_of, error_checksum, flow_of, is_answer, is_fragment, kind_of, quotes, resets
 
-__all__ = ("Life", "LoopRun", "Numbers", "Packet", "grouped")
+__all__ = ("BELOW_IP", "Life", "LoopRun", "Numbers", "Packet", "grouped")
 
 _OUTPUT, _POSTROUTING = 3, 4
 _IP = (2, 10)
+#: Families of hook points below IP: netdev, bridge.
+BELOW_IP = (5, 7)
 _REMEMBERED = 64
 """So many of the last packets are looked through for the one that a segment comes from, or that a reset answers."""
 
@@ -187,7 +189,7 @@ class _Grouping:
         return max(lives, key=_touched, default=None)
 
     def _turn(self, life: Life, turn: Turn) -> None:
-        if turn.what is Came.ANSWERED:
+        if turn.what is Came.ANSWERED or (turn.what is Came.REJECTED and life.runs[-1].entry.pf in BELOW_IP):
             self._answered[turn.other] = life
         elif turn.what is Came.DUPLICATED:
             self._copied[turn.other] = life

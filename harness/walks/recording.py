@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.outcome.types import NF_HOOK_SLOW
-from harness.walks.events import Event
+from harness.walks.events import Came, Event
 from harness.walks.lives import Numbers
 from harness.walks.symbol import Symbol
 
@@ -33,7 +33,7 @@ class Recording:
         its text, of nftables' rules that were listed
     :param rulesets: namespace (numbered likewise), end of the first and begin of the last listing that showed it (``CLOCK_MONOTONIC``, ns)
         and what was listed, as of :class:`harness.outcome.types.Ruleset`
-    :param tells_takers: whether it was seen which packets sockets took
+    :param tells: what would have been told of packets between hook points if it had happened
     :param sees_registrations: whether hooks that were registered and unregistered are among the events
     :param numbers: of its packets
     :param begin: when the session began, where that is not its first event (``CLOCK_MONOTONIC``, ns)
@@ -52,7 +52,7 @@ class Recording:
     doubts: tuple[str, ...] = ()
     rules: Mapping[tuple[int, int, int], tuple[str, str]] = field(default_factory=dict)
     rulesets: Sequence[tuple[int, int, int, Sequence[dict[str, Any]]]] = ()
-    tells_takers: bool = True
+    tells: Collection[Came] = frozenset(Came)
     sees_registrations: bool = False
     numbers: Numbers = field(default_factory=Numbers)
     begin: int | None = None

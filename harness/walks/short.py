@@ -20,7 +20,7 @@ __all__ = ("Group", "busy", "dropped", "drops", "folded", "group_of", "is_noise"
 Group = tuple[str, str, str]
 
 _OF_HOOKS = ("dropped", "rejected", "queued", "stolen")
-_REFUSED = ("nf_queue", "__nf_queue")  # frees what no queue took
+_QUEUE = "its queue "  # what a reason begins with where no queue took a packet
 _GOES_ON = 1  # what a loop returns then
 _DROPPED = ("dropped", "rejected", "dropped by the stack")
 _NOISE = ("multicast listener report", "protocol 2", "router solicitation", "router advertisement", "neighbour solicitation",
@@ -123,8 +123,10 @@ def _end(packet: PacketOutcome) -> str:
 def _in_queue(packet: PacketOutcome, number: int) -> str:
     """Who dropped what a hook gave to a queue, as far as the records tell: a listener, the kernel, or nobody took it."""
     last = packet.traversals[-1]
+    reason = packet.fate.reason or ""
     if last.answer is None:
-        return f": queue {number} has no listener, or is full" if packet.fate.reason in _REFUSED else f" in queue {number}"
+        why = reason.removeprefix(_QUEUE).rpartition(", in ")[0]
+        return f": queue {number} {why}" if reason.startswith(_QUEUE) else f" in queue {number}"
     if why := describe.for_no_listener(last):
         return f" in queue {number}: {why}"
     return f" by the listener of queue {number}" if last.answered_by else f" in queue {number}: answered {last.answer}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from harness.walks.events import ArraySlot, Call, End, Entry, Event, Gone, Registered
+from harness.walks.events import ArraySlot, Call, End, Entry, Event, Gone, Registered, Turn
 from harness.walks.symbol import ADDRESS_BITS
 
 __all__ = ("netns_of", "number_and_life", "numbered", "told_apart")
@@ -93,6 +93,8 @@ def numbered(events: Iterable[Event], frees: Sequence[int]) -> list[Event]:
             found.append(event._replace(okfn=number(event.okfn, event.time), caller=number(event.caller, event.time)))
         elif isinstance(event, End):
             found.append(event._replace(location=number(event.location, event.time)))
+        elif isinstance(event, Turn):
+            found.append(event._replace(driver=number(event.driver, event.time)))
         elif isinstance(event, ArraySlot):
             found.append(event._replace(function=number(event.function, event.time)))
         elif isinstance(event, Registered):

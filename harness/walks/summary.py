@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ("COOKIE_MAGIC", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_bare", "is_fin",
-           "is_fragment", "is_syn", "kind_of", "number_of", "protocol_of", "quotes", "resets", "summary", "transport_of",
+__all__ = ("COOKIE_MAGIC", "concerns", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_bare",
+           "is_fin", "is_fragment", "is_syn", "kind_of", "number_of", "protocol_of", "quotes", "resets", "summary", "transport_of",
            "useless_to_icmpv6")
 
 COOKIE_MAGIC = b"nfharnes"
@@ -24,6 +24,8 @@ _ICMP_TYPES = {
 }
 #: Those that quote the packet that they are about behind eight bytes; an ICMPv6 redirect has it in an option (RFC 4861, 4.6.3).
 _ERRORS = {*((_ICMP, kind) for kind in (3, 5, 11, 12)), *((_ICMPV6, kind) for kind in (1, 2, 3, 4))}
+#: Those that the stack itself has a use for: fragmentation needed, redirect, packet too big.
+_FOR_THE_STACK = (_ICMP, 3, 4), (_ICMP, 5), (_ICMPV6, 2)
 _DISCOVERY = range(133, 138)
 _INFORMATION = 128
 _QUOTED_AT_LEAST = 8 + 40 + 8
@@ -174,6 +176,18 @@ def quotes(protocol: int, head: bytes, other: bytes) -> bool:
     at = (quoted[0] & 0xF) * 4
     same = (slice(2, 6), slice(9, 10), slice(12, 20), slice(at, at + 8))
     return len(quoted) >= at + 8 and all(quoted[part] == other[part] for part in same)
+
+
+def concerns(protocol: int, head: bytes) -> int | None:
+    """The protocol of the packet that an ICMP error is about; ``None`` of any other packet, and of an error that the stack itself heeds.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, error, _ = _transport(_protocol(protocol, head), head)
+    if (number, *error[:1]) in _FOR_THE_STACK or (number, *error[:2]) in _FOR_THE_STACK or (number, *error[:1]) not in _ERRORS:
+        return None
+    at = 8 + (6 if number == _ICMPV6 else 9)
+    return error[at] if len(error) > at else None
 
 
 def protocol_of(protocol: int, head: bytes) -> int:

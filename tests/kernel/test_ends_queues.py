@@ -15,7 +15,7 @@ from harness.netfilter import VerdictKind
 from harness.outcome import describe
 from harness.pytest_plugin import Dropped
 from harness.pytest_plugin.lab import Lab
-from harness.scenario.steps.queue import Listen
+from harness.scenario.steps.queue import CopyMode, Listen
 from tests.kernel.test_ends import chain, sockets
 
 PORT = 9
@@ -69,15 +69,17 @@ def test_a_queue_that_is_full_and_fails_open_is_answered_by_no_listener(lab: Lab
     assert (describe.answer(back), back.waited) == ("ACCEPT: its queue was full and fails open", None)
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_what_no_queue_takes_is_nobodys_answer(lab: Lab, *, full: bool) -> None:
+@pytest.mark.parametrize(("listens", "why"), [
+    (None, "has no listener"), ("packet", "is full, or its listener's socket is"), ("none", "refused it (EINVAL)"),
+], ids=["no listener", "full", "a listener that wants no packets"])
+def test_what_no_queue_takes_is_nobodys_answer(lab: Lab, listens: CopyMode | None, why: str) -> None:
     net = lab.router()
     lab.nft(chain("forward", f"udp dport {PORT} queue num 5"))
-    listener = Listener(net.router.namespace, Listen(net.router.name, 5, maxlen=1)) if full else nullcontext()
+    listener = Listener(net.router.namespace, Listen(net.router.name, 5, maxlen=1, copy=listens)) if listens else nullcontext()
     with listener, sockets(socket.SOCK_DGRAM, (net.client, ("", 0))) as (client,), lab.trace() as walks:
         for _ in range(2):
             client.sendto(b"not taken", (net.server.address, PORT))
-        if isinstance(listener, Listener):
+        if listens == "packet" and isinstance(listener, Listener):
             answered(listener)
     last = walks[1]
-    assert (last.fate, last.reason, last.outcome.traversals[-1].answer) == (Dropped(0), "nf_queue", None)
+    assert (last.fate, last.reason, last.outcome.traversals[-1].answer) == (Dropped(0), f"its queue {why}, in nf_queue", None)

@@ -98,3 +98,42 @@ def test_a_packet_that_a_socket_for_router_alerts_takes_is_delivered(lab: Lab) -
         sender.sendto(bytes(packet), (net.server.address, 0))
         assert len(taker.recv(99)) == 40
     assert [walk.fate for walk in about(walks, "protocol 46")] == [Delivered()]
+
+
+def test_a_syn_that_comes_again_is_delivered_if_its_listener_answers_it_again(lab: Lab) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv4", "INPUT")
+    lab.nft(chain("input", "tcp flags & (syn | ack) == syn | ack drop"), at=net.peer)
+    net.host.sysctl("net.ipv4.tcp_invalid_ratelimit", 60_000)  # ms: the second SYN is answered, the third one is not
+    with sockets(socket.SOCK_STREAM, (net.host, ("", 7))) as (server,), forger(net.peer) as sender, lab.trace() as walks:
+        server.listen()
+        for _ in range(3):
+            segment = IP(src=net.peer.address, dst=net.host.address) / TCP(sport=5000, dport=7, flags="S", seq=1)
+            sender.sendto(bytes(segment), (net.host.address, 0))
+    assert [walk.fate for walk in about(walks, "TCP [S] ")] == [Delivered(), Delivered(), DroppedByStack()]
+    assert len(about(walks, "TCP [SA] ")) >= 2
+
+
+@pytest.mark.parametrize("window", [0, 1], ids=["on the fast path", "with another window"])
+def test_an_ack_that_is_far_too_old_is_dropped(lab: Lab, window: int) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv4", "INPUT")
+    for host in (net.host, net.peer):
+        host.sysctl("net.ipv4.tcp_timestamps", 0)  # a forged segment has no options, and shall look like the one before
+    with sockets(socket.SOCK_STREAM, (net.host, ("", 7)), (net.peer, ("", 0))) as (server, client), forger(net.peer) as sender:
+        with lab.trace() as before:
+            server.listen()
+            client.connect((net.host.address, 7))
+            accepted, _ = server.accept()
+        handshake, = about(before, "TCP [A] ")
+        port, head = client.getsockname()[1], handshake.outcome.traversals[-1].head
+        seq, ack = (int.from_bytes(head[at:at + 4], "big") for at in (24, 28))
+        with accepted, lab.trace() as walks:
+            for acknowledged in (ack - 1_000_000, ack):
+                segment = IP(src=net.peer.address, dst=net.host.address) / TCP(
+                    sport=port, dport=7, flags="A", seq=seq, ack=acknowledged % 2**32, window=int.from_bytes(head[34:36], "big") + window)
+                sender.sendto(bytes(segment), (net.host.address, 0))
+            client.sendall(b"data")
+            assert accepted.recv(9) == b"data"
+    sent = about(walks, f":{port} > {net.host.address}:7,")
+    assert [walk.fate for walk in sent[:3]] == [DroppedByStack(), Delivered(), Delivered()]

@@ -17,11 +17,11 @@ from harness.cli.follow import Told
 from harness.errors import GuestError, KernelDied
 from harness.outcome.types import Outcome, Rule
 from harness.vm.guest import Guest
-from harness.walks.events import NAME_BYTES
+from harness.walks.events import NAME_BYTES, Came, Turn
 
 FUNCTION = 0xFFFFFFFFC0001000
 ARMED = {"armed": True, "connection": "", "reasons": [], "loops": ["nf_hook_slow"], "blind": {}, "unnamed": None, "undecided": None,
-         "unregistered": None, "sees_registrations": False, "tells_takers": True, "clock": 10**18,
+         "unregistered": None, "sees_registrations": False, "tells": [], "clock": 10**18,
          "namespaces": [[0, 7, "init"]]}
 
 
@@ -235,3 +235,8 @@ def test_what_a_session_that_is_followed_holds_does_not_grow(monkeypatch: pytest
     most, forgotten, shown = asyncio.run(asyncio.wait_for(followed(), 60))
     assert shown == list(range(1, len(shown) + 1))
     assert (most < 1600, forgotten == len(shown), len(shown) > every - 200) == (True, True, True)
+
+
+def test_the_name_of_a_devices_driver_is_asked_for() -> None:
+    assert list(observer._addresses(Turn(1, Came.XMIT, 0, 2, "gn0", driver=FUNCTION))) == [FUNCTION]
+    assert list(observer._addresses(Turn(1, Came.LOCAL, 0))) == []

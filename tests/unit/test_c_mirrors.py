@@ -66,8 +66,8 @@ DECODED: list[tuple[str, Packed, Event]] = [
     ("exit_event", {"type": 3, "returned": -4, "traversal": 5, "time": 6}, Exit(5, -4, 6)),
     ("end_event", {"type": 4, "how": 2, "reason": 3, "skb": 4, "location": 5, "dev": 6, "time": 7},
      End(skb=4, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
-    ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "time": 5},
-     Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0")),
+    ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "driver": 6, "time": 5},
+     Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0", driver=6)),
     ("gone_event", {"type": 8, "netns": 4026532177, "time": 5}, Gone(netns=4026532177, time=5)),
     ("slot_event", {"type": 10, "after": 1, "index": 2, "priority": -3, "registration": 4, "function": 5, "priv": 6, "time": 7,
                     "name": {"kind": 0}},
@@ -137,7 +137,7 @@ def test_every_enum_of_the_header_has_a_mirror() -> None:
 @pytest.mark.parametrize(("mirror", "names"), [
     (How, ("FREED", "CONSUMED", "RELEASED")),
     (Came, ("LOCAL", "XMIT", "ANSWERED", "SEGMENTED", "REASSEMBLED", "TAKEN", "MERGED", "DUPLICATED", "LINGERED", "SYNACKED",
-            "FRAGMENTED")),
+            "FRAGMENTED", "REJECTED", "REPLIED", "REFUSED", "USELESS", "HEEDED")),
     (Did, ("REGISTERED", "UNREGISTERED", "INSERTED", "DELETED")),
 ])
 def test_what_becomes_of_an_skb_has_the_programs_numbers(mirror: type[IntEnum], names: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import GuestError
 from harness.trace.modules import GONE, Module, ModuleReader, Modules
 from harness.trace.symbols import Symbols
-from harness.walks.events import Call, End, Entry, Exit, How
+from harness.walks.events import Call, Came, End, Entry, Exit, How, Turn
 from harness.walks.sightings import numbered
 from harness.walks.symbol import Symbol
 
@@ -109,5 +109,6 @@ def test_what_came_and_went_between_two_captures_is_noticed(modules: Modules, ke
 
 def test_every_code_address_of_an_event_gets_its_number() -> None:
     entry = Entry(1, 2, 30, 2, 1, 7, "", "", 0, 1, 0x0800, 84, b"", b"", okfn=5, caller=0)
-    events = (entry, End(2, How.FREED, 0, 6, 10), Exit(1, 1, 40))
-    assert numbered(events, [20]) == [entry._replace(okfn=5 | 1 << 64), events[1], events[2]]
+    sent = Turn(2, Came.XMIT, 35, 0xE1, "gn0", driver=6)
+    events = (entry, End(2, How.FREED, 0, 6, 10), sent, Exit(1, 1, 40))
+    assert numbered(events, [20]) == [entry._replace(okfn=5 | 1 << 64), events[1], sent._replace(driver=6 | 1 << 64), events[3]]

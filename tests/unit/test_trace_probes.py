@@ -155,3 +155,12 @@ def test_returns_are_all_places_that_leave_a_function_and_a_tail_call_is_refused
     # push rbx; pop rbx; jmp +0x1000
     with pytest.raises(GuestError, match="nft_lookup_eval ends in a jump"):
         returns(bytes.fromhex("535be9f90f0000"), ADDRESS, functions, "nft_lookup_eval")
+
+
+def test_a_jump_to_the_cold_part_of_a_function_does_not_leave_it() -> None:
+    # push rbx; pop rbx; jmp +0x1000; ret; and far away: pop rbx; jmp back; or a return
+    here, there = bytes.fromhex("535be9f90f0000c3"), range(ADDRESS + 0x1000, ADDRESS + 0x1010)
+    assert returns(here, ADDRESS, functions, "tcp_ack", other=there) == (7,)
+    whole = range(ADDRESS, ADDRESS + len(here))
+    assert returns(bytes.fromhex("5be9ffefffff"), there.start, functions, "tcp_ack.cold", other=whole) == ()
+    assert returns(bytes.fromhex("5bc3"), there.start, functions, "tcp_ack.cold", other=whole) == (1,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from errno import ENOBUFS, ESRCH
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -215,8 +216,10 @@ LOOPBACK = turn(Came.XMIT, other=ETH1, device="lo")
     ((STOLEN, 0), [XMIT], [LOCAL], Fate("delivered"), None),
     ((STOLEN, 0), [LOCAL, NO_SOCKET], [], Fate("dropped by the stack"), "NO_SOCKET in udp_queue_rcv_one_skb"),
     ((QUEUE_3, 0), [], [], Fate("queued"), None),
-    ((QUEUE_3, 0), [end(how=FREED, location=0x6004)], [], Fate("dropped"), "nf_queue"),
-    ((QUEUE_3, 0), [turn(Came.SEGMENTED), end(how=FREED, location=0x6004)], [], Fate("dropped"), "nf_queue"),
+    ((QUEUE_3, 0), [turn(Came.REFUSED, other=ESRCH), end(how=FREED, location=0x6004)], [], Fate("dropped"),
+     "its queue has no listener, in nf_queue"),
+    ((QUEUE_3, 0), [turn(Came.SEGMENTED), turn(Came.REFUSED, other=ENOBUFS), end(how=FREED, location=0x6004)], [], Fate("dropped"),
+     "its queue is full, or its listener's socket is, in nf_queue"),
     ((QUEUE_3, 0), [turn(Came.SEGMENTED), end(how=FREED, location=0x7004)], [], Fate("segmented"), "nfqnl_enqueue_packet"),
 ], ids=["consumed", "still alive", "read by a socket", "eaten by TCP", "in a socket", "no socket", "no socket, older kernels",
         "icmpv6_rcv frees what it took", "icmpv6_rcv with a reason", "a clone to a raw socket", "a bad checksum that a reader found",
@@ -433,7 +436,8 @@ def icmpv6(kind: int, rest: bytes, code: int = 0, wrong: int = 0, *, hops: int =
         "a quotation that is too short", "one that is not", "a neighbour solicitation", "one that a router has forwarded",
         "one with a code"])
 def test_a_kernel_that_frees_all_packets_of_icmpv6_delivers_those_that_it_has_a_use_for(packet: Entry, why: str | None) -> None:
-    found = only(packet, call(1), Exit(1, 1, 0), LOCAL, end(how=FREED, location=0x5004))
+    heeded = turn(Came.REPLIED), turn(Came.HEEDED)
+    found = only(packet, call(1), Exit(1, 1, 0), LOCAL, *heeded, end(how=FREED, location=0x5004))
     assert (found.fate.kind, found.fate.reason) == (
         ("dropped by the stack", f"{why}, icmpv6_rcv") if why else ("delivered", "icmpv6_rcv"))
 

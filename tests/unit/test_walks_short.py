@@ -129,9 +129,10 @@ def test_a_packet_that_was_dropped_in_a_queue_says_who_dropped_it(by: str | None
     assert one_line(shown).plain.endswith(f"  dropped{who}, given to it by inet x i")
 
 
-def test_a_packet_that_no_queue_took_says_so() -> None:
-    shown = replace(packet(fate=Fate("dropped", reason="nf_queue")), traversals=(QUEUED,))
-    assert one_line(shown).plain.endswith("  dropped: queue 4 has no listener, or is full, given to it by inet x i")
+@pytest.mark.parametrize("why", ["has no listener", "is full, or its listener's socket is", "refused it (EINVAL)"])
+def test_a_packet_that_no_queue_took_says_so(why: str) -> None:
+    shown = replace(packet(fate=Fate("dropped", reason=f"its queue {why}, in nf_queue")), traversals=(QUEUED,))
+    assert one_line(shown).plain.endswith(f"  dropped: queue 4 {why}, given to it by inet x i")
 
 
 @pytest.mark.parametrize(("by", "words"), [

@@ -1,0 +1,129 @@
+"""What is answered and what is not: rejects on a bridge, ICMP's questions, and errors about which no socket wants to know."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
+from scapy.packet import Packet, Raw
+from scapy.sendrecv import send
+
+from harness.outcome.fate import Fate
+from harness.pytest_plugin import Consumed, Delivered, Dropped, DroppedByStack, Rejected
+from harness.pytest_plugin.lab import Lab
+from harness.pytest_plugin.networks import Bridge, Pair
+from tests.kernel.test_ends import about, chain, raw, sockets
+
+LEFT, RIGHT = "fd00::1", "fd00::2"
+REJECTED = (Rejected(0), Rejected("EPERM"))
+
+
+def with_ipv6(net: Bridge) -> Bridge:
+    for host, address in ((net.left, LEFT), (net.right, RIGHT)):
+        host.sysctl("net.ipv6.conf.eth0.disable_ipv6", 0)
+        host.run("ip", "addr", "add", f"{address}/64", "dev", "eth0", "nodad")
+    return net
+
+
+@pytest.mark.parametrize(("rule", "question"), [
+    ("udp dport 53 reject", UDP(dport=53)),
+    ("udp dport 53 reject with icmpx admin-prohibited", UDP(dport=53)),
+    ("tcp dport 80 reject with tcp reset", TCP(sport=5000, dport=80, flags="S")),
+])
+def test_a_reject_on_a_bridge_is_one_whether_its_answer_is_seen_or_not(lab: Lab, rule: str, question: Packet) -> None:
+    net = with_ipv6(lab.bridge())
+    lab.nft(chain("prerouting", rule, table="bridge t"))
+    packets = [IP(dst=net.right.address) / question, IPv6(dst=RIGHT) / question]
+    unseen = [lab.send(net.left, packet) for packet in packets]
+    assert [walk.fate in REJECTED for walk in unseen] == [True, True]
+    for pf in ("ipv4", "ipv6"):
+        lab.hook(net.left, pf, "INPUT")
+    seen = [lab.send(net.left, packet) for packet in packets]
+    assert [walk.fate in REJECTED for walk in seen] == [True, True]
+    names = ["TCP [RA]"] * 2 if question.haslayer(TCP) else ["ICMP destination unreachable", "ICMPv6 destination unreachable"]
+    assert [[answer.packet.partition(" 10.")[0].partition(" [fd")[0].partition(" fd")[0] for answer in walk.answers] for walk in seen] == [
+        [name] for name in names]
+
+
+def test_a_reject_on_a_bridge_that_sends_no_answer_is_a_drop(lab: Lab) -> None:
+    net = lab.bridge()
+    lab.nft(chain("prerouting", "udp dport 53 reject", table="bridge t"))
+    walk = lab.send(net.left, IP(dst=net.right.address) / UDP(dport=53, chksum=1))
+    assert walk.fate in (Dropped(0), Dropped("EPERM"))
+
+
+def test_a_ping_that_the_host_ignores_is_dropped(lab: Lab) -> None:
+    net = lab.pair()
+    for pf in ("ipv4", "ipv6"):
+        lab.hook(net.host, pf, "INPUT")
+    ping = IP(src=net.peer.address, dst=net.host.address)
+    ping6 = IPv6(src=net.peer.address6, dst=net.host.address6)
+    pings = {"echo": ping / ICMP() / Raw(b"data"), "without data": ping / ICMP(), "time": ping / ICMP(type=13),
+             "echo, IPv6": ping6 / ICMPv6EchoRequest(data=b"data"), "without data, IPv6": ping6 / ICMPv6EchoRequest()}
+
+    def fates() -> dict[str, list[Fate]]:
+        found = {}
+        for name, packet in pings.items():
+            with lab.trace() as walks, net.peer.inside():
+                send(packet, verbose=False)
+            asked = ("echo request", "icmp type 13")
+            found[name] = [walk.fate for walk in walks if walk.outcome.kind in asked]
+        return found
+
+    assert fates() == {name: [Delivered()] for name in pings}
+    net.host.sysctl("net.ipv4.icmp_echo_ignore_all", 1)
+    net.host.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
+    assert fates() == {name: [Delivered() if name == "time" else DroppedByStack()] for name in pings}
+
+
+def errors(net: Pair, *, udp: int, tcp: int, to: int) -> Mapping[str, Packet]:
+    """ICMP errors to the host, about what it has not sent.
+
+    :param udp: its port
+    :param tcp: its port, of a connection to the peer's port *to*
+    """
+    here, there = net.host.address, net.peer.address
+    here6, there6 = net.host.address6, net.peer.address6
+    asked = {"UDP": UDP(sport=udp, dport=9), "TCP": TCP(sport=tcp, dport=to), "echo": ICMP()}
+    return {
+        **{name: IP(dst=here) / ICMP(type=3, code=1) / IP(src=here, dst=there) / packet for name, packet in asked.items()},
+        "too long": IP(dst=here) / ICMP(type=3, code=4, nexthopmtu=1300) / IP(src=here, dst=there) / asked["UDP"],
+        "UDP, IPv6": IPv6(dst=here6) / ICMPv6DestUnreach() / IPv6(src=here6, dst=there6) / asked["UDP"],
+        "TCP, IPv6": IPv6(dst=here6) / ICMPv6DestUnreach() / IPv6(src=here6, dst=there6) / asked["TCP"],
+        "too long, IPv6": IPv6(dst=here6) / ICMPv6PacketTooBig(mtu=1300) / IPv6(src=here6, dst=there6) / asked["UDP"],
+    }
+
+
+def test_an_icmp_error_that_no_socket_waits_for_is_dropped(lab: Lab) -> None:
+    net = lab.pair()
+    for pf in ("ipv4", "ipv6"):
+        lab.hook(net.host, pf, "INPUT")
+
+    def fates(**ports: int) -> dict[str, list[Fate]]:
+        found = {}
+        for name, packet in errors(net, **ports).items():
+            with lab.trace() as walks, net.peer.inside():
+                send(packet, verbose=False)
+            found[name] = [walk.fate for walk in about(walks, "ICMP") if "neighbour" not in walk.packet]
+        return found
+
+    for_the_stack = {"too long": [Delivered()], "too long, IPv6": [Delivered()]}
+    nobody = fates(udp=7, tcp=7, to=7)
+    assert nobody == {name: [DroppedByStack()] for name in nobody} | {"echo": [Consumed()]} | for_the_stack
+    with ExitStack() as stack:
+        for family, here in ((socket.AF_INET, net.host.address), (socket.AF_INET6, net.host.address6)):
+            with net.host.inside():
+                waiting = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC))
+            waiting.bind((here, 7))
+        server, client = stack.enter_context(sockets(socket.SOCK_STREAM, (net.peer, ("", 7)), (net.host, ("", 0))))
+        server.listen()
+        client.connect((net.peer.address, 7))
+        waited = fates(udp=7, tcp=client.getsockname()[1], to=7)
+        assert waited == {name: [Delivered()] for name in waited} | {"echo": [Consumed()], "TCP, IPv6": [DroppedByStack()]}
+    with raw(net.host, socket.IPPROTO_ICMP):
+        taken = fates(udp=7, tcp=7, to=7)
+    assert [taken[name] for name in ("UDP", "TCP", "echo")] == [[Delivered()]] * 3
