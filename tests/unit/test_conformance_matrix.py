@@ -216,7 +216,7 @@ def test_a_guest_that_never_wakes_costs_one_rule(guests: Guests) -> None:
 def test_a_kernel_that_never_came_up_is_lost_to_every_rule_and_does_not_keep_another_from_its_own(
     guests: Guests, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def dies(*_: object) -> tuple[Kernel, Any]:
+    async def dies(*_: object, append: str) -> tuple[Kernel, Any]:
         raise KernelDied("Kernel panic - not syncing: test", console_tail="last words")
 
     monkeypatch.setattr(matrix, "source", dies)
