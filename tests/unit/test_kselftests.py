@@ -63,6 +63,14 @@ def test_the_reason_of_a_skip_is_the_line_that_says_it(output: str, reason: str)
     assert programs.skip_reason(output) == reason
 
 
+@pytest.mark.parametrize(("output", "telling"), [
+    ("a\nFAIL: the ping\nend", "FAIL: the ping"), ("conf: TEST_FAIL_ON_SKIP=n\nW: [FAILED] 1/1 a\nend", "W: [FAILED] 1/1 a"),
+    ("ok 1 a\nnot ok 2 b\nend", "not ok 2 b"), ("x: not found\nend", "x: not found"), ("a\nend", "end"),
+])
+def test_what_tells_of_a_failure_is_no_name_that_has_the_word_in_it(output: str, telling: str) -> None:
+    assert programs.telling(output) == telling
+
+
 def test_statuses_are_those_of_kselftest(tmp_path: Path) -> None:
     with pytest.raises(pytest.skip.Exception, match="SKIP: no such tool"):
         run(tmp_path, _script(tmp_path, "echo SKIP: no such tool; echo more; exit 4"), slow=False, limit_s=60)

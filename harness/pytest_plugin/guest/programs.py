@@ -28,7 +28,7 @@ _BY_SIGNAL = 128
 _WHY = {signal.SIGXFSZ: ": more than 64 MiB in a file, or of output", signal.SIGKILL: ": perhaps for want of memory"}
 _SKIPS, _MARK = re.compile(r"\bskip", re.IGNORECASE), re.compile(r"\[ *skip", re.IGNORECASE)
 #: Lines that say what went wrong, the more telling first.
-_TELLING = (re.compile(r"FAIL|ERROR|\bnot ok\b"), re.compile(r"not found|No such file"))
+_TELLING = (re.compile(r"\b(?:FAIL|ERROR|not ok\b)"), re.compile(r"not found|No such file"))
 
 
 @dataclass(frozen=True, slots=True)
