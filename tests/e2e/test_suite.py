@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.e2e.conftest import CommandLine
+from tests.e2e.conftest import DEADLINE_S, CommandLine
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def directory(tmp_path: Path) -> Path:
 def test_each_program_has_a_result_and_each_point_of_one_that_speaks_tap(nfharness: CommandLine, directory: Path, tmp_path: Path) -> None:
     report, xml = tmp_path / "out.jsonl", tmp_path / "out.xml"
     done = nfharness("suite", str(directory), "--env", "SAID=so", "--deadline", "20", "-n", "2",
-                     "--report-jsonl", str(report), "--junitxml", str(xml))
+                     "--report-jsonl", str(report), "--junitxml", str(xml), deadline_s=3 * DEADLINE_S)
     assert done.status == 1, done
     results = {one["test"].partition("-")[2].removesuffix("]"): one
                for line in report.read_text().splitlines() if "test" in (one := json.loads(line))}
