@@ -33,6 +33,10 @@ _DIED = "the kernel died: what it did last may not be there"
 _SETTLED_NS = 500_000_000
 #: Events that it is not worth while to look through for what may be forgotten.
 _FEW = 20_000
+#: Events that a session which forgets may hold before no more are read; twice as many as it could not forget, if these are more.
+_MOST = 60_000
+#: About so many has a record.
+_RECORD_BYTES = 100
 #: Ends behind which an skb may live on, in a socket's queue.
 _TAKEN = ("delivered", "sent", "consumed")
 
@@ -58,11 +62,18 @@ class Complaints:
 
 
 class Observation:
-    """A guest's tracer, armed from :meth:`start` to :meth:`end`."""
+    """A guest's tracer, armed from :meth:`start` to :meth:`end`.
 
-    def __init__(self, remote: Remote, *, rulesets: bool = False) -> None:
+    :param rulesets: whole rulesets are listed, too
+    :param forgets: :meth:`forget` is called now and then. Then records are read only as fast as they can be told and forgotten: what the
+        guest has no room for meanwhile, it counts as lost.
+    """
+
+    def __init__(self, remote: Remote, *, rulesets: bool = False, forgets: bool = False) -> None:
         self._remote = remote
         self._keeps_rulesets = rulesets
+        self._forgets = forgets
+        self._room = asyncio.Event()
         self._said = bytearray()
         self._more = asyncio.Event()
         self._over = False
@@ -96,14 +107,16 @@ class Observation:
         self._reading, self._naming = asyncio.create_task(self._read()), asyncio.create_task(self._name())
 
     @classmethod
-    async def start(cls, guest: Guest, *, registrations: bool = False, rulesets: bool = False) -> Observation:
+    async def start(cls, guest: Guest, *, registrations: bool = False, rulesets: bool = False, forgets: bool = False) -> Observation:
         """Arm the tracer.
 
         :param registrations: whether hooks that are registered and unregistered are to be seen, too
         :param rulesets: whether whole rulesets are to be listed, too, which takes time in the guest
+        :param forgets: as of the class
         :raises GuestError: it does not work there
         """
-        observation = cls(await guest.open(Request(python=_OBSERVER, args=[guest.networked, registrations])), rulesets=rulesets)
+        remote = await guest.open(Request(python=_OBSERVER, args=[guest.networked, registrations]))
+        observation = cls(remote, rulesets=rulesets, forgets=forgets)
         while not observation._armed:
             await observation._wait()
         observation._connection = ends_of(observation._armed["connection"]) if guest.networked else frozenset()
@@ -119,6 +132,7 @@ class Observation:
 
         :param but: numbers of packets that are left out
         """
+        self._reads_on()
         await self._remote.write(b'{"ended": true}\n')
         while not self._ended or self._bytes < self._ended["records"]:
             await self._wait()
@@ -156,6 +170,13 @@ class Observation:
         """
         if len(self._events) < max(_FEW, 2 * self._left):
             return None
+        try:
+            return self._forgotten(told)
+        finally:
+            self._room.set()
+
+    def _forgotten(self, told: Collection[int]) -> frozenset[int]:
+        """Forget as :meth:`forget` does, in any case."""
         events, _ = told_apart(in_order(self._events), self._namespaces)
         packets = grouped(numbered(events, self._frees), self._armed["loops"], self._numbers)
         self._events = in_order(self._events)
@@ -174,6 +195,7 @@ class Observation:
 
         :param but: numbers of packets that are left out
         """
+        self._reads_on()
         await self._reading
         self._decode()
         return self._outcome(0, (_DIED,), but)
@@ -209,6 +231,7 @@ class Observation:
         if addresses:
             self._asked |= addresses
             self._open_questions += 1
+            self._room.set()
             await self._remote.write(json.dumps({"addresses": sorted(addresses)}).encode() + b"\n")
         context = fresh if self._ended else (*self._under_way.values(), *self._gone, *fresh)
         wanted = rules_wanted(context, self._namespaces) - self._asked_rules
@@ -237,6 +260,7 @@ class Observation:
         whole = whole if self._keeps_rulesets else set()
         for netns in sorted({netns for netns, *_ in wanted} | whole):
             self._open_questions += 1
+            self._room.set()
             rules = sorted(rule for of, *rule in wanted if of == netns)
             question = {"netns": number_and_life(netns), "rules": rules, "whole": netns in whole}
             await self._remote.write(json.dumps(question).encode() + b"\n")
@@ -261,8 +285,21 @@ class Observation:
             self._arrived = time.monotonic()
             self._heed()
             self._more.set()
+            while self._is_full():
+                self._room.clear()
+                await self._room.wait()
         self._over = True
         self._more.set()
+
+    def _is_full(self) -> bool:
+        """Whether so much is held that some is to be forgotten first. An answer that is waited for is read in any case."""
+        held = len(self._events) + len(self._records) // _RECORD_BYTES
+        return self._forgets and not self._open_questions and held > max(_MOST, 2 * self._left)
+
+    def _reads_on(self) -> None:
+        """From now on read all that comes."""
+        self._forgets = False
+        self._room.set()
 
     def _heed(self) -> None:
         """Take notice of the messages that have arrived."""

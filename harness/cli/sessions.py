@@ -1,38 +1,32 @@
-"""What ``trace`` has seen, and the form in which ``--json`` writes it and ``--read`` reads it.
+"""What ``trace`` has seen, and the form in which ``--json`` writes it.
 
-A session is one JSON object. One that is followed is JSON Lines (:mod:`harness.cli.session_lines`): a head with kernel and command, a
-line for each packet and each registration of a hook, and a tail with all the rest; of one that was cut short, the lines that are whole can
-be read.
+A session is one JSON object. One that is followed is JSON Lines (:mod:`harness.walks.session_lines`): a head with kernel and command, a
+line for each packet and each registration of a hook, and a tail with all the rest.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from harness.backends.observer import Complaints
-from harness.cli.session_lines import HEAD, parted
-from harness.errors import KernelDied, UserError
+from harness.errors import KernelDied
 from harness.model.observed import Departure
 from harness.outcome import codec
-from harness.outcome.typed import checked
 from harness.outcome.types import Outcome, PacketOutcome, Registration
 from harness.walks.filter import Filter
+from harness.walks.session_lines import HEAD
 from harness.walks.totals import Totals
 
-__all__ = ("Obeyed", "Seen", "conclusion", "counted", "head", "line", "obedience", "read", "remarks", "report", "tail")
+__all__ = ("VERSION", "Obeyed", "Seen", "conclusion", "counted", "head", "line", "obedience", "remarks", "report", "tail")
 
-_VERSION = 2
+VERSION = 2
 _NOTHING = "no hook point that has a hook was crossed: load a ruleset in COMMAND, for example with nft -f"
-_HINT = "name a file that trace --json wrote"
 #: What an outcome says of all its packets.
 _OF_ALL = ("lost_events", "doubts", "blind", "began", "rulesets")
-_CUT_SHORT = "the recording was cut short"
 #: How many traversals were held against core.c, and those that departed.
 Obeyed = tuple[int, tuple[Departure, ...]]
 
@@ -49,7 +43,8 @@ class Seen:
     :param told: numbers of those that were printed while the session went on
     :param registered: how many registrations were printed then
     :param last: the number of the last line that was printed then, as JSON Lines
-    :param earlier: what is to be said of packets that were printed then and are in neither outcome any more
+    :param earlier: what is to be said of packets that are in neither outcome: they were printed then, or are not to be printed
+    :param more: how many of those only ``--limit`` keeps from being printed
     :param died: how the kernel did
     """
 
@@ -64,12 +59,12 @@ class Seen:
     registered: int = 0
     last: int = HEAD
     earlier: Totals = field(default_factory=Totals)
+    more: int = 0
 
     @cached_property
     def totals(self) -> Totals:
         """The totals of all packets: of those that *earlier* counts, and of those in *observed*."""
-        earlier, chosen = self.earlier, {packet.number for packet in self.shown.packets}
-        found = replace(earlier, noise=Counter(earlier.noise), drops=Counter(earlier.drops))
+        found, chosen = deepcopy(self.earlier), {packet.number for packet in self.shown.packets}
         for packet in self.observed.packets:
             found.add(packet, self.observed.blind, chosen=packet.number in chosen)
         return found
@@ -94,7 +89,7 @@ def head(facts: dict[str, Any], argv: Sequence[str], wanted: Filter | None) -> d
 
     :param wanted: the filter that chooses the packets
     """
-    return {"trace": _VERSION, "kernel": facts, "command": list(argv), "filter": wanted and wanted.text}
+    return {"trace": VERSION, "kernel": facts, "command": list(argv), "filter": wanted and wanted.text}
 
 
 def line(one: PacketOutcome | Registration) -> dict[str, Any]:
@@ -113,69 +108,6 @@ def tail(session: Seen, obeyed: Obeyed | None = None) -> dict[str, Any]:
     core = {"core": {"compared": obeyed[0], "departures": list(map(str, obeyed[1]))}} if obeyed else {}
     return {"exit_status": session.status, "verdict": verdict, **{key: document[key] for key in _OF_ALL if key in document},
             **asdict(session.complaints), **death, **core}
-
-
-def read(path: Path) -> Seen:
-    """A session that was written.
-
-    :raises UserError: it is none, or cannot be read
-    """
-    try:
-        document = _document(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: {error}", hint=_HINT) from None
-    if (version := document["trace"]) != _VERSION:
-        raise UserError(f"{path}: a session of version {version}, and this nfharness reads version {_VERSION}", hint=_HINT)
-    try:
-        observed = checked(codec.from_json({**document, "steps": (), "log": ()}))
-        complaints = Complaints(tuple(document["splats"]), document["taint"], tuple(document["log"]), document["unnamed"],
-                                document["undecided"], document.get("unregistered"))
-        facts, argv, status = _command(document)
-        return Seen(facts, argv, status, observed, observed, checked(complaints))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path}: not as trace --json writes it: {error!r}", hint=_HINT) from None
-
-
-def _command(document: dict[str, Any]) -> tuple[dict[str, Any], list[str], int | None]:
-    """What was known before anything was seen, and the exit status.
-
-    :raises ValueError: it is of other kinds
-    """
-    facts, argv, status = document["kernel"], document["command"], document["exit_status"]
-    if not isinstance(facts, dict) or not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
-        raise ValueError("kernel or command")
-    if status is not None and (not isinstance(status, int) or isinstance(status, bool) or not 0 <= status <= 0xFF):
-        raise ValueError(f"exit_status: {status!r}")
-    return facts, argv, status
-
-
-def _document(text: str) -> dict[str, Any]:
-    """The object that a session is, or that its lines make.
-
-    :raises ValueError: it is neither
-    """
-    try:
-        whole = json.loads(text)
-    except ValueError:
-        whole = _of_lines(text.splitlines())
-    if not isinstance(whole, dict) or "trace" not in whole:
-        raise ValueError("no session")
-    return whole if "packets" in whole or whole["trace"] != _VERSION else _of_lines([text])
-
-
-def _of_lines(lines: Sequence[str]) -> dict[str, Any]:
-    """What was written of a session; one that was cut short or damaged has a doubt.
-
-    :raises ValueError: it is none
-    """
-    parts = parted(lines)
-    registrations = [each for each in parts.seen if "registration" in each]
-    seen = {"packets": [each for each in parts.seen if each not in registrations], "registrations": registrations}
-    cut = Seen({}, (), None, Outcome(doubts=(_CUT_SHORT,)), Outcome(), Complaints())
-    whole = {**tail(cut), **parts.head, **seen} if parts.tail is None else {**parts.head, **seen, **parts.tail}
-    if parts.damage:
-        whole["doubts"] = [f"recording damaged: {parts.damage}", *whole["doubts"]]
-    return whole
 
 
 def conclusion(session: Seen) -> str:

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,9 +21,9 @@ from harness.cli.options import Seconds, backend_option, files_option, json_opti
 from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
+    from harness.backends.following import Told
     from harness.backends.session import Backend
     from harness.cli.explained import Explained
-    from harness.cli.follow import Told
     from harness.cli.sessions import Obeyed, Seen
     from harness.host.terminal import Terminal
     from harness.outcome.types import Outcome, PacketOutcome
@@ -172,10 +172,10 @@ def command(  # noqa: PLR0917 - click passes them by name
     with ExitStack() as stack:
         outputs = reports.opened(stack, {"pcapng": pcapng, "html": html, "perfetto": perfetto}, [read] if read else ())
         waited = ("sleep", "infinity" if seconds is None else f"{seconds}")
-        plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs),
+        plan = _Plan(argv or waited, files, with_packages, wanted, until, count, follow, not argv, lean=not (check or outputs or explain),
                      registrations=registrations, rulesets=explain is not None or as_json,
-                     explain=None if explain is None else (explain, at))
-        session = asyncio.run(_again(read, wanted) if read else _traced(spec, backend, plan, view))
+                     explain=None if explain is None else (explain, at), summary=summary and not as_json)
+        session = asyncio.run(_again(read, plan, view) if read else _traced(spec, backend, plan, view))
         sys.exit(session if isinstance(session, int) else _tell(session, plan, outputs, view=view, check=check))
 
 
@@ -207,6 +207,7 @@ class _Plan:
     :param registrations: hooks that are registered and unregistered are watched, too
     :param rulesets: whole rulesets are listed, too
     :param explain: number of a packet that is explained, and where that is asked for
+    :param summary: hooks are counted, and no packet is printed
     """
 
     argv: Sequence[str]
@@ -221,11 +222,17 @@ class _Plan:
     registrations: bool
     rulesets: bool
     explain: tuple[int, str | None] | None
+    summary: bool
+
+    @property
+    def forgets(self) -> bool:
+        """Whether packets are forgotten while it goes on."""
+        return self.lean and (self.follows or self.summary)
 
     @property
     def is_watched(self) -> bool:
         """Whether packets are looked at while it goes on."""
-        return self.follows or self.until is not None or self.count is not None
+        return self.follows or self.forgets or self.until is not None or self.count is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,10 +272,10 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
     :returns: the exit status alone, if it cannot be run
     """
     from harness.backends.filtering import compiled, filtered, in_guest  # noqa: PLC0415
+    from harness.backends.following import Told, following  # noqa: PLC0415
     from harness.backends.observer import Complaints, Observation  # noqa: PLC0415
     from harness.backends.session import session  # noqa: PLC0415
     from harness.cli.exec import refused, relay  # noqa: PLC0415 - not before the options are known to be right
-    from harness.cli.follow import Told, follow  # noqa: PLC0415
     from harness.cli.guest_files import copy_into  # noqa: PLC0415
     from harness.cli.run import kernel_facts  # noqa: PLC0415
     from harness.cli.sessions import Seen, head  # noqa: PLC0415
@@ -277,15 +284,18 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
 
     async with session(spec, Progress(), backend, "trace", with_packages=plan.with_packages) as opened:
         ask, facts = in_guest(opened.guest), kernel_facts(opened)
-        told = Told(lean=plan.follows and plan.lean)
+        told = Told(lean=plan.forgets, owners=plan.summary)
 
         async def chosen(outcome: Outcome, by: Filter | None = plan.wanted) -> Outcome:
             return await filtered(ask, by, outcome) if by else outcome
 
+        def seen() -> dict[str, Any]:
+            return told.seen() if plan.follows or plan.forgets else {"earlier": told.earlier}
+
         for each in filter(None, (plan.wanted, plan.until)):
             await compiled(ask, each)
         await copy_into(opened.guest, plan.files)
-        observation = await Observation.start(opened.guest, registrations=plan.registrations, rulesets=plan.rulesets)
+        observation = await Observation.start(opened.guest, registrations=plan.registrations, rulesets=plan.rulesets, forgets=plan.forgets)
         try:
             remote = await opened.guest.open(Request(argv=plan.argv, cwd=opened.guest.cwd))
         except OSError as error:
@@ -293,48 +303,60 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
         status: int | None = None
         if plan.follows and view is None:
             print(json.dumps(head(facts, plan.argv, plan.wanted)), flush=True)
-        show, until = _watcher(plan, view, told), partial(chosen, by=plan.until) if plan.until else None
-        following = asyncio.create_task(_ended(follow(observation, chosen, show, told, until), remote)) if plan.is_watched else None
+        until = partial(chosen, by=plan.until) if plan.until else None
+        settled = following(observation, chosen, told, until)
+        watching = asyncio.create_task(_watched(settled, _watcher(plan, view, told), remote)) if plan.is_watched else None
         try:
             status = await relay(remote, stdout=1 if view else 2)
-            if await _stopped(following):
+            if await _stopped(watching):
                 status = 0
             observed, complaints = await observation.end(told.done)
             shown = await chosen(observed)
-            return Seen(facts, plan.argv, status, observed, shown, complaints, **(told.seen() if plan.follows else {}))
+            return Seen(facts, plan.argv, status, observed, shown, complaints, **seen())
         except KernelDied as error:
             observed = await observation.rescued(told.done)
-            return Seen(facts, plan.argv, status, observed, observed, Complaints(), error, **(told.seen() if plan.follows else {}))
+            return Seen(facts, plan.argv, status, observed, observed, Complaints(), error, **seen())
         finally:
-            await _stopped(following)
+            await _stopped(watching)
 
 
-async def _ended(following: Coroutine[Any, Any, None], remote: Remote) -> bool:
-    """End the command when what follows the session has seen enough."""
-    await following
+async def _watched(settled: AsyncIterator[Outcome], show: Callable[[Outcome], bool], remote: Remote) -> bool:
+    """Show the packets that come to their ends, and end the command when that is enough."""
+    async for outcome in settled:
+        if show(outcome):
+            break
     await remote.signal(signal.SIGTERM)
     return True
 
 
-async def _stopped(following: asyncio.Task[bool] | None) -> bool:
+async def _stopped(watching: asyncio.Task[bool] | None) -> bool:
     """End what follows a session; that the kernel died is told elsewhere.
 
     :returns: whether it had seen enough
     """
-    if following:
-        following.cancel()
+    if watching:
+        watching.cancel()
         with suppress(asyncio.CancelledError, NfharnessError):
-            return await following
+            return await watching
     return False
 
 
-async def _again(path: Path, wanted: Filter | None) -> Seen:
-    """A session that was written, with the packets that a filter chooses."""
-    from harness.backends.filtering import filtered, on_this_host  # noqa: PLC0415
-    from harness.cli.sessions import read  # noqa: PLC0415
+async def _again(path: Path, plan: _Plan, view: _View | None) -> Seen:
+    """A session that was written: all its packets, or only those that a lean view prints.
 
-    session = read(path)
-    return replace(session, shown=await filtered(on_this_host, wanted, session.observed)) if wanted else session
+    :param view: ``None`` for JSON
+    """
+    from harness.backends.filtering import filtered, on_this_host  # noqa: PLC0415
+    from harness.cli.recorded import Kept, Recorded  # noqa: PLC0415
+
+    kept = Kept(summary=plan.summary)
+    if view and plan.lean:
+        kept = Kept(view.wants, limit=view.limit, slowest=view.slowest, summary=view.summary)
+    recorded = Recorded(path)
+    for batch in recorded.batches():
+        shown = await filtered(on_this_host, plan.wanted, batch) if plan.wanted else batch
+        kept.take(batch, shown)
+    return kept.session(recorded)
 
 
 def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile], *, view: _View | None, check: bool) -> int:
@@ -379,8 +401,8 @@ def _explained(session: Seen, plan: _Plan) -> tuple[Explained | None, UserError 
 
 
 def _print_json(session: Seen, plan: _Plan, obeyed: Obeyed | None, told: Explained | None) -> None:
-    from harness.cli.session_lines import numbered  # noqa: PLC0415
     from harness.cli.sessions import report, tail  # noqa: PLC0415
+    from harness.walks.session_lines import numbered  # noqa: PLC0415
 
     if not plan.follows:
         document = report(session, plan.wanted, obeyed)
@@ -402,8 +424,8 @@ def _print_lines(shown: Outcome, last: int, *, flush: bool = False) -> int:
     :param last: the number of the line before
     :returns: that of the last line
     """
-    from harness.cli.session_lines import numbered  # noqa: PLC0415
     from harness.cli.sessions import line  # noqa: PLC0415
+    from harness.walks.session_lines import numbered  # noqa: PLC0415
     from harness.walks.timeline import timeline  # noqa: PLC0415
 
     lines = list(numbered(map(line, timeline(shown)), last))
@@ -443,7 +465,7 @@ def _print(session: Seen, view: _View, obeyed: Obeyed | None, told: Explained | 
         from harness.walks.owners import owners_table  # noqa: PLC0415
 
         _print_walks(console, replace(session.shown, packets=()), replace(view, short=True))
-        console.print(owners_table(session.shown.packets))
+        console.print(owners_table(session.totals.owners or ()))
     else:
         _print_packets(console, session, view)
     for remark in remarks(session):
@@ -481,7 +503,7 @@ def _print_packets(console: Terminal, session: Seen, view: _View) -> None:
         console.print(*short.drops(+groups), *([] if view.short else [""]), sep="\n", highlight=False, soft_wrap=True)
     registrations = session.shown.registrations[session.registered:]
     _print_walks(console, replace(session.shown, packets=tuple(shown), registrations=registrations), view)
-    if left_out := len(rest) - len(shown):
+    if left_out := len(rest) - len(shown) + session.more:
         console.print(f"\n… and {counted(left_out, 'more packet')}: --limit 0 prints all", highlight=False)
     noise = Counter[str]()
     for (kind, gone), count in totals.noise.items():

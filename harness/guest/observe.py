@@ -35,6 +35,8 @@ __all__ = ("Namespaces", "main", "set_up")
 _TICK_MS, _HURRY_MS = 10, 1
 _QUIET_SECONDS, _SETTLE_SECONDS = 0.02, 1.0
 _CHUNK = 1 << 16
+#: Bytes that may wait for the host. While there are more, none are taken: what the rings have no room for then is counted as lost.
+_WAITING_MOST = 8 << 20
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _IN_CREATE, _IN_MOVED_TO, _IN_DELETE = 0x100, 0x80, 0x200
 
@@ -94,8 +96,9 @@ def _follow(host: _Host, namespaces: Namespaces, capture: Capture, *, hold: bool
         ready = {descriptor for descriptor, _ in (waiting if idle else busy).poll(tick)}
         namespaces.look()
         host.tell_rules()
-        drained = capture.drain()
-        first, idle = idle and drained, not drained
+        full = not hold and len(pending) > _WAITING_MOST
+        drained = not full and capture.drain()
+        first, idle = idle and drained, not drained and not full
         pending += capture.hand_over()
         if not hold:
             sent += _write(pending)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.outcome.types import PacketOutcome
 from harness.outcome.unseen import unseen
+from harness.walks.owners import Owners
 from harness.walks.short import Group, dropped, group_of, is_noise
 
 __all__ = ("Totals",)
@@ -21,6 +22,7 @@ class Totals:
     :ivar chosen: packets that the filter lets through; what follows is about them alone
     :ivar noise: those that nobody asks for, by kind and whether they were dropped
     :ivar drops: those that were dropped, by flow and by who did it, and whether they are such that nobody asks for
+    :ivar owners: of their hooks, if anyone asks for them
     :ivar unseen: of all packets, why calls may be missing
     """
 
@@ -29,6 +31,7 @@ class Totals:
     chosen: int = 0
     noise: Counter[tuple[str, bool]] = field(default_factory=Counter)
     drops: Counter[tuple[Group, bool]] = field(default_factory=Counter)
+    owners: Owners | None = None
     unseen: tuple[str, ...] = ()
 
     def add(self, packet: PacketOutcome, blind: Iterable[tuple[str, str]], *, chosen: bool) -> None:
@@ -42,6 +45,8 @@ class Totals:
         self.unseen = tuple(dict.fromkeys((*self.unseen, *unseen((packet,), blind))))
         if chosen:
             self.chosen += 1
+            if self.owners is not None:
+                self.owners.add(packet)
             noise, gone = is_noise(packet), dropped(packet)
             self.noise[packet.kind, gone] += noise
             if gone:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import harness.cli.examples
-from harness.cli.sessions import read
+from harness.cli.recorded import Recorded
 from harness.walks.explain import explained, places
 
 pytestmark = pytest.mark.slow
@@ -225,7 +225,7 @@ def test_refusals_stand_under_what_they_answer(recording: Path) -> None:
 
 
 def test_no_explanation_of_any_chain_that_any_packet_met_contradicts_what_the_kernel_did(recording: Path) -> None:
-    session = read(recording)
+    session = Recorded(recording).whole()
     found = [explained(*place, session.observed.rulesets) for packet in session.observed.packets for place in places(packet)]
     states = [rule.state for one in found for rule in one.rules]
     assert {note for one in found for note in one.notes if "not fit" in note or "not listed" in note} == set()

@@ -10,7 +10,7 @@ import pytest
 
 import harness.cli.examples
 from harness.cli.explained import explain, to_json
-from harness.cli.sessions import read
+from harness.cli.recorded import Recorded
 from tests.e2e.test_trace import trace
 
 #: Packets, by the chain that gets each alone: what leads there, and what sends it.
@@ -146,7 +146,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, i
 
 
 def explained(recording: Path, number: int, at: str) -> dict[str, Any]:
-    return to_json(explain(read(recording), number, at))
+    return to_json(explain(Recorded(recording).whole(), number, at))
 
 
 @pytest.mark.parametrize(("chain", "kind"), [("of_udp", "udp"), ("of_tcp", "tcp"), ("of_icmp", "echo request"), ("of_ip6", "echo request")])

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from harness.backends import observer
+from harness.backends.following import Told
 from harness.backends.observer import Complaints, Observation
-from harness.cli.follow import Told
 from harness.errors import GuestError, KernelDied
 from harness.outcome.types import Outcome, Rule
 from harness.vm.guest import Guest
@@ -89,11 +89,12 @@ class Remote:
         raise KernelDied("the kernel panicked")
 
 
-async def begun(remote: Remote, *, rulesets: bool = False) -> Observation:
+async def begun(remote: Remote, *, rulesets: bool = False, forgets: bool = False) -> Observation:
     async def opened(_: object) -> Remote:
         return remote
 
-    return await Observation.start(cast(Guest, SimpleNamespace(open=opened, networked=False)), rulesets=rulesets)
+    guest = cast(Guest, SimpleNamespace(open=opened, networked=False))
+    return await Observation.start(guest, rulesets=rulesets, forgets=forgets)
 
 
 def calls(outcome: Outcome) -> list[tuple[str, str | None]]:
@@ -229,6 +230,7 @@ def test_what_a_session_that_is_followed_holds_does_not_grow(monkeypatch: pytest
                 fresh = observation.settled(told.numbers).packets
                 shown += [packet.number for packet in fresh]
                 told.note(fresh, fresh, observation)
+                told.forget(observation)
                 most = max(most, len(observation._events))
         return most, told.seen()["earlier"].packets, shown
 
@@ -240,3 +242,59 @@ def test_what_a_session_that_is_followed_holds_does_not_grow(monkeypatch: pytest
 def test_the_name_of_a_devices_driver_is_asked_for() -> None:
     assert list(observer._addresses(Turn(1, Came.XMIT, 0, 2, "gn0", driver=FUNCTION))) == [FUNCTION]
     assert list(observer._addresses(Turn(1, Came.LOCAL, 0))) == []
+
+
+def test_a_flood_is_read_as_fast_as_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer, "_FEW", 100)
+    monkeypatch.setattr(observer, "_MOST", 400)
+    second, every = 10**9, 2000
+
+    def answer(remote: Remote, message: dict[str, Any]) -> None:
+        if "ended" in message:
+            remote.say(records=every * len(crossed(1, 1)), lost_events=0, doubts=[], namespaces=[[0, 7, "init"]], frees=[], splats=[],
+                       taint="", log=[])
+
+    async def flooded() -> tuple[int, int, int, int]:
+        remote, told, most = Remote(answer), Told(lean=True), 0
+        observation = await begun(remote, forgets=True)
+        remote.send(crossed(1, second // 20))
+        while not observation._asked or observation._open_questions or not observation._asked_rules:
+            await asyncio.sleep(0)
+        for number in range(2, every + 1):
+            remote.send(crossed(number, number * second // 20))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        held = len(observation._events)
+        while observation._bytes < every * len(crossed(1, 1)):
+            fresh = observation.settled(told.numbers).packets
+            told.note(fresh, fresh, observation)
+            told.forget(observation)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            most = max(most, len(observation._events))
+        outcome, _ = await observation.end(told.done)
+        return held, most, told.earlier.packets + len(outcome.packets), every
+
+    held, most, seen, sent = asyncio.run(asyncio.wait_for(flooded(), 60))
+    assert (held < 900, most < 1200, seen) == (True, True, sent)
+
+
+def test_all_is_read_at_the_end_of_a_flood_that_nobody_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer, "_MOST", 100)
+    every = 200
+
+    def answer(remote: Remote, message: dict[str, Any]) -> None:
+        if "ended" in message:
+            remote.say(records=every * len(crossed(1, 1)), lost_events=0, doubts=[], namespaces=[[0, 7, "init"]], frees=[], splats=[],
+                       taint="", log=[])
+
+    async def flooded() -> int:
+        remote = Remote(answer)
+        observation = await begun(remote, forgets=True)
+        for number in range(1, every + 1):
+            remote.send(crossed(number, number))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        return len((await observation.end())[0].packets)
+
+    assert asyncio.run(asyncio.wait_for(flooded(), 60)) == every

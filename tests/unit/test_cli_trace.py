@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +14,14 @@ import pytest
 from click.testing import CliRunner
 
 from harness.backends.observer import Complaints
-from harness.cli.session_lines import HEAD, numbered
-from harness.cli.sessions import Seen, head, line, read, report, tail
+from harness.cli.recorded import Recorded
+from harness.cli.sessions import Seen, head, line, report, tail
 from harness.cli.trace import command
 from harness.errors import UserError
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, Outcome, PacketOutcome, Registration, Slot, Traversal
+from harness.walks.session_lines import HEAD, numbered
 
 _DROP = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.DROP), 1000, chain="inet admin forward")
 _ACCEPT = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, Verdict(VerdictKind.ACCEPT), 1000, chain="inet admin forward")
@@ -64,13 +69,13 @@ def test_registrations_are_read_from_an_object_and_from_lines(tmp_path: Path) ->
     whole.write_text(json.dumps(report(seen)))
     parts = [head(seen.facts, seen.argv, None), *numbered([line(made), line(observed.packets[0]), tail(seen)], HEAD)]
     lines.write_text("".join(json.dumps(part) + "\n" for part in parts))
-    assert read(whole).observed == read(lines).observed == observed
-    assert read(whole).observed.registrations == read(lines).observed.registrations == (made,)
+    assert Recorded(whole).whole().observed == Recorded(lines).whole().observed == observed
+    assert Recorded(whole).whole().observed.registrations == Recorded(lines).whole().observed.registrations == (made,)
     text = shown("--read", str(lines), "--short")[1]
     assert text.index("registration 1  0.000000 s  registered inet fw out at router FORWARD") < text.index("packet 1")
     assert "traced: 1 packet, 1 hook call, 1 registration" in text
     lines.write_text("".join(json.dumps(part) + "\n" for part in parts[:2]))
-    assert [one.number for one in read(lines).observed.registrations] == [1]
+    assert [one.number for one in Recorded(lines).whole().observed.registrations] == [1]
 
 
 def test_that_registrations_are_not_seen_is_told_first_and_last(session: Path) -> None:
@@ -229,14 +234,14 @@ def test_a_session_with_a_field_of_another_kind_is_none(session: Path, where: tu
     place[where[-1]] = value
     session.write_text(json.dumps(document))
     with pytest.raises(UserError, match="not as trace --json writes it"):
-        read(session)
+        Recorded(session).whole()
 
 
 def test_a_session_that_is_nested_without_end_is_none(tmp_path: Path) -> None:
     file = tmp_path / "session.json"
     file.write_text("[" * 100_000)
     with pytest.raises(UserError, match="recursion"):
-        read(file)
+        Recorded(file).whole()
 
 
 @pytest.mark.parametrize("kernel", [{}, {"profile": 7}, {"profile": {"families": [1]}}, {"profile": {"no such field": 1}}], ids=str)
@@ -251,3 +256,54 @@ def test_a_session_without_a_profile_is_not_held_against_core(session: Path, ker
 def test_nothing_is_run_when_a_session_is_read(session: Path, arguments: tuple[str, ...]) -> None:
     status, said = shown("--read", str(session), *arguments)
     assert (status, "--read shows a session that is over" in said) == (2, True)
+
+
+def _long(tmp_path: Path, count: int) -> Path:
+    """A session that was followed, with packets that are alike but for their numbers; every other one was dropped."""
+    def packets() -> Iterator[PacketOutcome]:
+        for number in range(1, count + 1):
+            one = packet(number, _DROP, Fate("dropped", 1)) if number % 2 else packet(number, _ACCEPT, Fate("delivered"))
+            yield replace(one, packet="UDP 10.0.0.1:5 > 10.0.0.2:9, 60 bytes")
+
+    file = tmp_path / "long.jsonl"
+    session = Seen({"release": "6.12"}, ["sh"], 0, Outcome(), Outcome(), Complaints())
+    with file.open("w") as lines:
+        lines.write(f"{json.dumps(head(session.facts, session.argv, None))}\n")
+        for one in numbered(chain(map(line, packets()), [tail(session)]), HEAD):
+            lines.write(f"{json.dumps(one)}\n")
+    return file
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("--short", "--limit", "3"), "… and 1,997 more packets: --limit 0 prints all"),
+    (("--short", "--limit", "3", "dropped"), "… and 997 more packets: --limit 0 prints all"),
+    (("--short", "--drops", "--limit", "2"), "… and 998 more packets: --limit 0 prints all"),
+    (("--drops", "--limit", "2"), " 1000  UDP 10.0.0.1 > 10.0.0.2:9"),
+    (("--summary",), "2,000  DROP 1,000, ACCEPT 1,000"),
+    (("--summary", "by", "inet admin"), "1,000  DROP 1,000"),
+    (("--short", "--slowest", "2"), "packet 1  "),
+], ids=" ".join)
+def test_of_a_long_session_all_packets_are_counted(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    status, text = shown("--read", str(_long(tmp_path, 2000)), *arguments)
+    assert (status, said in text, "traced: 2,000 packets, 2,000 hook calls" in text) == (0, True, True)
+
+
+@pytest.mark.slow  # tracemalloc
+@pytest.mark.parametrize("arguments", [("--summary",), ("--short",), ("--drops",), ("--slowest", "5", "--short")], ids=" ".join)
+def test_what_is_held_of_a_session_that_is_read_does_not_grow_with_it(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    def peak(count: int) -> int:
+        file = _long(tmp_path, count)
+        tracemalloc.start()
+        try:
+            assert shown("--read", str(file), *arguments)[0] == 0
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(100)  # what is imported and cached
+    assert peak(3000) < peak(1000) + 500_000
+
+
+def test_hooks_are_counted_where_all_packets_are_kept_too(session: Path, tmp_path: Path) -> None:
+    status, text = shown("--read", str(session), "--summary", "--html", str(tmp_path / "file"))
+    assert (status, "2  DROP 1, ACCEPT 1" in text) == (0, True)

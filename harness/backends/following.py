@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from harness.backends.observer import Observation
-from harness.cli.session_lines import HEAD
 from harness.outcome.types import Outcome, PacketOutcome
+from harness.walks.owners import Owners
+from harness.walks.session_lines import HEAD
 from harness.walks.totals import Totals
 
-__all__ = ("Choose", "Told", "follow")
+__all__ = ("Choose", "Told", "following")
 
 #: Which packets of an outcome a filter lets through.
 Choose = Callable[[Outcome], Awaitable[Outcome]]
@@ -29,16 +30,19 @@ class Told:
     """Packets that were looked at while a session goes on.
 
     :param lean: they are forgotten when they are long over, but for what is counted of them
+    :param owners: the owners of their hooks are counted, too
     :ivar numbers: of those that are not forgotten
     :ivar registered: how many registrations of hooks were looked at
     :ivar last: the number of the last line that was printed, as JSON Lines
+    :ivar earlier: what is counted of those that may be forgotten
     """
 
-    def __init__(self, *, lean: bool = False) -> None:
+    def __init__(self, *, lean: bool = False, owners: bool = False) -> None:
         self.numbers: set[int] = set()
         self.registered = 0
         self.last = HEAD
-        self._lean, self._earlier = lean, Totals()
+        self.earlier = Totals(owners=Owners() if owners else None)
+        self._lean = lean
 
     @property
     def done(self) -> set[int]:
@@ -55,24 +59,24 @@ class Told:
         if not self._lean:
             return
         for packet in fresh:
-            self._earlier.add(packet, observation.blind, chosen=packet.number in wanted)
-        if (left := observation.forget(self.numbers)) is not None:
+            self.earlier.add(packet, observation.blind, chosen=packet.number in wanted)
+
+    def forget(self, observation: Observation) -> None:
+        """Forget the packets that are long over, if it is time for that."""
+        if self._lean and (left := observation.forget(self.numbers)) is not None:
             self.numbers &= left
 
     def seen(self) -> dict[str, Any]:
         """What a session's end is to know of them, by the fields of :class:`harness.cli.sessions.Seen`."""
-        return {"told": frozenset(self.numbers), "registered": self.registered, "last": self.last, "earlier": self._earlier}
+        return {"told": frozenset(self.numbers), "registered": self.registered, "last": self.last, "earlier": self.earlier}
 
 
-async def follow(
-    observation: Observation, choose: Choose, show: Callable[[Outcome], bool], told: Told, until: Choose | None = None,
-) -> None:
-    """Show each packet and each registration of a hook once, until that is enough, or cancelled.
+async def following(observation: Observation, choose: Choose, told: Told, until: Choose | None = None) -> AsyncIterator[Outcome]:
+    """Each packet and each registration of a hook once: of those that came to their ends meanwhile, what the filter lets through.
 
     :param choose: what the filter lets through
-    :param show: gets the packets that came to their ends meanwhile; whether that is enough
-    :param told: gets those that were looked at
-    :param until: what is enough when it lets one through
+    :param told: gets the packets that were looked at
+    :param until: ends this when it lets one through
     """
     pause = _PAUSE_S
     while True:
@@ -85,6 +89,8 @@ async def follow(
             last = until is not None and bool((await until(fresh)).packets)
             told.note(fresh.packets, chosen.packets, observation)
             told.registered += len(fresh.registrations)
-            if show(chosen) or last:
+            yield chosen
+            if last:
                 return
+        told.forget(observation)
         pause = min(_LONGEST_S, max(_PAUSE_S, (time.monotonic() - began) / _SHARE))

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from harness.backends import following
 from harness.backends.observer import Complaints
-from harness.cli import follow as following
 from harness.cli.sessions import Seen, conclusion, remarks
 from harness.netfilter import Family
 from harness.outcome.fate import Fate
@@ -34,11 +34,13 @@ async def followed(choose: Any, enough: int = 99, until: Any = None) -> tuple[li
     shown: list[int] = []
     told = following.Told()
 
-    def show(settled: Outcome) -> bool:
-        shown.extend(packet.number for packet in settled.packets)
-        return len(shown) >= enough
+    async def show() -> None:
+        async for settled in following.following(cast(Any, Settled()), choose, told, until):
+            shown.extend(packet.number for packet in settled.packets)
+            if len(shown) >= enough:
+                break
 
-    task = asyncio.create_task(following.follow(cast(Any, Settled()), choose, show, told, until))
+    task = asyncio.create_task(show())
     await asyncio.wait({task}, timeout=0.3)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -113,11 +115,13 @@ def test_each_registration_is_shown_once() -> None:
 
     told, shown = following.Told(), list[int]()
 
-    def show(settled: Outcome) -> bool:
-        shown.extend(registration.number for registration in settled.registrations)
-        return len(shown) == 3
+    async def show() -> None:
+        async for settled in following.following(cast(Any, Registers()), all_of_them, told):
+            shown.extend(registration.number for registration in settled.registrations)
+            if len(shown) == 3:
+                break
 
-    asyncio.run(following.follow(cast(Any, Registers()), all_of_them, show, told))
+    asyncio.run(show())
     assert (shown, told.seen()["registered"]) == ([1, 2, 3], 3)
 
 
@@ -133,6 +137,7 @@ class Floods(Settled):
 def test_packets_that_are_forgotten_are_still_counted() -> None:
     told = following.Told(lean=True)
     told.note(PACKETS, PACKETS[:1], cast(Any, Floods()))
+    told.forget(cast(Any, Floods()))
     rest = Outcome(packets=(replace(PACKETS[0], number=3),))
     session = Seen({}, (), 0, rest, rest, Complaints(), **told.seen())
     assert (told.done, session.told, session.totals.packets, session.totals.chosen) == ({2}, frozenset({2}), 3, 2)
@@ -143,4 +148,5 @@ def test_packets_that_are_forgotten_are_still_counted() -> None:
 def test_without_leave_nothing_is_forgotten() -> None:
     told = following.Told()
     told.note(PACKETS, PACKETS, cast(Any, Floods()))
+    told.forget(cast(Any, Floods()))
     assert (told.done, told.seen()["told"], told.seen()["earlier"].packets) == (set(), {1, 2}, 0)

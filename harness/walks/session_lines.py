@@ -6,30 +6,30 @@ A line's number is its place in the file, the head's being 1: what is missing, d
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import pairwise
+from operator import eq
 from typing import Any, NamedTuple
 
-__all__ = ("HEAD", "Lines", "numbered", "parted")
+__all__ = ("HEAD", "Lines", "looked_through", "numbered", "seen")
 
 #: The number of the head.
 HEAD = 1
-_NUMBER = "line"
+_NUMBER, _NUMBERS = "line", 1 << 63
 
 
 class Lines(NamedTuple):
-    """What the lines of a recording hold.
+    """What a recording's lines say of themselves.
 
-    :param head: the first line
-    :param seen: packets and registrations, each once
     :param tail: the last line, ``None`` of a recording that was cut short
-    :param damage: what is wrong between them, empty for nothing
+    :param doubled: numbers of lines that come more than once
+    :param damage: what is wrong between head and tail, empty for nothing
     """
 
-    head: dict[str, Any]
-    seen: list[dict[str, Any]]
     tail: dict[str, Any] | None
+    doubled: Set[int]
     damage: str
 
 
@@ -42,25 +42,41 @@ def numbered(documents: Iterable[dict[str, Any]], last: int) -> Iterator[dict[st
         yield {**document, _NUMBER: number}
 
 
-def parted(lines: Sequence[str]) -> Lines:
-    """The lines of a recording; a last one that was not written whole is left out.
+def looked_through(lines: Iterable[str]) -> Lines:
+    """Whether a recording's lines are all there; of each eight bytes are held.
 
-    :raises ValueError: the first line is no head
+    :param lines: those behind the head; a last one that was not written whole is left out
     """
-    parsed = list(map(_parsed, lines))
-    while parsed and parsed[-1] is None:
-        parsed.pop()
-    if not parsed or not isinstance(parsed[0], dict) or "trace" not in parsed[0]:
-        raise ValueError("no session")
-    head, *rest = parsed
-    tail = rest.pop() if rest and _is_tail(rest[-1]) else None
-    between = [each for each in rest if _is_numbered(each) and not _is_tail(each)]
-    numbers = [each.pop(_NUMBER) for each in between]
-    kept: dict[int, dict[str, Any]] = {}
-    for number, each in zip(numbers, between, strict=True):
-        kept.setdefault(number, each)
-    end = tail.pop(_NUMBER) if tail else max(kept, default=HEAD) + 1
-    return Lines(head, list(kept.values()), tail, "; ".join(_damage(numbers, end, len(rest) - len(between))))
+    numbers, strange, broken, tail = array("q"), 0, 0, None
+    for found in map(_parsed, lines):
+        if found is None:
+            broken += 1
+            continue
+        strange, broken = strange + broken + (tail is not None), 0
+        tail = found if _is_tail(found) else None
+        if tail is None and _is_numbered(found):
+            numbers.append(found[_NUMBER])
+        elif tail is None:
+            strange += 1
+    end = tail.pop(_NUMBER) if tail else max(numbers, default=HEAD) + 1
+    if _is_whole(numbers, end):
+        return Lines(tail, frozenset(), "; ".join(_damage((), HEAD + 1, strange)))
+    doubled = {number for number, times in Counter(numbers).items() if times > 1}
+    return Lines(tail, doubled, "; ".join(_damage(numbers, end, strange)))
+
+
+def seen(lines: Iterable[str], doubled: Set[int]) -> Iterator[dict[str, Any]]:
+    """Each packet and each registration once, without its number. Parameters as of :func:`looked_through` and :class:`Lines`."""
+    given: set[int] = set()
+    for found in map(_parsed, lines):
+        if _is_numbered(found) and not _is_tail(found) and (number := found.pop(_NUMBER)) not in given:
+            given |= {number} & doubled
+            yield found
+
+
+def _is_whole(numbers: Sequence[int], end: int) -> bool:
+    """Whether there is each number between the head's and the tail's, in its place."""
+    return len(numbers) == end - HEAD - 1 and all(map(eq, numbers, range(HEAD + 1, end)))
 
 
 def _parsed(line: str) -> Any:
@@ -72,7 +88,7 @@ def _parsed(line: str) -> Any:
 
 
 def _is_numbered(document: Any) -> bool:
-    return isinstance(document, dict) and type(document.get(_NUMBER)) is int
+    return isinstance(document, dict) and type(number := document.get(_NUMBER)) is int and 0 < number < _NUMBERS
 
 
 def _is_tail(document: Any) -> bool:
