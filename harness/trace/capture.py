@@ -208,7 +208,7 @@ class Capture:
         return [count for count, in self._tracer.bpf["writing"].per_processor(0)]
 
     def _books(self) -> tuple[dict[Counter, int], dict[str, int]]:
-        """Of all processors together: the counters, and how often each probe's program ran."""
+        """The counters, and how often each probe's program ran, both summed over all processors."""
         books = [sum(own) for own in zip(*self._tracer.bpf["books"].per_processor(0), strict=True)]
         ran = books[len(Counter):]
         return {counter: books[counter] for counter in Counter}, dict(zip(self._tracer.counted, ran, strict=False))
@@ -230,7 +230,7 @@ def doubts(counters: Mapping[Counter, int], ran: Mapping[str, int], profile: Map
 
 
 def _glances() -> Iterator[None]:
-    """As often as something may be looked at until it is as it should be: softirqs that are under way take no longer."""
+    """Poll: yield now, then every ``_GLANCE_S`` for ``_UNDER_WAY_S``: softirqs in flight take no longer."""
     deadline = time.monotonic() + _UNDER_WAY_S
     yield
     while time.monotonic() < deadline:

@@ -48,12 +48,12 @@ class KernelMessages:
         os.close(self._fd)
 
     def complete(self) -> list[LogLine]:
-        """Those since the last call, and one that the kernel has not ended yet: it ends when another one begins."""
+        """The lines since the last call, and one that the kernel has not ended yet: a line ends when another one begins."""
         Path("/dev/kmsg").write_text("nfharness: read\n")
         return self.lines()
 
     def lines(self) -> list[LogLine]:
-        """Those since the last call."""
+        """The lines since the last call."""
         found: list[LogLine] = []
         while found or self._poll.poll(0):  # which says sooner that there is nothing than an error does
             try:

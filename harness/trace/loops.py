@@ -86,11 +86,11 @@ class Reinject:
     offsets: Mapping[str, int]
 
     def events(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """As :meth:`Inlined.events`."""
+        """What :meth:`Inlined.events` returns, for this loop."""
         return _whole(NF_REINJECT, self.symbol, self.placement)
 
     def programs(self, number: int) -> str:
-        """As :meth:`Inlined.programs`."""
+        """What :meth:`Inlined.programs` returns, for this loop."""
         key = f"PT_REGS_SP(ctx) + {self.placement.depth}"
         struct = ", ".join(str(self.offsets[name]) for name in _QUEUE_ENTRY)
         heads = ", ".join(str(self.offsets[name]) for name in _HEADS)
@@ -110,11 +110,11 @@ class Nat:
     placement: Placement
 
     def events(self) -> dict[str, tuple[tuple[str, int], ...]]:
-        """As :meth:`Inlined.events`."""
+        """What :meth:`Inlined.events` returns, for this loop."""
         return _whole(NF_NAT_INET_FN, self.symbol, self.placement)
 
     def programs(self, number: int) -> str:
-        """As :meth:`Inlined.programs`."""
+        """What :meth:`Inlined.programs` returns, for this loop."""
         key = f"PT_REGS_SP(ctx) + {self.placement.depth}"
         bodies = {"return": "nat_end(PT_REGS_SP(ctx))", "call": f"nat_call(ctx, {key})", "before": f"nat_before(ctx, {key}, {number})",
                   "begin": "nat_begin(ctx)"}

@@ -104,7 +104,7 @@ class ModuleReader:
         self._bytes, self._kallsyms_bytes = btf.size("module"), btf.size("mod_kallsyms")
 
     def addresses(self) -> Iterator[int]:
-        """Of the ``struct module`` of each module that is there."""
+        """The address of the ``struct module`` of each loaded module."""
         at = _pointer(read_kernel(self._head, 8), 0)
         while at != self._head:
             yield at - self._list

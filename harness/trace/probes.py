@@ -279,7 +279,7 @@ def _unreadable(error: Exception) -> GuestError:
 
 
 def read_kernel(address: int, size: int, kcore: Path = KCORE) -> bytes:
-    """As :meth:`KernelMemory.read`, once."""
+    """Read kernel memory once, as :meth:`KernelMemory.read` does."""
     memory = KernelMemory(kcore)
     try:
         return memory.read(address, size)

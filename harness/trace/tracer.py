@@ -300,11 +300,11 @@ class Tracer:
         return NF_HOOK_SLOW, *self.others
 
     def ring_descriptors(self) -> list[int]:
-        """Of each processor's ring buffer map."""
+        """The file descriptor of each processor's ring buffer map."""
         return [self.bpf[f"events{number}"].map_fd for number in range(self.processors)]
 
     def module_descriptor(self) -> int:
-        """Of the map with the ring buffer of modules that came and went."""
+        """The file descriptor of the ring buffer map of modules that came and went."""
         return int(self.bpf["modules"].map_fd)
 
     def close(self) -> None:
@@ -332,7 +332,7 @@ def _rings(processors: int) -> str:
 
 
 def _reserves(processors: int) -> str:
-    """For each kind of record the function that reserves one in the running processor's ring. BCC rewrites no macro's body."""
+    """C functions, one for each kind of record, that reserve a record in the running processor's ring. BCC rewrites no macro's body."""
     functions = []
     for record in _RECORDS:
         reserve = f"ringbuf_reserve(sizeof(struct {record}))"

@@ -56,11 +56,6 @@ def test_a_docstring_begins_with_a_sentence_and_has_a_line_for_each_field() -> N
     assert not [place for place, text in texts.items() for line in text.splitlines() if field.search(line.strip(), 1)]
 
 
-#: Where docstrings that begin with a fragment are still to be mended.
-FRAGMENTS_LEFT = ("harness/trace/",)
-
-
 def test_a_docstring_begins_with_no_fragment() -> None:
     """The first sentence says what the thing is, returns or does: *The names of the calls*, not *Of the calls*."""
-    fragments = [f"{place}: {text.splitlines()[0]}" for place, text in _docstrings() if re.match(r"(?:Of|As|Those|For)\b", text)]
-    assert not [one for one in fragments if not one.startswith(FRAGMENTS_LEFT)]
+    assert not [f"{place}: {text.splitlines()[0]}" for place, text in _docstrings() if re.match(r"(?:Of|As|Those|For)\b", text)]
