@@ -80,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     if os.environ.get(IN_GUEST):
-        from harness.pytest_plugin.guest.worker import GuestHalf  # noqa: PLC0415 - each side has libraries that the other has not
+        from harness.pytest_plugin.guest.half import GuestHalf  # noqa: PLC0415 - each side has libraries that the other has not
 
         config.pluginmanager.register(GuestHalf(config), "nfharness-guest")
     else:

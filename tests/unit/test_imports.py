@@ -166,11 +166,6 @@ def test_the_halves_of_the_plugin_do_not_know_each_other(half: str) -> None:
             assert not {name for name in found if name.startswith(others) or room(name) not in rooms}, module
 
 
-#: Modules that may know each other: pytest loads the plugin, which takes its guest's half where it runs in a guest; that half loads the
-#: plugin first where a template is prepared, so that the template holds it.
-_MUTUAL = ("harness.pytest_plugin.guest.worker", "harness.pytest_plugin.plugin")
-
-
 def uses(tree: ast.AST, module: str, known: Collection[str], *, is_package: bool) -> set[str]:
     """Modules of *known* that a file imports, a package for what is imported from its ``__init__``."""
     package, found = module.split(".") if is_package else module.split(".")[:-1], set[str]()
@@ -192,14 +187,7 @@ def graph() -> dict[str, set[str]]:
 
 def test_no_two_modules_know_each_other() -> None:
     """Not by way of others, nor only while types are checked or in a function."""
-    found = graph()
-    found[_MUTUAL[0]] = found[_MUTUAL[0]] - {_MUTUAL[1]}
-    graphlib.TopologicalSorter(found).prepare()
-
-
-def test_those_that_may_know_each_other_do() -> None:
-    found = graph()
-    assert (_MUTUAL[1] in found[_MUTUAL[0]], _MUTUAL[0] in found[_MUTUAL[1]]) == (True, True), "_MUTUAL is needed no more"
+    graphlib.TopologicalSorter(graph()).prepare()
 
 
 @pytest.mark.parametrize(("source", "found"), [

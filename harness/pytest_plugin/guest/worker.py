@@ -1,4 +1,4 @@
-"""The guest's half: an end of an execnet gateway that runs xdist's own worker over one file of tests at a time."""
+"""The guest's end of an execnet gateway: runs xdist's own worker, with the plugin, over one file of tests at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -24,26 +24,12 @@ import xdist.remote
 
 from harness.outcome.profile import VARIABLE, KernelProfile
 from harness.pytest_plugin import plugin
-from harness.pytest_plugin.carried import Carrier
 from harness.pytest_plugin.guest import limits, rehearsal
-from harness.pytest_plugin.guest.comparing import Comparing
-from harness.pytest_plugin.guest.escapes import Escapes
-from harness.pytest_plugin.guest.watch import Watch
-from harness.pytest_plugin.live import BEGINS, is_live
-from harness.pytest_plugin.selection import IN_GUEST, MODULES, PROFILE, TREE
+from harness.pytest_plugin.guest.half import GuestHalf
+from harness.pytest_plugin.live import is_live
+from harness.pytest_plugin.selection import IN_GUEST, MODULES, TREE
 
-__all__ = ("GuestHalf", "rehearse", "rehearse_bare", "serve")
-
-#: Options whose work is the host's: the guest runs what it is told.
-_HOSTS_OPTIONS = {
-    "file_or_dir", "kernels", "backend", "bare", "keyword", "markexpr", "deselect", "ignore", "ignore_glob",
-    "collectonly", "maxfail", "exitfirst", "lf",
-    "failedfirst", "newfirst", "stepwise", "stepwise_skip", "stepwise_reset", "usepdb", "usepdb_cls", "trace", "xmlpath", "junitprefix",
-    "plugins", "inifilename", "rootdir", "basetemp", "override_ini", "importmode", "cacheshow", "cacheclear", "looponfail", "dist",
-    "distload", "tx", "px", "numprocesses", "maxprocesses", "testrunuid", "rsyncdir", "rsyncignore", "setuponly", "setupshow",
-    "setupplan", "pastebin", "log_file", "durations", "durations_min", "ktap", "report_jsonl", "report_html", "github", "random_order",
-    "random_order_seed", "capture", "pyargs", "confcutdir", "noconftest", "pythonpath", "console_output_style", "verbosity",
-}  # fmt: skip
+__all__ = ("rehearse", "rehearse_bare", "serve")
 
 
 def serve(channel: execnet.Channel) -> None:
@@ -113,42 +99,3 @@ def _settle(place: Path, options: dict[str, Any], profile: dict[str, Any] | None
     os.environ |= {IN_GUEST: "1", "PYTEST_PLUGINS": _PLUGINS}
     os.chdir(place)
     GuestHalf.options, GuestHalf.profile = options, KernelProfile.from_json(profile) if profile else None
-
-
-class GuestHalf:
-    """Hooks of the worker in a guest."""
-
-    #: The host's options, for whichever plugin of the guest knows them; and for pytest itself those of its terminal, as "--tb".
-    options: dict[str, Any]
-    profile: KernelProfile | None
-    #: Where the host hears when a test begins.
-    stderr: int | None = None
-
-    def __init__(self, config: pytest.Config) -> None:
-        os.environ.pop("PYTEST_PLUGINS", None)  # of no other pytest that a test may start
-        for name, value in self.options.items():
-            if name not in _HOSTS_OPTIONS:
-                setattr(config.option, name, value)
-        config.stash[PROFILE] = self.profile
-        watch = Watch(config)
-        config.pluginmanager.register(watch, "nfharness-watch")
-        config.pluginmanager.register(Escapes(watch.spoil))
-        config.pluginmanager.register(Carrier(config))
-        config.pluginmanager.register(Comparing())
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logstart(self) -> None:
-        """Tell the output of this test from that of the one before."""
-        if self.stderr is not None:
-            with suppress(OSError):  # a test may close what it likes
-                os.write(self.stderr, BEGINS)
-
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """A kernel's known bug is expected, and named by the commit that fixes it."""
-        for item in items:
-            for mark in item.iter_markers("known_bug"):
-                if not mark.args:  # the host has refused that test
-                    continue
-                commit, unless = mark.args[0], mark.kwargs.get("unless")
-                if unless is None or not getattr(self.profile, unless, False):
-                    item.add_marker(pytest.mark.xfail(reason=f"known bug, fixed by {commit}", strict=self.profile is not None))
