@@ -9,22 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.conformance import RULES
 from harness.errors import GuestError
 from harness.guest.executor import Executor
 from harness.guest.ground import Ground, without_idle_addresses
 from harness.guest.inventory import Inventory
 from harness.guest.netns import Namespace
 from harness.guest.steps import undone
-from harness.model import predict
 from harness.outcome import KernelProfile
 from harness.pytest_plugin.kernel import RunningKernel
-from harness.scenario.step import KINDS, Scenario, Step
+from harness.scenario.step import KINDS, Scenario
+from tests.kernel.scripts import shortest
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
-
-_TRIED = 3
-"""For one that does not warn."""
 
 _NETWORK = Path("/proc/thread-self/net")
 _BY_ITSELF = ("fdb_max", "nf_conntrack_count", "nf_conntrack_max")
@@ -36,19 +32,9 @@ def profile(kernel: RunningKernel) -> KernelProfile:
     return kernel.profile
 
 
-def shortest(kind: type[Step], profile: KernelProfile) -> Scenario | None:
-    """The shortest scenario of a rule that contains the kind and leaves its namespaces to the next one; ``None`` if there is none.
-
-    One of which no kernel warns is preferred: a warning takes an emulated one long.
-    """
-    def hooks(scenario: Scenario) -> int:
-        return sum(getattr(step, "count", 1) + len(getattr(step, "hooks", ())) for step in scenario.steps)
-
-    applying = [script.scenario for rule in RULES.values() if rule.lacking(profile) is None for script in rule.scripts]
-    of_kind = [one for one in applying if any(isinstance(step, kind) for step in one.steps) and all(map(undone, one.steps))]
-    found = sorted(of_kind, key=hooks)
-    silent = (one for one in found[:_TRIED] if not any(step.splats for step in predict(one, profile).steps))
-    return next(silent, found[0] if found else None)
+def kept(scenario: Scenario) -> bool:
+    """Whether the scenario leaves its namespaces to the next one."""
+    return all(map(undone, scenario.steps))
 
 
 def settings() -> set[str]:
@@ -98,7 +84,7 @@ def everywhere(ground: Ground) -> dict[str, set[str]]:
 def test_kinds_that_say_flushed_leave_namespaces_as_they_found_them(profile: KernelProfile) -> None:
     chosen: list[Scenario] = []
     for kind in [kind for kind in KINDS.values() if kind.facts.flushed]:
-        if not any(isinstance(step, kind) for scenario in chosen for step in scenario.steps) and (one := shortest(kind, profile)):
+        if not any(isinstance(step, kind) for scenario in chosen for step in scenario.steps) and (one := shortest(kind, profile, kept)):
             chosen.append(one)
     assert left_by(sorted(chosen, key=lambda one: without_idle_addresses(one).topology.name)) == {}
 
@@ -108,7 +94,7 @@ def test_a_kind_that_says_flushed_and_is_not_is_noticed(do: str, profile: Kernel
     kind = KINDS[do]
     assert not kind.facts.flushed
     monkeypatch.setattr(kind, "facts", replace(kind.facts, flushed=True))
-    scenario = shortest(kind, profile)
+    scenario = shortest(kind, profile, kept)
     assert scenario is not None
     found: object
     try:

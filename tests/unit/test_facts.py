@@ -10,20 +10,34 @@ import pytest
 
 from harness.conformance import RULES
 from harness.model import steps as model
+from harness.model.path import Packet, Stack, ip
 from harness.model.predict import predict
 from harness.model.run import Run
 from harness.netfilter import Family, VerdictKind
 from harness.outcome import Outcome, Slot
 from harness.outcome.types import StepOutcome
-from harness.scenario.step import KINDS, Allocates, Step, none_wait, nowhere, same_topology
+from harness.scenario.step import (
+    KINDS,
+    Allocates,
+    Scenario,
+    Sink,
+    Step,
+    no_sinks,
+    none_wait,
+    nowhere,
+    same_topology,
+    topologies,
+)
 from harness.scenario.steps.conntrack import KernelModule
 from harness.scenario.steps.hooks import Register
 from harness.scenario.steps.namespaces import AddDevice
 from harness.scenario.steps.nat import Redirect
+from harness.scenario.steps.packets import Send
 
 _LARGE = 100
 """Steps with more hooks than this say nothing new."""
 
+_SINKS = Send.facts.sinks
 _EITHER = {Family.INET: {Family.IPV4, Family.IPV6, Family.NETDEV}}
 
 
@@ -77,12 +91,23 @@ def noted(did: list[Did], handler: Callable[[Run, int, Any], StepOutcome]) -> Ca
     return noting
 
 
+Arrived = set[tuple[str, str, int, int]]
+"""Where packets came to their end: namespace, "udp" or "echo", version of IP, port."""
+
+
 @dataclass(frozen=True)
 class Seen:
-    """All that steps did, and the families in which our hooks made packets of a scenario wait, with those that its steps name."""
+    """What the model did in scenarios.
+
+    :param did: all that steps did
+    :param queued: by scenario, the families in which our hooks made packets wait, and those that the steps name
+    :param arrived: by scenario, where packets came to their end and where sinks wait for them; the sinks without a packet, if each packet
+        was delivered to where it was sent
+    """
 
     did: list[Did]
     queued: list[tuple[str, set[Family], set[Family]]]
+    arrived: list[tuple[str, Arrived, Arrived, Arrived]]
 
 
 def seen(only: type[Step] | None = None) -> Seen:
@@ -90,8 +115,15 @@ def seen(only: type[Step] | None = None) -> Seen:
 
     :param only: a kind that a script must have
     """
-    found = Seen([], [])
+    found, came = Seen([], [], []), list[tuple[str, Packet]]()
+
+    def delivering(stack: Stack, netns: str, packet: Packet) -> int:
+        came.append((netns, packet))
+        return deliver(stack, netns, packet)
+
+    deliver = ip.ip_local_deliver_finish
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ip, "ip_local_deliver_finish", delivering)
         for kind, handler in model.HANDLERS.items():
             patch.setitem(model.HANDLERS, kind, noted(found.did, handler))
         for rule in RULES.values():
@@ -100,8 +132,27 @@ def seen(only: type[Step] | None = None) -> Seen:
                 if (only is None or any(isinstance(step, only) for step in steps)) and \
                         all(getattr(step, "count", 1) < _LARGE for step in steps):
                     named = {family for step in steps for pf in step.facts.queues(step) for family in (pf, *_EITHER.get(pf, ()))}
-                    found.queued.append((one.scenario.name, waited(predict(one.scenario, rule.profile, one.foreign)), named))
+                    came.clear()
+                    outcome = predict(one.scenario, rule.profile, one.foreign)
+                    found.queued.append((one.scenario.name, waited(outcome), named))
+                    found.arrived.append((one.scenario.name, *met(one.scenario, outcome, came)))
     return found
+
+
+def met(scenario: Scenario, outcome: Outcome, came: list[tuple[str, Packet]]) -> tuple[Arrived, Arrived, Arrived]:
+    """Where packets of the scenario's steps came to their end, and the sinks that the steps name: all of them, and the idle ones."""
+    sinks = {(sink.netns, str(sink.kind), int(sink.version), sink.port)
+             for step, topology in zip(scenario.steps, topologies(scenario.topology, scenario.steps), strict=False)
+             for sink in step.facts.sinks(step, topology)}
+    sent = {step.cookie: step for step in scenario.steps if isinstance(step, Send)}
+    ends = set()
+    for netns, packet in came:
+        if packet.walk.delivered and packet.cookie in sent and packet.kind in ("udp", "echo request", "echo reply"):
+            port = packet.ct.flow.port if packet.ct.flow else sent[packet.cookie].port
+            version = 6 if packet.pf is Family.IPV6 else 4
+            ends.add((netns, "udp", version, port) if packet.kind == "udp" else (netns, "echo", version, 0))
+    whole = all(packet.fate.kind == "delivered" for packet in outcome.packets) and not any(step.facts.redirects for step in scenario.steps)
+    return ends, sinks, sinks - ends if whole else set()
 
 
 def waited(outcome: Outcome) -> set[Family]:
@@ -120,6 +171,7 @@ def false(found: Seen) -> set[str]:
         wrong |= {f"{step.do}: modules" for _ in did.modules if not foreign}
         wrong |= {f"{step.do}: leaves" for _ in did.unlike}
         wrong |= {f"{step.do}: redirects"} if did.redirected and not facts.redirects else set()
+    wrong |= {f"{name}: sinks" for name, ends, sinks, idle in found.arrived if idle or not ends <= sinks}
     return wrong | {f"{name}: queues" for name, families, named in found.queued if not families <= named}
 
 
@@ -144,7 +196,10 @@ def test_a_kind_whose_allocations_can_fail_allocates(do: str, everything: Seen) 
     (AddDevice, {"leaves": same_topology}, "device-add: leaves"),
     (KernelModule, {"modules": False}, ": modules"),
     (Redirect, {"redirects": False}, "redirect: redirects"),
-], ids=["touches", "queues", "leaves", "modules", "redirects"])
+    (Send, {"sinks": no_sinks}, ": sinks"),
+    (Send, {"sinks": lambda step, topology: (*_SINKS(step, topology), Sink(step.source, "udp", 4, 10))}, ": sinks"),
+    (Redirect, {"sinks": no_sinks}, "nat.order: sinks"),
+], ids=["touches", "queues", "leaves", "modules", "redirects", "no-sinks", "one-more", "not-redirected"])
 def test_a_wrong_fact_is_noticed(kind: type[Step], wrong: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kind, "facts", replace(kind.facts, **wrong))
     assert any(one.endswith(told) for one in false(seen(kind)))
