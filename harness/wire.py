@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ("CHUNK", "CREDIT", "GREETING", "LIMIT", "WINDOW", "Decoder", "Frame", "Kind", "encode")
+__all__ = ("CHUNK", "CREDIT", "GREETING", "LIMIT", "WINDOW", "Decoder", "Kind", "WireFrame", "encode")
 
 #: What stage 0 says on the port when it is ready for the code archive.
 GREETING = b"nfharness stage0\n"
@@ -50,7 +50,7 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class WireFrame:
     """One message."""
 
     kind: Kind
@@ -58,7 +58,7 @@ class Frame:
     payload: bytes = b""
 
 
-def encode(frame: Frame) -> bytes:
+def encode(frame: WireFrame) -> bytes:
     """A frame's bytes."""
     return _HEADER.pack(len(frame.payload), frame.stream, frame.kind) + frame.payload
 
@@ -69,7 +69,7 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[WireFrame]:
         """Take *data*; yield each frame that is complete by now.
 
         :raises ValueError: the peer sends no frames
@@ -84,4 +84,4 @@ class Decoder:
                 return
             payload = bytes(self._buffer[_HEADER.size : end])
             del self._buffer[:end]
-            yield Frame(Kind(kind), stream, payload)
+            yield WireFrame(Kind(kind), stream, payload)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.explore.steps.maker import priorities, returns, verdicts
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
-from harness.scenario import TOPOLOGIES, End, Link, Scenario, Step, Topology
+from harness.scenario import TOPOLOGIES, Link, Scenario, Step, Topology, VethEnd
 from harness.scenario.steps.hooks import Dump, Nft, Register, RegisterMany, Unregister
 from harness.scenario.steps.packets import PacketKind, Send
 
@@ -17,7 +17,7 @@ __all__ = ("many", "priorities", "registers", "returns", "scenarios", "sends", "
 settings.register_profile("nfharness", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("nfharness")
 
-OWN = Topology("own", ("a", "b"), (Link(End("a", "veth0", ("10.9.0.1/24",)), End("b", "veth0", ("10.9.0.2/24", "fd09::2/64"))),))
+OWN = Topology("own", ("a", "b"), (Link(VethEnd("a", "veth0", ("10.9.0.1/24",)), VethEnd("b", "veth0", ("10.9.0.2/24", "fd09::2/64"))),))
 
 _lines = st.text(st.characters(exclude_categories=("C", "Z")), max_size=12)
 

@@ -27,7 +27,7 @@ from types import ModuleType
 from harness.agent import prepare
 from harness.agent.child import Child, Spare, start
 from harness.errors import NfharnessError, described
-from harness.wire import CHUNK, CREDIT, WINDOW, Decoder, Frame, Kind, encode
+from harness.wire import CHUNK, CREDIT, WINDOW, Decoder, Kind, WireFrame, encode
 
 __all__ = ("Agent",)
 
@@ -126,7 +126,7 @@ class Agent:
 
     def send(self, kind: Kind, stream: int = 0, payload: bytes = b"") -> None:
         """Queue a frame."""
-        self._outgoing += encode(Frame(kind, stream, payload))
+        self._outgoing += encode(WireFrame(kind, stream, payload))
         self._flush()
 
     def _send_json(self, kind: Kind, stream: int, **fields: object) -> None:
@@ -156,7 +156,7 @@ class Agent:
             except Exception:
                 self._send_json(Kind.FAILED, frame.stream, traceback=traceback.format_exc())
 
-    def _on_frame(self, frame: Frame) -> None:
+    def _on_frame(self, frame: WireFrame) -> None:
         if frame.kind is Kind.WAKE:
             _wake(json.loads(frame.payload))
         elif frame.kind is Kind.CODE:
@@ -176,7 +176,7 @@ class Agent:
         elif child := self._children.get(frame.stream):
             self._on_child_frame(child, frame)
 
-    def _on_child_frame(self, child: Child, frame: Frame) -> None:
+    def _on_child_frame(self, child: Child, frame: WireFrame) -> None:
         if frame.kind is Kind.STDIN:
             child.feed(frame.payload)
         elif frame.kind is Kind.CREDIT:
@@ -198,7 +198,7 @@ class Agent:
             fds += child.fds.values()
         return fds
 
-    def _open(self, frame: Frame) -> None:
+    def _open(self, frame: WireFrame) -> None:
         request = json.loads(frame.payload)
         try:
             if self._spare and "python" in request and not request.get("terminal"):

@@ -30,7 +30,7 @@ from harness.images.layers import Layer, check_bzimage, layer_path
 from harness.images.userland import ext4_image, userland, userland_path
 from harness.vm.qemu import MEMORY
 
-__all__ = ("PROVIDERS", "Box", "Provider", "box", "box_of", "box_path", "disk_header")
+__all__ = ("PROVIDERS", "Provider", "VagrantBox", "box", "box_of", "box_path", "disk_header")
 
 Provider = Literal["libvirt", "virtualbox"]
 """Whose format a box has; the plugin vagrant-qemu takes libvirt's."""
@@ -51,7 +51,7 @@ _VIRTUALBOX_PROCESSORS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class VagrantBox:
     """What Vagrant is told of it.
 
     :param version: another content is another version: libvirt keeps an old box's volume under name and version
@@ -73,14 +73,14 @@ def box_path(kernel: Kernel, provider: Provider = "libvirt") -> Path:
     return cache_dir() / "boxes" / f"{kernel.release}_{provider}_{digest}"
 
 
-def box_of(path: Path) -> Box:
+def box_of(path: Path) -> VagrantBox:
     """The box that a directory holds, or would hold."""
     release, _, digest = path.name.rsplit("_", 2)
     name = "nfharness/" + re.sub(r"[^A-Za-z0-9.]+", "-", release)
-    return Box(name, f"1.{int(digest, 16)}", path / "nfharness.box", path / "catalogue.json")
+    return VagrantBox(name, f"1.{int(digest, 16)}", path / "nfharness.box", path / "catalogue.json")
 
 
-def box(made: Layer, provider: Provider, progress: Progress) -> Box:
+def box(made: Layer, provider: Provider, progress: Progress) -> VagrantBox:
     """The box of a kernel for a provider, built if need be.
 
     :raises HostError: the host lacks something, no room; the kernel has no driver for the provider's hardware
@@ -152,7 +152,7 @@ def disk_header(boot: bytes, core: bytes, partitions: list[tuple[int, int]]) -> 
     return boot[:446] + table + b"\x55\xaa" + core
 
 
-def _pack(new: Path, box: Box, provider: Provider) -> None:
+def _pack(new: Path, box: VagrantBox, provider: Provider) -> None:
     disk = new / "disk"
     size = disk.stat().st_size
     files = _virtualbox_files(new, box, size) if provider == "virtualbox" else _libvirt_files(new, size)
@@ -173,7 +173,7 @@ def _libvirt_files(new: Path, size: int) -> tuple[str, ...]:
     return ("box.img",)
 
 
-def _virtualbox_files(new: Path, box: Box, size: int) -> tuple[str, ...]:
+def _virtualbox_files(new: Path, box: VagrantBox, size: int) -> tuple[str, ...]:
     _convert(new, virtualbox.DISK_FILE, "-O", "vmdk", "-o", "subformat=streamOptimized")
     (new / "metadata.json").write_text(json.dumps({"provider": "virtualbox"}))
     text = virtualbox.descriptor(box.name.replace("/", "-"), capacity=size, size=(new / virtualbox.DISK_FILE).stat().st_size,

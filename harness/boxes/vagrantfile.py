@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterable
 
-from harness.boxes.box import Box, Provider, box, box_of, box_path
+from harness.boxes.box import Provider, VagrantBox, box, box_of, box_path
 from harness.errors import HostError
 from harness.host import process
 from harness.host.deadlines import Deadline
@@ -32,7 +32,7 @@ def machine_name(spec: str) -> str:
     return "kernel-" + re.sub(r"[^A-Za-z0-9.]+", "-", spec).strip("-")
 
 
-async def made(spec: str, provider: Provider, progress: Progress) -> tuple[Box, Accelerator]:
+async def made(spec: str, provider: Provider, progress: Progress) -> tuple[VagrantBox, Accelerator]:
     """The box of the kernel that *spec* means, and how a machine of it is to be accelerated here.
 
     :raises UserError: no such kernel

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from harness.cli.say import say
 from harness.conformance.judge import STATES
 from harness.conformance.matrix import RuleResult
-from harness.host.github import Finding, commands, summarise
+from harness.host.github import Annotation, commands, summarise
 
 __all__ = ("tell_github",)
 
@@ -28,8 +28,8 @@ def tell_github(results: Sequence[RuleResult]) -> None:
     summarise("Rules of core.c", table, findings)
 
 
-def _finding(result: RuleResult) -> Finding:
+def _finding(result: RuleResult) -> Annotation:
     details = (*result.promise, *(result.details or (result.reason,)), *((f"bundle: {result.bundle}",) if result.bundle else ()))
     message = result.reason or next(iter(result.details), result.state)
-    return Finding("warning" if result.state == "inconclusive" else "error", f"{result.state}: {result.rule} on {result.kernel}", message,
-                   "\n".join(details))
+    title = f"{result.state}: {result.rule} on {result.kernel}"
+    return Annotation("warning" if result.state == "inconclusive" else "error", title, message, "\n".join(details))

@@ -53,7 +53,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     from harness.conformance.collect import EachRule  # noqa: PLC0415
     from harness.conformance.gcov import Profiled  # noqa: PLC0415
     from harness.conformance.selection import Selection  # noqa: PLC0415
-    from harness.conformance.statements import Core  # noqa: PLC0415
+    from harness.conformance.statements import CoreSource  # noqa: PLC0415
     from harness.images import kernel_tree  # noqa: PLC0415
 
     selection = Selection.of(patterns)
@@ -66,7 +66,7 @@ def command(  # noqa: PLR0917 - click passes them by name
         files = opened(stack, {"html": html, "lcov": lcov})
         asyncio.run(_run(checking, selection, spec, collected, jobs))
         before, counts = _read(profiled, collected, checking)
-        why = reach.reasons(file, Core(file, profiled.text), tuple(counts))
+        why = reach.reasons(file, CoreSource(file, profiled.text), tuple(counts))
         found = reach.Reach.of(file, profiled.text, before, counts, why)
         write_all(files, {"html": lambda: _page(found, checking, profiled),
                           "lcov": lambda: reach.lcov(str(profiled.source), before, counts).encode()})

@@ -29,7 +29,7 @@ from harness.host.terminal import Terminal
 
 if TYPE_CHECKING:
     from harness.conformance.cases import Cases
-    from harness.conformance.contrast import Case, Run
+    from harness.conformance.contrast import Case, KernelContrast
     from harness.conformance.contrast_notes import Note
     from harness.conformance.selection import Selection
 
@@ -120,7 +120,7 @@ def _diff(
     from harness.conformance.contrast import exit_code  # noqa: PLC0415
 
     checking = Checking(cases.rules)
-    runs: list[Run] = []
+    runs: list[KernelContrast] = []
     try:
         asyncio.run(_run(checking, runs, specs, cases, reference, jobs=jobs))
     except (Interrupted, NfharnessError) as error:
@@ -136,18 +136,18 @@ def _diff(
 
 
 async def _run(
-    checking: Checking, runs: list[Run], specs: Sequence[str], cases: Cases, reference: Selection, *, jobs: int | None,
+    checking: Checking, runs: list[KernelContrast], specs: Sequence[str], cases: Cases, reference: Selection, *, jobs: int | None,
 ) -> None:
     """Run the cases on both.
 
     :param runs: gets the comparison once the kernels are ready
     """
-    from harness.conformance.contrast import Run  # noqa: PLC0415
+    from harness.conformance.contrast import KernelContrast  # noqa: PLC0415
     from harness.conformance.matrix import default_jobs  # noqa: PLC0415
 
     first, second = on = await targets(specs, like=reference.like, allowed=reference.allowed)
     try:
-        run = Run((first, second), cases.rules, cases.fields)
+        run = KernelContrast((first, second), cases.rules, cases.fields)
         runs.append(run)
         with checking.of(on):
             await run.run(checking.add, jobs=jobs or default_jobs())
@@ -156,7 +156,7 @@ async def _run(
             await one.source.close()
 
 
-def _report(run: Run, seconds: float, as_json: bool, files: Mapping[str, ReportFile]) -> None:
+def _report(run: KernelContrast, seconds: float, as_json: bool, files: Mapping[str, ReportFile]) -> None:
     """Print what was found, and write the file that was asked for.
 
     :raises HostError: the file could not be written; all else was
@@ -176,13 +176,13 @@ def _report(run: Run, seconds: float, as_json: bool, files: Mapping[str, ReportF
         raise failure
 
 
-def _page(run: Run, seconds: float) -> bytes:
+def _page(run: KernelContrast, seconds: float) -> bytes:
     from harness.cli.diff_page import page  # noqa: PLC0415
 
     return page(run, seconds).encode()
 
 
-def show(run: Run, seconds: float) -> None:
+def show(run: KernelContrast, seconds: float) -> None:
     """What differs, note by note; what is inconclusive; the totals; on standard output."""
     from harness.conformance.contrast_notes import notes, of_state  # noqa: PLC0415
 
@@ -201,7 +201,7 @@ def _plain(console: Terminal, text: str, style: str = "") -> None:
     console.print(Text(f"  {text}", style), soft_wrap=True, highlight=False)
 
 
-def _fault(console: Terminal, run: Run, case: Case) -> None:
+def _fault(console: Terminal, run: KernelContrast, case: Case) -> None:
     """A case in which the two differ, and nothing explains it."""
     console.print(f"\n[bold red]different[/] [bold]{escape(case.rule.id)}[/]: {escape(case.rule.sentence)}", highlight=False)
     for reason in case.reasons[:_LINES]:
@@ -214,7 +214,7 @@ def _fault(console: Terminal, run: Run, case: Case) -> None:
             _plain(console, f"nfharness replay {shlex.quote(str(result.bundle))}")
 
 
-def _note(console: Terminal, run: Run, note: Note) -> None:
+def _note(console: Terminal, run: KernelContrast, note: Note) -> None:
     """What one field of the profile comes to."""
     from harness.conformance.contrast import OTHERS  # noqa: PLC0415
     from harness.conformance.contrast_notes import functions  # noqa: PLC0415
@@ -245,7 +245,7 @@ def _listed(cases: Sequence[Case]) -> str:
     return ", ".join(names[:_NAMES]) + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
 
 
-def _sides(console: Terminal, run: Run, case: Case, cause: str | None = None) -> None:
+def _sides(console: Terminal, run: KernelContrast, case: Case, cause: str | None = None) -> None:
     """What the first kernel did beside what the second did, and the walks.
 
     :param cause: only what it explains is shown
@@ -269,7 +269,7 @@ def _cut(text: str, length: int = 160) -> str:
     return text if len(text) <= length else f"{text[:length // 2]} … {text[-length // 2:]}"
 
 
-def _rest(console: Terminal, run: Run) -> None:
+def _rest(console: Terminal, run: KernelContrast) -> None:
     """What could not be concluded, and what is alike though not as the model predicts."""
     from harness.conformance.contrast_notes import of_state  # noqa: PLC0415
 
@@ -288,7 +288,7 @@ def _rest(console: Terminal, run: Run) -> None:
         console.print(f"\nthe same hooks under other names: {told}", style="dim", highlight=False, markup=False)
 
 
-def _totals(run: Run, seconds: float) -> str:
+def _totals(run: KernelContrast, seconds: float) -> str:
     """``280 cases on 2 kernels in 98 s: 12 fields of the profile differ, 60 cases differ as the profiles explain, …``."""
     from harness.conformance.contrast_notes import of_state  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ import time
 
 from harness.cli.pages import rendered
 from harness.cli.profile import in_words
-from harness.conformance.contrast import OTHERS, Run, outcome
+from harness.conformance.contrast import OTHERS, KernelContrast, outcome
 from harness.conformance.contrast_notes import functions, notes, of_state
 from harness.conformance.coverage import functions_of
 from harness.conformance.report import printable
@@ -14,7 +14,7 @@ from harness.conformance.report import printable
 __all__ = ("page",)
 
 
-def page(run: Run, seconds: float) -> str:
+def page(run: KernelContrast, seconds: float) -> str:
     """The report's HTML.
 
     :param seconds: that the comparison took

@@ -23,7 +23,7 @@ from harness.host.terminal import Terminal
 if TYPE_CHECKING:
     from harness.conformance.matrix import Target
     from harness.explore.engine import Plan
-    from harness.explore.hunt import Finding, Hunt, Limits
+    from harness.explore.hunt import Discovery, Hunt, Limits
     from harness.scenario.step import Scenario
 
 __all__ = ("Exploring", "as_json_object", "command", "steps_of", "table")
@@ -171,7 +171,7 @@ def table(plan: Plan, hunts: Sequence[Hunt]) -> None:
     console.print(f"\nseed {plan.seed}, {seconds:.0f} s: {f'{found} found' if found else 'nothing found'}", highlight=False)
 
 
-def _finding(console: Terminal, hunt: Hunt, finding: Finding) -> None:
+def _finding(console: Terminal, hunt: Hunt, finding: Discovery) -> None:
     shrunk = f", shrunk from {len(finding.first.steps)} steps" if finding.first != finding.scenario else ""
     console.print(f"\n[{_STYLES[hunt.state]}]{hunt.state}[/] on {hunt.target.kernel.release}{shrunk}", highlight=False)
     shortest = finding.shortest

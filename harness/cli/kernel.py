@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from harness.cli.say import say
 from harness.host.progress import Progress
 from harness.images import flavours, patches
-from harness.images.kernel_build import PROFILED, Order, build
+from harness.images.kernel_build import PROFILED, BuildOrder, build
 from harness.images.kernels import DEFAULT
 
 __all__ = ("command",)
@@ -47,7 +47,7 @@ def build_(  # noqa: PLR0917 - click passes them by name
     Either is a tree to edit: the same command again compiles what has changed. Patches that are not named again are taken back. A build
     that was cut off goes on where it was, and no command takes it for whole. ccache is used where it is installed.
     """
-    order = Order(source, flavour, patches.read(patch_files), tuple(map(flavours.read_fragment, fragment_files)), profiled)
+    order = BuildOrder(source, flavour, patches.read(patch_files), tuple(map(flavours.read_fragment, fragment_files)), profiled)
     start = time.monotonic()
     tree = build(order, directory, Progress(), jobs=jobs, again=_again(click.get_current_context()))
     spec = shlex.quote(str(tree.build if directory else tree.build.name))

@@ -19,7 +19,7 @@ from harness.errors import ExitCode, GuestError
 
 if TYPE_CHECKING:
     from harness.conformance.bundle import Bundle
-    from harness.explore.guests import Seen
+    from harness.explore.guests import Behaviour
     from harness.explore.search import Shortest
 
 __all__ = ("command",)
@@ -50,14 +50,14 @@ async def _minimise(bundle: Bundle, spec: str | None, as_json: bool) -> int:
     from harness.cli.replay import kernel_of, profile_for  # noqa: PLC0415
     from harness.conformance.bundle import save  # noqa: PLC0415
     from harness.conformance.matrix import default_jobs, target  # noqa: PLC0415
-    from harness.explore.guests import Guests  # noqa: PLC0415
+    from harness.explore.guests import KernelGuests  # noqa: PLC0415
     from harness.explore.search import Search  # noqa: PLC0415
     from harness.host.progress import Progress  # noqa: PLC0415
     from harness.outcome.kind import kind  # noqa: PLC0415
 
     progress = Progress()
     on = await target(spec or kernel_of(bundle), progress)
-    async with Guests(on, profile_for(bundle, on), ahead=default_jobs(_GUESTS) - 1) as guests:
+    async with KernelGuests(on, profile_for(bundle, on), ahead=default_jobs(_GUESTS) - 1) as guests:
         search = Search(guests, list(map(kind, bundle.differences)))
         try:
             with progress.step(f"shrinking {len(bundle.scenario.steps)} steps on {on.kernel.label}", expected_s=10):
@@ -81,7 +81,7 @@ def _say_shortest(bundle: Bundle, shortest: Shortest, as_json: bool, written: Pa
         f"  nfharness replay {shlex.quote(str(written))}")
 
 
-def _say_nothing(bundle: Bundle, seen: Seen | None, doubt: str, as_json: bool) -> int:
+def _say_nothing(bundle: Bundle, seen: Behaviour | None, doubt: str, as_json: bool) -> int:
     """What a fresh guest says that does not differ, or not as the bundle has it."""
     if seen is None or seen.judgement is None:
         raise GuestError(f"{bundle.rule}: nothing can be concluded: {doubt}", hint="try again")
@@ -94,7 +94,7 @@ def _say_nothing(bundle: Bundle, seen: Seen | None, doubt: str, as_json: bool) -
     return exit_code(seen.judgement.comparison)
 
 
-def _print(bundle: Bundle, seen: Seen, written: Path | None = None, shortest: Shortest | None = None) -> None:
+def _print(bundle: Bundle, seen: Behaviour, written: Path | None = None, shortest: Shortest | None = None) -> None:
     from harness.scenario.codec import to_json  # noqa: PLC0415
 
     comparison = seen.judgement.comparison if seen.judgement else None

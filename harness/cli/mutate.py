@@ -26,7 +26,7 @@ from harness.host.terminal import Terminal
 if TYPE_CHECKING:
     from harness.conformance.matrix import Target
     from harness.mutate.campaign import Campaign
-    from harness.mutate.kept import Verdict
+    from harness.mutate.kept import MutantResult
     from harness.mutate.mutant import Mutant
     from harness.mutate.report import Judged
 
@@ -134,7 +134,7 @@ class _Run:
         self._source, self._text, self._every, self._chosen, self._files = source, text, every, chosen, files
         self._limit, self._again, self._jobs, self._as_json = limit, again, jobs, as_json
         self._left_out: dict[str, str] = {}
-        self._known: dict[str, Verdict] = {}
+        self._known: dict[str, MutantResult] = {}
         self._proofs = proofs(every)
         self._campaign: Campaign | None = None
 
@@ -162,7 +162,7 @@ class _Run:
 
     async def _run(self) -> None:
         from harness.conformance.matrix import default_jobs, target  # noqa: PLC0415
-        from harness.conformance.statements import CORE, Core  # noqa: PLC0415
+        from harness.conformance.statements import CORE, CoreSource  # noqa: PLC0415
         from harness.host.progress import Progress  # noqa: PLC0415
         from harness.mutate.build import built  # noqa: PLC0415
         from harness.mutate.campaign import Campaign, baseline  # noqa: PLC0415
@@ -179,14 +179,14 @@ class _Run:
         on = await target(str(made.tree), Progress())
         try:
             known = await baseline(on, kept, jobs, Progress())
-            self._campaign = Campaign(on, made, Core(CORE, tuple(self._text.splitlines())), known, kept)
+            self._campaign = Campaign(on, made, CoreSource(CORE, tuple(self._text.splitlines())), known, kept)
             self._known = {one.name: verdict for one in self._chosen if (verdict := kept.verdict(one.name))}
             with _Progress("mutants", len(self._chosen), len(self._known)) as bar:
                 await self._campaign.run(self._chosen, self._proofs.keys(), jobs, lambda one, verdict: self._add(one, verdict, bar))
         finally:
             await on.source.close()
 
-    def _add(self, mutant: Mutant, verdict: Verdict, bar: _Progress) -> None:
+    def _add(self, mutant: Mutant, verdict: MutantResult, bar: _Progress) -> None:
         from harness.mutate.report import Judged  # noqa: PLC0415
 
         again = mutant.name in self._known

@@ -24,11 +24,11 @@ from harness.outcome.profile import KernelProfile
 if TYPE_CHECKING:
     from harness.conformance.matrix import Target
 
-__all__ = ("Row", "command", "in_words", "rows")
+__all__ = ("FieldRow", "command", "in_words", "rows")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FieldRow:
     """One field of the profile.
 
     :param values: in the order of the kernels
@@ -53,11 +53,11 @@ class Row:
                 yield " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def rows(profiles: Sequence[KernelProfile]) -> list[Row]:
+def rows(profiles: Sequence[KernelProfile]) -> list[FieldRow]:
     """Every field but the release, which is what tells kernels apart anyway."""
     documents = [profile.to_json() for profile in profiles]
     return [
-        Row(one.name, one.metadata["means"], one.metadata["how"], tuple(document[one.name] for document in documents))
+        FieldRow(one.name, one.metadata["means"], one.metadata["how"], tuple(document[one.name] for document in documents))
         for one in fields(KernelProfile)
         if one.name != "release"
     ]
@@ -65,7 +65,7 @@ def rows(profiles: Sequence[KernelProfile]) -> list[Row]:
 
 def in_words(name: str, values: tuple[Any, ...]) -> tuple[str, ...]:
     """Values of a field: ``no``, ``yes``, an errno's name."""
-    return tuple(cell or "no" for cell in Row(name, "", "", values).cells())
+    return tuple(cell or "no" for cell in FieldRow(name, "", "", values).cells())
 
 
 @click.command("profile")
@@ -125,7 +125,7 @@ def _reference_name(target: Target) -> str:
     return kernel.series if kernel.flavour == DEFAULT_FLAVOUR else f"{kernel.series}-{kernel.flavour}"
 
 
-def _print(on: Sequence[Target], found: Sequence[Row]) -> None:
+def _print(on: Sequence[Target], found: Sequence[FieldRow]) -> None:
     console = Terminal.wide(max(120, 36 + 18 * len(on)))
     table = Table("", "field", *(target.name for target in on), box=None, header_style="bold", pad_edge=False)
     for row in found:

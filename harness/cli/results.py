@@ -17,7 +17,7 @@ from harness.cli.reports import opened, write_all
 from harness.cli.say import say
 from harness.errors import ExitCode
 from harness.host.terminal import Terminal
-from harness.pytest_plugin.report.runs import Change, Run, changes, files_of
+from harness.pytest_plugin.report.runs import ResultChange, ResultsFile, changes, files_of
 
 __all__ = ("command",)
 
@@ -40,7 +40,7 @@ def diff(as_json: bool, first: Path, second: Path) -> None:
 
     Exit status: 0 no new failure, 1 one at least, or an unsteady test, 125 a run that did not come to its end, without one.
     """
-    runs = Run.read(first), Run.read(second)
+    runs = ResultsFile.read(first), ResultsFile.read(second)
     found = list(changes(*runs))
     counts = Counter(change.kind for change in found)
     if as_json:
@@ -55,7 +55,7 @@ def diff(as_json: bool, first: Path, second: Path) -> None:
     sys.exit(ExitCode.DIFFERENT if failed else ExitCode.CONFORMANT if all(run.whole for run in runs) else ExitCode.CANNOT)
 
 
-def _print(found: list[Change], counts: Counter[str]) -> None:
+def _print(found: list[ResultChange], counts: Counter[str]) -> None:
     if found:
         table = Table("", "kernel", "test", "before", "now", box=None, pad_edge=False, header_style="bold")
         for change in found:
@@ -76,7 +76,7 @@ def page(html: Path, runs: tuple[Path, ...]) -> None:
     RUNS are files, or directories with files that end with .jsonl. A run that was cut off is shown as such.
     """
     files = files_of(runs)
-    found = [Run.read(path) for path in files]
+    found = [ResultsFile.read(path) for path in files]
     from harness.cli.results_page import results_page  # noqa: PLC0415 - jinja2 and what it needs
 
     with ExitStack() as stack:

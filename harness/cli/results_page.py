@@ -9,15 +9,15 @@ from itertools import pairwise
 from harness.cli.pages import rendered
 from harness.printable import printable
 from harness.pytest_plugin.report.results import Result
-from harness.pytest_plugin.report.runs import Run
+from harness.pytest_plugin.report.runs import ResultsFile
 
-__all__ = ("Row", "results_page", "rows")
+__all__ = ("ResultRow", "results_page", "rows")
 
 _MARKS = {"passed": "✓", "failed": "✗", "error": "!", "lost": "†", "skipped": "s", "xfailed": "x", "xpassed": "X", "flaky": "~"}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """A test on a kernel.
 
     :param cells: what became of it in each run; ``None`` where it was not run
@@ -55,7 +55,7 @@ class Row:
         return "failing" if self.fails else "fixed" if self.turns else "steady"
 
 
-def rows(runs: Sequence[Run]) -> list[Row]:
+def rows(runs: Sequence[ResultsFile]) -> list[ResultRow]:
     """A row for each test and kernel, failing ones first, then those that turned most often; a bad result hides a good one of its run."""
     cells: dict[tuple[str, str], list[Result | None]] = {}
     for number, run in enumerate(runs):
@@ -63,11 +63,11 @@ def rows(runs: Sequence[Run]) -> list[Row]:
             row = cells.setdefault((one.test, one.kernel), [None] * len(runs))
             if row[number] is None or not one.good:
                 row[number] = one
-    found = [Row(test, kernel, tuple(row)) for (test, kernel), row in cells.items()]
+    found = [ResultRow(test, kernel, tuple(row)) for (test, kernel), row in cells.items()]
     return sorted(found, key=lambda row: (not row.fails, -row.turns, row.test, row.kernel))
 
 
-def results_page(runs: Sequence[Run]) -> str:
+def results_page(runs: Sequence[ResultsFile]) -> str:
     """The page. Runs that say when they began are in that order, behind those that were cut off and do not."""
     ordered = sorted(runs, key=lambda run: run.began)
     found = rows(ordered)

@@ -15,7 +15,7 @@ from harness.scenario.steps.link import Arp, Frame
 from harness.scenario.steps.namespaces import AddLink, DeleteDevice
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.queue import Answer, Listen
-from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, Bridge, End, Link, Route
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, Bridge, Link, Route, VethEnd
 
 __all__ = ("RULES",)
 
@@ -169,8 +169,8 @@ def _only(pf: Family) -> Script:
 
 _ROUTED = replace(
     BRIDGE_NETFILTER, name="bridge-routed",
-    links=(Link(End("left", "eth0", ("10.0.0.1/24", "fd00::1/64")), End("bridge", "to-left")),
-           Link(End("right", "eth0", ("10.0.5.2/24", "fd00:5::2/64")), End("bridge", "to-right"))),
+    links=(Link(VethEnd("left", "eth0", ("10.0.0.1/24", "fd00::1/64")), VethEnd("bridge", "to-left")),
+           Link(VethEnd("right", "eth0", ("10.0.5.2/24", "fd00:5::2/64")), VethEnd("bridge", "to-right"))),
     bridges=(Bridge("bridge", "br0", ("to-left", "to-right"), ("10.0.0.254/24", "fd00::fe/64", "10.0.5.254/24", "fd00:5::fe/64"),
                     (_V4, _V6, _ARP)),),
     routes=(Route("left", "0.0.0.0/0", "10.0.0.254"), Route("left", "::/0", "fd00::fe")),
@@ -195,7 +195,7 @@ def _flooded(pf: Family) -> Script:
     """The third host has its address elsewhere by now; the first one knows the hardware address that it had."""
     return script(
         f"path.other-host, {pf.name}",
-        DeleteDevice("third", "eth0"), AddLink(End("third", "eth1", ("10.0.0.3/24", "fd00::3/64")), End("bridge", "elsewhere")),
+        DeleteDevice("third", "eth0"), AddLink(VethEnd("third", "eth1", ("10.0.0.3/24", "fd00::3/64")), VethEnd("bridge", "elsewhere")),
         Register("forward", "bridge", _BR, "FORWARD"),
         Register("ingress", "right", _NETDEV, "INGRESS", device="eth0"), Register("pre", "right", pf, "PREROUTING"),
         Send("left", "third", 1, pf),

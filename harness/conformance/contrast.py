@@ -23,7 +23,7 @@ from harness.outcome.contrast import Contrast, Line, contrasts, one_name, walk
 from harness.outcome.types import BEFORE, Outcome
 from harness.scenario.step import Scenario
 
-__all__ = ("OTHERS", "Case", "Differing", "Field", "Run", "State", "Word", "exit_code", "outcome")
+__all__ = ("OTHERS", "Case", "Differing", "KernelContrast", "ProfileField", "State", "Word", "exit_code", "outcome")
 
 State = Literal["alike", "explained", "different", "inconclusive", "neither"]
 """Of a case. ``explained``: the kernels differ, each as its profile predicts. ``different``: they differ, and nothing explains it.
@@ -90,7 +90,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ProfileField:
     """A field of the profile that the two do not share.
 
     :param values: as JSON has them, in the order of the kernels
@@ -111,7 +111,7 @@ class Field:
 
 
 @dataclass(slots=True)
-class Run:
+class KernelContrast:
     """A comparison, as far as it has come.
 
     :param fields: of the profile that are looked at
@@ -133,7 +133,7 @@ class Run:
                            for rule in self.rules)
 
     @property
-    def profile(self) -> tuple[Field, ...]:
+    def profile(self) -> tuple[ProfileField, ...]:
         """Fields that the two do not share."""
         first, second = (one.profile for one in self.on)
         found = (name for name in self.fields if getattr(first, name) != getattr(second, name) or _unprobed(name, self.on))
@@ -237,17 +237,17 @@ def _unprobed(name: str, on: Sequence[Target]) -> tuple[str, ...]:
                  if failed.startswith(f"{name}: "))
 
 
-def _field(name: str, on: tuple[Target, Target]) -> Field:
+def _field(name: str, on: tuple[Target, Target]) -> ProfileField:
     departures = [(one.name, departure) for one in on for departure in one.departures if departure.field == name]
     failed = _unprobed(name, on)
-    return Field(
+    return ProfileField(
         name, (on[0].profile.to_json()[name], on[1].profile.to_json()[name]),
         () if failed else tuple(f"{kernel}: {one.reason}" for kernel, one in departures if not one.explained),
         tuple(f"{kernel}: {one.reason}" for kernel, one in departures if one.explained), failed,
     )
 
 
-def outcome(run: Run) -> Word:
+def outcome(run: KernelContrast) -> Word:
     """All in one word; ``different`` beats ``inconclusive``."""
     profile, states = run.profile, {case.state for case in run.cases}
     if "different" in states or any(one.faults for one in profile):
@@ -258,7 +258,7 @@ def outcome(run: Run) -> Word:
     return "explained" if profile or "explained" in states else "alike"
 
 
-def exit_code(run: Run, *, explained_is_different: bool = False) -> int:
+def exit_code(run: KernelContrast, *, explained_is_different: bool = False) -> int:
     """1 if the two differ in what nothing explains, or one died; else 125 if anything is inconclusive or was not run; else 0.
 
     :param explained_is_different: 1 also for what their profiles explain

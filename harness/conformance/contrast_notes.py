@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.conformance.contrast import OTHERS, Case, Field, Run, outcome
+from harness.conformance.contrast import OTHERS, Case, KernelContrast, ProfileField, outcome
 from harness.conformance.coverage import functions_of
 from harness.conformance.reference import FIELDS
 
@@ -28,20 +28,20 @@ class Note:
 
     cause: str
     means: str
-    field: Field | None
+    field: ProfileField | None
     shown: tuple[Case, ...]
     only: tuple[tuple[Case, ...], tuple[Case, ...]]
     example: Case | None
 
 
-def notes(run: Run) -> tuple[Note, ...]:
+def notes(run: KernelContrast) -> tuple[Note, ...]:
     """A note for each field of the profile in which the two differ, and one for hooks of others."""
     found = {one.name: one for one in run.profile}
     causes = [*found, *(cause for case in run.cases for cause in case.causes)]
     return tuple(_note(cause, found.get(cause), run) for cause in dict.fromkeys(causes))
 
 
-def _note(cause: str, of: Field | None, run: Run) -> Note:
+def _note(cause: str, of: ProfileField | None, run: KernelContrast) -> Note:
     cases = [case for case in run.cases if cause in case.causes]
     shown = [case for case in cases if case.only is None]
     only = tuple(tuple(case for case in cases if case.only == kernel) for kernel in range(2))
@@ -56,13 +56,13 @@ def functions(cases: Sequence[Case]) -> tuple[str, ...]:
     return tuple(one for one in found[0] if all(one in others for others in found[1:]))[:_EACH] if found else ()
 
 
-def of_state(run: Run, *states: str) -> tuple[Case, ...]:
+def of_state(run: KernelContrast, *states: str) -> tuple[Case, ...]:
     """The cases that came to one of these states, in the order in which they were asked for."""
     order = {rule.id: place for place, rule in enumerate(run.rules)}
     return tuple(sorted((case for case in run.cases if case.state in states), key=lambda case: order[case.rule.id]))
 
 
-def as_json(run: Run) -> dict[str, Any]:
+def as_json(run: KernelContrast) -> dict[str, Any]:
     """What ``diff --json`` prints."""
     labels = [one.kernel.label for one in run.on]
     return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ("FUNCTIONS", "Branch", "Function", "core_lines", "functions_of", "rules_about")
+__all__ = ("FUNCTIONS", "Branch", "CoveredFunction", "core_lines", "functions_of", "rules_about")
 
 _DIRECT = "needs the module to call it directly"
 _NO_CALLER = "no caller can reach it"
@@ -44,7 +44,7 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class CoveredFunction:
     name: str
     lines: tuple[int, int]
     branches: tuple[Branch, ...]
@@ -60,29 +60,29 @@ def _rules(ids: str) -> tuple[str, ...]:
 
 
 FUNCTIONS = (
-    Function("nf_skb_duplicated", (34, 35), (
+    CoveredFunction("nf_skb_duplicated", (34, 35), (
         Branch((34, 35), "newer: a packet's copy is being sent: none of the copy", _rules("tee.duplicated")),
     )),
-    Function("allocate_hook_entries_size", (50, 65), (
+    CoveredFunction("allocate_hook_entries_size", (50, 65), (
         Branch((53, 56), "room for hooks, their ops, and what frees them",
                uncovered=_SANITIZER + "KASAN: what is written behind an array may be where the allocator has room"),
         Branch((58, 59), "no entries: NULL", uncovered=_NO_CALLER + ": grow asks for one at least, shrink for what is left of more"),
         Branch((61, 64), "an array", _rules("order.ascending limit.1024")),
         Branch((61, 64), "no memory: NULL", _rules("grow.enomem unregister.failed-shrink")),
     )),
-    Function("__nf_hook_entries_free", (67, 73), (
+    CoveredFunction("__nf_hook_entries_free", (67, 73), (
         Branch((71, 72), "after a grace period the array is freed: readers have left it",
                _rules("unregister.in-flight memory.freed memory.grace-period")),
     )),
-    Function("nf_hook_entries_free", (75, 89), (
+    CoveredFunction("nf_hook_entries_free", (75, 89), (
         Branch((81, 82), "nothing to free: the point was empty", _rules("key.off unregister.last")),
         Branch((84, 88), "the old array is freed by call_rcu",
                _rules("order.stable unregister.shrinks unregister.in-flight memory.freed memory.grace-period")),
     )),
-    Function("accept_all", (91, 96), (
+    CoveredFunction("accept_all", (91, 96), (
         Branch((95, 95), "the dummy accepts", _rules("dummy.accepts unregister.failed-shrink")),
     )),
-    Function("nf_hook_entries_grow", (103, 162), (
+    CoveredFunction("nf_hook_entries_grow", (103, 162), (
         Branch((113, 114), "the point is empty: an array of one", _rules("key.off head.by-hook")),
         Branch((116, 123), "live hooks are counted", _rules("limit.1024 order.ascending")),
         Branch((116, 123), "since 6.4: a BPF program at a priority that is taken: -EBUSY",
@@ -102,16 +102,16 @@ FUNCTIONS = (
                       "order.egress order.inet-ingress")),
         Branch((155, 159), "none is larger or equal: at the end", _rules("order.ascending")),
     )),
-    Function("hooks_validate", (164, 183), (
+    CoveredFunction("hooks_validate", (164, 183), (
         Branch((173, 180), "an array in order does not warn", _rules("validate.order raw.insert raw.delete")),
         Branch((174, 175), "dummies are skipped", uncovered=_NO_CALLER + ": grow and shrink leave none in the array that they make"),
         Branch((177, 177), "an array out of order warns", _rules("validate.altered validate.altered-live")),
     )),
-    Function("nf_hook_entries_insert_raw", (185, 203), (
+    CoveredFunction("nf_hook_entries_insert_raw", (185, 203), (
         Branch((191, 202), "a private array grows by the same rules", _rules("raw.insert raw.limit raw.enomem nat.order memory.freed")),
         Branch((200, 200), "the new array is the old one: a bug", uncovered=_NO_CALLER + _GROWN),
     )),
-    Function("__nf_hook_entries_try_shrink", (222, 264), (
+    CoveredFunction("__nf_hook_entries_try_shrink", (222, 264), (
         Branch((230, 231), "no array: a warning", uncovered=_NO_CALLER + ": both callers have looked"),
         Branch((239, 242), "nothing but dummies: the head becomes NULL",
                _rules("unregister.last inet.unregister-last key.off raw.delete unregister.drops-dummies")),
@@ -123,7 +123,7 @@ FUNCTIONS = (
                _rules("unregister.shrinks order.stable order.many order.every-point order.layer-2 inet.rollback raw.delete "
                       "unregister.drops-dummies")),
     )),
-    Function("nf_hook_entry_head", (266, 312), (
+    CoveredFunction("nf_hook_entry_head", (266, 312), (
         Branch((271, 272), "NETDEV", _rules("netdev.ingress netdev.egress")),
         Branch((274, 277), "ARP", _rules("head.arp")),
         Branch((280, 283), "BRIDGE", _rules("head.bridge")),
@@ -140,7 +140,7 @@ FUNCTIONS = (
                _rules("unregister.no-device unregister.no-device-egress")),
         Branch((310, 311), "since 5.10: INET at another point than INGRESS: a warning and NULL", uncovered=_NO_CALLER + _INET),
     )),
-    Function("__nf_register_net_hook", (314, 357), (
+    CoveredFunction("__nf_register_net_hook", (314, 357), (
         Branch((321, 324), "no ingress in this kernel: -EOPNOTSUPP", _rules("netdev.absent")),
         Branch((325, 327), "no device, another namespace's, a number out of range: -EINVAL",
                _rules("netdev.no-device netdev.no-device-egress netdev.foreign-device netdev.bad-hook netdev.egress-absent "
@@ -159,7 +159,7 @@ FUNCTIONS = (
                _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.ingress key.in-flight key.refused first.order "
                       "first.neighbours")),
     )),
-    Function("nf_remove_net_hook", (368, 384), (
+    CoveredFunction("nf_remove_net_hook", (368, 384), (
         Branch((375, 380), "the first slot with these ops becomes a dummy", _rules("unregister.shrinks order.stable duplicate.same-ops")),
         Branch((376, 377), "other ops stay as they are",
                _rules("unregister.shrinks unregister.elsewhere unregister.one-of-two-chains bpf.same-program")),
@@ -167,7 +167,7 @@ FUNCTIONS = (
                uncovered=_SANITIZER + "KCSAN: x86 writes a pointer in one piece, however it is written"),
         Branch((383, 383), "the ops are not there", _rules("unregister.missing")),
     )),
-    Function("__nf_unregister_net_hook", (386, 423), (
+    CoveredFunction("__nf_unregister_net_hook", (386, 423), (
         Branch((393, 394), "no such point: a warning", _rules("unregister.no-point unregister.no-device")),
         Branch((399, 402), "the point is empty: a warning",
                _rules("unregister.empty-head unregister.empty-head-layer-2 key.missing key.missing-inet first.refused")),
@@ -189,15 +189,15 @@ FUNCTIONS = (
                       "queue.hook-unregistered-meanwhile queue.slot-gone queue.slot-gone-warns")),
         Branch((422, 422), "the old array is freed", _rules("unregister.shrinks memory.freed")),
     )),
-    Function("nf_unregister_net_hook", (425, 433), (
+    CoveredFunction("nf_unregister_net_hook", (425, 433), (
         Branch((427, 429), "INET: out of IPV4 and IPV6", _rules("inet.unregister inet.unregister-last first.inet")),
         Branch((430, 432), "others: out of their point", _rules("unregister.shrinks unregister.last")),
     )),
-    Function("nf_hook_entries_delete_raw", (436, 446), (
+    CoveredFunction("nf_hook_entries_delete_raw", (436, 446), (
         Branch((441, 445), "a private array shrinks, or keeps a dummy", _rules("raw.delete raw.limit raw.enomem")),
         Branch((442, 442), "what is not there is not missed", _rules("raw.missing")),
     )),
-    Function("nf_register_net_hook", (449, 470), (
+    CoveredFunction("nf_register_net_hook", (449, 470), (
         Branch((453, 454), "INET: into IPV4 first", _rules("inet.fanout")),
         Branch((455, 456), "IPV4 refuses: its errno", _rules("inet.first-half inet.enomem")),
         Branch((458, 458), "then into IPV6", _rules("inet.fanout first.inet")),
@@ -206,14 +206,14 @@ FUNCTIONS = (
         Branch((465, 466), "the point refuses: its errno",
                _rules("limit.1024 limit.per-device limit.layer-2 grow.enomem inet.ingress-enomem")),
     )),
-    Function("nf_register_net_hooks", (473, 490), (
+    CoveredFunction("nf_register_net_hooks", (473, 490), (
         Branch((479, 484), "all of them", _rules("batch.all batch.empty")),
         Branch((486, 489), "one fails: those before it go again", _rules("batch.rollback batch.enomem limit.batch first.refused")),
     )),
-    Function("nf_unregister_net_hooks", (493, 500), (
+    CoveredFunction("nf_unregister_net_hooks", (493, 500), (
         Branch((498, 499), "all of them", _rules("batch.unregister batch.all batch.rollback")),
     )),
-    Function("nf_hook_slow", (505, 536), (
+    CoveredFunction("nf_hook_slow", (505, 536), (
         Branch((511, 512), "each hook from s on, with the state of its point",
                _rules("accept.all order.ascending netns.isolated path.local-in path.local-out path.forward path.loopback path.own-address "
                       "path.no-forward path.no-route path.ttl path.echo path.moved path.martian path.netdev path.netdev-egress "
@@ -246,47 +246,47 @@ FUNCTIONS = (
         Branch((505, 536), "newer: nf_hook_slow_list: packet by packet; those that pass go on in their order",
                _rules("list.order list.verdicts list first.private")),
     )),
-    Function("nf_nat_hook", (556, 557), (
+    CoveredFunction("nf_nat_hook", (556, 557), (
         Branch((556, 557), "set by nf_nat, and cleared", _rules("nat.hook")),
     )),
-    Function("nf_ct_attach", (559, 570), (
+    CoveredFunction("nf_ct_attach", (559, 570), (
         Branch((563, 569), "a packet with a connection: attach is called", _rules("ct.hooks ct.present ct.icmp-error")),
         Branch((564, 568), "the pointer is read under rcu_read_lock",
                uncovered=_SANITIZER + "lockdep with PROVE_RCU: without it, the hook is there as long as nothing unloads it"),
         Branch((566, 566), "without nf_conntrack: nobody is", _rules("ct.absent")),
         Branch((563, 563), "a packet without one: nobody is", _rules("ct.hooks ct.absent ct.present")),
     )),
-    Function("nf_conntrack_destroy", (573, 582), (
+    CoveredFunction("nf_conntrack_destroy", (573, 582), (
         Branch((577, 581), "the hook's destroy is called", _rules("ct.hooks ct.present ct.icmp-error ct.goes")),
         Branch((573, 582), "since 6.6: nf_ct_set_closing: a connection that a reset ends is closed",
                _rules("ct.closing ct.closing-tracked")),
         Branch((579, 579), "a connection without a hook: a bug, on newer kernels a warning", _rules("ct.orphan")),
     )),
-    Function("nf_ct_get_tuple_skb", (585, 597), (
+    CoveredFunction("nf_ct_get_tuple_skb", (585, 597), (
         Branch((593, 594), "with nf_conntrack: its answer", _rules("ct.hooks ct.present nat.tuple")),
         Branch((593, 593), "without: false", _rules("ct.absent ct.goes")),
     )),
-    Function("nf_ct_zone_dflt", (601, 604), (
+    CoveredFunction("nf_ct_zone_dflt", (601, 604), (
         Branch((601, 604), "zone 0, default direction", _rules("ct.zone-default ct.present")),
     )),
-    Function("__netfilter_net_init", (608, 615), (
+    CoveredFunction("__netfilter_net_init", (608, 615), (
         Branch((613, 614), "every head starts NULL",
                _rules("pernet.empty netns.isolated head.by-hook head.arp head.bridge first.neighbours")),
     )),
-    Function("netfilter_net_init", (617, 643), (
+    CoveredFunction("netfilter_net_init", (617, 643), (
         Branch((619, 629), "the heads of every family", _rules("head.by-hook head.arp head.bridge pernet.empty pernet.isolated")),
         Branch((632, 633), "/proc/net/netfilter", _rules("pernet.proc")),
         Branch((634, 638), "no memory for it: -ENOMEM, and a line in the log", _rules("pernet.enomem")),
         Branch((634, 638), "no memory for the first namespace's: not a word", uncovered=_BOOT),
     )),
-    Function("netfilter_net_exit", (645, 648), (
+    CoveredFunction("netfilter_net_exit", (645, 648), (
         Branch((647, 647), "the proc entry goes with its namespace",
                _rules("pernet.proc pernet.exit pernet.exit-twice pernet.exit-layer-2 pernet.exit-devices pernet.exit-dummies "
                       "pernet.exit-queued pernet.exit-ruleset first.neighbours")),
         Branch((645, 648), "hooks that their owner has left: core does not look for any",
                uncovered="the module takes all of its own away: ops that it freed would stay in an array that is never freed"),
     )),
-    Function("netfilter_init", (655, 672), (
+    CoveredFunction("netfilter_init", (655, 672), (
         Branch((659, 662), "the namespaces' operations are registered", _rules("netns.isolated pernet.proc")),
         Branch((663, 667), "loggers are prepared: each namespace has an nf_log", _rules("pernet.proc")),
         Branch((660, 671), "a failure at boot", uncovered=_BOOT),

@@ -12,7 +12,7 @@ from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.link import Frame
 from harness.scenario.steps.namespaces import AddDevice
 from harness.scenario.steps.packets import Send
-from harness.scenario.topology import ROUTER, Bridge, End, Link, Topology
+from harness.scenario.topology import ROUTER, Bridge, Link, Topology, VethEnd
 
 __all__ = ("RULES",)
 
@@ -21,7 +21,7 @@ _INGRESS = ("host", _NETDEV, "INGRESS")
 _EGRESS = ("host", _NETDEV, "EGRESS")
 _DROP = Verdict(VerdictKind.DROP)
 _DUMMY_PORT = Topology(
-    "dummy-port", ("left", "bridge"), (Link(End("left", "eth0"), End("bridge", "to-left")),), dummies=(End("bridge", "sink"),),
+    "dummy-port", ("left", "bridge"), (Link(VethEnd("left", "eth0"), VethEnd("bridge", "to-left")),), dummies=(VethEnd("bridge", "sink"),),
     bridges=(Bridge("bridge", "br0", ("to-left", "sink")),))
 
 

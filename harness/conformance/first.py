@@ -21,7 +21,7 @@ from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.namespaces import AddLink, AddNetns, DeleteNetns, Keys
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.queue import Answer, Listen
-from harness.scenario.topology import FIRST, PAIR, SINGLE, End
+from harness.scenario.topology import FIRST, PAIR, SINGLE, VethEnd
 
 __all__ = ("RULES",)
 
@@ -132,7 +132,7 @@ RULES = (
             Queue("host", 7, 1, 1),
             *(line for pf, hook in ((_V4, "INPUT"), (_V4, "FORWARD"), (_V6, "FORWARD"), (Family.ARP, "OUTPUT"), (Family.BRIDGE, "FORWARD"))
               for line in (Dump("later", pf, hook), Array("later", pf, hook, ""))),
-            AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",))),
+            AddLink(VethEnd("later", "eth0", ("10.0.9.1/24",)), VethEnd("host", "to-later", ("10.0.9.2/24",))),
             Register("later-in", "later", *_IN[1:]),
             Register("later-both", "later", Family.INET, "FORWARD"),
             Register("later-device", "later", _NETDEV, "INGRESS", device="eth0"),

@@ -12,7 +12,7 @@ from harness.scenario.steps.hooks import Register
 from harness.scenario.steps.link import Arp, Frame
 from harness.scenario.steps.namespaces import AddLink, DeleteDevice
 from harness.scenario.steps.packets import Send
-from harness.scenario.topology import BRIDGE_NETFILTER, VLAN, End, Vlan, with_vlans
+from harness.scenario.topology import BRIDGE_NETFILTER, VLAN, VethEnd, Vlan, with_vlans
 
 __all__ = ("RULES",)
 
@@ -79,7 +79,7 @@ _TAG_LEFT = tuple(
     script(
         f"path.vlan, {pf.name} with a tag that nobody takes off",
         Register("in", "host", _NETDEV, "INGRESS", device="eth0"), Register("pre", "host", pf, "PREROUTING"),
-        DeleteDevice("host", _VLAN), AddLink(End("host", "elsewhere", ("10.0.10.1/24", "fd00:10::1/64")), End("peer", "nowhere")),
+        DeleteDevice("host", _VLAN), AddLink(VethEnd("host", "elsewhere", ("10.0.10.1/24", "fd00:10::1/64")), VethEnd("peer", "nowhere")),
         Send("peer", "host", 1, pf),
         Crosses((At("host", "INGRESS", "in", 1, _NETDEV),), BY_STACK),
         topology=VLAN,

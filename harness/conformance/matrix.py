@@ -23,7 +23,7 @@ from harness.conformance.collect import Collector
 from harness.conformance.coverage import core_lines, functions_of
 from harness.conformance.judge import Judgement, State, judge, said
 from harness.conformance.promise import core_of, statements, warnings
-from harness.conformance.reference import PREFIX, Departure, Reference, departures, load, nearest
+from harness.conformance.reference import PREFIX, Deviation, Reference, departures, load, nearest
 from harness.conformance.rule import Rule, Script
 from harness.conformance.statements import pinned
 from harness.errors import EmulatorDied, GuestError, HostError, KernelDied, NfharnessError, UserError
@@ -93,7 +93,7 @@ class Target:
         return self.references[0] if self.references else None
 
     @property
-    def departures(self) -> tuple[Departure, ...]:
+    def departures(self) -> tuple[Deviation, ...]:
         """Where the kernel's profile is not as its reference's."""
         if not self.references or isinstance(self.source, NeverUp):
             return ()

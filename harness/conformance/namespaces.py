@@ -14,14 +14,14 @@ from harness.scenario.steps.hooks import Dump, Register, RegisterMany, Unregiste
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.raw import RawInsert
-from harness.scenario.topology import End
+from harness.scenario.topology import VethEnd
 
 __all__ = ("RULES",)
 
 _V4, _V6, _INET, _NETDEV = Family.IPV4, Family.IPV6, Family.INET, Family.NETDEV
 _IN = ("host", _V4, "INPUT")
 _LATER_IN = ("later", _V4, "INPUT")
-_LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
+_LINK = AddLink(VethEnd("later", "eth0", ("10.0.9.1/24",)), VethEnd("host", "to-later", ("10.0.9.2/24",)))
 _GONE = Finds.of(netns="gone", proc="gone")
 
 
@@ -264,7 +264,7 @@ DEVICES = (
         ),
         script(
             "device.dies, and its peer",
-            AddLink(End("peer", "far"), End("host", "near")),
+            AddLink(VethEnd("peer", "far"), VethEnd("host", "near")),
             Register("near", "host", _NETDEV, "INGRESS", device="near"),
             Register("far", "peer", _NETDEV, "INGRESS", device="far"),
             DeleteDevice("host", "near"),

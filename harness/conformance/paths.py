@@ -12,7 +12,7 @@ from harness.scenario.step import Step
 from harness.scenario.steps.hooks import Register
 from harness.scenario.steps.namespaces import MoveDevice
 from harness.scenario.steps.packets import Send
-from harness.scenario.topology import PAIR, ROUTER, SINGLE, End, Link, Route, Topology
+from harness.scenario.topology import PAIR, ROUTER, SINGLE, Link, Route, Topology, VethEnd
 
 __all__ = ("RULES",)
 
@@ -20,20 +20,21 @@ _V4, _V6, _NETDEV = Family.IPV4, Family.IPV6, Family.NETDEV
 _NO_FORWARD = Topology(
     "no-forward",
     ("peer", "host", "far"),
-    (*PAIR.links, Link(End("host", "eth1", ("10.0.9.1/24",)), End("far", "eth0", ("10.0.9.2/24",)))),
+    (*PAIR.links, Link(VethEnd("host", "eth1", ("10.0.9.1/24",)), VethEnd("far", "eth0", ("10.0.9.2/24",)))),
     (Route("peer", "10.0.9.0/24", "10.0.0.1"),),
 )
 _NO_ROUTE = Topology(
     "no-route",
     ("peer", "host", "far", "beyond"),
-    (*PAIR.links, Link(End("far", "eth0", ("10.0.9.1/24", "fd00:9::1/64")), End("beyond", "eth0", ("10.0.9.2/24", "fd00:9::2/64")))),
+    (*PAIR.links,
+     Link(VethEnd("far", "eth0", ("10.0.9.1/24", "fd00:9::1/64")), VethEnd("beyond", "eth0", ("10.0.9.2/24", "fd00:9::2/64")))),
     (Route("peer", "0.0.0.0/0", "10.0.0.1"), Route("peer", "::/0", "fd00::1")),
 )
 _BEYOND = Topology(
     "beyond",
     ("peer", "host", "far"),
-    (Link(End("peer", "eth0", ("10.0.0.2/24", "fd00::2/64")), End("host", "to-peer", ("10.0.0.1/24", "fd00::1/64"))),
-     Link(End("host", "to-far", ("10.0.9.1/24", "fd00:9::1/64")), End("far", "eth0", ("10.0.9.2/24", "fd00:9::2/64")))),
+    (Link(VethEnd("peer", "eth0", ("10.0.0.2/24", "fd00::2/64")), VethEnd("host", "to-peer", ("10.0.0.1/24", "fd00::1/64"))),
+     Link(VethEnd("host", "to-far", ("10.0.9.1/24", "fd00:9::1/64")), VethEnd("far", "eth0", ("10.0.9.2/24", "fd00:9::2/64")))),
     (Route("peer", "0.0.0.0/0", "10.0.0.1"), Route("peer", "::/0", "fd00::1")),
     ("peer",),
 )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from harness.conformance.judge import State
 from harness.conformance.matrix import RuleResult, Target
-from harness.conformance.reference import FIELDS, PREFIX, Departure
+from harness.conformance.reference import FIELDS, PREFIX, Deviation
 
 __all__ = ("compared",)
 
@@ -21,7 +21,7 @@ def compared(targets: Sequence[Target], fields: Collection[str], always: Collect
     return [_compared(name, one.kernel.label, departed[one.kernel.label].get(name)) for one in targets for name in shown]
 
 
-def _compared(name: str, kernel: str, departure: Departure | None) -> RuleResult:
+def _compared(name: str, kernel: str, departure: Deviation | None) -> RuleResult:
     state: State = "different" if departure and not departure.explained else "conformant"
     reason = departure.reason if departure else ""
     return RuleResult(PREFIX + name, kernel, state, (), reason, details=(reason,) if departure else (),

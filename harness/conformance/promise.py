@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.conformance import coverage
-from harness.conformance.statements import Core, pinned, read
+from harness.conformance.statements import CoreSource, pinned, read
 from harness.errors import NfharnessError
 from harness.images import kernel_tree
 
@@ -21,7 +21,7 @@ _STATEMENTS, _RULES = 4, 6
 
 
 @cache
-def core_of(directory: str) -> Core:
+def core_of(directory: str) -> CoreSource:
     """The core.c of a kernel's tree; the pinned one where there is no tree, or its sources are gone."""
     try:
         found = read(kernel_tree.read(directory).source) if directory else None
@@ -30,7 +30,7 @@ def core_of(directory: str) -> Core:
     return found or pinned()
 
 
-def statements(rule: str, core: Core) -> Iterator[str]:
+def statements(rule: str, core: CoreSource) -> Iterator[str]:
     """Lines of core.c that a rule is about, and under each the other rules that are about it: one of theirs may be what broke."""
     found = list(core.statements(rule))
     for statement in found[:_STATEMENTS]:

@@ -17,7 +17,7 @@ from harness.scenario.steps.hooks import Nft, Register, RegisterMany, Unregister
 from harness.scenario.steps.namespaces import AddLink, AddNetns, DeleteNetns
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.queue import Answer, Listen
-from harness.scenario.topology import End
+from harness.scenario.topology import VethEnd
 
 __all__ = ("RULES",)
 
@@ -283,7 +283,7 @@ NOT_FLUSHED = (
     ), needs=("failing_allocations",)),
 )
 
-_LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
+_LINK = AddLink(VethEnd("later", "eth0", ("10.0.9.1/24",)), VethEnd("host", "to-later", ("10.0.9.2/24",)))
 
 GONE = (
     Rule("queue.slot-gone", "A removal that leaves no hook in the slot that queued a packet frees the packet, and nobody is warned.",

@@ -9,16 +9,16 @@ from typing import Any
 
 from harness.conformance.coverage import FUNCTIONS
 from harness.conformance.gcov import Counts
-from harness.conformance.statements import CORE, Core
+from harness.conformance.statements import CORE, CoreSource
 
-__all__ = ("Gap", "Line", "Reach", "lcov", "reasons")
+__all__ = ("CodeLine", "Gap", "Reach", "lcov", "reasons")
 
 #: Of those that did not run, by name.
 _RULES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CodeLine:
     """One line that has code.
 
     :param count: how often it ran, before the rules and in them
@@ -43,7 +43,7 @@ class Gap:
     """Lines of one function, one after the other, that never ran for the same reason."""
 
     function: str
-    lines: tuple[Line, ...]
+    lines: tuple[CodeLine, ...]
     reason: str
 
     @property
@@ -60,7 +60,7 @@ class Reach:
     """
 
     file: str
-    lines: tuple[Line, ...]
+    lines: tuple[CodeLine, ...]
     ran: tuple[str, ...]
 
     @classmethod
@@ -79,7 +79,7 @@ class Reach:
             branches = total.branches.get(number, ())
             reason = why.get(number, "") if not count or not all(branches) else ""
             shown, early = text[number - 1] if number <= len(text) else "", before.lines.get(number, 0)
-            lines.append(Line(number, total.functions.get(number, ""), shown, count, early, branches, reached, reason))
+            lines.append(CodeLine(number, total.functions.get(number, ""), shown, count, early, branches, reached, reason))
         return cls(file, tuple(lines), tuple(rules))
 
     @property
@@ -99,7 +99,7 @@ class Reach:
             if not ran:
                 yield Gap(function, tuple(lines), reason)
 
-    def untaken(self) -> list[Line]:
+    def untaken(self) -> list[CodeLine]:
         """Lines that ran, and have a branch that was never taken."""
         return [line for line in self.lines if line.count and not all(line.branches)]
 
@@ -117,7 +117,7 @@ class Reach:
         }  # fmt: skip
 
 
-def reasons(file: str, core: Core, ran: Sequence[str]) -> dict[int, str]:
+def reasons(file: str, core: CoreSource, ran: Sequence[str]) -> dict[int, str]:
     """Number of a line → why it may not be reached, as far as ``coverage`` knows it; of core.c alone.
 
     :param core: the kernel's own

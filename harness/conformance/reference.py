@@ -27,7 +27,7 @@ from harness.netfilter import Family, errno_name
 from harness.outcome.profile import KernelProfile
 from harness.scenario.reader import quote, suggest
 
-__all__ = ("FIELDS", "PREFIX", "Departure", "Reference", "chosen_fields", "departures", "load", "names", "nearest", "record")
+__all__ = ("FIELDS", "PREFIX", "Deviation", "Reference", "chosen_fields", "departures", "load", "names", "nearest", "record")
 
 #: How the results of a check are called that are about fields of the profile.
 PREFIX = "profile."
@@ -63,7 +63,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class Deviation:
     """A field in which a kernel is not as its reference, or not as its own options have it.
 
     :param said: ``6.12 has it, this kernel has not``
@@ -153,7 +153,7 @@ def chosen_fields(patterns: Sequence[str]) -> tuple[str, ...]:
 
 def departures(
     profile: KernelProfile, references: Sequence[Reference], options: Mapping[str, str] | None, allowed: Sequence[str] = (),
-) -> Iterator[Departure]:
+) -> Iterator[Deviation]:
     """Where a kernel is not as its reference, and what explains that.
 
     :param references: the nearest first; what another one has is explained by it
@@ -177,7 +177,7 @@ def departures(
             said, explained = _said(reference.name, before, found), why
         else:
             continue
-        yield Departure(name, said, expected, explained or ("--allow-profile" if name in allowed else ""))
+        yield Deviation(name, said, expected, explained or ("--allow-profile" if name in allowed else ""))
 
 
 def _by_options(name: str, reference: KernelProfile, options: Mapping[str, str] | None) -> tuple[Any, str]:

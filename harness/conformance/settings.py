@@ -12,7 +12,7 @@ from harness.scenario.steps.hooks import Register
 from harness.scenario.steps.link import Arp
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.sysctl import Sysctl
-from harness.scenario.topology import BRIDGE_NETFILTER, ROUTER, End, Link, Route, Topology
+from harness.scenario.topology import BRIDGE_NETFILTER, ROUTER, Link, Route, Topology, VethEnd
 
 __all__ = ("RULES",)
 
@@ -22,9 +22,9 @@ _FORWARDED = ("PREROUTING", "FORWARD", "POSTROUTING")
 _ANOTHER_WAY_BACK = Topology(
     "another-way-back",
     ("client", "router", "server"),
-    (Link(End("client", "eth0", ("10.0.1.2/24",)), End("router", "to-client", ("10.0.1.1/24",))),
-     Link(End("router", "to-server", ("10.0.2.1/24",)), End("server", "eth0", ("10.0.2.2/24",))),
-     Link(End("client", "eth1", ("10.0.3.1/24",)), End("server", "eth1", ("10.0.3.2/24",)))),
+    (Link(VethEnd("client", "eth0", ("10.0.1.2/24",)), VethEnd("router", "to-client", ("10.0.1.1/24",))),
+     Link(VethEnd("router", "to-server", ("10.0.2.1/24",)), VethEnd("server", "eth0", ("10.0.2.2/24",))),
+     Link(VethEnd("client", "eth1", ("10.0.3.1/24",)), VethEnd("server", "eth1", ("10.0.3.2/24",)))),
     (Route("client", "10.0.2.0/24", "10.0.1.1"), Route("server", "10.0.1.0/24", "10.0.3.1")),
     ("router",),
 )

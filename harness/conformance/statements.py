@@ -10,9 +10,9 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from harness.conformance.coverage import FUNCTIONS, Branch, Function
+from harness.conformance.coverage import FUNCTIONS, Branch, CoveredFunction
 
-__all__ = ("CORE", "Core", "Statement", "pinned", "read")
+__all__ = ("CORE", "CoreSource", "Statement", "pinned", "read")
 
 #: Where a kernel's sources have it.
 CORE = "net/netfilter/core.c"
@@ -42,7 +42,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Core:
+class CoreSource:
     """One core.c.
 
     :param name: how it is called in a report
@@ -64,7 +64,7 @@ class Core:
                     text = tuple(line.strip() for line in self.lines[first - 1:last] if line.strip())[:_MOST]
                     yield Statement(function.name, found, branch.what, text, self.name)
 
-    def place(self, function: Function, branch: Branch) -> tuple[int, int] | None:
+    def place(self, function: CoveredFunction, branch: Branch) -> tuple[int, int] | None:
         """First and last line of what one branch of the pinned core.c is here; ``None`` if this core.c has not even the function."""
         begin, end = self.body(function.name)
         if not end:
@@ -117,15 +117,15 @@ def _likest(line: str, among: Sequence[str], share: float) -> int:
     return best if likeness[best] > 0.5 else int(share * len(among))
 
 
-def read(source: Path) -> Core | None:
+def read(source: Path) -> CoreSource | None:
     """The core.c of a kernel's sources; ``None`` if there is none."""
     try:
-        return Core(CORE, tuple((source / CORE).read_text(errors="replace").splitlines()))
+        return CoreSource(CORE, tuple((source / CORE).read_text(errors="replace").splitlines()))
     except OSError:
         return None
 
 
 @cache
-def pinned() -> Core:
+def pinned() -> CoreSource:
     """The core.c that the rules were read from."""
-    return Core("the pinned core.c", tuple((files("harness.conformance") / "core.txt").read_text().splitlines()))
+    return CoreSource("the pinned core.c", tuple((files("harness.conformance") / "core.txt").read_text().splitlines()))

@@ -9,7 +9,7 @@ from harness.conformance.expect import BY_STACK, At, Crosses, Finds, Returns, Sp
 from harness.conformance.rule import Rule, script
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.facts import duplicated, port, tracked
-from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
+from harness.scenario.steps.conntrack import ConntrackTuple, CtRead, CtRun, KernelModule, Tee, Track
 from harness.scenario.steps.hooks import Nft, Register
 from harness.scenario.steps.nat import Redirect
 from harness.scenario.steps.packets import Send
@@ -21,10 +21,10 @@ __all__ = ("RULES",)
 _V4 = Family.IPV4
 _ABSENT = KernelModule("nf_conntrack", loaded=False)
 _CONNTRACK, _CTNETLINK, _NAT = KernelModule("nf_conntrack"), KernelModule("nf_conntrack_netlink"), KernelModule("nf_nat")
-_FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
-_OTHER = Flow("10.0.0.2", 40001, "10.0.0.1", 9)
-_LO = Flow("10.0.0.2", 40002, "10.0.0.2", 9)
-_WENT = Flow("10.0.0.2", 40000, "10.0.0.1", 20)
+_FLOW = ConntrackTuple("10.0.0.2", 40000, "10.0.0.1", 9)
+_OTHER = ConntrackTuple("10.0.0.2", 40001, "10.0.0.1", 9)
+_LO = ConntrackTuple("10.0.0.2", 40002, "10.0.0.2", 9)
+_WENT = ConntrackTuple("10.0.0.2", 40000, "10.0.0.1", 20)
 _RELATED_ONLY = "table ip related { chain out { type filter hook output priority 0; ct state related accept; drop; }; }"
 _NO_CALLS = (0, 0, 0, 0)
 _CORE = "net/netfilter/core.c"
@@ -158,8 +158,8 @@ RULES = (
             Send("client", "server", 1, ttl=1),
             Crosses((), BY_STACK),
             Crosses((At("router", "OUTPUT", "out"),), nth=1),
-            CtRun("router", Flow("10.0.1.2", 40000, "10.0.2.2", 9), track=True),
-            Finds(tracked(Flow("10.0.1.2", 40000, "10.0.2.2", 9), "RELATED_REPLY", 2, _NO_CALLS, 0)),
+            CtRun("router", ConntrackTuple("10.0.1.2", 40000, "10.0.2.2", 9), track=True),
+            Finds(tracked(ConntrackTuple("10.0.1.2", 40000, "10.0.2.2", 9), "RELATED_REPLY", 2, _NO_CALLS, 0)),
             topology=ROUTER,
         ),
     )),

@@ -19,7 +19,7 @@ from harness.outcome.kind import kind
 from harness.outcome.profile import KernelProfile
 from harness.scenario.step import Scenario
 
-__all__ = ("DIED", "PATIENCE_S", "Guests", "Seen", "observed")
+__all__ = ("DIED", "PATIENCE_S", "Behaviour", "KernelGuests", "observed")
 
 DIED = "the kernel died"
 """The kind of difference that a panic and a hang are."""
@@ -28,7 +28,7 @@ PATIENCE_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Behaviour:
     """What a kernel did with a scenario.
 
     :param judgement: ``None`` if the kernel died of it, or nothing could be learnt
@@ -56,7 +56,7 @@ class Seen:
         return tuple(map(said, self.judgement.comparison.differences)) if self.judgement is not None else ()
 
 
-async def observed(scenario: Scenario, on: Target, profile: KernelProfile, executor: Executor) -> Seen:
+async def observed(scenario: Scenario, on: Target, profile: KernelProfile, executor: Executor) -> Behaviour:
     """What a guest's kernel does with a scenario.
 
     :param profile: that the model is asked for
@@ -65,9 +65,9 @@ async def observed(scenario: Scenario, on: Target, profile: KernelProfile, execu
     try:
         judgement = await conclusive(Script(scenario, ()), on, executor, profile=profile, deadline_s=PATIENCE_S)
     except KernelDied as death:
-        return Seen(scenario, None, death, death.console_tail)
+        return Behaviour(scenario, None, death, death.console_tail)
     tail = executor.guest.console_tail() if judgement.comparison.verdict == "different" else ""
-    return Seen(scenario, judgement, console_tail=tail)
+    return Behaviour(scenario, judgement, console_tail=tail)
 
 
 class _Lease:
@@ -104,7 +104,7 @@ class _Lease:
             await self._task
 
 
-class Guests:
+class KernelGuests:
     """Guests of one kernel. A context: afterwards none is left.
 
     :param profile: that the model is asked for
@@ -119,13 +119,13 @@ class Guests:
         self._used: _Lease | None = None
         self._leases: list[_Lease] = []
 
-    async def __aenter__(self) -> Guests:
+    async def __aenter__(self) -> KernelGuests:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(lease.ended() for lease in self._leases))
 
-    async def fresh(self, scenarios: Sequence[Scenario]) -> Seen:
+    async def fresh(self, scenarios: Sequence[Scenario]) -> Behaviour:
         """What the kernel of a guest that has run nothing before does with the last of some scenarios, after the others.
 
         Of a kernel that dies of one of the others that one is told.
@@ -141,9 +141,9 @@ class Guests:
                 break
             finally:
                 lease.end()
-        return Seen(scenarios[-1], None)
+        return Behaviour(scenarios[-1], None)
 
-    async def used(self, scenario: Scenario) -> Seen:
+    async def used(self, scenario: Scenario) -> Behaviour:
         """What a kernel does that other scenarios have run on: nothing to rely on, and quick."""
         for _ in range(ATTEMPTS):
             self._used = lease = self._used or self._next()
@@ -156,9 +156,9 @@ class Guests:
             if seen.death:
                 self._give_up(lease)
             return seen
-        return Seen(scenario, None)
+        return Behaviour(scenario, None)
 
-    async def _after(self, scenarios: Sequence[Scenario], executor: Executor) -> Seen:
+    async def _after(self, scenarios: Sequence[Scenario], executor: Executor) -> Behaviour:
         for scenario in scenarios[:-1]:
             seen = await observed(scenario, self._on, self._profile, executor)
             if seen.death:

@@ -15,12 +15,12 @@ from harness.conformance.bundle import save
 from harness.conformance.matrix import Target, default_jobs
 from harness.errors import EmulatorDied, GuestError, HostError, NfharnessError
 from harness.explore.engine import Plan
-from harness.explore.guests import Guests, Seen, observed
+from harness.explore.guests import Behaviour, KernelGuests, observed
 from harness.explore.kept import keep, kept
 from harness.explore.search import Search, Shortest
 from harness.scenario.step import Scenario
 
-__all__ = ("Finding", "Hunt", "Limits", "State", "explore")
+__all__ = ("Discovery", "Hunt", "Limits", "State", "explore")
 
 State = Literal["conformant", "different", "inconclusive", "lost"]
 
@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Discovery:
     """A scenario on which kernel and model differ, in a fresh guest.
 
     :param first: the scenario that was drawn
@@ -108,7 +108,7 @@ class Hunt:
     inconclusive: int = 0
     unconfirmed: int = 0
     reasons: deque[str] = field(default_factory=lambda: deque(maxlen=3))
-    finding: Finding | None = None
+    finding: Discovery | None = None
     seconds: float = 0.0
     _start: float = 0.0
     _asked: int = 0
@@ -167,9 +167,9 @@ class Hunt:
                 return
             await self._settle(*found)
 
-    async def _drawn_cases(self, executor: Executor) -> tuple[Seen, list[Scenario]] | None:
+    async def _drawn_cases(self, executor: Executor) -> tuple[Behaviour, list[Scenario]] | None:
         """What differs first, with all that ran before in the guest: it may be harmed. ``None``: it is over."""
-        under_way: deque[tuple[Scenario, asyncio.Task[Seen]]] = deque()
+        under_way: deque[tuple[Scenario, asyncio.Task[Behaviour]]] = deque()
         ran: list[Scenario] = []
         try:
             while True:
@@ -218,7 +218,7 @@ class Hunt:
         self._over = self._over or timed_out or (limits.steps is not None and self._asked >= limits.steps)
         return self._over
 
-    def _count(self, seen: Seen) -> None:
+    def _count(self, seen: Behaviour) -> None:
         if seen.judgement is None:
             return
         self.scenarios += 1
@@ -233,7 +233,7 @@ class Hunt:
         self.inconclusive += 1
         self.reasons.append(reason)
 
-    async def _settle(self, seen: Seen, ran: list[Scenario]) -> None:
+    async def _settle(self, seen: Behaviour, ran: list[Scenario]) -> None:
         """Find what a fresh guest does differently; meanwhile nothing is drawn.
 
         :param ran: before it in its guest
@@ -241,7 +241,7 @@ class Hunt:
         async with self._drawing:
             if self.finding is not None:
                 return
-            async with Guests(self.target, self.plan.profile, ahead=self.guests - 1) as guests:
+            async with KernelGuests(self.target, self.plan.profile, ahead=self.guests - 1) as guests:
                 search = Search(guests, seen.kinds, tell=self._tell)
                 try:
                     await search.run(seen.scenario, ran)
@@ -262,9 +262,9 @@ class Hunt:
             self._doubt(seen.death.message)
         if not shortest.before:
             keep(seen.scenario, self.plan.mix)
-        self.finding = Finding(first, shortest, self._kept(shortest))
+        self.finding = Discovery(first, shortest, self._kept(shortest))
 
-    def _unconfirmed(self, seen: Seen, ran: int, doubt: str) -> None:
+    def _unconfirmed(self, seen: Behaviour, ran: int, doubt: str) -> None:
         """A difference of which nothing is known but that it was there."""
         self.unconfirmed += 1
         self._doubt(f"what a scenario of {len(seen.scenario.steps)} steps showed in its guest, after {ran} others, no fresh guest shows"

@@ -6,22 +6,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.explore.guests import Seen
+from harness.explore.guests import Behaviour
 from harness.explore.minimise import Differs, fewest, minimised
 from harness.host.deadlines import Deadline
 from harness.scenario.step import Scenario
 
-__all__ = ("Guests", "Search", "Shortest")
+__all__ = ("Judges", "Search", "Shortest")
 
 _SECONDS = 120.0
 
 
-class Guests(Protocol):
-    """Who judges: see :class:`harness.explore.guests.Guests`."""
+class Judges(Protocol):
+    """Who judges: see :class:`harness.explore.guests.Judges`."""
 
-    async def fresh(self, scenarios: Sequence[Scenario]) -> Seen: ...
+    async def fresh(self, scenarios: Sequence[Scenario]) -> Behaviour: ...
 
-    async def used(self, scenario: Scenario) -> Seen: ...
+    async def used(self, scenario: Scenario) -> Behaviour: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Shortest:
     :param whole: whether the search came to its end: no step can be left out
     """
 
-    seen: Seen
+    seen: Behaviour
     before: tuple[Scenario, ...] = ()
     whole: bool = True
 
@@ -48,12 +48,12 @@ class Search:
     :ivar first: what the first fresh guest said
     """
 
-    def __init__(self, guests: Guests, meant: Sequence[str] = (), *, tell: Callable[[str], None] = lambda _doing: None) -> None:
+    def __init__(self, guests: Judges, meant: Sequence[str] = (), *, tell: Callable[[str], None] = lambda _doing: None) -> None:
         self._guests, self._tell = guests, tell
         self._meant = frozenset(meant)
         self._deadline = Deadline(_SECONDS)
         self.shortest: Shortest | None = None
-        self.first: Seen | None = None
+        self.first: Behaviour | None = None
 
     async def run(self, scenario: Scenario, ran: Sequence[Scenario] = ()) -> Shortest | None:
         """The shortest; ``None`` if no fresh guest differs, even after all that ran before.
@@ -79,7 +79,7 @@ class Search:
         self.shortest = Shortest(seen, tuple(before[:at]), whole=False)
         return True
 
-    def _is_meant(self, seen: Seen) -> bool:
+    def _is_meant(self, seen: Behaviour) -> bool:
         return bool(self._meant & {*seen.kinds} if self._meant else seen.kinds)
 
     def _in_time(self) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.netfilter import Family
 from harness.outcome.profile import KernelProfile
-from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, PAIR, ROUTER, ROUTER_GRO, SINGLE, VLAN, End, Link, Route, Topology
+from harness.scenario.topology import BRIDGE, BRIDGE_NETFILTER, PAIR, ROUTER, ROUTER_GRO, SINGLE, VLAN, Link, Route, Topology, VethEnd
 
 __all__ = ("small", "topologies")
 
@@ -55,10 +55,10 @@ def _link(draw: st.DrawFn, number: int, near: str, far: str, *, gro: bool) -> Li
         written = {"4": f"10.{number}.0.{host}/24", "6": f"fd00:{number}::{host}/64"}
         return tuple(written[version] for version in versions)
 
-    return Link(End(near, f"to-{far}", addresses(1)), End(far, f"to-{near}", addresses(2)), gro=gro and draw(st.booleans()))
+    return Link(VethEnd(near, f"to-{far}", addresses(1)), VethEnd(far, f"to-{near}", addresses(2)), gro=gro and draw(st.booleans()))
 
 
-def _default_routes(netns: str, end: End) -> list[Route]:
+def _default_routes(netns: str, end: VethEnd) -> list[Route]:
     """Through the neighbour with these addresses."""
     return [Route(netns, "::/0" if ":" in address else "0.0.0.0/0", address.partition("/")[0]) for address in end.addresses]
 

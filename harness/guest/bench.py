@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 
-from harness.guest.costs import ACCEPT, Bare, Pair, costs, emptied, kept_up_with, two_hooks
+from harness.guest.costs import ACCEPT, Bare, ProbePair, costs, emptied, kept_up_with, two_hooks
 from harness.guest.module import Hook, HookModule
 from harness.guest.topology import Network, built
 from harness.guest.tracing import tracer
@@ -26,14 +26,14 @@ def main(rounds: int, packets: int) -> None:
     :param packets: of a sample, a multiple of 500
     """
     samples: dict[str, list[float]] = {}
-    with built(PAIR) as network, Pair() as pair, Bare() as bare:
+    with built(PAIR) as network, ProbePair() as pair, Bare() as bare:
         for _ in range(rounds):
             for name, value in _round(network, packets, pair, bare):
                 samples.setdefault(name, []).append(value)
     print(json.dumps(samples))
 
 
-def _round(network: Network, packets: int, pair: Pair, bare: Bare) -> Iterator[tuple[str, float]]:
+def _round(network: Network, packets: int, pair: ProbePair, bare: Bare) -> Iterator[tuple[str, float]]:
     yield from costs(network, packets, pair, bare)
     yield "traversals_per_s_without_loss", kept_up_with(network)
     yield from zip(("packets_per_s_untraced", "packets_per_s_traced"), _packets_per_second(network, packets), strict=True)

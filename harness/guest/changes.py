@@ -14,7 +14,7 @@ from harness.guest.module import HookModule
 from harness.guest.netns import Namespace, iproute
 from harness.guest.topology import Network, add_pair, await_ready, mac_address, set_sysctls, set_up
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, MoveDevice
-from harness.scenario.topology import End
+from harness.scenario.topology import VethEnd
 
 __all__ = ("add_dummy", "add_link", "add_netns", "await_gone", "await_quiet", "delete_device", "delete_netns", "has_loggers", "move_device",
            "proc_directory", "proc_inode")
@@ -45,7 +45,7 @@ def delete_netns(network: Network, name: str) -> None:
     _forget_devices(network)
 
 
-def add_link(network: Network, a: End, b: End) -> None:
+def add_link(network: Network, a: VethEnd, b: VethEnd) -> None:
     """A veth pair, up."""
     network.topology = AddLink(a, b).after(network.topology)
     number = network.new_pair()

@@ -16,7 +16,7 @@ from harness.guest.traffic import cookie_of, payload
 from harness.trace.capture import Capture
 from harness.walks.events import Call, Entry
 
-__all__ = ("PORT", "Sender", "Sink", "calls_of", "on_processor")
+__all__ = ("PORT", "ChurnSender", "ChurnSink", "calls_of", "on_processor")
 
 #: Where the datagrams go.
 PORT = 4009
@@ -25,7 +25,7 @@ _SECONDS = 30.0
 _POLL_SECONDS = 0.002
 
 
-class Sink:
+class ChurnSink:
     """Takes the datagrams. A context."""
 
     def __init__(self, netns: Namespace) -> None:
@@ -34,7 +34,7 @@ class Sink:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
         self._socket.bind(("", PORT))
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> ChurnSink:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,7 +61,7 @@ class Sink:
 
 
 @dataclass(slots=True)
-class Sender:
+class ChurnSender:
     """A process that sends some datagrams whenever it is told to.
 
     :ivar sent: those that ``sendto()`` took
@@ -73,7 +73,7 @@ class Sender:
     sent: int = 0
 
     @classmethod
-    def start(cls, netns: Namespace, to: str, cookies: Sequence[int]) -> Sender:
+    def start(cls, netns: Namespace, to: str, cookies: Sequence[int]) -> ChurnSender:
         """Fork it; it has its own processor where there are two."""
         (order, tell), (told, answer) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         pid = os.fork()

@@ -19,7 +19,7 @@ from harness.outcome.types import NF_HOOK_SLOW
 from harness.trace.capture import Capture, unoptimised
 from harness.trace.tracer import Counter
 
-__all__ = ("ACCEPT", "Bare", "Pair", "costs", "emptied", "kept_up_with", "two_hooks")
+__all__ = ("ACCEPT", "Bare", "ProbePair", "costs", "emptied", "kept_up_with", "two_hooks")
 
 _HOOKS = 8
 #: A batch is short enough to be interrupted seldom, and records are emptied every few of them.
@@ -84,10 +84,10 @@ _MET = ("exit", "call", "release", "entry")
 Way = Callable[[], AbstractContextManager[Callable[[], None]]]
 
 
-class Pair:
+class ProbePair:
     """A kprobe and a kretprobe at nf_hook_slow(), as BCC places them."""
 
-    def __enter__(self) -> Pair:
+    def __enter__(self) -> ProbePair:
         import bcc  # noqa: PLC0415 - only a guest has it
 
         self._bpf = bcc.BPF(text=_PAIR, cflags=[f"-DDATA={tracer().layout.defines['SKB_DATA']}"])
@@ -138,7 +138,7 @@ class Bare:
             yield lambda: None
 
 
-def costs(network: Network, packets: int, pair: Pair, bare: Bare) -> Iterator[tuple[str, float]]:
+def costs(network: Network, packets: int, pair: ProbePair, bare: Bare) -> Iterator[tuple[str, float]]:
     """What is added to a packet that ends at OUTPUT, behind one hook and behind eight: metric → ns, or how many times the pair's.
 
     :param packets: of each sample

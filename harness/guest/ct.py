@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.guest.genetlink import attribute
 from harness.guest.module import HookModule
 from harness.guest.uapi import Attribute, Command, pack, unpack
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 
 __all__ = ("CtResult", "Own", "run")
 
@@ -42,7 +42,7 @@ class CtResult:
     """
 
     connection: bool
-    found: Flow | None
+    found: ConntrackTuple | None
     attached: bool
     info: int | None
     uses: int
@@ -50,7 +50,7 @@ class CtResult:
     closings: int | None = None
 
 
-def run(module: HookModule, flow: Flow, *, track: bool = False, own: Own = Own.NOTHING, cookie: int = 0,
+def run(module: HookModule, flow: ConntrackTuple, *, track: bool = False, own: Own = Own.NOTHING, cookie: int = 0,
         close: bool = False) -> CtResult:
     """Ask core for the tuple of a datagram, attach a second one to it, end the second and then the first.
 
@@ -69,13 +69,13 @@ def run(module: HookModule, flow: Flow, *, track: bool = False, own: Own = Own.N
     info = unpack(reply, Attribute.CT_INFO) if Attribute.CT_INFO in reply else None
     found = None
     if Attribute.SADDR in reply:
-        found = Flow(socket.inet_ntoa(reply[Attribute.SADDR]), unpack(reply, Attribute.SPORT),
-                     socket.inet_ntoa(reply[Attribute.DADDR]), unpack(reply, Attribute.DPORT))
+        found = ConntrackTuple(socket.inet_ntoa(reply[Attribute.SADDR]), unpack(reply, Attribute.SPORT),
+                               socket.inet_ntoa(reply[Attribute.DADDR]), unpack(reply, Attribute.DPORT))
     return CtResult(Attribute.CT_CONNECTION in reply, found, Attribute.CT_ATTACHED in reply, info, unpack(reply, Attribute.CT_USES),
                     struct.unpack("=4I", reply[Attribute.CT_CALLS]),
                     unpack(reply, Attribute.CT_CLOSINGS) if Attribute.CT_CLOSINGS in reply else None)
 
 
-def _encode(flow: Flow) -> bytes:
+def _encode(flow: ConntrackTuple) -> bytes:
     return (attribute(Attribute.SADDR, socket.inet_aton(flow.source)) + attribute(Attribute.DADDR, socket.inet_aton(flow.destination))
             + pack(Attribute.SPORT, flow.source_port) + pack(Attribute.DPORT, flow.port))

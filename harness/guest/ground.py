@@ -21,13 +21,13 @@ from harness.guest.topology import Network, built
 from harness.guest.traffic import Sinks
 from harness.scenario.addresses import ip_interface
 from harness.scenario.step import Scenario, Step
-from harness.scenario.topology import Bridge, End, Topology, Vlan
+from harness.scenario.topology import Bridge, Topology, VethEnd, Vlan
 
 __all__ = ("Ground", "Grounds", "without_idle_addresses")
 
 _KEPT = 8
 
-T = TypeVar("T", End, Vlan, Bridge)
+T = TypeVar("T", VethEnd, Vlan, Bridge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,11 @@ def without_idle_addresses(scenario: Scenario) -> Scenario:
     return replace(scenario, topology=trimmed_topology, steps=steps)
 
 
-def _ends(step: Step) -> Iterator[tuple[str, End]]:
+def _ends(step: Step) -> Iterator[tuple[str, VethEnd]]:
     """Devices that a step brings, by the name that each has in the step."""
     for field in fields(step):
         value = getattr(step, field.name)
-        if isinstance(value, End):
+        if isinstance(value, VethEnd):
             yield field.name, value
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from harness.guest.genetlink import DumpInterrupted, Netlink, NetlinkRefused, attributes
 
-__all__ = ("Entry", "Inventory")
+__all__ = ("Inventory", "InventoryEntry")
 
 _NETLINK_ROUTE, _NETLINK_XFRM = 0, 6
 _XFRM_MODULE = "/sys/module/xfrm_user"
@@ -45,7 +45,7 @@ _Names = Mapping[int, str]
 _Header = tuple[int, ...]
 
 
-class Entry(NamedTuple):
+class InventoryEntry(NamedTuple):
     """One thing that stands in the namespace.
 
     :param kind: ``IPv4 rule``
@@ -75,13 +75,13 @@ class Inventory:
         self._home = Path("/proc/thread-self/ns/net").stat().st_ino
         self._xfrm: Netlink | None = None
         self._xfrm_changes: _Changes | None = None
-        self._of_route: frozenset[Entry] | None = None
-        self._of_xfrm: frozenset[Entry] = frozenset()
+        self._of_route: frozenset[InventoryEntry] | None = None
+        self._of_xfrm: frozenset[InventoryEntry] = frozenset()
         # Opening its socket would load it where it is a module. One that is built in has a kernel's socket from the start.
         sockets = Path("/proc/net/netlink").read_text().splitlines()[1:]
         self._built_in = any(line.split()[1] == str(_NETLINK_XFRM) for line in sockets)
 
-    def read(self) -> frozenset[Entry]:
+    def read(self) -> frozenset[InventoryEntry]:
         """What stands there now.
 
         :raises OSError: the kernel does not tell
@@ -100,45 +100,45 @@ class Inventory:
         there = self._built_in or os.path.exists(_XFRM_MODULE)  # noqa: PTH110 - twice as fast
         return there and Path("/proc/thread-self/ns/net").stat().st_ino == self._home
 
-    def _read_route(self) -> Iterator[Entry]:
+    def _read_route(self) -> Iterator[InventoryEntry]:
         names: dict[int, str] = {}
         for body in _dump(self._route, _GETLINK, _LINK.size):
             _, _, index, *_ = _LINK.unpack_from(body)
             found = attributes(body[_LINK.size:])
             names[index] = found.get(_IFLA_IFNAME, b"?").rstrip(b"\0").decode(errors="backslashreplace")
             if attributes(found.get(_IFLA_XDP, b"")).get(_IFLA_XDP_ATTACHED, b"\0") != b"\0":
-                yield Entry("XDP program", f"at {names[index]}", names[index])
+                yield InventoryEntry("XDP program", f"at {names[index]}", names[index])
         for kind, header, told in _DUMPS:
             for body in _dump(self._route, kind, header.size):
                 if entry := told(header.unpack_from(body), attributes(body[header.size:]), names):
                     yield entry
 
     @staticmethod
-    def _read_xfrm(netlink: Netlink) -> Iterator[Entry]:
+    def _read_xfrm(netlink: Netlink) -> Iterator[InventoryEntry]:
         for body in _dump(netlink, _XFRM_GETPOLICY, 0):
             priority, index, direction, action = _POLICY.unpack_from(body, _SELECTOR.size + _LIFETIMES_BYTES)
             if direction < len(_XFRM_DIRECTIONS):  # the others are a socket's
                 what = f"{_selected(body)} {_XFRM_DIRECTIONS[direction]}, {'block' if action else 'allow'}, priority {priority}"
-                yield Entry("XFRM policy", what, details=body[:_SELECTOR.size] + index.to_bytes(4, "little"))
+                yield InventoryEntry("XFRM policy", what, details=body[:_SELECTOR.size] + index.to_bytes(4, "little"))
         for body in _dump(netlink, _XFRM_GETSA, 0):
             destination, spi, protocol, source = _STATE.unpack_from(body, _SELECTOR.size)
             family, = struct.unpack_from("=H", body, _STATE_FAMILY)
             if spi:  # else it waits for a daemon
                 what = f"from {_address(source, family)} to {_address(destination, family)}, protocol {protocol}, SPI {spi:#x}"
-                yield Entry("XFRM state", what)
+                yield InventoryEntry("XFRM state", what)
 
 
-def _of_address(header: _Header, found: _Attributes, names: _Names) -> Entry | None:
+def _of_address(header: _Header, found: _Attributes, names: _Names) -> InventoryEntry | None:
     family, prefix, flags, _, index = header
     if family not in _FAMILIES or not flags & _IFA_F_PERMANENT:
         return None
     address = ipaddress.ip_address(found.get(2) or found[1])
     device = names.get(index, "?")
     by_itself = address in _LOOPBACK if device == "lo" else address.is_link_local and family == socket.AF_INET6
-    return None if by_itself else Entry("address", f"{address}/{prefix} of {device}", device)
+    return None if by_itself else InventoryEntry("address", f"{address}/{prefix} of {device}", device)
 
 
-def _route(header: _Header, found: _Attributes, names: _Names) -> Entry | None:
+def _route(header: _Header, found: _Attributes, names: _Names) -> InventoryEntry | None:
     family, length, _, tos, _, protocol, _, kind, flags = header
     if family not in _FAMILIES or protocol in _TRANSIENT or flags & _RTM_F_CLONED:
         return None
@@ -146,10 +146,11 @@ def _route(header: _Header, found: _Attributes, names: _Names) -> Entry | None:
     where = f"{_address(found[1], family)}/{length}" if 1 in found else "default"
     via = (f" via {_address(found[5], family)}" if 5 in found else "") + (f" by {device}" if device else "")
     details = bytes((tos, kind)) + _joined(found, without=(12, 20))  # RTA_CACHEINFO, RTA_PREF
-    return Entry(f"{_FAMILIES[family]} route", f"{_TYPES.get(kind, '')}{where}{via}, table {_number(found.get(15))}", device, details)
+    what = f"{_TYPES.get(kind, '')}{where}{via}, table {_number(found.get(15))}"
+    return InventoryEntry(f"{_FAMILIES[family]} route", what, device, details)
 
 
-def _rule(header: _Header, found: _Attributes, _: _Names) -> Entry | None:
+def _rule(header: _Header, found: _Attributes, _: _Names) -> InventoryEntry | None:
     family, to, of, tos, _table, _res1, _res2, action, flags = header
     if family not in _FAMILIES or (19 in found and found.get(21) == b"\2"):  # FRA_L3MDEV, that the first VRF brings
         return None
@@ -157,31 +158,31 @@ def _rule(header: _Header, found: _Attributes, _: _Names) -> Entry | None:
                    for word, kind, length in (("from", 2, of), ("to", 1, to)) if kind in found)
     does = _ACTIONS.get(action, f"action {action}") + (f" {_number(found.get(15))}" if action == 1 else "")
     details = struct.pack("=BI", tos, flags & 2) + _joined(found)  # FIB_RULE_INVERT
-    return Entry(f"{_FAMILIES[family]} rule", f"{_number(found.get(6))}:{ends or ' from all'} {does}", details=details)
+    return InventoryEntry(f"{_FAMILIES[family]} rule", f"{_number(found.get(6))}:{ends or ' from all'} {does}", details=details)
 
 
-def _neighbour(header: _Header, found: _Attributes, names: _Names) -> Entry | None:
+def _neighbour(header: _Header, found: _Attributes, names: _Names) -> InventoryEntry | None:
     family, _, index, state, *_ = header
     if family not in _FAMILIES or not state & _NUD_PERMANENT:
         return None
     device = names.get(index, "?")
-    return Entry("permanent neighbour", f"{_address(found[1], family)} of {device}", device, found.get(2, b""))
+    return InventoryEntry("permanent neighbour", f"{_address(found[1], family)} of {device}", device, found.get(2, b""))
 
 
-def _qdisc(header: _Header, found: _Attributes, names: _Names) -> Entry | None:
+def _qdisc(header: _Header, found: _Attributes, names: _Names) -> InventoryEntry | None:
     _, _, index, handle, parent, _ = header
     if not handle >> 16:  # the kernel's own choice has none
         return None
     device = names.get(index, "?")
     kind = found.get(1, b"?").rstrip(b"\0").decode(errors="backslashreplace")
-    return Entry("queueing discipline", f"{kind} {handle >> 16:x}: of {device}", device, parent.to_bytes(4, "little"))
+    return InventoryEntry("queueing discipline", f"{kind} {handle >> 16:x}: of {device}", device, parent.to_bytes(4, "little"))
 
 
-def _nexthop(_: _Header, found: _Attributes, names: _Names) -> Entry:
-    return Entry("next hop", str(_number(found.get(1))), names.get(_number(found.get(5)), ""))
+def _nexthop(_: _Header, found: _Attributes, names: _Names) -> InventoryEntry:
+    return InventoryEntry("next hop", str(_number(found.get(1))), names.get(_number(found.get(5)), ""))
 
 
-_DUMPS: tuple[tuple[int, struct.Struct, Callable[[_Header, _Attributes, _Names], Entry | None]], ...] = (
+_DUMPS: tuple[tuple[int, struct.Struct, Callable[[_Header, _Attributes, _Names], InventoryEntry | None]], ...] = (
     (_GETADDR, _ADDRESS, _of_address), (_GETROUTE, _ROUTE, _route), (_GETRULE, _ROUTE, _rule), (_GETNEIGH, _NEIGHBOUR, _neighbour),
     (_GETQDISC, _QDISC, _qdisc), (_GETNEXTHOP, _NEXTHOP, _nexthop))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from harness.guest.changes import await_quiet
-from harness.guest.module import HookRefused, Memory
+from harness.guest.module import ArrayBooks, HookRefused
 from harness.guest.run import Run
 from harness.outcome.facts import Facts
 
@@ -16,20 +16,20 @@ _MANY = 128
 """Arrays that RCU has after a scenario are few: it has called all of them a few milliseconds later."""
 
 
-def _books(run: Run, *, settle: bool = False) -> Memory | None:
+def _books(run: Run, *, settle: bool = False) -> ArrayBooks | None:
     """Core's arrays so far; ``None`` where they cannot be followed."""
     with suppress(HookRefused):
         return next(iter(run.modules.values())).memory(settle=settle)
     return None
 
 
-def baseline(run: Run) -> Memory | None:
+def baseline(run: Run) -> ArrayBooks | None:
     """The books before a scenario's first step, without what only seems to be left: arrays of namespaces that are on their way out."""
     before = _books(run)
     return _settled(run) or before if before and before.leaked else before
 
 
-def _settled(run: Run) -> Memory | None:
+def _settled(run: Run) -> ArrayBooks | None:
     """A namespace on its way out has left the module's list, and others' hooks are still in it."""
     await_quiet(next(iter(run.modules.values())), _QUIET_SECONDS)
     return _books(run, settle=True)

@@ -18,8 +18,20 @@ from harness.guest.netns import Namespace
 from harness.guest.uapi import Attribute, Command, Tamper, pack, unpack
 from harness.netfilter import Family, Verdict, VerdictKind
 
-__all__ = ("KERNEL_OBJECT", "Hook", "HookModule", "HookRefused", "HookState", "LiveSlot", "Memory", "Place", "ensure", "is_loaded", "load",
-           "unload")
+__all__ = (
+    "KERNEL_OBJECT",
+    "ArrayBooks",
+    "Hook",
+    "HookModule",
+    "HookRefused",
+    "LiveSlot",
+    "ModuleHook",
+    "Place",
+    "ensure",
+    "is_loaded",
+    "load",
+    "unload",
+)
 
 #: Where a guest finds the module built for its kernel.
 KERNEL_OBJECT = Path("/run/nfharness/nfharness.ko")
@@ -115,7 +127,7 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
-class HookState:
+class ModuleHook:
     """What the module knows of one of its hooks.
 
     :param calls: of the hook function
@@ -148,7 +160,7 @@ class LiveSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class ArrayBooks:
     """Core's arrays since the first look.
 
     :param allocated: for this module's commands
@@ -289,7 +301,7 @@ class HookModule:
         counts = enumerate(_numbers(reply[Attribute.KEYS]))
         return {(Family(position // _KEYS_HOOKS), position % _KEYS_HOOKS): count for position, count in counts}
 
-    def memory(self, *, settle: bool = False) -> Memory:
+    def memory(self, *, settle: bool = False) -> ArrayBooks:
         """What became of the arrays that core has allocated for this module's commands since the first call.
 
         :param settle: wait until RCU has called what it was given
@@ -297,7 +309,7 @@ class HookModule:
         """
         (reply,) = self.request(Command.MEMORY_GET, attribute(Attribute.SETTLE, b"") if settle else b"")
         allocated, freed, early, waiting, untold, overwritten = _numbers(reply[Attribute.MEMORY])
-        return Memory(allocated, freed, early, waiting, untold, overwritten, _numbers(reply[Attribute.LEAKED]))
+        return ArrayBooks(allocated, freed, early, waiting, untold, overwritten, _numbers(reply[Attribute.LEAKED]))
 
     def add_together(self, first: Hook, second: Hook) -> None:
         """Two tasks register two hooks at once. The caller stays on one processor.
@@ -325,7 +337,7 @@ class HookModule:
         """Unregister all of the namespace's hooks, empty its private arrays, forget :meth:`fail_next`."""
         self.request(Command.HOOK_FLUSH, b"")
 
-    def hook(self, hook_id: int) -> HookState:
+    def hook(self, hook_id: int) -> ModuleHook:
         """One hook and its counters.
 
         :raises HookRefused: ENOENT
@@ -333,7 +345,7 @@ class HookModule:
         (reply,) = self.request(Command.HOOK_GET, pack(Attribute.ID, hook_id))
         return _hook_state(reply)
 
-    def hooks(self) -> list[HookState]:
+    def hooks(self) -> list[ModuleHook]:
         """All of the namespace's hooks, in the order they were added.
 
         :raises DumpInterrupted: they changed meanwhile
@@ -416,14 +428,14 @@ def _encode(hook: Hook) -> bytes:
     return b"".join(parts)
 
 
-def _hook_state(reply: Mapping[int, bytes]) -> HookState:
+def _hook_state(reply: Mapping[int, bytes]) -> ModuleHook:
     verdict = Verdict(VerdictKind(unpack(reply, Attribute.VERDICT)), errno=_optional(reply, Attribute.ERRNO) or 0,
                       queue=_optional(reply, Attribute.QUEUE_NUM) or 0, bypass=Attribute.QUEUE_BYPASS in reply)
     hook = Hook(unpack(reply, Attribute.ID), Family(unpack(reply, Attribute.PF)), unpack(reply, Attribute.HOOKNUM),
                 unpack(reply, Attribute.PRIORITY), verdict, _optional(reply, Attribute.IFINDEX) or 0,
                 _optional(reply, Attribute.COOKIE), reinject_verdict=_optional(reply, Attribute.REINJECT_VERDICT),
                 times=_optional(reply, Attribute.TIMES))
-    return HookState(hook, unpack(reply, Attribute.CALLS), unpack(reply, Attribute.MATCHES))
+    return ModuleHook(hook, unpack(reply, Attribute.CALLS), unpack(reply, Attribute.MATCHES))
 
 
 def _place(reply: Mapping[int, bytes]) -> Place:

@@ -13,12 +13,12 @@ from harness.guest.arrays import Arrays, all_arrays, arrays_of, points_of
 from harness.guest.ground import Ground
 from harness.guest.health import KernelLog, splats, warn_again
 from harness.guest.journal import Journal
-from harness.guest.module import Hook, HookModule, HookRefused, Memory
+from harness.guest.module import ArrayBooks, Hook, HookModule, HookRefused
 from harness.guest.netns import Namespace
 from harness.guest.nfnetlink_hook import HookList
 from harness.guest.procs import Procs
 from harness.guest.queue import Listener, queues
-from harness.guest.settle import Watch
+from harness.guest.settle import PacketWatch
 from harness.guest.topology import Network
 from harness.guest.traffic import Sinks
 from harness.netfilter import Family, hook_number
@@ -86,7 +86,7 @@ class Run:
     ground: Ground
     log: KernelLog
     capture: Capture
-    watch: Watch = field(init=False)
+    watch: PacketWatch = field(init=False)
     ids: dict[str, int] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
     registers: dict[str, Register] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Run:
     said: list[str] = field(default_factory=list)
     keys: Counter[str] = field(default_factory=Counter)
     procs: Procs = field(default_factory=Procs)
-    memory: Memory | None = None
+    memory: ArrayBooks | None = None
     journal: Journal = field(init=False)
     topologies: tuple[Topology, ...] = field(init=False)
     redirects: bool = field(init=False)
@@ -113,7 +113,7 @@ class Run:
     _unused: Iterator[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.capture, self.sinks)
+        self.watch = PacketWatch(self.capture, self.sinks)
         taken = {step.traffic.cookie for step in self.scenario.steps}
         self.journal = Journal(self.ground.lists, left=dict(self.ground.before))
         self.topologies = topologies(self.scenario.topology, self.scenario.steps)

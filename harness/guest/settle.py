@@ -10,13 +10,13 @@ from harness.netfilter import VerdictKind
 from harness.trace.capture import Capture
 from harness.walks.events import Call, Came, End, Entry, Exit, Turn
 
-__all__ = ("Watch",)
+__all__ = ("PacketWatch",)
 
 _SECONDS = 3.0
 _UNSEEN_SECONDS, _POLL_SECONDS = 0.005, 0.005
 
 
-class Watch:
+class PacketWatch:
     """What the tracer has seen so far of a scenario's packets that are under way.
 
     :param capture: of which nobody else takes the events

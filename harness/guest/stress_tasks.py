@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from random import Random
 
 from harness.guest import bpf, netns
-from harness.guest.churn import PORT, Sink
+from harness.guest.churn import PORT, ChurnSink
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.netns import Namespace, iproute
 from harness.guest.queue import Listener, queues
@@ -295,7 +295,7 @@ class _Flow:
         self._world, self._address = world, address
         with source.inside():
             self._senders = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) for _ in range(ports)]
-        self.sink = Sink(to)
+        self.sink = ChurnSink(to)
 
     def __enter__(self) -> _Flow:
         return self

@@ -26,7 +26,7 @@ from harness.guest import first, netns
 from harness.guest.netns import Namespace, iproute
 from harness.netfilter import Family
 from harness.scenario.addresses import ip_interface
-from harness.scenario.topology import Bridge, End, Interface, Topology, Vlan
+from harness.scenario.topology import Bridge, Interface, Topology, VethEnd, Vlan
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -140,7 +140,7 @@ def _build(network: Network) -> None:
         await_ready(network)
 
 
-def add_pair(routes: IPRoute, end: End, peer: End, number: int, namespace: Namespace) -> None:
+def add_pair(routes: IPRoute, end: VethEnd, peer: VethEnd, number: int, namespace: Namespace) -> None:
     with namespace.path.open() as there:
         # Ends with equal numbers, as first devices of two namespaces have by themselves, look to linkwatch_urgent_event() like no pair:
         # their carrier would be noticed a second late.
@@ -174,7 +174,7 @@ def _index(routes: IPRoute, device: str) -> int:
 def mac_of(topology: Topology, interface: Interface) -> str:
     """The address of an interface; a VLAN has that of the device below it."""
     match interface:
-        case End():
+        case VethEnd():
             sides = ((number, side, end) for number, link in enumerate(topology.links) for side, end in enumerate((link.a, link.b)))
             return next(mac_address(number, side) for number, side, end in sides
                         if (end.netns, end.device) == (interface.netns, interface.device))

@@ -11,7 +11,7 @@ from typing import Literal
 from harness.errors import HostError
 from harness.printable import printable_line
 
-__all__ = ("Finding", "commands", "place_in_repository", "summarise")
+__all__ = ("Annotation", "commands", "place_in_repository", "summarise")
 
 #: GitHub shows ten of a step, and a summary of 1 MiB at most.
 _SHOWN, _SUMMARY = 10, 1 << 20
@@ -19,7 +19,7 @@ _FENCE = "````"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Annotation:
     """What a reader should look at.
 
     :param title: one line: which test or rule, on which kernel
@@ -37,13 +37,13 @@ class Finding:
     line: int | None = None
 
 
-def commands(findings: Sequence[Finding]) -> list[str]:
+def commands(findings: Sequence[Annotation]) -> list[str]:
     """The lines that make GitHub annotate a step, if the step prints them: ten at most, errors first."""
     chosen = sorted(findings, key=lambda one: one.level == "warning")[:_SHOWN]
     return [_annotation(one) for one in chosen]
 
 
-def _annotation(finding: Finding) -> str:
+def _annotation(finding: Annotation) -> str:
     properties = {"file": finding.file, "line": str(finding.line or ""), "title": finding.title}
     if not finding.file:
         del properties["line"]
@@ -64,7 +64,7 @@ def place_in_repository(file: Path) -> str:
     return str(file.relative_to(top)) if top and file.is_relative_to(top) and file.is_file() else ""
 
 
-def summarise(heading: str, table: Sequence[Sequence[str]], findings: Sequence[Finding]) -> None:
+def summarise(heading: str, table: Sequence[Sequence[str]], findings: Sequence[Annotation]) -> None:
     """Add to the step's summary (``GITHUB_STEP_SUMMARY``), where there is one: a table, and each finding with its detail.
 
     :param table: rows, the column's names first

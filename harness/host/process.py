@@ -19,7 +19,7 @@ from harness.host.paths import run_dir
 from harness.host.uninterrupted import uninterrupted
 from harness.requirements import known_hint
 
-__all__ = ("CommandFailed", "bound", "captured", "disconnect", "end", "in_namespace", "run", "start")
+__all__ = ("ProgramFailed", "bound", "captured", "disconnect", "end", "in_namespace", "run", "start")
 
 
 #: What apt, dpkg, tar, mke2fs, pip and gcc say when a disk is full.
@@ -27,7 +27,7 @@ _NO_ROOM = ("No space left on device", "enough free space", "Disk quota exceeded
 _ROOM_FOR_A_LOG = 1 << 20
 
 
-class CommandFailed(HostError):
+class ProgramFailed(HostError):
     """A program that we ran failed.
 
     :param output: all that it said
@@ -106,7 +106,7 @@ def run(argv: Sequence[str], *, what: str, log: Path, timeout: float, cwd: Path 
             raise OSError(errno.ENOSPC, "No space left on device", str(log))
         hints = [hint for hint in (known_hint(text), f"see {_keep(log)}") if hint]
         message = f"{what} failed (exit {status.returncode}): {_last_words(text)}"
-        raise CommandFailed(message, hint="; ".join(hints), output=text)
+        raise ProgramFailed(message, hint="; ".join(hints), output=text)
 
 
 def captured(argv: Sequence[str], seconds: float, **options: Any) -> subprocess.CompletedProcess[str]:

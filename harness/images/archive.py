@@ -182,7 +182,7 @@ def hint(error: HostError, source: str = "") -> str:
 
     :param source: its address, if it is not the mirror's
     """
-    said = error.output if isinstance(error, process.CommandFailed) else error.message
+    said = error.output if isinstance(error, process.ProgramFailed) else error.message
     if any(sign in said for sign in ("Hash Sum mismatch", "unexpected size", "BADSIG", "signatures were invalid")):
         return f"the mirror served a corrupt file: try again, or set NFHARNESS_MIRROR to another Debian mirror; {error.hint}"
     if "404" in error.message:
@@ -240,7 +240,7 @@ def download_for(root: Path, suite: str, wanted: Sequence[str], directory: Path)
     try:
         with exclusive():
             process.run(process.bound(command), what=what, log=log, timeout=1800)
-    except process.CommandFailed as error:
+    except process.ProgramFailed as error:
         if refused := refusal(error.output, suite, wanted, lambda: names(more=more)):
             raise refused from None
         raise HostError(error.message, hint=hint(error)) from None

@@ -26,7 +26,7 @@ from harness.images.kernel_tree import STATE, UNFINISHED, Tree, built_path
 from harness.images.kernels import DEFAULT, series_of
 from harness.requirements import build_requirements, missing_packages
 
-__all__ = ("PROFILED", "Order", "build", "command_of", "has_ccache")
+__all__ = ("PROFILED", "BuildOrder", "build", "command_of", "has_ccache")
 
 #: What gcov's flavour counts unless other files are named.
 PROFILED = "net/netfilter/core.c"
@@ -42,7 +42,7 @@ _COMPILED = re.compile(r"^  (?:\[M\] )?(?:CC|AS|LD|AR|BTF|MODPOST|HOSTCC|LINK|KS
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildOrder:
     """What is to be built; ``None`` for what a directory that was built before says.
 
     :param source: a series, or the version of Debian's package
@@ -76,7 +76,7 @@ def command_of(source: str, flavour: str, directory: Path | None = None) -> str:
     return shlex.join(["nfharness", "kernel", "build", "--source", source, *chosen, *([str(directory)] if directory else [])])
 
 
-def build(order: Order, directory: Path | None, progress: Progress, *, jobs: int | None = None, again: str = "") -> Tree:
+def build(order: BuildOrder, directory: Path | None, progress: Progress, *, jobs: int | None = None, again: str = "") -> Tree:
     """Build a kernel, or what has changed of it since it was built last.
 
     :param directory: where; a place in the cache by its series and flavour if ``None``
@@ -106,7 +106,7 @@ def build(order: Order, directory: Path | None, progress: Progress, *, jobs: int
     return found
 
 
-def _check_programs(order: Order) -> None:
+def _check_programs(order: BuildOrder) -> None:
     found = build_requirements(patches=bool(order.patches))
     lacking = [one.name for one in found if not one.found]
     if lacking:
@@ -129,7 +129,7 @@ def _check_place(tree: Path) -> None:
         raise UserError(f"{tree} holds something that 'nfharness kernel build' did not make", hint="name a directory that is not there yet")
 
 
-def _sources(order: Order, tree: Path, package: archive.Package | None, progress: Progress) -> _Made:
+def _sources(order: BuildOrder, tree: Path, package: archive.Package | None, progress: Progress) -> _Made:
     """The tree with its sources, unpacked if they are not there.
 
     :param package: to unpack then
@@ -184,7 +184,7 @@ def _profile(tree: Path, files: Sequence[str]) -> None:
                 (tree / place / name.split()[0].removeprefix("GCOV_PROFILE_")).unlink(missing_ok=True)
 
 
-def _configure(made: _Made, order: Order, tree: Path, progress: Progress) -> None:
+def _configure(made: _Made, order: BuildOrder, tree: Path, progress: Progress) -> None:
     """The tree's ``.config``, made anew if what it is made of has changed; one that was edited since stays."""
     insisted = flavours.wanted(made.flavour, order.fragments)
     identity = hashlib.sha256(flavours.merged(flavours.BASE, insisted).encode()).hexdigest()

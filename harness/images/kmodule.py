@@ -91,7 +91,7 @@ def own_modules(directory: Path, layer: Layer, userland: Path, progress: Progres
         if new:
             try:
                 _build(str(directory), directory, sources, layer, new, userland, progress, "")
-            except process.CommandFailed as error:
+            except process.ProgramFailed as error:
                 said = [line.replace(f"{_IN_USERLAND}/", f"{directory}/").replace(f"{_HERE}/", f"{directory}/")
                         for line in _ERROR.findall(error.output)]
                 more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""

@@ -74,7 +74,7 @@ def _fetch(name: str, version: str, new: Path) -> None:
         command = ["env", "LC_ALL=C.UTF-8", "apt-get", *archive.options(), *options, "-q", *words]
         try:
             process.run(process.bound(command), what=what, log=new / "fetch.log", timeout=900, cwd=files)
-        except process.CommandFailed as error:
+        except process.ProgramFailed as error:
             if "404" in error.output or "Unable to find a source package" in error.output:
                 message = f"{archive.mirror()[0]} has not got the sources of {name} {version}"
                 hint = f"set NFHARNESS_MIRROR to another Debian mirror, or name a directory with the sources: --source ~/{name}"

@@ -130,7 +130,7 @@ def install_python_packages(target: Path, requirements: str, scratch: Path, log:
     ]  # fmt: skip
     try:
         process.run(command, what="installing the guest's Python packages", log=log, timeout=900)
-    except process.CommandFailed as error:
+    except process.ProgramFailed as error:
         network = "check the network to the index of Python packages; " if found_no_network(error.output) else ""
         raise HostError(error.message, hint=f"{network}{error.hint}") from None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from harness.model.structures import Connection, CtSkb, Warnings
 from harness.outcome.profile import KernelProfile
-from harness.scenario.steps.conntrack import KERNEL_MODULES, Flow
+from harness.scenario.steps.conntrack import KERNEL_MODULES, ConntrackTuple
 
 __all__ = (
     "NF_CT_ZONE_DFLT",
@@ -48,7 +48,7 @@ class CtHook:
     """``struct nf_ct_hook``; before 5.17 ``attach`` had its own pointer, ``ip_ct_attach``, which is set and cleared with it."""
 
     destroy: Callable[[Connection], None]
-    get_tuple_skb: Callable[[CtSkb], Flow | None]
+    get_tuple_skb: Callable[[CtSkb], ConntrackTuple | None]
     attach: Callable[[CtSkb, CtSkb], None]
     set_closing: Callable[[Connection], None]
 
@@ -134,7 +134,7 @@ class Tracking:
         """``nf_ct_destroy``."""
         self.connections.remove(nfct)
 
-    def _get_tuple_skb(self, skb: CtSkb) -> Flow | None:
+    def _get_tuple_skb(self, skb: CtSkb) -> ConntrackTuple | None:
         """``nf_conntrack_get_tuple_skb``: a connection's own tuple in the packet's direction; else the other one of the entry found."""
         if skb.nfct is not None:
             return skb.nfct.reply if skb.info.endswith("_REPLY") else skb.nfct.original
@@ -176,7 +176,7 @@ def nf_ct_set_closing(tracking: Tracking, nfct: Connection | None) -> None:
         tracking.hook.set_closing(nfct)
 
 
-def nf_ct_get_tuple_skb(tracking: Tracking, skb: CtSkb) -> Flow | None:
+def nf_ct_get_tuple_skb(tracking: Tracking, skb: CtSkb) -> ConntrackTuple | None:
     """``nf_ct_get_tuple_skb``, l.585-597.
 
     :returns: ``None`` for false

@@ -166,7 +166,7 @@ def nf_hook_entries_delete_raw(pp: Head, reg: HookOps, alloc: Allocator = plenty
 
 
 @dataclass(slots=True)
-class Memory:
+class FailingAllocator:
     """An allocator whose next allocations fail at will.
 
     :param failing: one answer for each allocation to come, ``True`` to fail; when they are used up, none fails
@@ -175,7 +175,7 @@ class Memory:
     failing: list[bool] = field(default_factory=list)
 
     @classmethod
-    def without(cls, numbers: Collection[int]) -> Memory:
+    def without(cls, numbers: Collection[int]) -> FailingAllocator:
         """One in which the allocations of these numbers, counted from 0, fail."""
         return cls([number in numbers for number in range(max(numbers, default=-1) + 1)])
 

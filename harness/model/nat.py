@@ -14,11 +14,11 @@ from harness.model.structures import Context, Entries, Head, HookOps, HookState,
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario.addresses import Address
 from harness.scenario.routing import first_address
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 from harness.scenario.steps.nat import Redirect
 from harness.scenario.topology import Topology
 
-__all__ = ("Nat", "nf_nat_inet_fn")
+__all__ = ("Redirections", "nf_nat_inet_fn")
 
 
 def nf_nat_inet_fn(e: Entries | None, context: Context, initialized: Callable[[], bool]) -> Verdict:
@@ -31,7 +31,7 @@ def nf_nat_inet_fn(e: Entries | None, context: Context, initialized: Callable[[]
 
 
 @dataclass(slots=True)
-class Nat:
+class Redirections:
     """Redirections at IPv4 PREROUTING.
 
     :param heads: of the inner array, by namespace
@@ -39,7 +39,7 @@ class Nat:
     """
 
     heads: dict[str, Head] = field(default_factory=dict)
-    bindings: dict[tuple[str, Flow], int | None] = field(default_factory=dict)
+    bindings: dict[tuple[str, ConntrackTuple], int | None] = field(default_factory=dict)
 
     def register(self, step: Redirect, warnings: Warnings) -> None:
         """``nf_nat_register_fn``: the chain's hook goes into the inner array by its priority."""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from harness.model.conntrack import Tracking
-from harness.model.entries import Memory
+from harness.model.entries import FailingAllocator
 from harness.model.foreign import Foreign, Oracle
 from harness.model.register import Core
 from harness.model.run import Run
@@ -48,7 +48,7 @@ def _told(packet: PacketOutcome, profile: KernelProfile) -> PacketOutcome:
 def _step(run: Run, index: int, step: Step) -> StepOutcome:
     run.core.warnings.clear()
     run.stack.topology = run.topologies[index]
-    run.core.alloc = Memory.without(step.common("fail"))
+    run.core.alloc = FailingAllocator.without(step.common("fail"))
     outcome = HANDLERS[type(step)](run, index, step)
     return replace(outcome, splats=_splats(run.core.warnings, run.core.profile), queues=run.stack.queues.state())
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from harness.model.conntrack import Tracking
 from harness.model.entries import DUMMY_OPS, Books
 from harness.model.foreign import Oracle, adopt
-from harness.model.nat import Nat
+from harness.model.nat import Redirections
 from harness.model.path import Packet, Stack, known_hooks, register_br_netfilter
 from harness.model.register import Core
 from harness.model.structures import ARRAY_SIZE, NET_DEVICE_HOOKS, NETDEV_INGRESS, Head, HookOps, Net
@@ -66,7 +66,7 @@ class Run:
     inserted: dict[str, tuple[str, str]] = field(default_factory=dict)
     links: dict[str, tuple[BpfLink, HookOps]] = field(default_factory=dict)
     packets: list[Packet] = field(default_factory=list)
-    nat: Nat = field(default_factory=Nat)
+    nat: Redirections = field(default_factory=Redirections)
 
     def __post_init__(self) -> None:
         topology = self.scenario.topology

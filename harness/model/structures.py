@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from harness.netfilter import Family, Verdict
 from harness.outcome.types import HookCall
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 
 __all__ = (
     "ARRAY_SIZE", "NETDEV_EGRESS", "NETDEV_INGRESS", "NET_DEVICE_HOOKS", "Connection", "Context", "CtSkb", "Entries", "Head",
@@ -110,8 +110,8 @@ class Connection:
     """
 
     net: str
-    original: Flow
-    reply: Flow
+    original: ConntrackTuple
+    reply: ConntrackTuple
     use: int = 1
     replied: bool = False
     confirmed: bool = False
@@ -130,7 +130,7 @@ class CtSkb:
     """
 
     net: str = ""
-    flow: Flow | None = None
+    flow: ConntrackTuple | None = None
     nfct: Connection | None = None
     info: str = ""
 

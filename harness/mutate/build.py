@@ -154,7 +154,7 @@ class _Build:
             self._core.write_text(apart)
             try:
                 self._make(CORE.replace(".c", ".o"))
-            except process.CommandFailed as failure:
+            except process.ProgramFailed as failure:
                 numbers = _blamed(failure.output.rpartition(_ATTEMPT)[2], apart) or {self._culprit(kept): failure.message}
                 left_out |= {kept[number - 1].name: f"does not compile: {why}" for number, why in numbers.items()}
             else:
@@ -174,7 +174,7 @@ class _Build:
             self._core.write_text(with_mutants(self._source, [one.changes for one in mutants[:middle]], apart=True))
             try:
                 self._make(CORE.replace(".c", ".o"))
-            except process.CommandFailed as failure:
+            except process.ProgramFailed as failure:
                 fails, see = middle, failure.hint or ""
             else:
                 compiles = middle

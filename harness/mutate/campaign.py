@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from harness.conformance import RULES
 from harness.conformance.matrix import Target, run
-from harness.conformance.statements import Core
+from harness.conformance.statements import CoreSource
 from harness.errors import HostError, NfharnessError
 from harness.host.progress import Progress
 from harness.mutate.build import Built
-from harness.mutate.kept import Kept, State, Verdict
+from harness.mutate.kept import Kept, MutantResult, State
 from harness.mutate.mutant import Mutant
 from harness.mutate.order import Order
 from harness.mutate.run import Found, examined
@@ -58,7 +58,7 @@ class Campaign:
 
     on: Target
     built: Built
-    core: Core
+    core: CoreSource
     known: Baseline
     kept: Kept
 
@@ -68,7 +68,7 @@ class Campaign:
         return {rule: state for rule, (state, _) in self.known.items() if state not in (*_SOUND, "not_applicable")}
 
     async def run(
-        self, mutants: Sequence[Mutant], proved: Collection[str], jobs: int, tell: Callable[[Mutant, Verdict], None],
+        self, mutants: Sequence[Mutant], proved: Collection[str], jobs: int, tell: Callable[[Mutant, MutantResult], None],
     ) -> None:
         """Judge the mutants, as far as nothing is known yet: all of them by the rules of their functions, then those that these do not
         tell, and of which no proof says that nothing can, by the profile and all other rules.
@@ -102,7 +102,7 @@ class Campaign:
         known = self.kept.verdict(mutant.name)
         return known is not None and known.state != "caught" and not known.whole
 
-    def _keep(self, mutant: Mutant, verdict: Verdict, tell: Callable[[Mutant, Verdict], None]) -> None:
+    def _keep(self, mutant: Mutant, verdict: MutantResult, tell: Callable[[Mutant, MutantResult], None]) -> None:
         self.kept.keep(verdict)
         tell(mutant, verdict)
 
@@ -122,7 +122,7 @@ async def _side_by_side(judge: Callable[[Mutant], Awaitable[None]], mutants: Ite
         raise next((error for error in errors.exceptions if isinstance(error, NfharnessError)), errors) from None
 
 
-def _verdict(mutant: Mutant, found: Found) -> Verdict:
+def _verdict(mutant: Mutant, found: Found) -> MutantResult:
     for one in found.told:
         if one.bundle:  # the mutant is what can be replayed, not one of its differences
             one.bundle.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def _verdict(mutant: Mutant, found: Found) -> Verdict:
     by, how = _teller(found)
     state: State = "caught" if found.caught else "unclear" if found.doubts else "survives"
     how = how or "; ".join(found.doubts[:2])
-    return Verdict(mutant.name, state, by, how, ran=found.ran, seconds=round(found.seconds, 2), load=round(load, 2))
+    return MutantResult(mutant.name, state, by, how, ran=found.ran, seconds=round(found.seconds, 2), load=round(load, 2))
 
 
 def _teller(found: Found) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from harness.mutate.mutant import Change
+from harness.mutate.mutant import Replacement
 from harness.mutate.operators import Changes, Function, change, operator
 from harness.mutate.syntax import Node, callee, field
 
@@ -154,7 +154,7 @@ def _free(function: Function, node: Node) -> Changes:
         yield (_called(node, f"kvfree({given[-1]})"),)
 
 
-def _called(node: Node, wrong: str) -> Change:
+def _called(node: Node, wrong: str) -> Replacement:
     """A call in another one's place: as a statement where it is one, because a macro need not be an expression."""
     statement = node.parent if node.parent and node.parent.type == "expression_statement" else None
     return change(statement, f"{wrong.rstrip(';')};") if statement else change(node, wrong)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.mutate import expressions, statements
-from harness.mutate.mutant import Change, Mutant, named
+from harness.mutate.mutant import Mutant, Replacement, named
 from harness.mutate.operators import OPERATORS, Function
 from harness.mutate.syntax import functions, nodes, statement_of
 
@@ -20,7 +20,7 @@ def mutants(source: str) -> tuple[Mutant, ...]:
 
     :param source: a ``net/netfilter/core.c``
     """
-    found: dict[tuple[Change, ...], Mutant] = {}
+    found: dict[tuple[Replacement, ...], Mutant] = {}
     for name, node in functions(source):
         function = Function(name, source, node)
         for one in nodes(node):
@@ -33,7 +33,7 @@ def mutants(source: str) -> tuple[Mutant, ...]:
     return tuple(named(sorted(found.values(), key=lambda one: (one.line, one.changes[0].first))))
 
 
-def _mutant(function: Function, operator: str, changes: tuple[Change, ...]) -> Mutant:
+def _mutant(function: Function, operator: str, changes: tuple[Replacement, ...]) -> Mutant:
     source = function.source
     places = list(dict.fromkeys(_place(function, change) for change in changes))
     line = source.count("\n", 0, changes[0].first) + 1
@@ -42,14 +42,14 @@ def _mutant(function: Function, operator: str, changes: tuple[Change, ...]) -> M
     return Mutant("", function.name, line, operator, original, mutated, changes)
 
 
-def _place(function: Function, change: Change) -> tuple[int, int]:
+def _place(function: Function, change: Replacement) -> tuple[int, int]:
     node = function.node.descendant_for_byte_range(change.first, change.end)
     assert node is not None  # noqa: S101
     first, end = statement_of(node)
     return min(first, change.first), max(end, change.end)
 
 
-def _changed(source: str, first: int, end: int, changes: tuple[Change, ...]) -> str:
+def _changed(source: str, first: int, end: int, changes: tuple[Replacement, ...]) -> str:
     parts, at = [], first
     for change in sorted(changes, key=lambda one: one.first):
         if first <= change.first and change.end <= end:

@@ -13,14 +13,14 @@ from harness.host.paths import run_dir
 from harness.host.store import write_whole
 from harness.vm.code import code_archive
 
-__all__ = ("Kept", "State", "Verdict")
+__all__ = ("Kept", "MutantResult", "State")
 
 State = Literal["caught", "survives", "unclear"]
 """``unclear``: nothing told, and something was inconclusive."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class MutantResult:
     """What came of one mutant.
 
     :param by: the rule or the field of the profile that told first
@@ -50,14 +50,14 @@ class Kept:
         key = hashlib.sha256(f"{built.name} {code_archive().identity}".encode()).hexdigest()[:16]
         self.directory = run_dir() / "mutants" / key
 
-    def verdict(self, name: str) -> Verdict | None:
+    def verdict(self, name: str) -> MutantResult | None:
         """What is known of a mutant; nothing where the file is damaged, too."""
         try:
-            return Verdict(**json.loads(self._file(name).read_text()))
+            return MutantResult(**json.loads(self._file(name).read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
-    def keep(self, verdict: Verdict) -> None:
+    def keep(self, verdict: MutantResult) -> None:
         """Write a verdict.
 
         :raises HostError: the disk is full

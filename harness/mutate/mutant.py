@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-__all__ = ("Change", "Mutant", "named")
+__all__ = ("Mutant", "Replacement", "named")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Replacement:
     """One text of core.c, and another in its place.
 
     :param first: offset of the first character that is replaced
@@ -39,7 +39,7 @@ class Mutant:
     operator: str
     original: str
     mutated: str
-    changes: tuple[Change, ...]
+    changes: tuple[Replacement, ...]
 
     def __str__(self) -> str:
         return f"{self.function}:{self.line} {self.operator}: {self.original} → {self.mutated}"

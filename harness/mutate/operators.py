@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from harness.mutate.mutant import Change
+from harness.mutate.mutant import Replacement
 from harness.mutate.syntax import Node, text_of
 
 __all__ = ("OPERATORS", "Changes", "Function", "Operator", "change", "operator")
 
-Changes = Iterator[tuple[Change, ...]]
+Changes = Iterator[tuple[Replacement, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,6 @@ def operator(name: str, types: str, what: str) -> Callable[[Callable[[Function, 
     return added
 
 
-def change(node: Node, wrong: str) -> Change:
+def change(node: Node, wrong: str) -> Replacement:
     """Another text in a node's place."""
-    return Change(node.start_byte, node.end_byte, wrong)
+    return Replacement(node.start_byte, node.end_byte, wrong)

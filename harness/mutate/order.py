@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.conformance.coverage import FUNCTIONS, Branch, Function
+from harness.conformance.coverage import FUNCTIONS, Branch, CoveredFunction
 from harness.conformance.rule import Rule
-from harness.conformance.statements import Core
+from harness.conformance.statements import CoreSource
 from harness.mutate.mutant import Mutant
 
 __all__ = ("Order",)
@@ -21,7 +21,7 @@ class Order:
     :param seconds: that each took on the kernel without a mutant, by id
     """
 
-    def __init__(self, core: Core, rules: Sequence[Rule], seconds: Mapping[str, float]) -> None:
+    def __init__(self, core: CoreSource, rules: Sequence[Rule], seconds: Mapping[str, float]) -> None:
         self._core, self._seconds = core, seconds
         self._rules = {rule.id: rule for rule in rules}
         self._branches = [(function, branch, core.place(function, branch)) for function in FUNCTIONS for branch in function.branches]
@@ -46,7 +46,7 @@ class Order:
                 first, last = place
                 yield max(0, first - mutant.line, mutant.line - last), branch
 
-    def _calls(self, function: Function, name: str) -> bool:
+    def _calls(self, function: CoveredFunction, name: str) -> bool:
         first, last = self._core.body(function.name)
         return any(_names(line, name) for line in self._core.lines[max(0, first - 1):last])
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness.conformance.matrix import Target
 from harness.errors import ExitCode
 from harness.mutate.equivalents import Proof
-from harness.mutate.kept import Verdict
+from harness.mutate.kept import MutantResult
 from harness.mutate.mutant import Mutant
 
 __all__ = ("STATES", "Judged", "Outcome", "as_json", "counted", "exit_code", "pace")
@@ -39,7 +39,7 @@ class Judged:
     """
 
     mutant: Mutant
-    verdict: Verdict | None
+    verdict: MutantResult | None
     proof: Proof | None = None
 
     @property

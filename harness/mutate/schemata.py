@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from harness.mutate.mutant import Change
+from harness.mutate.mutant import Replacement
 
 __all__ = ("PARAMETER", "chosen_in", "on_line", "with_mutants")
 
@@ -50,7 +50,7 @@ class _Span:
     inner: list[_Span] = field(default_factory=list)
 
 
-def with_mutants(source: str, mutants: Sequence[Sequence[Change]], *, apart: bool = False) -> str:
+def with_mutants(source: str, mutants: Sequence[Sequence[Replacement]], *, apart: bool = False) -> str:
     """core.c with all mutants, numbered from 1; what is right stays on the lines that it had, and the kernel's warnings name these.
 
     :param mutants: the changes that each makes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.mutate.mutant import Change
+from harness.mutate.mutant import Replacement
 from harness.mutate.operators import Changes, Function, change, operator
 from harness.mutate.syntax import Node, callee, field, nodes
 
@@ -120,6 +120,6 @@ def _lock(function: Function, node: Node) -> Changes:
     calls = [(callee(function.source, one.named_children[0]), one) for one in nodes(node)
              if one.type == "expression_statement" and one.named_children and one.named_children[0].type == "call_expression"]
     for taken, given in _LOCKS.items():
-        pair: tuple[Change, ...] = tuple(change(one, ";") for name, one in calls if name in (taken, given))
+        pair: tuple[Replacement, ...] = tuple(change(one, ";") for name, one in calls if name in (taken, given))
         if {taken, given} <= {name for name, _ in calls}:
             yield pair

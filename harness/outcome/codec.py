@@ -23,8 +23,8 @@ from harness.outcome.types import (
     RawOutcome,
     Registration,
     Relation,
-    Rule,
     Ruleset,
+    RulesetRule,
     Slot,
     StepOutcome,
     Traversal,
@@ -251,8 +251,8 @@ def _call(document: Mapping[str, Any]) -> HookCall:
                     document.get("policy", False), _evaluated(document.get("evaluated")), bytes.fromhex(document.get("head", "")))
 
 
-def _rule(document: Mapping[str, Any] | None) -> Rule | None:
-    return Rule(document["handle"], document["chain"], document["text"], tuple(document["via"])) if document else None
+def _rule(document: Mapping[str, Any] | None) -> RulesetRule | None:
+    return RulesetRule(document["handle"], document["chain"], document["text"], tuple(document["via"])) if document else None
 
 
 def _evaluated(document: Mapping[str, Any] | None) -> Evaluated | None:

@@ -10,9 +10,33 @@ from harness.netfilter import Family, Verdict, VerdictKind, hook_name
 from harness.outcome.fate import Fate
 
 __all__ = (
-    "BEFORE", "NF_HOOK_SLOW", "NF_HOOK_SLOW_LIST", "NF_NAT_INET_FN", "NF_REINJECT", "OURS", "OUR_MODULE", "Change", "Connection",
-    "Evaluated", "HookCall", "Missed", "Outcome", "PacketOutcome", "QueueState", "RawOutcome", "Registration", "Relation", "Rule",
-    "Ruleset", "Slot", "StepOutcome", "Traversal", "by_namespace", "point_key", "queue_key", "raw_key",
+    "BEFORE",
+    "NF_HOOK_SLOW",
+    "NF_HOOK_SLOW_LIST",
+    "NF_NAT_INET_FN",
+    "NF_REINJECT",
+    "OURS",
+    "OUR_MODULE",
+    "Change",
+    "Connection",
+    "Evaluated",
+    "HookCall",
+    "Missed",
+    "Outcome",
+    "PacketOutcome",
+    "QueueState",
+    "RawOutcome",
+    "Registration",
+    "Relation",
+    "Ruleset",
+    "RulesetRule",
+    "Slot",
+    "StepOutcome",
+    "Traversal",
+    "by_namespace",
+    "point_key",
+    "queue_key",
+    "raw_key",
 )
 
 T = TypeVar("T")
@@ -62,7 +86,7 @@ class Change(NamedTuple):
     after: str
 
 
-class Rule(NamedTuple):
+class RulesetRule(NamedTuple):
     """A rule of nftables'.
 
     :param handle: its number in its table
@@ -140,7 +164,7 @@ class HookCall:
     chain: str | None = None
     calls: tuple[HookCall, ...] = ()
     changed: tuple[Change, ...] = field(default=(), compare=False)
-    rule: Rule | None = field(default=None, compare=False)
+    rule: RulesetRule | None = field(default=None, compare=False)
     policy: bool = field(default=False, compare=False)
     evaluated: Evaluated | None = field(default=None, compare=False)
     head: bytes = field(default=b"", compare=False)

@@ -31,7 +31,7 @@ from harness.pytest_plugin.sending import Inconclusive, Sender, check_packet, tr
 from harness.pytest_plugin.walks import Walk
 from harness.scenario.reader import quote
 from harness.scenario.topologies import check_netns_name, check_topology
-from harness.scenario.topology import PAIR, ROUTER, End, Link, Topology
+from harness.scenario.topology import PAIR, ROUTER, Link, Topology, VethEnd
 from harness.trace.capture import Capture
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Lab:
     def vlan(self, vlan: int = 10) -> Pair:
         """``peer`` (10.0.0.2) - ``host`` (10.0.0.1), their addresses on ``eth0.VLAN`` (IEEE 802.1Q)."""
         number("the VLAN's number", vlan, 1, 4094)
-        bare = Topology("vlan", ("peer", "host"), links=(Link(End("peer", "eth0"), End("host", "eth0")),))
+        bare = Topology("vlan", ("peer", "host"), links=(Link(VethEnd("peer", "eth0"), VethEnd("host", "eth0")),))
         made = self._made(Pair, bare, "host")
         for host, address in ((made.peer, "10.0.0.2/24"), (made.host, "10.0.0.1/24")):
             networks.add_vlan(host, vlan, (address,))

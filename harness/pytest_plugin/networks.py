@@ -22,7 +22,7 @@ from harness.guest.topology import built
 from harness.pytest_plugin.mistakes import Mistake, check_command, chosen
 from harness.scenario.addresses import ip_interface
 from harness.scenario.reader import quote, suggest
-from harness.scenario.topology import End, Link, Topology
+from harness.scenario.topology import Link, Topology, VethEnd
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute
@@ -35,8 +35,8 @@ _BRIDGE = "br0"
 
 #: Two hosts whose devices are joined by a third namespace's bridge, and no router.
 BRIDGED = Topology("bridge", ("left", "bridge", "right"), links=(
-    Link(End("left", "eth0", ("10.0.0.1/24",)), End("bridge", "to-left")),
-    Link(End("bridge", "to-right"), End("right", "eth0", ("10.0.0.2/24",))),
+    Link(VethEnd("left", "eth0", ("10.0.0.1/24",)), VethEnd("bridge", "to-left")),
+    Link(VethEnd("bridge", "to-right"), VethEnd("right", "eth0", ("10.0.0.2/24",))),
 ))
 
 

@@ -129,12 +129,12 @@ def _forgive(config: pytest.Config) -> None:
     files, baseline = [config.option.waivers] if config.option.waivers else config.getini("waivers"), config.option.baseline
     if not files and not baseline:
         return
-    from harness.pytest_plugin.report.known import Known, waivers  # noqa: PLC0415 - not for runs without
-    from harness.pytest_plugin.report.runs import Run  # noqa: PLC0415
+    from harness.pytest_plugin.report.known import KnownFailures, waivers  # noqa: PLC0415 - not for runs without
+    from harness.pytest_plugin.report.runs import ResultsFile  # noqa: PLC0415
 
     try:
         found = [one for path in files for one in waivers(path, date.today())]
-        config.pluginmanager.register(Known(found, Run.read(baseline) if baseline else None), "nfharness-known")
+        config.pluginmanager.register(KnownFailures(found, ResultsFile.read(baseline) if baseline else None), "nfharness-known")
     except UserError as error:
         raise pytest.UsageError(f"{error.message}\n  hint: {error.hint}") from None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from harness.guest import traffic
 from harness.guest.listing import with_rules
-from harness.guest.settle import Watch
+from harness.guest.settle import PacketWatch
 from harness.guest.softirq import softirqs_first
 from harness.outcome import Outcome, describe
 from harness.outcome.fate import Fate
@@ -94,7 +94,7 @@ class Sender:
         target = self._open_sinks(host, packet, hosts, ports)
         walks: list[Walk] = []
         with softirqs_first(), traced(self._capture, hosts, labels, walks, kept):
-            watch = Watch(self._capture, self._sinks)
+            watch = PacketWatch(self._capture, self._sinks)
             if device is not None:
                 sent = traffic.send_frame(host.namespace, device, packet, cookie)
             else:

@@ -17,11 +17,11 @@ from harness.pytest_plugin.selection import kernels, packages
 from harness.vm.channel import Request
 from harness.vm.guest import Guest
 
-__all__ = ("Result", "VirtualMachine", "VirtualMachines")
+__all__ = ("CommandResult", "VirtualMachine", "VirtualMachines")
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class CommandResult:
     """What became of a command.
 
     :param status: minus the signal's number if one ended it
@@ -41,7 +41,7 @@ class VirtualMachine:
     def __init__(self, runner: asyncio.Runner, guest: Guest, release: str) -> None:
         self._runner, self._guest, self.release = runner, guest, release
 
-    def run(self, *command: str, stdin: str = "") -> Result:
+    def run(self, *command: str, stdin: str = "") -> CommandResult:
         """Run a command to its end.
 
         :raises Mistake: no kernel runs it
@@ -50,7 +50,7 @@ class VirtualMachine:
         """
         check_command(command)
         status, out, err = self._runner.run(self._guest.output(Request(argv=command), stdin.encode()))
-        return Result(status, out.decode(errors="replace"), err.decode(errors="replace"))
+        return CommandResult(status, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 class VirtualMachines:

@@ -28,8 +28,20 @@ from __future__ import annotations
 from harness.scenario.builtin import BUILTIN, load
 from harness.scenario.codec import dumps, from_json, loads, to_json
 from harness.scenario.step import Scenario, Step
-from harness.scenario.topology import TOPOLOGIES, End, Link, Route, Topology
+from harness.scenario.topology import TOPOLOGIES, Link, Route, Topology, VethEnd
 
 __all__ = (
-    "BUILTIN", "TOPOLOGIES", "End", "Link", "Route", "Scenario", "Step", "Topology", "dumps", "from_json", "load", "loads", "to_json",
+    "BUILTIN",
+    "TOPOLOGIES",
+    "Link",
+    "Route",
+    "Scenario",
+    "Step",
+    "Topology",
+    "VethEnd",
+    "dumps",
+    "from_json",
+    "load",
+    "loads",
+    "to_json",
 )

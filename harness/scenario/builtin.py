@@ -17,7 +17,7 @@ from harness.scenario.rulesets import CONNTRACK
 from harness.scenario.step import Scenario, Step
 from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
 from harness.scenario.steps.churn import Churn
-from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
+from harness.scenario.steps.conntrack import ConntrackTuple, CtRead, CtRun, KernelModule, Tee, Track
 from harness.scenario.steps.hooks import Dump, Nft, Register, Unregister
 from harness.scenario.steps.nat import Redirect
 from harness.scenario.steps.packets import Send
@@ -214,7 +214,7 @@ _CHURN = (
         Dump("router", _V4, "FORWARD"))),
 )
 
-_FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+_FLOW = ConntrackTuple("10.0.0.2", 40000, "10.0.0.1", 9)
 
 #: Connection tracking and NAT, as far as core.c has to do with them.
 _TRACKED = (

@@ -8,7 +8,7 @@ from harness.scenario.steps.hooks import Dump, Register
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.raw import RawInsert
-from harness.scenario.topology import PAIR, End
+from harness.scenario.topology import PAIR, VethEnd
 
 __all__ = ("NAMESPACES",)
 
@@ -23,7 +23,7 @@ NAMESPACES = (
     _scenario("namespaces", "a namespace comes, has hooks and packets, and dies with them; another one takes its name",
           Register("host", "host", _V4, "INPUT"),
           AddNetns("later"),
-          AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",))),
+          AddLink(VethEnd("later", "eth0", ("10.0.9.1/24",)), VethEnd("host", "to-later", ("10.0.9.2/24",))),
           Register("later", "later", _V4, "INPUT"),
           Register("both", "later", Family.INET, "FORWARD"),
           Register("far", "later", Family.NETDEV, "INGRESS", device="eth0"),

@@ -8,7 +8,7 @@ from typing import Any
 from harness.netfilter import Family
 from harness.scenario.addresses import ip_address, ip_interface, ip_network
 from harness.scenario.reader import Value, fail, quote, suggest
-from harness.scenario.topology import LOOPBACK, TOPOLOGIES, Bridge, End, Interface, Link, Route, Topology, Vlan
+from harness.scenario.topology import LOOPBACK, TOPOLOGIES, Bridge, Interface, Link, Route, Topology, VethEnd, Vlan
 
 __all__ = ("check_end", "check_netns_name", "check_topology", "end", "end_json", "topology", "topology_json")
 
@@ -43,14 +43,14 @@ def _link(value: Value) -> Link:
     return Link(end(value["a"]), end(value["b"]), value["gro"].boolean() if "gro" in value else False)
 
 
-def _dummy(value: Value) -> End:
+def _dummy(value: Value) -> VethEnd:
     value.keys(("netns", "device"))
-    return End(value["netns"].string(), value["device"].string())
+    return VethEnd(value["netns"].string(), value["device"].string())
 
 
-def end(value: Value) -> End:
+def end(value: Value) -> VethEnd:
     value.keys(("netns", "device"), ("addresses",))
-    return End(value["netns"].string(), value["device"].string(), _strings(value, "addresses"))
+    return VethEnd(value["netns"].string(), value["device"].string(), _strings(value, "addresses"))
 
 
 def _strings(value: Value, key: str) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def _route(value: Value) -> Route:
     return Route(value["netns"].string(), value["destination"].string(), value["via"].string())
 
 
-def end_json(end: End) -> dict[str, Any]:
+def end_json(end: VethEnd) -> dict[str, Any]:
     return {"netns": end.netns, "device": end.device, "addresses": list(end.addresses)}
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from harness.netfilter import Family
 
-__all__ = ("TOPOLOGIES", "Bridge", "End", "Interface", "Link", "Route", "Topology", "Vlan")
+__all__ = ("TOPOLOGIES", "Bridge", "Interface", "Link", "Route", "Topology", "VethEnd", "Vlan")
 
 LOOPBACK = "lo"
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class VethEnd:
     """One end of a veth pair.
 
     :param addresses: with their prefix length, IPv4 and IPv6: ``10.0.1.2/24``, ``fd00:1::2/64``
@@ -34,8 +34,8 @@ class Link:
     :param gro: generic receive offload, through which packets are received in lists
     """
 
-    a: End
-    b: End
+    a: VethEnd
+    b: VethEnd
     gro: bool = False
 
 
@@ -70,7 +70,7 @@ class Bridge:
     netfilter: tuple[Family, ...] = ()
 
 
-Interface = End | Vlan | Bridge
+Interface = VethEnd | Vlan | Bridge
 """What can have addresses."""
 
 
@@ -101,19 +101,19 @@ class Topology:
     links: tuple[Link, ...] = ()
     routes: tuple[Route, ...] = ()
     forwarding: tuple[str, ...] = ()
-    dummies: tuple[End, ...] = ()
+    dummies: tuple[VethEnd, ...] = ()
     vlans: tuple[Vlan, ...] = ()
     bridges: tuple[Bridge, ...] = ()
     first: str | None = None
 
-    def ends(self, netns: str | None = None) -> Iterator[End]:
+    def ends(self, netns: str | None = None) -> Iterator[VethEnd]:
         """Every end of every link, or those in one namespace, in the order of the links."""
         for link in self.links:
             for end in (link.a, link.b):
                 if netns is None or end.netns == netns:
                     yield end
 
-    def peer(self, netns: str, device: str) -> End:
+    def peer(self, netns: str, device: str) -> VethEnd:
         """The other end of a device's veth pair.
 
         :raises KeyError: no such device, or it is no end of a pair
@@ -190,8 +190,8 @@ ROUTER = Topology(
     "router",
     ("client", "router", "server"),
     links=(
-        Link(End("client", "eth0", ("10.0.1.2/24", "fd00:1::2/64")), End("router", "to-client", ("10.0.1.1/24", "fd00:1::1/64"))),
-        Link(End("router", "to-server", ("10.0.2.1/24", "fd00:2::1/64")), End("server", "eth0", ("10.0.2.2/24", "fd00:2::2/64"))),
+        Link(VethEnd("client", "eth0", ("10.0.1.2/24", "fd00:1::2/64")), VethEnd("router", "to-client", ("10.0.1.1/24", "fd00:1::1/64"))),
+        Link(VethEnd("router", "to-server", ("10.0.2.1/24", "fd00:2::1/64")), VethEnd("server", "eth0", ("10.0.2.2/24", "fd00:2::2/64"))),
     ),
     routes=(
         Route("client", "0.0.0.0/0", "10.0.1.1"),
@@ -205,7 +205,7 @@ ROUTER = Topology(
 PAIR = Topology(
     "pair",
     ("peer", "host"),
-    links=(Link(End("peer", "eth0", ("10.0.0.2/24", "fd00::2/64")), End("host", "eth0", ("10.0.0.1/24", "fd00::1/64"))),),
+    links=(Link(VethEnd("peer", "eth0", ("10.0.0.2/24", "fd00::2/64")), VethEnd("host", "eth0", ("10.0.0.1/24", "fd00::1/64"))),),
 )
 
 SINGLE = Topology("single", ("host",))
@@ -218,9 +218,9 @@ BRIDGE = Topology(
     "bridge",
     ("left", "bridge", "right", "third"),
     links=(
-        Link(End("left", "eth0", ("10.0.0.1/24", "fd00::1/64")), End("bridge", "to-left")),
-        Link(End("right", "eth0", ("10.0.0.2/24", "fd00::2/64")), End("bridge", "to-right")),
-        Link(End("third", "eth0", ("10.0.0.3/24", "fd00::3/64")), End("bridge", "to-third")),
+        Link(VethEnd("left", "eth0", ("10.0.0.1/24", "fd00::1/64")), VethEnd("bridge", "to-left")),
+        Link(VethEnd("right", "eth0", ("10.0.0.2/24", "fd00::2/64")), VethEnd("bridge", "to-right")),
+        Link(VethEnd("third", "eth0", ("10.0.0.3/24", "fd00::3/64")), VethEnd("bridge", "to-third")),
     ),
     bridges=(Bridge("bridge", "br0", ("to-left", "to-right", "to-third"), ("10.0.0.254/24", "fd00::fe/64")),),
 )
@@ -231,7 +231,7 @@ BRIDGE_NETFILTER = replace(
 VLAN = Topology(
     "vlan",
     ("peer", "host"),
-    links=(Link(End("peer", "eth0"), End("host", "eth0")),),
+    links=(Link(VethEnd("peer", "eth0"), VethEnd("host", "eth0")),),
     vlans=(Vlan("peer", "eth0.10", "eth0", 10, ("10.0.10.2/24", "fd00:10::2/64")),
            Vlan("host", "eth0.10", "eth0", 10, ("10.0.10.1/24", "fd00:10::1/64"))),
 )

@@ -22,7 +22,7 @@ from harness.trace.probes import read_kernel
 from harness.trace.symbols import Symbols
 from harness.walks.symbol import ADDRESS_BITS, Symbol
 
-__all__ = ("GONE", "Change", "Module", "ModuleReader", "Modules", "change")
+__all__ = ("GONE", "Module", "ModuleEvent", "ModuleReader", "Modules", "change")
 
 GONE = "unknown, module gone"
 """Name of a function in memory of modules that no module's symbols cover."""
@@ -34,7 +34,7 @@ _LONGEST_NAME = 512  # KSYM_NAME_LEN
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ModuleEvent:
     """A record of ``modules.bpf.c``.
 
     :param address: of the ``struct module``
@@ -47,10 +47,10 @@ class Change:
     name: str
 
 
-def change(record: bytes) -> Change:
+def change(record: bytes) -> ModuleEvent:
     """A record, decoded."""
     address, time, gone, name = _CHANGE.unpack_from(record)
-    return Change(address, time, bool(gone), name.partition(b"\0")[0].decode())
+    return ModuleEvent(address, time, bool(gone), name.partition(b"\0")[0].decode())
 
 
 @dataclass

@@ -17,14 +17,14 @@ from harness.images.layers import Layer
 from harness.vm.qemu import KVM, TCG, Accelerator, Machine, Qemu, qemu_identity
 from harness.vm.serial import Serial
 
-__all__ = ("Proof", "accelerator", "proved", "remembered")
+__all__ = ("Acceleration", "accelerator", "proved", "remembered")
 
 _DEVICE = Path("/dev/kvm")
 _DEADLINE_S = 10
 _PROOF = "nfharness: acceleration proved"
 
 
-class Proof(dict[str, str]):
+class Acceleration(dict[str, str]):
     """What was found: ``accelerator`` ("kvm" or "tcg"), ``why``, and the host it holds for."""
 
 
@@ -37,13 +37,13 @@ def _answer_file() -> Path:
     return cache_dir() / "acceleration.json"
 
 
-def remembered() -> Proof | None:
+def remembered() -> Acceleration | None:
     """The answer found earlier, if it still is about this host.
 
     :raises HostError: QEMU is not installed
     """
     try:
-        proof = Proof(json.loads(_answer_file().read_text()))
+        proof = Acceleration(json.loads(_answer_file().read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return proof if "accelerator" in proof and all(proof.get(name) == value for name, value in _host().items()) else None
@@ -53,17 +53,17 @@ async def proved(layer: Layer, progress: Progress) -> Accelerator:
     """KVM if a kernel boots with it here, TCG otherwise; the answer is kept."""
     proof = remembered()
     if proof is None and not is_writable(cache_dir()):
-        proof = Proof(await _prove(layer, progress))
+        proof = Acceleration(await _prove(layer, progress))
     if proof is None:
         with locked(_answer_file().with_name(".acceleration.lock"), lambda: progress.note("waiting for another proof of acceleration")):
-            proof = remembered() or Proof(_host() | await _prove(layer, progress))
+            proof = remembered() or Acceleration(_host() | await _prove(layer, progress))
             # A developer's kernel may fail to boot for other reasons.
             if proof["accelerator"] == "kvm" or not layer.kernel.tree:
                 write_whole(_answer_file(), json.dumps(proof, indent=1))
     return accelerator(proof)
 
 
-def accelerator(proof: Proof) -> Accelerator:
+def accelerator(proof: Acceleration) -> Accelerator:
     """What a proof amounts to."""
     return KVM if proof["accelerator"] == "kvm" else TCG
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import errors, wire
 from harness.host.deadlines import within
-from harness.wire import Frame, Kind
+from harness.wire import Kind, WireFrame
 
 __all__ = ("Channel", "Remote", "Request")
 
@@ -113,7 +113,7 @@ class Remote:
         ended = await self._channel.or_death(self._ended)
         return -int(ended["signal"]) if "signal" in ended else int(ended["status"])
 
-    def on_frame(self, frame: Frame) -> None:
+    def on_frame(self, frame: WireFrame) -> None:
         """A frame for this stream has come."""
         if frame.kind is Kind.STARTED:
             self._started.set_result(json.loads(frame.payload))
@@ -157,7 +157,7 @@ class Channel:
         self._next_stream = 1
         self._sending = asyncio.Lock()
         self._decoder = wire.Decoder()
-        self._answers: asyncio.Queue[Frame] = asyncio.Queue()
+        self._answers: asyncio.Queue[WireFrame] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
         self._pong: asyncio.Future[None] | None = None
         self.heard = False
@@ -213,7 +213,7 @@ class Channel:
         for remote in self._streams.values():
             remote.abandon()
 
-    def _dispatch(self, frame: Frame) -> None:
+    def _dispatch(self, frame: WireFrame) -> None:
         self.heard = True
         remote = self._streams.get(frame.stream)
         if frame.kind in (Kind.READY, Kind.FAILED) and remote is None:
@@ -235,7 +235,7 @@ class Channel:
     async def send(self, kind: Kind, stream: int = 0, payload: bytes = b"") -> None:
         """Send one frame; waits while the guest takes none."""
         async with self._sending:
-            await self._send_all(wire.encode(Frame(kind, stream, payload)))
+            await self._send_all(wire.encode(WireFrame(kind, stream, payload)))
 
     async def answer(self, deadline_s: float, what: str) -> dict[str, Any]:
         """The agent's READY.
@@ -246,7 +246,7 @@ class Channel:
         waiting = asyncio.ensure_future(self._answers.get())
         try:
             async with within(deadline_s) as deadline:
-                frame: Frame = await self.or_death(waiting)
+                frame: WireFrame = await self.or_death(waiting)
         except TimeoutError:
             message = f"the guest's agent did not answer {deadline} while {what}"
             raise errors.KernelDied(message, hint="try again; if it stays so: nfharness image prune --templates") from None

@@ -188,7 +188,7 @@ def _manifest(file: Path) -> Manifest:
             schema = found["schema"]
             if schema == _SCHEMA:
                 return Manifest(**found)
-        except (process.CommandFailed, ValueError, KeyError, TypeError):
+        except (process.ProgramFailed, ValueError, KeyError, TypeError):
             raise UserError(f"{file} is no file of 'nfharness image export'", hint="export it again") from None
     raise UserError(f"{file} has schema {schema}, and this nfharness reads {_SCHEMA}", hint="export it again with this nfharness")
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from harness.netfilter import Family, hook_name
 from harness.outcome.types import PacketOutcome, Traversal
 
-__all__ = ("Device", "Diagram", "Place", "Point", "diagram", "path")
+__all__ = ("Device", "Diagram", "DrawnPoint", "Place", "diagram", "path")
 
 _STAGES = {"INGRESS": 0, "BROUTING": 1, "PREROUTING": 2, "INPUT": 3, "FORWARD": 3, "OUTPUT": 4, "POSTROUTING": 5, "EGRESS": 6}
 
@@ -26,7 +26,7 @@ _ELSEWHERE = ("delivered", "sent")
 _BY_A_HOOK = ("dropped", "rejected")
 
 
-class Point(NamedTuple):
+class DrawnPoint(NamedTuple):
     """A hook point of a namespace; netdev's are those of all its devices."""
 
     netns: str
@@ -51,7 +51,7 @@ class Device(NamedTuple):
     name: str
 
 
-Place = Point | Device
+Place = DrawnPoint | Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,5 +107,5 @@ def _between(before: Traversal | None, now: Traversal) -> Iterator[Device]:
         yield Device(now.netns, now.indev)
 
 
-def _point(traversal: Traversal) -> Point:
-    return Point(traversal.netns, traversal.pf, traversal.hook)
+def _point(traversal: Traversal) -> DrawnPoint:
+    return DrawnPoint(traversal.netns, traversal.pf, traversal.hook)

@@ -14,7 +14,7 @@ from itertools import pairwise
 from operator import attrgetter
 
 from harness.netfilter import Family
-from harness.walks.diagram import Device, Diagram, Place, Point
+from harness.walks.diagram import Device, Diagram, DrawnPoint, Place
 
 __all__ = ("Box", "Drawing", "Panel", "Way", "drawn")
 
@@ -106,7 +106,7 @@ class Drawing:
 def drawn(diagram: Diagram) -> Drawing:
     """The picture of a session."""
     netns = list(dict.fromkeys(place.netns for place in diagram.places))
-    rows = sorted({_row(place) for place in diagram.places if isinstance(place, Point)})
+    rows = sorted({_row(place) for place in diagram.places if isinstance(place, DrawnPoint)})
     left = _on_the_left(diagram, netns)
     sides = Counter((place.netns, place in left) for place in diagram.places if isinstance(place, Device))
     height = _TITLE + max(_PAD + len(rows) * (_BOX_H + _ROW), (max(sides.values(), default=0) + 1) * (_CHIP_H + _COLUMN))
@@ -127,7 +127,7 @@ def drawn(diagram: Diagram) -> Drawing:
     return Drawing(max(x - _BETWEEN + 1, 1), height, panels, list(boxes.values()), ways, ids)
 
 
-def _row(point: Point) -> tuple[int, int]:
+def _row(point: DrawnPoint) -> tuple[int, int]:
     """Family by family, in each as a packet crosses them; netdev's before and behind all others."""
     if point.pf is Family.NETDEV:
         return (-1, point.stage) if point.name == "INGRESS" else (len(_FAMILIES) + 1, point.stage)
@@ -164,7 +164,7 @@ class _Layout:
 
     def of(self, places: Sequence[Place]) -> dict[Place, tuple[float, float, float, float]]:
         """Left edge, top, width and height of each."""
-        points = [place for place in places if isinstance(place, Point)]
+        points = [place for place in places if isinstance(place, DrawnPoint)]
         devices = [place for place in places if isinstance(place, Device)]
         on_left, on_right = [one for one in devices if one in self._left], [one for one in devices if one not in self._left]
         inner = max((self._count(points, row) for row in self._rows), default=0)
@@ -188,7 +188,7 @@ class _Layout:
         return {one: (x, _TITLE + number * step - _CHIP_H / 2, width, _CHIP_H) for number, one in enumerate(devices, 1)}
 
     @staticmethod
-    def _count(points: Iterable[Point], row: tuple[int, int]) -> int:
+    def _count(points: Iterable[DrawnPoint], row: tuple[int, int]) -> int:
         return sum(_row(point) == row for point in points)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.netfilter import Verdict, VerdictKind
-from harness.outcome.types import Rule
+from harness.outcome.types import RulesetRule
 from harness.walks.events import Call, Decision, Entry, Event
 from harness.walks.sightings import told_apart
 from harness.walks.symbol import Symbol
@@ -32,7 +32,7 @@ class Decided(NamedTuple):
     :param policy: no rule did; neither where the kernel does not tell
     """
 
-    rule: Rule | None
+    rule: RulesetRule | None
     policy: bool
 
 
@@ -64,7 +64,7 @@ def decided(
         return _UNKNOWN
     chain, text = listed.get((decision.table, decision.handle), ("", ""))
     there = chain if decision.jumps or not chain else base
-    return Decided(Rule(decision.handle, there, text, _way(decision, chain, listed)), policy=False)
+    return Decided(RulesetRule(decision.handle, there, text, _way(decision, chain, listed)), policy=False)
 
 
 def _by_policy(verdict: Verdict) -> Decided:

@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.boxes.box import Box, box_of
+from harness.boxes.box import VagrantBox, box_of
 from harness.boxes.virtualbox import DISK_FILE
 from harness.doctor.vagrant import examine_vagrant
 from tests.e2e.conftest import CHECKOUT
@@ -29,7 +29,7 @@ _OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 
 
 @pytest.fixture(scope="module")
-def box() -> Box:
+def box() -> VagrantBox:
     needed = ("vagrant", "qemu-img", "ssh")
     lacking = [f"{one.name}: {one.found}" for one in examine_vagrant("virtualbox") if one.state == "missing" and one.name in needed]
     if lacking:
@@ -60,7 +60,7 @@ class Vagrant:
 
 
 @pytest.fixture(scope="module")
-def unpacked(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def unpacked(box: VagrantBox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("box")
     with tarfile.open(box.file) as archive:
         archive.extractall(place, filter="data")
@@ -68,12 +68,12 @@ def unpacked(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     shutil.rmtree(place)
 
 
-def test_vagrant_takes_it(box: Box, vagrant: Vagrant) -> None:
+def test_vagrant_takes_it(box: VagrantBox, vagrant: Vagrant) -> None:
     vagrant("box", "add", str(box.catalogue))
     assert f"{box.name} (virtualbox, {box.version})" in vagrant("box", "list")
 
 
-def test_its_vagrantfile_is_valid_with_the_projects(box: Box, vagrant: Vagrant) -> None:
+def test_its_vagrantfile_is_valid_with_the_projects(box: VagrantBox, vagrant: Vagrant) -> None:
     # What is read of the box's own then is what VirtualBox's provider is told.
     assert "validated successfully" in vagrant("validate", "--ignore-provider")
     (own,) = (vagrant.home / "boxes").glob("*/*/virtualbox/Vagrantfile")

@@ -15,11 +15,11 @@ from harness.guest import conntrack, ct, traffic
 from harness.guest.module import HookModule
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
-FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+FLOW = ConntrackTuple("10.0.0.2", 40000, "10.0.0.1", 9)
 REJECTING = """table ip t {{
   counter related {{ }}; counter other {{ }}
   chain in {{ type filter hook input priority 0; {match} ct state new reject with {how}; }}
@@ -110,10 +110,10 @@ def test_core_finds_the_connection_that_ctnetlink_lists(host: Namespace, peer: N
     assert conntrack.count(host) == 1
 
 
-def listed(found: object) -> Flow:
+def listed(found: object) -> ConntrackTuple:
     addresses, ports = found.get_attr("CTA_TUPLE_IP"), found.get_attr("CTA_TUPLE_PROTO")  # type: ignore[attr-defined]
-    return Flow(addresses.get_attr("CTA_IP_V4_SRC"), ports.get_attr("CTA_PROTO_SRC_PORT"),
-                addresses.get_attr("CTA_IP_V4_DST"), ports.get_attr("CTA_PROTO_DST_PORT"))
+    return ConntrackTuple(addresses.get_attr("CTA_IP_V4_SRC"), ports.get_attr("CTA_PROTO_SRC_PORT"),
+                          addresses.get_attr("CTA_IP_V4_DST"), ports.get_attr("CTA_PROTO_DST_PORT"))
 
 
 def test_core_looks_in_the_default_zone_only(host: Namespace, peer: Namespace, module: HookModule, sink: traffic.Sinks) -> None:

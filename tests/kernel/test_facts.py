@@ -66,7 +66,7 @@ def ruled(executor: Executor, scenarios: list[Scenario]) -> Ruled:
     handlers: dict[type[Step], Any] = dict(steps.HANDLERS)
     with pytest.MonkeyPatch.context() as patch:
         for kind in handlers:
-            patch.setitem(steps.HANDLERS, kind, noting)  # type: ignore[misc]
+            patch.setitem(steps.HANDLERS, kind, noting)
         for scenario in scenarios:
             executor.execute(scenario)
     return found

@@ -15,7 +15,7 @@ from harness.guest import netns, traffic
 from harness.guest.module import Hook, HookModule
 from harness.guest.topology import Network, built
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.scenario.topology import ROUTER, SINGLE, End, Link, Topology
+from harness.scenario.topology import ROUTER, SINGLE, Link, Topology, VethEnd
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
@@ -64,7 +64,7 @@ def test_nothing_is_left_behind_after_an_exception() -> None:
 
 def test_nothing_is_left_behind_when_a_topology_cannot_be_built() -> None:
     before, home = names(), netns.current_inum()
-    twice = Link(End("a", "eth0"), End("b", "eth0"))
+    twice = Link(VethEnd("a", "eth0"), VethEnd("b", "eth0"))
     with pytest.raises(Exception, match="File exists"), built(Topology("twice", ("a", "b"), links=(twice, twice))):
         pass
     assert (names(), netns.current_inum()) == (before, home)
@@ -177,8 +177,8 @@ def test_waiting_ends_at_its_deadline_when_a_packet_does_not_come(router: Networ
 # Families without their own address
 
 SWITCHED = Topology("switched", ("a", "switch", "b"), links=(
-    Link(End("a", "eth0", ("10.0.0.1/24",)), End("switch", "port1")),
-    Link(End("b", "eth0", ("10.0.0.2/24",)), End("switch", "port2")),
+    Link(VethEnd("a", "eth0", ("10.0.0.1/24",)), VethEnd("switch", "port1")),
+    Link(VethEnd("b", "eth0", ("10.0.0.2/24",)), VethEnd("switch", "port2")),
 ))
 
 

@@ -20,7 +20,7 @@ from harness.pytest_plugin.kernel import RunningKernel
 from harness.pytest_plugin.lab import Lab
 from harness.pytest_plugin.mistakes import Mistake
 from harness.pytest_plugin.networks import CommandFailed
-from harness.scenario.topology import PAIR, End, Link, Topology
+from harness.scenario.topology import PAIR, Link, Topology, VethEnd
 
 
 def test_a_rule_drops_what_it_is_told_to(lab: Lab) -> None:
@@ -172,7 +172,7 @@ def mistakes(lab: Lab, net: Any) -> list[tuple[Callable[[], object], str]]:
         (lambda: net.peer.sysctl("net.ipv4.ip_forwrad", 1), 'did you mean "net.ipv4.ip_forward"?'),
         (lambda: lab.vlan(5000), "a number from 1 to 4094"),
         (lambda: lab.namespace("a/b"), "use letters, digits"),
-        (lambda: lab.network(Topology("t", ("a",), links=(Link(End("a", "x"), End("b", "y")),))), 'no namespace "b"'),
+        (lambda: lab.network(Topology("t", ("a",), links=(Link(VethEnd("a", "x"), VethEnd("b", "y")),))), 'no namespace "b"'),
         (lambda: lab.network(PAIR, main="hots"), 'did you mean "host"?'),
         (lambda: lab.expect_splat("("), "is no regular expression"),
         (lambda: net.hots, 'no host "hots"; did you mean "host"?'),
@@ -243,7 +243,7 @@ def test_a_frame_leaves_by_the_device_that_is_named(lab: Lab) -> None:
 
 
 def test_a_topology_of_ones_own(lab: Lab) -> None:
-    net = lab.network(Topology("one", ("a", "b"), links=(Link(End("a", "x", ("10.9.0.1/24",)), End("b", "y", ("10.9.0.2/24",))),)))
+    net = lab.network(Topology("one", ("a", "b"), links=(Link(VethEnd("a", "x", ("10.9.0.1/24",)), VethEnd("b", "y", ("10.9.0.2/24",))),)))
     assert lab.send(net["a"], IP(dst=net["b"].address) / UDP(dport=9)).fate == Delivered()
 
 

@@ -19,7 +19,7 @@ from harness.guest.topology import Network
 from harness.guest.uapi import Attribute, Command, pack
 from harness.netfilter import VerdictKind
 from harness.pytest_plugin.kernel import RunningKernel
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 from harness.scenario.steps.queue import Listen
 from harness.trace.btf import Btf
 from harness.trace.bugs import only_warns
@@ -27,7 +27,7 @@ from harness.trace.symbols import Symbols
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
-FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+FLOW = ConntrackTuple("10.0.0.2", 40000, "10.0.0.1", 9)
 TRACKING = "table ip t { chain c { type filter hook prerouting priority 0; ct state invalid drop; }; }"
 NONE = CtResult(connection=False, found=None, attached=False, info=None, uses=0, calls=(0, 0, 0, 0))
 NEW, RELATED_REPLY, UNTRACKED = 2, 4, 7

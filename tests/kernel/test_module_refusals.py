@@ -22,7 +22,7 @@ from harness.guest.topology import Network
 from harness.guest.uapi import Attribute, Command, Tamper
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.scenario import BUILTIN
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
@@ -236,7 +236,7 @@ def _not_refused(name: str, request: Callable[[], object]) -> str:
 
 
 QUEUE = Verdict(VerdictKind.QUEUE, queue=1)
-FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+FLOW = ConntrackTuple("10.0.0.2", 40000, "10.0.0.1", 9)
 #: What only the machine's administrator may ask for.
 WARNING: dict[str, Callable[[HookModule], object]] = {
     "a queue": lambda module: module.add_hook(replace(ANY, id=9, verdict=QUEUE)),

@@ -27,7 +27,7 @@ from harness.guest.changes import (
 from harness.guest.module import Hook, HookModule, HookRefused
 from harness.guest.topology import Network
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
-from harness.scenario.topology import End
+from harness.scenario.topology import VethEnd
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
@@ -111,7 +111,7 @@ def test_a_device_that_moves_leaves_its_hooks_behind(network: Network, module: H
 
 def test_a_namespace_and_a_link_made_later_carry_packets_and_go(network: Network, module: HookModule) -> None:
     namespace = add_netns(network, "later")
-    add_link(network, End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
+    add_link(network, VethEnd("later", "eth0", ("10.0.9.1/24",)), VethEnd("host", "to-later", ("10.0.9.2/24",)))
     with namespace.inside():
         assert subprocess.run(["ping", "-c", "1", "-W", "5", "10.0.9.2"], check=False, capture_output=True).returncode == 0
     delete_netns(network, "later")

@@ -12,13 +12,13 @@ from harness.netfilter import Family
 from harness.outcome import KernelProfile, Outcome
 from harness.outcome.facts import tracked
 from harness.scenario import Scenario, Step
-from harness.scenario.steps.conntrack import CtRead, CtRun, Flow, KernelModule, Tee, Track
+from harness.scenario.steps.conntrack import ConntrackTuple, CtRead, CtRun, KernelModule, Tee, Track
 from harness.scenario.steps.hooks import Dump
 from harness.scenario.steps.nat import Redirect
 from harness.scenario.steps.packets import Send
 from harness.scenario.topology import PAIR
 
-FLOW = Flow("10.0.0.2", 40000, "10.0.0.1", 9)
+FLOW = ConntrackTuple("10.0.0.2", 40000, "10.0.0.1", 9)
 ABSENT = KernelModule("nf_conntrack", loaded=False)
 SILENT = (0, 0, 0, 0)
 
@@ -73,7 +73,7 @@ def test_conntrack_s_hooks_go_with_it_and_with_nothing_else(name: str, hooks: in
     (("connection", "hooks"), FLOW, "NEW", 2, (1, 1, 0, 1)),
 ], ids=["nothing", "a connection", "hooks", "both"])
 def test_core_asks_whoever_is_behind_its_pointers(
-        own: tuple[str, ...], found: Flow | None, info: str | None, uses: int, calls: tuple[int, int, int, int]) -> None:
+        own: tuple[str, ...], found: ConntrackTuple | None, info: str | None, uses: int, calls: tuple[int, int, int, int]) -> None:
     assert facts(CtRun("host", FLOW, own=own)) == tracked(found, info, uses, calls, 0)
 
 
@@ -94,7 +94,7 @@ def test_a_connection_goes_with_its_module() -> None:
 
 
 @pytest.mark.parametrize(("flow", "info"), [(FLOW, "RELATED_REPLY"), (FLOW.inverted(), "RELATED")], ids=["original", "reply"])
-def test_what_a_packet_triggers_is_related_and_goes_the_other_way(flow: Flow, info: str) -> None:
+def test_what_a_packet_triggers_is_related_and_goes_the_other_way(flow: ConntrackTuple, info: str) -> None:
     assert facts(Track("host"), Send("peer", "host", 1), CtRun("host", flow, track=True)) == tracked(flow, info, 3, SILENT, 1)
 
 

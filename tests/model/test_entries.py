@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.model.entries import (
     DUMMY_OPS,
     MAX_HOOK_COUNT,
-    Memory,
+    FailingAllocator,
     accept_all,
     hooks_validate,
     nf_hook_entries_delete_raw,
@@ -69,7 +69,7 @@ actions_on_an_array = st.one_of(st.tuples(st.just("insert"), priorities), st.tup
 def test_insertions_and_deletions_keep_the_order_of_the_others_even_without_memory(
     actions: list[tuple[str, int]], failing: list[bool]
 ) -> None:
-    head, registered, memory = Head(), list[HookOps](), Memory(failing)
+    head, registered, memory = Head(), list[HookOps](), FailingAllocator(failing)
     warnings: list[str] = []
     for action, number in actions:
         before = list(head.entries or ())
@@ -108,7 +108,7 @@ def test_dummies_do_not_count_towards_the_limit_and_vanish_when_the_array_grows(
 
 def test_without_memory_for_a_larger_array_nothing_changes() -> None:
     old = [ops(0)]
-    assert nf_hook_entries_grow(old, ops(1), Memory([True])) == -errno.ENOMEM
+    assert nf_hook_entries_grow(old, ops(1), FailingAllocator([True])) == -errno.ENOMEM
     assert len(old) == 1
 
 
@@ -116,7 +116,7 @@ def test_without_memory_for_a_smaller_array_a_dummy_stays_in_the_middle_and_goes
     head, (first, second, third) = Head(), (ops(1), ops(2), ops(3))
     for hook in (first, second, third):
         nf_hook_entries_insert_raw(head, hook)
-    nf_hook_entries_delete_raw(head, second, Memory([True]))
+    nf_hook_entries_delete_raw(head, second, FailingAllocator([True]))
     assert head.entries == [first, DUMMY_OPS, third]
     nf_hook_entries_delete_raw(head, first)
     assert head.entries == [third]
@@ -125,7 +125,7 @@ def test_without_memory_for_a_smaller_array_a_dummy_stays_in_the_middle_and_goes
 def test_the_last_removal_empties_the_head_and_needs_no_memory() -> None:
     hook = ops(0)
     head = Head([hook])
-    nf_hook_entries_delete_raw(head, hook, Memory([True]))
+    nf_hook_entries_delete_raw(head, hook, FailingAllocator([True]))
     assert head.entries is None
 
 

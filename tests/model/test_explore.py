@@ -14,7 +14,7 @@ from harness.conformance.judge import Judgement, judge
 from harness.conformance.rule import Script
 from harness.explore import search
 from harness.explore.engine import Plan
-from harness.explore.guests import Seen
+from harness.explore.guests import Behaviour
 from harness.explore.kept import keep, kept
 from harness.explore.minimise import minimised
 from harness.explore.scenarios import MIXES
@@ -65,17 +65,17 @@ class Right:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
-    async def fresh(self, scenarios: Sequence[Scenario]) -> Seen:
-        return Seen(scenarios[-1], self.kernel(scenarios[-1]))
+    async def fresh(self, scenarios: Sequence[Scenario]) -> Behaviour:
+        return Behaviour(scenarios[-1], self.kernel(scenarios[-1]))
 
-    async def used(self, scenario: Scenario) -> Seen:
+    async def used(self, scenario: Scenario) -> Behaviour:
         return await self.fresh([scenario])
 
 
 def shrunk(plan: Plan, kernel: Kernel, batches: int = 100) -> Scenario:
     """The first scenario that differs, as short as can be."""
     drawn = (scenario for number in range(batches) for scenario in plan.batch(number))
-    seen = next(seen for scenario in drawn if (seen := Seen(scenario, kernel(scenario))).kinds)
+    seen = next(seen for scenario in drawn if (seen := Behaviour(scenario, kernel(scenario))).kinds)
     shortest = asyncio.run(Search(Right(kernel), seen.kinds).run(seen.scenario))
     assert shortest is not None and shortest.whole and not shortest.before
     return shortest.seen.scenario

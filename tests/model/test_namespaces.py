@@ -13,7 +13,7 @@ from harness.scenario.steps.churn import Churn
 from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.packets import Send
-from harness.scenario.topology import PAIR, ROUTER, End
+from harness.scenario.topology import PAIR, ROUTER, VethEnd
 
 V4, INET, NETDEV = Family.IPV4, Family.INET, Family.NETDEV
 IN = ("host", V4, "INPUT")
@@ -28,7 +28,7 @@ def facts(outcome: Outcome) -> dict[str, str | int]:
 
 
 def test_a_namespace_takes_its_hooks_and_those_of_its_links_along() -> None:
-    outcome = did(AddNetns("later"), AddLink(End("later", "a"), End("host", "b")), Register("in", "later", V4, "INPUT"),
+    outcome = did(AddNetns("later"), AddLink(VethEnd("later", "a"), VethEnd("host", "b")), Register("in", "later", V4, "INPUT"),
                   Register("far", "host", NETDEV, "INGRESS", device="b"), Register("stays", *IN), DeleteNetns("later"), Keys())
     assert facts(outcome) == {"IPV4 INPUT": 1}
     assert dict(outcome.steps[-2].facts) == {"netns": "gone", "proc": "gone"}
@@ -79,7 +79,7 @@ def test_core_refuses_another_namespace_s_device_and_rolls_the_batch_back() -> N
 
 
 def test_packets_follow_the_ground_as_it_is() -> None:
-    outcome = did(AddNetns("later"), AddLink(End("later", "a", ("10.0.9.1/24",)), End("host", "b", ("10.0.9.2/24",))),
+    outcome = did(AddNetns("later"), AddLink(VethEnd("later", "a", ("10.0.9.1/24",)), VethEnd("host", "b", ("10.0.9.2/24",))),
                   Register("in", "later", V4, "INPUT"), Send("host", "later", 1))
     assert [(one.netns, one.indev) for one in outcome.packets[0].traversals] == [("later", "a")]
 

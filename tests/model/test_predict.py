@@ -12,7 +12,7 @@ from harness.model import predict
 from harness.netfilter import HOOK_POINTS, Family, Verdict, VerdictKind, hook_name
 from harness.outcome import Fate, KernelProfile, Outcome, PacketOutcome, Slot
 from harness.outcome.types import OUR_MODULE, OURS
-from harness.scenario import BUILTIN, End, Link, Route, Scenario, Step, Topology
+from harness.scenario import BUILTIN, Link, Route, Scenario, Step, Topology, VethEnd
 from harness.scenario.check import check
 from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.packets import Send
@@ -111,9 +111,9 @@ def test_without_a_route_sendto_fails_and_there_is_no_walk() -> None:
 def test_a_routing_loop_ends_with_the_ttl() -> None:
     """Without a redirect: the harness switches them off."""
     loop = Topology("loop", ("near", "a", "b", "far"), (
-        Link(End("near", "eth0", ("10.2.0.1/24",)), End("a", "eth1", ("10.2.0.2/24",))),
-        Link(End("a", "eth0", ("10.1.0.1/24",)), End("b", "eth0", ("10.1.0.2/24",))),
-        Link(End("b", "eth1"), End("far", "eth0", ("10.3.0.1/24",))),
+        Link(VethEnd("near", "eth0", ("10.2.0.1/24",)), VethEnd("a", "eth1", ("10.2.0.2/24",))),
+        Link(VethEnd("a", "eth0", ("10.1.0.1/24",)), VethEnd("b", "eth0", ("10.1.0.2/24",))),
+        Link(VethEnd("b", "eth1"), VethEnd("far", "eth0", ("10.3.0.1/24",))),
     ), (Route("near", "10.3.0.0/16", "10.2.0.2"), Route("a", "10.3.0.0/16", "10.1.0.2"), Route("b", "10.3.0.0/16", "10.1.0.1")), ("a", "b"))
     outcome = predict(scenario(Register("fwd", "b", V4, "FORWARD"), Send("near", "10.3.0.1", 1, ttl=6), topology=loop))
     assert [one.netns for one in outcome.packets[0].traversals] == ["b", "b"]
@@ -123,8 +123,8 @@ def test_a_routing_loop_ends_with_the_ttl() -> None:
 
 def test_an_address_behind_nobody_is_a_doubt_not_a_guess() -> None:
     odd = Topology("odd", ("a", "b", "c"), (
-        Link(End("a", "eth0", ("10.1.0.1/24",)), End("b", "eth0", ("10.1.0.2/24",))),
-        Link(End("b", "eth1", ("10.9.0.1/24",)), End("c", "eth0", ("10.1.0.3/24",))),
+        Link(VethEnd("a", "eth0", ("10.1.0.1/24",)), VethEnd("b", "eth0", ("10.1.0.2/24",))),
+        Link(VethEnd("b", "eth1", ("10.9.0.1/24",)), VethEnd("c", "eth0", ("10.1.0.3/24",))),
     ))
     outcome = predict(scenario(Send("a", "10.1.0.3", 1), topology=odd))
     assert outcome.packets[0].fate.kind == "unknown"

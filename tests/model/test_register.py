@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from harness.model.entries import Memory, accept_all
+from harness.model.entries import FailingAllocator, accept_all
 from harness.model.register import Core
 from harness.model.structures import ARRAY_SIZE, Entries, Head, HookOps, Net, NetDevice, QueueEntry
 from harness.netfilter import HOOK_POINTS, Family, hook_number
@@ -144,7 +144,7 @@ def test_a_removal_that_replaces_the_array_drops_what_the_namespace_has_queued()
 
     core, net, hooks = Core(nf_queue_handler=Handler()), Net("a"), [ops(Family.IPV4, 1), ops(Family.IPV4, 1)]
     core.nf_register_net_hooks(net, hooks)
-    core.alloc = Memory([True])
+    core.alloc = FailingAllocator([True])
     core.nf_unregister_net_hook(net, hooks[0])
     assert dropped == []
     core.nf_unregister_net_hook(net, hooks[1])
@@ -161,7 +161,7 @@ class Registrations(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.memory = Memory()
+        self.memory = FailingAllocator()
         self.core = Core(alloc=self.memory)
         self.nets = {name: Net(name) for name in ("a", "b")}
         for net in self.nets.values():

@@ -13,12 +13,12 @@ from harness.model.steps import conntrack as steps
 from harness.model.structures import Connection, CtSkb
 from harness.netfilter import Verdict
 from harness.scenario.addresses import Address
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 from tests.mutants.mutant import ACCEPT, Mutant, collected, named, oldest_first, rules_only
 
 __all__ = ("MUTANTS",)
 
-right_unload, right_redirected = Tracking.unload, nat.Nat.redirected
+right_unload, right_redirected = Tracking.unload, nat.Redirections.redirected
 
 
 def attaches_nothing(_tracking: Tracking, _new: CtSkb, _skb: CtSkb) -> None:
@@ -65,11 +65,11 @@ def destroys_with_every_packet(tracking: Tracking, skb: CtSkb) -> None:
             tracking.hook.destroy(nfct)
 
 
-def finds_no_tuple(_tracking: Tracking, _skb: CtSkb) -> Flow | None:
+def finds_no_tuple(_tracking: Tracking, _skb: CtSkb) -> ConntrackTuple | None:
     return None
 
 
-def finds_the_packet_s_own_tuple(_tracking: Tracking, skb: CtSkb) -> Flow | None:
+def finds_the_packet_s_own_tuple(_tracking: Tracking, skb: CtSkb) -> ConntrackTuple | None:
     return skb.flow
 
 
@@ -80,7 +80,7 @@ def hook_that_stays(tracking: Tracking) -> CtHook | None:
 
 def closes_none(tracking: Tracking, nfct: Connection | None) -> None:
     if nfct is None and tracking.hook is not None:
-        tracking.hook.set_closing(Connection("", Flow("", 0, "", 0), Flow("", 0, "", 0)))
+        tracking.hook.set_closing(Connection("", ConntrackTuple("", 0, "", 0), ConntrackTuple("", 0, "", 0)))
 
 
 def puts_what_it_closes(_tracking: Tracking, nfct: Connection | None) -> None:
@@ -121,7 +121,7 @@ def leaves_its_connections(self: Tracking, name: str) -> None:
     self.connections += [each for each in connections if each not in self.connections]
 
 
-def answers_from_where_it_was_asked(self: nat.Nat, *where: Any) -> Address:
+def answers_from_where_it_was_asked(self: nat.Redirections, *where: Any) -> Address:
     nfct = where[-2].ct.nfct
     reply = nfct.reply if nfct is not None else None
     redirected = right_redirected(self, *where)
@@ -130,7 +130,7 @@ def answers_from_where_it_was_asked(self: nat.Nat, *where: Any) -> Address:
     return redirected
 
 
-def was_asked_for_where_it_went(self: nat.Nat, *where: Any) -> Address:
+def was_asked_for_where_it_went(self: nat.Redirections, *where: Any) -> Address:
     redirected, nfct = right_redirected(self, *where), where[-2].ct.nfct
     if nfct is not None:
         nfct.original = nfct.reply.inverted()
@@ -160,9 +160,10 @@ MUTANTS = collected([
     rules_only(
         named("a connection is found before it is in the table", Tracking, "_find", partialmethod(finds, anywhere=False), "ct.present")),
     rules_only(named("connections stay when nf_conntrack goes", Tracking, "unload", leaves_its_connections, "ct.goes")),
-    rules_only(named("a redirection leaves the answer's tuple", nat.Nat, "redirected", answers_from_where_it_was_asked, "nat.tuple")),
-    rules_only(
-        named("a redirected connection was asked for where it went", nat.Nat, "redirected", was_asked_for_where_it_went, "nat.tuple")),
+    rules_only(named(
+        "a redirection leaves the answer's tuple", nat.Redirections, "redirected", answers_from_where_it_was_asked, "nat.tuple")),
+    rules_only(named(
+        "a redirected connection was asked for where it went", nat.Redirections, "redirected", was_asked_for_where_it_went, "nat.tuple")),
     rules_only(named("one copy is sent, ever", steps, "nf_dup_ipv4", copies_once, "tee.duplicated")),
     named("copies are copied", steps, "nf_dup_ipv4", copies_copies, "tee.duplicated"),
 ])

@@ -16,7 +16,7 @@ import pytest
 
 from harness.agent.agent import Agent
 from harness.agent.child import Child, Spare, start
-from harness.wire import Decoder, Frame, Kind, encode
+from harness.wire import Decoder, Kind, WireFrame, encode
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_what_background_processes_write_after_the_end_is_not_the_commands_outpu
 def test_an_agent_whose_host_hangs_up_ends_its_processes_and_returns(ends: str) -> None:
     ours, theirs = socket.socketpair()
     reader, writer = theirs.fileno(), theirs.fileno() if ends == "one socket" else os.dup(theirs.fileno())
-    ours.sendall(encode(Frame(Kind.OPEN, 1, json.dumps({"argv": ["sleep", "1000"], "cwd": "/"}).encode())))
+    ours.sendall(encode(WireFrame(Kind.OPEN, 1, json.dumps({"argv": ["sleep", "1000"], "cwd": "/"}).encode())))
     agent_pid = os.fork()
     if agent_pid == 0:
         ours.close()

@@ -15,7 +15,7 @@ from harness.backends import observer
 from harness.backends.following import Told
 from harness.backends.observer import Complaints, Observation
 from harness.errors import GuestError, KernelDied
-from harness.outcome.types import Outcome, Rule
+from harness.outcome.types import Outcome, RulesetRule
 from harness.vm.guest import Guest
 from harness.walks.events import NAME_BYTES, Came, Turn
 
@@ -135,7 +135,7 @@ def test_an_observation_that_ends_has_everything_and_asks_for_each_name_once() -
 
     outcome, complaints, asked, rules = asyncio.run(asyncio.wait_for(ended(), 20))
     assert (len(calls(outcome)), outcome.doubts, asked, rules) == (2, (), [FUNCTION], 2 * [[7, 0, 3, 5]])
-    assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {Rule(5, "in", "accept")}
+    assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {RulesetRule(5, "in", "accept")}
     assert complaints == Complaints(("net/core/dev.c",), "W", ("one",))
 
 
@@ -179,7 +179,7 @@ def test_a_rule_that_reads_otherwise_at_the_end_has_no_text() -> None:
         return (await (await begun(Remote(answer))).end())[0]
 
     outcome = asyncio.run(asyncio.wait_for(ended(), 20))
-    assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {Rule(5)}
+    assert {call.rule for packet in outcome.packets for one in packet.traversals for call in one.calls} == {RulesetRule(5)}
 
 
 @pytest.mark.parametrize("rulesets", [False, True])

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from harness.cli import diff
 from harness.cli.diff import command, show
 from harness.cli.diff_page import page
-from harness.conformance.contrast import Run
+from harness.conformance.contrast import KernelContrast
 from tests.unit.test_cli_html import Page
 from tests.unit.test_contrast import NEW, OLD, Kernels, accepts, compared, kernel, kernels
 
@@ -27,7 +27,7 @@ stolen_errno: no → yes
 """
 
 
-def printed(run: Run, capsys: pytest.CaptureFixture[str]) -> str:
+def printed(run: KernelContrast, capsys: pytest.CaptureFixture[str]) -> str:
     show(run, 12)
     return "\n".join(line.rstrip() for line in capsys.readouterr().out.splitlines())
 

@@ -16,7 +16,7 @@ from harness.cli.sessions import Seen
 from harness.errors import KernelDied
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
-from harness.outcome.types import Change, HookCall, Missed, Outcome, PacketOutcome, Registration, Relation, Rule, Slot, Traversal
+from harness.outcome.types import Change, HookCall, Missed, Outcome, PacketOutcome, Registration, Relation, RulesetRule, Slot, Traversal
 from harness.walks.filter import filter_of
 from tests.unit.test_cli_html import Page
 
@@ -35,7 +35,7 @@ def chain(verdict: Verdict, name: str = "inet fw forward", **more: Any) -> HookC
 #: Dropped in the second namespace that it met hooks in, and delivered.
 DROPPED = PacketOutcome("UDP 10.0.1.2:7 > 10.0.2.2:9, 60 bytes", None, Fate("dropped", 1, "NETFILTER_DROP in nft_do_chain"), (
     crossed("client", 4, chain(ACCEPT, "inet fw out"), time=1_500_000),
-    crossed("router", 2, chain(DROP, rule=Rule(7, "forward", "udp dport 9 drop")), changed=(Change("TTL", "64", "63"),)),
+    crossed("router", 2, chain(DROP, rule=RulesetRule(7, "forward", "udp dport 9 drop")), changed=(Change("TTL", "64", "63"),)),
 ), number=1)
 DELIVERED = PacketOutcome("ICMP 10.0.1.1 > 10.0.1.2, 56 bytes", None, Fate("delivered", reason="icmp_rcv"), (
     crossed("router", 3, chain(ACCEPT, calls=(chain(ACCEPT, "ip nat output"),))), crossed("client", 1, chain(ACCEPT, "inet fw in"))),
@@ -127,7 +127,7 @@ def test_what_nobody_asked_for_is_marked() -> None:
 
 
 def test_text_of_any_origin_is_no_html() -> None:
-    call = chain(DROP, NASTY, rule=Rule(1, NASTY, f'drop comment "{NASTY}"'), changed=(Change("mark", NASTY, NASTY),))
+    call = chain(DROP, NASTY, rule=RulesetRule(1, NASTY, f'drop comment "{NASTY}"'), changed=(Change("mark", NASTY, NASTY),))
     nasty = PacketOutcome(NASTY, None, Fate("dropped", 1, NASTY), (replace(crossed(NASTY, 0, call), indev=NASTY, outdev=NASTY, loop=NASTY),
                           crossed("b", 0, replace(call, function=NASTY, module=NASTY, chain=None, label=NASTY))), number=1)
     seen = session(nasty, doubts=(NASTY,), blind=((NASTY, NASTY),), argv=[NASTY], facts={"release": NASTY, "accelerator": NASTY},

@@ -16,7 +16,7 @@ import pytest
 from harness.conformance import RULES, matrix
 from harness.conformance.bundle import save
 from harness.conformance.cases import Cases
-from harness.conformance.contrast import OTHERS, Case, Run, exit_code, outcome
+from harness.conformance.contrast import OTHERS, Case, KernelContrast, exit_code, outcome
 from harness.conformance.contrast_notes import as_json, functions, notes
 from harness.conformance.matrix import Target
 from harness.conformance.reference import load
@@ -188,14 +188,14 @@ def kernel(release: str, profile: KernelProfile, **more: Any) -> Target:
     return Target(release, Kernel(release, "1", release, "cloud", ()), cast(Any, source), **more)
 
 
-def compared(*patterns: str, first: Target | None = None, second: Target | None = None) -> Run:
+def compared(*patterns: str, first: Target | None = None, second: Target | None = None) -> KernelContrast:
     cases = Cases.of(patterns)
-    run = Run((first or kernel("old", OLD), second or kernel("new", NEW)), cases.rules, cases.fields)
+    run = KernelContrast((first or kernel("old", OLD), second or kernel("new", NEW)), cases.rules, cases.fields)
     asyncio.run(run.run(lambda _: None, jobs=2))
     return run
 
 
-def only(run: Run) -> Case:
+def only(run: KernelContrast) -> Case:
     (case,) = run.cases
     return case
 
@@ -219,7 +219,7 @@ def test_a_note_names_the_functions_that_its_cases_share() -> None:
 def test_two_fields_each_explain_their_own(kernels: Kernels) -> None:
     thief = Register("thief", "host", Family.IPV4, "OUTPUT", 0, Verdict(VerdictKind.STOLEN, errno=errno.EACCES))
     scenario = replace(LOCAL_IN, steps=(*LOCAL_IN.steps, thief, Send("host", "peer", cookie=3)))
-    run = Run((kernel("old", OLD), kernel("new", NEW)), (Rule("both", "Both.", (Script(scenario, ()),)),), ())
+    run = KernelContrast((kernel("old", OLD), kernel("new", NEW)), (Rule("both", "Both.", (Script(scenario, ()),)),), ())
     asyncio.run(run.run(lambda _: None, jobs=2))
     assert {(one.place, one.causes) for one in only(run).differing} == {
         ("packet 2/reason", ("drop_reasons",)), ("step 6, send", ("stolen_errno",)), ("packet 3/fate", ("stolen_errno",)),
@@ -337,7 +337,7 @@ def test_what_a_hook_does_that_is_called_otherwise_is_asked_of_the_model_by_its_
     old = bridged(Slot(0, "br_nf_forward_ip", "br_netfilter", -1), Slot(1, "br_nf_forward_arp", "br_netfilter", 0))
     kernels.foreign = {"old": old, "new": bridged(Slot(0, "br_nf_forward", "br_netfilter", 0))}
     script = Script(RULES["path.families-together"].scripts[1].scenario, ())
-    run = Run((kernel("old", OLD), kernel("new", OLD)), (Rule("together", "Together.", (script,)),), ())
+    run = KernelContrast((kernel("old", OLD), kernel("new", OLD)), (Rule("together", "Together.", (script,)),), ())
     asyncio.run(run.run(lambda _: None, jobs=2))
     assert (only(run).state, only(run).causes) == ("explained", (OTHERS,))
     assert any("STOLEN" in line.first for line in only(run).walk)
@@ -375,7 +375,7 @@ def test_a_field_that_could_not_be_probed_is_inconclusive(kernels: Kernels) -> N
 
 def test_a_comparison_that_was_cut_off_says_what_it_did_not_come_to(kernels: Kernels) -> None:
     cases = Cases.of(("local-in", "stop"))
-    run = Run((kernel("old", OLD), kernel("new", NEW)), cases.rules, cases.fields)
+    run = KernelContrast((kernel("old", OLD), kernel("new", NEW)), cases.rules, cases.fields)
     assert (outcome(run), exit_code(run)) == ("inconclusive", 125)
     assert as_json(run)["not_run"] == [rule.id for rule in cases.rules]
 

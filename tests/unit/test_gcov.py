@@ -17,7 +17,7 @@ from harness.conformance.coverage import FUNCTIONS
 from harness.conformance.gcov import Counts, Profiled
 from harness.conformance.matrix import RuleResult
 from harness.conformance.reach import Reach
-from harness.conformance.statements import CORE, Core, pinned
+from harness.conformance.statements import CORE, CoreSource, pinned
 from harness.errors import GuestError, HostError, UserError
 from harness.images.kernel_tree import Tree
 
@@ -93,7 +93,7 @@ def test_a_tracefile_has_a_test_for_each_rule() -> None:
 
 
 def test_core_c_s_reasons_are_those_of_the_table() -> None:
-    core = Core(CORE, pinned().lines)
+    core = CoreSource(CORE, pinned().lines)
     found = reach.reasons(CORE, core, ["accept.all"])
     branch = next(branch for function in FUNCTIONS for branch in function.branches if branch.uncovered and not branch.newer)
     assert found[branch.lines[0]] == branch.uncovered

@@ -13,20 +13,20 @@ from harness.cli.annotated import tell_github
 from harness.conformance.matrix import RuleResult
 from harness.errors import HostError
 from harness.host import github
-from harness.host.github import Finding, commands, place_in_repository, summarise
+from harness.host.github import Annotation, commands, place_in_repository, summarise
 
 TABLE = [["kernel", "passed"], ["6.12|x", "3"]]
 
 
 def test_an_annotation_is_one_line_whatever_a_test_said() -> None:
-    finding = Finding("error", "failed: a, b: c on 6.12", "100% wrong\nsecond\x1b[31m", file="tests/test_a.py", line=7)
+    finding = Annotation("error", "failed: a, b: c on 6.12", "100% wrong\nsecond\x1b[31m", file="tests/test_a.py", line=7)
     assert commands([finding]) == [
         "::error file=tests/test_a.py,line=7,title=failed%3A a%2C b%3A c on 6.12::100%25 wrong%0Asecond\\x1b[31m"]
-    assert commands([Finding("warning", "a", "b", line=7)]) == ["::warning title=a::b"]
+    assert commands([Annotation("warning", "a", "b", line=7)]) == ["::warning title=a::b"]
 
 
 def test_of_many_the_errors_come_first_and_ten_are_shown() -> None:
-    found = commands([Finding("warning", "w", "m"), *[Finding("error", str(number), "m") for number in range(12)]])
+    found = commands([Annotation("warning", "w", "m"), *[Annotation("error", str(number), "m") for number in range(12)]])
     assert len(found) == 10
     assert all(line.startswith("::error") for line in found)
 
@@ -46,7 +46,7 @@ def test_the_summary_is_added_to_and_shows_markup_as_text(tmp_path: Path, monkey
     file = tmp_path / "summary.md"
     file.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
-    summarise("Tests", TABLE, [Finding("error", "<b>", "m", "line\n````\nend")])
+    summarise("Tests", TABLE, [Annotation("error", "<b>", "m", "line\n````\nend")])
     assert file.read_text() == (
         "before\n### Tests\n\n| kernel | passed |\n|---|---|\n| 6.12\\|x | 3 |\n\n"
         "<details><summary>error: &lt;b&gt;: m</summary>\n\n````\nline\n'''\nend\n````\n\n</details>\n\n")
@@ -56,7 +56,7 @@ def test_a_summary_that_github_would_not_take_is_cut_and_says_so(tmp_path: Path,
     file = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
     monkeypatch.setattr(github, "_SUMMARY", 400)
-    summarise("Tests", TABLE, [Finding("error", "t", "m", "x" * 100) for _ in range(5)])
+    summarise("Tests", TABLE, [Annotation("error", "t", "m", "x" * 100) for _ in range(5)])
     assert file.stat().st_size <= 400
     assert file.read_text().endswith("and 3 more\n")
 

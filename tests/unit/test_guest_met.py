@@ -10,7 +10,7 @@ import pytest
 
 from harness.guest import leaks, procs
 from harness.guest.met import met
-from harness.guest.module import Memory
+from harness.guest.module import ArrayBooks
 from harness.guest.netns import Namespace
 from harness.outcome.types import StepOutcome
 from harness.scenario.steps.namespaces import AddNetns
@@ -83,19 +83,19 @@ def test_a_number_that_a_module_took_meanwhile_is_no_directory_s(monkeypatch: py
 
 
 @pytest.mark.parametrize(("now", "told"), [
-    (Memory(9, 5, 0, 3, 0, 0, ()), ()),
-    (Memory(9, 5, 0, 3, 0, 0, (2, 2)), (("arrays that nobody has and nobody frees", 2),)),
-    (Memory(9, 5, 4, 3, 0, 0, ()), (("arrays freed before a grace period", 4),)),
-    (Memory(9, 5, 0, 900, 0, 0, ()), (("arrays that RCU was given and that are not freed", 900),)),
+    (ArrayBooks(9, 5, 0, 3, 0, 0, ()), ()),
+    (ArrayBooks(9, 5, 0, 3, 0, 0, (2, 2)), (("arrays that nobody has and nobody frees", 2),)),
+    (ArrayBooks(9, 5, 4, 3, 0, 0, ()), (("arrays freed before a grace period", 4),)),
+    (ArrayBooks(9, 5, 0, 900, 0, 0, ()), (("arrays that RCU was given and that are not freed", 900),)),
 ])
-def test_arrays_that_are_lost_or_freed_too_soon_are_told(monkeypatch: pytest.MonkeyPatch, now: Memory, told: object) -> None:
+def test_arrays_that_are_lost_or_freed_too_soon_are_told(monkeypatch: pytest.MonkeyPatch, now: ArrayBooks, told: object) -> None:
     monkeypatch.setattr(leaks, "_books", lambda _run, **_settle: now)
     monkeypatch.setattr(leaks, "await_quiet", lambda _module, _seconds: True)
-    assert leaks.found(run(memory=Memory(2, 1, 0, 1, 0, 0, ()), modules={"host": None})) == told
+    assert leaks.found(run(memory=ArrayBooks(2, 1, 0, 1, 0, 0, ()), modules={"host": None})) == told
 
 
 def test_arrays_that_were_not_followed_make_the_run_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "_books", lambda _run, **_settle: Memory(9, 5, 0, 3, 7, 0, ()))
-    under_way = run(memory=Memory(2, 1, 0, 1, 0, 0, ()), modules={"host": None})
+    monkeypatch.setattr(leaks, "_books", lambda _run, **_settle: ArrayBooks(9, 5, 0, 3, 7, 0, ()))
+    under_way = run(memory=ArrayBooks(2, 1, 0, 1, 0, 0, ()), modules={"host": None})
     assert leaks.found(under_way) == ()
     assert under_way.doubts == ["7 arrays were not followed, for want of room"]

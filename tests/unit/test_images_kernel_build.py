@@ -20,7 +20,7 @@ from harness.errors import HostError, UserError
 from harness.host.progress import Progress
 from harness.host.store import lock_of, locked
 from harness.images import kernel_tree, sources
-from harness.images.kernel_build import Order, build
+from harness.images.kernel_build import BuildOrder, build
 from harness.requirements import build_requirements
 from tests import trees
 
@@ -74,8 +74,8 @@ def _made(tree: Path, flavour: str) -> None:
     (tree / ".nfharness/made.json").write_text(json.dumps({"series": "6.99", "version": "6.99.1-1", "flavour": flavour}))
 
 
-def _build(order: Order | None = None, directory: Path | None = None) -> kernel_tree.Tree:
-    return build(order or Order("6.99"), directory, Progress(quiet=True), jobs=1)
+def _build(order: BuildOrder | None = None, directory: Path | None = None) -> kernel_tree.Tree:
+    return build(order or BuildOrder("6.99"), directory, Progress(quiet=True), jobs=1)
 
 
 def _compiled(tree: Path) -> int:
@@ -159,7 +159,7 @@ def test_only_one_builds_at_a_time(tree: Path) -> None:
                                "print(flush=True); time.sleep(2)", str(lock_of(tree))], stdout=subprocess.PIPE)
     assert holder.stdout
     holder.stdout.readline()
-    build(Order("6.99"), None, Told(quiet=True), jobs=1)
+    build(BuildOrder("6.99"), None, Told(quiet=True), jobs=1)
     assert said == [f"waiting for another build of {tree}"]
     assert (tree / "net/netfilter/core.o").read_text() == "// by the other\n"
     holder.wait()
@@ -169,7 +169,7 @@ def test_an_option_that_was_dropped_leaves_the_configuration_that_was(tree: Path
     _build()
     before = (tree / ".config").read_bytes()
     with pytest.raises(HostError, match="did not keep CONFIG_NO_SUCH=y"):
-        _build(Order("6.99", fragments=({"NO_SUCH": "y"},)))
+        _build(BuildOrder("6.99", fragments=({"NO_SUCH": "y"},)))
     assert (tree / ".config").read_bytes() == before
 
 
@@ -183,7 +183,7 @@ def test_an_edited_configuration_stays(tree: Path) -> None:
 
 def test_gcov_counts_what_was_asked_for(tree: Path) -> None:
     _made(tree, "gcov")
-    order = Order("6.99", "gcov")
+    order = BuildOrder("6.99", "gcov")
     _build(order, tree)
     makefile = tree / "net/netfilter/Makefile"
     assert "GCOV_PROFILE_core.o := y" in makefile.read_text()
@@ -191,18 +191,18 @@ def test_gcov_counts_what_was_asked_for(tree: Path) -> None:
     _build(order, tree)
     assert makefile.stat().st_mtime_ns == before
     (tree / "net/netfilter/nf_queue.c").touch()
-    _build(Order("6.99", "gcov", profiled=("net/netfilter/nf_queue.c",)), tree)
+    _build(BuildOrder("6.99", "gcov", profiled=("net/netfilter/nf_queue.c",)), tree)
     assert [line.split()[0] for line in makefile.read_text().splitlines()] == ["obj-y", "GCOV_PROFILE_nf_queue.o"]
     with pytest.raises(UserError, match=r"no\.c is no source file"):
-        _build(Order("6.99", "gcov", profiled=("net/no.c",)), tree)
+        _build(BuildOrder("6.99", "gcov", profiled=("net/no.c",)), tree)
 
 
 def test_another_kernel_than_a_directory_holds_is_refused(tree: Path) -> None:
-    for order in (Order("6.98"), Order("6.99", "kasan"), Order("6.99.2-1")):
+    for order in (BuildOrder("6.98"), BuildOrder("6.99", "kasan"), BuildOrder("6.99.2-1")):
         with pytest.raises(UserError, match=r"holds 6.99.1-1\+plain, not"):
             _build(order, tree)
-    assert _build(Order("6.99.1-1"), tree).build == tree
-    assert _build(Order(), tree).build == tree
+    assert _build(BuildOrder("6.99.1-1"), tree).build == tree
+    assert _build(BuildOrder(), tree).build == tree
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_sources_that_the_archive_lacks_are_told_with_those_that_it_has(tmp_path
     monkeypatch.setattr(sources, "packages", lambda _series, _progress: [])
     monkeypatch.setattr(sources, "series", lambda: ["6.1", "6.12"])
     with pytest.raises(UserError, match=r"no sources of 6\.98") as told:
-        _build(Order("6.98"), tmp_path / "new")
+        _build(BuildOrder("6.98"), tmp_path / "new")
     assert told.value.hint == "one of 6.1, 6.12"
     assert list(tmp_path.iterdir()) == []
 

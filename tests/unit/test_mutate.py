@@ -27,7 +27,7 @@ from harness.images.kernels import Kernel
 from harness.mutate import build, campaign, equivalents, report, run
 from harness.mutate.equivalents import Proof
 from harness.mutate.generate import OPERATORS, mutants
-from harness.mutate.kept import Kept, State, Verdict
+from harness.mutate.kept import Kept, MutantResult, State
 from harness.mutate.mutant import Mutant
 from harness.mutate.order import Order
 from harness.mutate.schemata import chosen_in, on_line, with_mutants
@@ -262,7 +262,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_known_is_kept_by_kernel_and_code(state: Path) -> None:
-    kept, verdict = Kept(Path("/cache/mutants/6.12_a")), Verdict("f:call:abc", "survives", ran=3)
+    kept, verdict = Kept(Path("/cache/mutants/6.12_a")), MutantResult("f:call:abc", "survives", ran=3)
     kept.keep(verdict)
     kept.keep_baseline({"order.stable": ("conformant", 0.5)})
     assert Kept(Path("/cache/mutants/6.12_a")).verdict("f:call:abc") == verdict
@@ -304,7 +304,7 @@ def _campaign(found: tuple[Mutant, ...]) -> campaign.Campaign:
 
 def test_rules_of_the_function_run_for_all_mutants_before_the_others_do_for_any(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = [one for one in mutants("\n".join(pinned().lines)) if one.function == "nf_hook_entries_grow"][:4]
-    kernel, told = _Examined(monkeypatch, {1: "first", 2: "others", 4: "nobody"}), list[Verdict]()
+    kernel, told = _Examined(monkeypatch, {1: "first", 2: "others", 4: "nobody"}), list[MutantResult]()
     one = _campaign(tuple(found))
     asyncio.run(one.run(found, {found[2].name}, 1, lambda _mutant, verdict: told.append(verdict)))
     assert kernel.asked == [*((number, True, False, False) for number in (1, 2, 3, 4)), (2, False, True, True), (4, False, True, True)]
@@ -362,7 +362,7 @@ ONE, OTHER = (Mutant(name, "f", 3, "call", "g();", ";", ()) for name in ("f:call
 
 
 def judged(*states: State | None) -> list[report.Judged]:
-    verdicts = [Verdict(ONE.name, one, "order.stable", "different: x", True, 1, 2.0, 1.0) if one else None for one in states]
+    verdicts = [MutantResult(ONE.name, one, "order.stable", "different: x", True, 1, 2.0, 1.0) if one else None for one in states]
     return [report.Judged(ONE, one) for one in verdicts]
 
 
@@ -399,7 +399,7 @@ def test_no_mutant_has_two_proofs_and_those_of_the_pinned_core_c_have_some() -> 
 
 def test_a_page_has_core_c_and_its_survivors_first(state: Path) -> None:
     text = "void f(void)\n{\n\tg(<b>);\n}"
-    those = [*judged("caught"), report.Judged(OTHER, Verdict(OTHER.name, "survives", whole=True))]
+    those = [*judged("caught"), report.Judged(OTHER, MutantResult(OTHER.name, "survives", whole=True))]
     shown = page("/home/me/linux", _target(), text, those, {"x": "why"})
     assert shown.index("Not caught") < shown.index("survives</span> call") < shown.index('id="l1"')
     assert "g(&lt;b&gt;);" in shown

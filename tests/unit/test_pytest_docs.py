@@ -21,6 +21,6 @@ def test_an_import_of_a_page_works(page: str, module: str, name: str) -> None:
     assert hasattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("name", ["Topology", "Link", "End", "Route", "RunningKernel", "Lab", "Host", "Delivered"])
+@pytest.mark.parametrize("name", ["Topology", "Link", "VethEnd", "Route", "RunningKernel", "Lab", "Host", "Delivered"])
 def test_a_page_says_where_a_type_is_imported_from(name: str) -> None:
     assert name in {imported for page, _, imported in IMPORTS if page == "writing-tests.md"}

@@ -13,7 +13,7 @@ from harness.cli.results_page import results_page, rows
 from harness.errors import UserError
 from harness.pytest_plugin.report.reports import json_lines
 from harness.pytest_plugin.report.results import Outcome, Result
-from harness.pytest_plugin.report.runs import SCHEMA, Run, changes
+from harness.pytest_plugin.report.runs import SCHEMA, ResultsFile, changes
 
 A: dict[str, Outcome] = {"a": "passed", "b": "failed", "c": "passed", "d": "failed", "e": "passed"}
 B: dict[str, Outcome] = {"a": "failed", "b": "passed", "c": "passed", "d": "lost", "f": "skipped"}
@@ -28,7 +28,7 @@ def written(path: Path, outcomes: dict[str, Outcome], seconds: float = 1.0, *, w
 
 
 def test_each_kind_of_change_is_told(tmp_path: Path) -> None:
-    first, second = Run.read(written(tmp_path / "a", A)), Run.read(written(tmp_path / "b", B))
+    first, second = ResultsFile.read(written(tmp_path / "a", A)), ResultsFile.read(written(tmp_path / "b", B))
     assert {change.test[-1]: change.kind for change in changes(first, second)} == {
         "a": "new failure", "b": "fixed", "d": "still failing", "f": "new", "e": "gone"}
 
@@ -36,15 +36,15 @@ def test_each_kind_of_change_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("before", "after", "kinds"), [
     (1.0, 2.5, ["slower"]), (1.0, 1.9, []), (0.1, 0.9, []), (10.0, 19.0, []), (10.0, 21.0, ["slower"])])
 def test_slower_is_twice_as_long_and_a_second_more(tmp_path: Path, before: float, after: float, kinds: list[str]) -> None:
-    runs = [Run.read(written(tmp_path / name, {"a": "passed"}, seconds)) for name, seconds in (("1", before), ("2", after))]
+    runs = [ResultsFile.read(written(tmp_path / name, {"a": "passed"}, seconds)) for name, seconds in (("1", before), ("2", after))]
     assert [change.kind for change in changes(*runs)] == kinds
 
 
 def test_a_test_that_failed_and_passed_in_one_run_is_unsteady(tmp_path: Path) -> None:
     path = written(tmp_path / "b", {"a": "failed"})
     path.write_text(written(tmp_path / "a", {"a": "passed"}, whole=False).read_text() + path.read_text())
-    first = Run.read(tmp_path / "a")
-    assert [(change.kind, change.after) for change in changes(first, Run.read(path))] == [("unsteady", ("passed", "failed"))]
+    first = ResultsFile.read(tmp_path / "a")
+    assert [(change.kind, change.after) for change in changes(first, ResultsFile.read(path))] == [("unsteady", ("passed", "failed"))]
 
 
 @pytest.mark.parametrize(("first", "second", "status"), [(A, B, 1), (A, A, 0), (B, {"b": "passed"}, 0), ({}, {"a": "passed"}, 2)])
@@ -78,7 +78,7 @@ def test_a_run_that_was_cut_off_is_no_pass(tmp_path: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a").write_text(text)
     with pytest.raises(UserError) as refused:
-        Run.read(tmp_path / "a")
+        ResultsFile.read(tmp_path / "a")
     assert message in refused.value.message
 
 
@@ -87,7 +87,7 @@ def test_the_page_says_what_fails_since_when(tmp_path: Path) -> None:
         {"new": "passed", "old": "failed", "flips": "failed", "mended": "failed", "flaky": "passed"},
         {"new": "passed", "old": "failed", "flips": "passed", "flaky": "flaky"},
         {"new": "failed", "old": "lost", "flips": "failed", "mended": "passed", "flaky": "passed"}]
-    runs = [Run.read(written(tmp_path / f"{n}", outcomes, began=f"2026-01-0{n}")) for n, outcomes in enumerate(history, 1)]
+    runs = [ResultsFile.read(written(tmp_path / f"{n}", outcomes, began=f"2026-01-0{n}")) for n, outcomes in enumerate(history, 1)]
     found = {row.test.partition("::")[2]: (row.state, row.since) for row in rows(runs)}
     assert found == {"new": ("failing", 2), "old": ("failing", 0), "flips": ("unsteady", 2), "mended": ("fixed", None),
                      "flaky": ("unsteady", None)}
@@ -99,7 +99,7 @@ def test_the_page_says_what_fails_since_when(tmp_path: Path) -> None:
 def test_the_page_replaces_no_run(tmp_path: Path) -> None:
     path = written(tmp_path / "a.jsonl", A)
     done = CliRunner().invoke(command, ["page", "--html", str(path), str(tmp_path)])
-    assert (done.exit_code, Run.read(path).whole) == (2, True)
+    assert (done.exit_code, ResultsFile.read(path).whole) == (2, True)
 
 
 def test_the_page_of_a_directory_is_written(tmp_path: Path) -> None:

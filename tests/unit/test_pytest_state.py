@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.guest.inventory import Entry
+from harness.guest.inventory import InventoryEntry
 from harness.pytest_plugin.guest.standing import missing
 from harness.pytest_plugin.guest.state import State, cgroups, leftovers
 
@@ -48,8 +48,8 @@ def test_a_device_is_left_behind_where_its_namespace_was_there_before() -> None:
 
 def test_what_stands_in_the_first_namespace_is_left_behind_where_its_device_was_there_before() -> None:
     lo = frozenset([("init", "lo")])
-    rule, own = Entry("IPv4 rule", "5: from all prohibit"), Entry("address", "192.0.2.9/32 of lo", "lo")
-    other = Entry("address", "192.0.2.8/32 of new", "new")
+    rule, own = InventoryEntry("IPv4 rule", "5: from all prohibit"), InventoryEntry("address", "192.0.2.9/32 of lo", "lo")
+    other = InventoryEntry("address", "192.0.2.8/32 of new", "new")
     before = replace(EMPTY, devices=lo)
     after = replace(before, devices=lo | {("init", "new")}, network=frozenset([rule, own, other]))
     assert leftovers(before, after) == [

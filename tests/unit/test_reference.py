@@ -16,7 +16,7 @@ from harness.conformance import RULES, matrix, reference
 from harness.conformance.judge import State
 from harness.conformance.matrix import RuleResult, Target
 from harness.conformance.profiles import compared
-from harness.conformance.reference import FIELDS, Departure, Reference, departures, load, names, nearest, record
+from harness.conformance.reference import FIELDS, Deviation, Reference, departures, load, names, nearest, record
 from harness.conformance.report import exit_code, junit, ktap, missed
 from harness.conformance.selection import Selection
 from harness.errors import UserError
@@ -33,7 +33,7 @@ OPTIONS = {"NETFILTER_INGRESS": "y", "NETFILTER_EGRESS": "y", "NETFILTER_FAMILY_
            "NFT_NAT": "m", "NFT_REDIR": "m", "NF_TABLES_IPV4": "y", "NFT_DUP_IPV4": "m"}
 
 
-def found(options: Mapping[str, str] | None = OPTIONS, *allowed: str, like: Reference = DEBIAN, **changed: Any) -> list[Departure]:
+def found(options: Mapping[str, str] | None = OPTIONS, *allowed: str, like: Reference = DEBIAN, **changed: Any) -> list[Deviation]:
     return list(departures(replace(DEBIAN.profile, **changed), [like], options, allowed))
 
 

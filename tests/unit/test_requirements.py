@@ -71,7 +71,7 @@ def test_a_host_without_the_package_mount_lacks_it(monkeypatch: pytest.MonkeyPat
 )
 def test_what_is_not_the_networks_fault_is_not_blamed_on_it(said: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path / "state"))
-    with pytest.raises(process.CommandFailed) as caught:
+    with pytest.raises(process.ProgramFailed) as caught:
         process.run(["sh", "-c", 'echo "$0"; exit 1', said], what="mmdebstrap", log=tmp_path / "log", timeout=10)
     assert archive.hint(caught.value).startswith(hint)
     assert "check the network" not in archive.hint(caught.value)
@@ -81,7 +81,7 @@ def test_what_is_not_the_networks_fault_is_not_blamed_on_it(said: str, hint: str
 def test_what_is_the_networks_fault_is_blamed_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path / "state"))
     said = "Err:1 http://192.0.2.1/debian trixie InRelease\n  Could not connect to 192.0.2.1:80\nE: apt-get failed"
-    with pytest.raises(process.CommandFailed) as caught:
+    with pytest.raises(process.ProgramFailed) as caught:
         process.run(["sh", "-c", 'echo "$0"; exit 1', said], what="mmdebstrap", log=tmp_path / "log", timeout=10)
     assert archive.hint(caught.value).startswith("check the network to ")
 

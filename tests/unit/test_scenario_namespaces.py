@@ -17,9 +17,9 @@ from harness.scenario.steps.hooks import Nft, Register, Unregister
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
 from harness.scenario.steps.packets import Send
 from harness.scenario.steps.raw import RawInsert, RawRun
-from harness.scenario.topology import FIRST, PAIR, ROUTER, SINGLE, End, Link, Topology
+from harness.scenario.topology import FIRST, PAIR, ROUTER, SINGLE, Link, Topology, VethEnd
 
-LINK = AddLink(End("later", "eth0", ("10.0.9.1/24",)), End("host", "to-later", ("10.0.9.2/24",)))
+LINK = AddLink(VethEnd("later", "eth0", ("10.0.9.1/24",)), VethEnd("host", "to-later", ("10.0.9.2/24",)))
 
 
 def refused(*steps: Step, topology: Topology = PAIR) -> str:
@@ -48,7 +48,7 @@ def test_a_veth_takes_its_peer_along_and_a_namespace_all_of_its_devices() -> Non
 
 def test_a_device_moves_without_its_addresses() -> None:
     moved = MoveDevice("host", "eth0", "later").after(AddNetns("later").after(PAIR))
-    assert moved.links == (Link(PAIR.links[0].a, End("later", "eth0")),)
+    assert moved.links == (Link(PAIR.links[0].a, VethEnd("later", "eth0")),)
 
 
 def test_hooks_on_what_is_gone_are_gone() -> None:
@@ -69,8 +69,9 @@ def test_hooks_on_what_is_gone_are_gone() -> None:
     ((AddDevice("host", "lo"),), 'steps[0].device: "lo" is no name for a device'),
     ((DeleteDevice("host", "lo"),), "steps[0].device: lo comes and goes with its namespace"),
     ((MoveDevice("host", "eth0", "peer"),), 'steps[0].to: peer already has a device "eth0"'),
-    ((AddLink(End("host", "x", ("10.0.0.2/24",)), End("peer", "x")),), "steps[0].a.addresses[0]: 10.0.0.2 is already an address of peer"),
-    ((AddLink(End("host", "x"), End("host", "x")),), 'steps[0].b.device: host already has a device "x"'),
+    ((AddLink(VethEnd("host", "x", ("10.0.0.2/24",)), VethEnd("peer", "x")),),
+     "steps[0].a.addresses[0]: 10.0.0.2 is already an address of peer"),
+    ((AddLink(VethEnd("host", "x"), VethEnd("host", "x")),), 'steps[0].b.device: host already has a device "x"'),
     ((DeleteDevice("host", "eth0"), Send("peer", "host", 1)), "steps[1].to: host has no IPV4 address"),
     ((AddNetns("later"), RawInsert("raw", "later", "a"), DeleteNetns("later"), AddNetns("later"), RawRun("later", "a")),
      'steps[4].array: no step before has put a hook into an array "a" of later'),
@@ -106,6 +107,6 @@ def test_every_step_round_trips() -> None:
              RegisterBatch("host", (Register("b", "host", Family(4), "HOOK1"),
                                     Register("c2", "host", Family.NETDEV, "INGRESS", device="eth0", device_netns="peer")), (1,)),
              DeleteNetns("later"))
-    ground = Topology("own", PAIR.namespaces, PAIR.links, dummies=(End("host", "first"),))
+    ground = Topology("own", PAIR.namespaces, PAIR.links, dummies=(VethEnd("host", "first"),))
     scenario = Scenario("all", "", ground, steps)
     assert loads(dumps(scenario)) == scenario

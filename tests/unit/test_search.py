@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import KernelDied
 from harness.explore import search
-from harness.explore.guests import Seen
+from harness.explore.guests import Behaviour
 from harness.explore.search import Search
 from harness.netfilter import Family
 from harness.scenario import Scenario
@@ -36,16 +36,16 @@ class Kernel:
         self._dies, self._used = dies, used
         self.asked: list[tuple[Scenario, ...]] = []
 
-    async def fresh(self, scenarios: Sequence[Scenario]) -> Seen:
+    async def fresh(self, scenarios: Sequence[Scenario]) -> Behaviour:
         self.asked.append(tuple(scenarios))
         return _seen(scenarios[-1], dead=self._dies(scenarios[-1]))
 
-    async def used(self, scenario: Scenario) -> Seen:
+    async def used(self, scenario: Scenario) -> Behaviour:
         return _seen(scenario, dead=self._used(scenario))
 
 
-def _seen(scenario: Scenario, *, dead: bool) -> Seen:
-    return Seen(scenario, None, KernelDied("Kernel panic") if dead else None)
+def _seen(scenario: Scenario, *, dead: bool) -> Behaviour:
+    return Behaviour(scenario, None, KernelDied("Kernel panic") if dead else None)
 
 
 def has_meant(scenario: Scenario) -> bool:

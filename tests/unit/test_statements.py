@@ -7,7 +7,7 @@ import pytest
 from harness.conformance import RULES
 from harness.conformance.coverage import FUNCTIONS
 from harness.conformance.promise import warnings
-from harness.conformance.statements import Core, pinned
+from harness.conformance.statements import CoreSource, pinned
 
 NEWER = """/* core.c of a newer kernel */
 int nf_hook_slow(struct sk_buff *skb, struct nf_hook_state *state,
@@ -47,13 +47,13 @@ def test_the_seed_has_every_statement_where_the_rules_were_read_from() -> None:
 
 
 def test_a_statement_that_has_changed_and_moved_is_found_with_its_new_text() -> None:
-    (statement,) = Core("net/netfilter/core.c", tuple(NEWER.splitlines())).statements("drop.frees")
+    (statement,) = CoreSource("net/netfilter/core.c", tuple(NEWER.splitlines())).statements("drop.frees")
     assert str(statement) == "net/netfilter/core.c:16-21 nf_hook_slow: DROP: freed; -EPERM, or the errno it carries"
     assert statement.text[:2] == ("case NF_DROP:", "kfree_skb_reason(skb, SKB_DROP_REASON_NETFILTER_DROP);")
 
 
 def test_functions_that_a_core_has_not_have_no_statements() -> None:
-    assert list(Core("core.c", ("int main;",)).statements("drop.frees")) == []
+    assert list(CoreSource("core.c", ("int main;",)).statements("drop.frees")) == []
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.pytest_plugin.guest.tap import Point, told
+from harness.pytest_plugin.guest.tap import TapPoint, told
 
 TAP = """TAP version 13
 1..5
@@ -36,8 +36,8 @@ def test_points_have_outcome_reason_and_the_lines_before_them() -> None:
     said = told(TAP)
     assert said
     assert said.points == [
-        Point("first", "passed"), Point("second", "failed", detail=("# what went wrong",)), Point("third", "skipped", "no tool"),
-        Point("fourth", "xfailed", "later"), Point("unnamed", "passed"),
+        TapPoint("first", "passed"), TapPoint("second", "failed", detail=("# what went wrong",)), TapPoint("third", "skipped", "no tool"),
+        TapPoint("fourth", "xfailed", "later"), TapPoint("unnamed", "passed"),
     ]
     assert said.wrong == []
 

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.vm import console
-from harness.wire import LIMIT, Decoder, Frame, Kind, encode
+from harness.wire import LIMIT, Decoder, Kind, WireFrame, encode
 
-_frames = st.lists(st.builds(Frame, st.sampled_from(Kind), st.integers(0, 2**32 - 1), st.binary(max_size=300)), max_size=12)
+_frames = st.lists(st.builds(WireFrame, st.sampled_from(Kind), st.integers(0, 2**32 - 1), st.binary(max_size=300)), max_size=12)
 _PANIC = "[ 1.0] Kernel panic - not syncing: Fatal exception"
 
 
 @given(_frames, st.lists(st.integers(1, 400), max_size=20))
-def test_frames_come_out_as_they_went_in_however_they_are_cut(frames: list[Frame], cuts: list[int]) -> None:
+def test_frames_come_out_as_they_went_in_however_they_are_cut(frames: list[WireFrame], cuts: list[int]) -> None:
     data, decoder = b"".join(map(encode, frames)), Decoder()
-    out: list[Frame] = []
+    out: list[WireFrame] = []
     for cut in cuts:
         out += decoder.feed(data[:cut])
         data = data[cut:]

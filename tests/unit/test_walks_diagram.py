@@ -10,7 +10,7 @@ import pytest
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import NF_REINJECT, PacketOutcome, Traversal
-from harness.walks.diagram import Device, Place, Point, diagram, path
+from harness.walks.diagram import Device, DrawnPoint, Place, diagram, path
 from harness.walks.drawing import Box, Drawing, drawn
 
 INET = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
@@ -60,7 +60,7 @@ def test_packets_are_counted_at_places_on_ways_and_where_they_were_dropped() -> 
     dropped = packet(*FORWARDED[2:4], end="dropped", number=2)
     by_the_stack = packet(*FORWARDED[:2], end="dropped by the stack", number=3)  # nobody knows where
     found = diagram([packet(*FORWARDED), dropped, by_the_stack])
-    forward, before = Point("router", Family.IPV4, 2), Point("router", Family.IPV4, 0)
+    forward, before = DrawnPoint("router", Family.IPV4, 2), DrawnPoint("router", Family.IPV4, 0)
     assert (found.places[forward], found.ways[before, forward], dict(found.dropped)) == (2, 2, {forward: 1})
     assert found.places[Device("server", "s0")] == 1
 

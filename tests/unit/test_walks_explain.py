@@ -12,7 +12,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP
 
 from harness.netfilter import Family, Verdict, VerdictKind
-from harness.outcome.types import Change, Connection, Evaluated, HookCall, Rule, Ruleset, Traversal
+from harness.outcome.types import Change, Connection, Evaluated, HookCall, Ruleset, RulesetRule, Traversal
 from harness.walks.explain import Explanation, explained
 from harness.walks.expressions import holds, looked_up
 from harness.walks.here import Here, here
@@ -48,7 +48,7 @@ def packet(layers: Any = None, **fields: Any) -> Here:
 
 
 def called(verdict: Verdict = ACCEPT, rule: int | None = None, jumped: tuple[int, ...] = (), jumps: int | None = None) -> HookCall:
-    return HookCall(0, "nft_do_chain_ipv4", "nf_tables", 0, verdict, chain="ip t base", rule=None if rule is None else Rule(rule),
+    return HookCall(0, "nft_do_chain_ipv4", "nf_tables", 0, verdict, chain="ip t base", rule=None if rule is None else RulesetRule(rule),
                     policy=rule is None, evaluated=Evaluated(TABLE, len(jumped) if jumps is None else jumps, jumped))
 
 

@@ -10,7 +10,7 @@ from scapy.utils import PcapNgReader
 
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
-from harness.outcome.types import Change, HookCall, Outcome, PacketOutcome, Relation, Rule, Traversal
+from harness.outcome.types import Change, HookCall, Outcome, PacketOutcome, Relation, RulesetRule, Traversal
 from harness.walks.pcapng import written
 from tests.unit.test_walks_changes import ipv4, ipv6
 
@@ -21,14 +21,15 @@ def point(hook: int, head: bytes, time: int, *calls: HookCall, pf: Family = Fami
     return Traversal(pf, hook, "router", "eth0", "", calls, 1, head=head, length=1000, time=time, changed=changed)
 
 
-def chain(verdict: Verdict, rule: Rule | None = None, *changed: Change) -> HookCall:
+def chain(verdict: Verdict, rule: RulesetRule | None = None, *changed: Change) -> HookCall:
     return HookCall(0, "nft_do_chain_inet", "nf_tables", -5, verdict, chain="inet fw in", rule=rule, changed=changed)
 
 
 def test_every_point_is_a_block_on_an_interface_of_its_name_in_the_order_of_time(tmp_path: Path) -> None:
     first = PacketOutcome("UDP", None, Fate("dropped", 1), (
         point(0, ipv4(), 1_500_000, chain(ACCEPT, None, Change("mark", "0x0", "0x1"))),
-        point(1, ipv4(ttl=63), 3_000_000, chain(DROP, Rule(7, "in", "udp dport 9 drop")), changed=(Change("TTL", "64", "63"),))), number=1)
+        point(1, ipv4(ttl=63), 3_000_000, chain(DROP, RulesetRule(7, "in", "udp dport 9 drop")), changed=(Change("TTL", "64", "63"),)),
+    ), number=1)
     second = PacketOutcome("ICMPv6", None, Fate("delivered", reason="icmpv6_rcv"), (point(1, ipv6("fd00::2"), 2_000_000, pf=Family.IPV6),),
                            number=2, relation=Relation("answer to", 1))
     arp = PacketOutcome("ARP", None, Fate("consumed"), (point(0, bytes(28), 2_500_000, pf=Family.ARP),), number=3)

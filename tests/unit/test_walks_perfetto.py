@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome.fate import Fate
-from harness.outcome.types import Change, HookCall, Outcome, PacketOutcome, Registration, Relation, Rule, Slot, Traversal
+from harness.outcome.types import Change, HookCall, Outcome, PacketOutcome, Registration, Relation, RulesetRule, Slot, Traversal
 from harness.walks.perfetto import written
 
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP, errno=1)
@@ -38,7 +38,8 @@ def packet(number: int, *traversals: Traversal, fate: Fate | None = None, relati
 WALK = packet(1, crossed("client", 4, 1_000, called(0, 500)),
               crossed("router", 0, 2_001, called(0, 1_000), called(3, 2_500, ACCEPT, called(0, 700), called(1, 900))),
               crossed("server", 1, 9_000), fate=Fate("delivered", reason="udp_recvmsg"))
-DROPPED = packet(2, crossed("router", 2, 3_000, called(1, 4_000, DROP, rule=Rule(7, "f", "drop"), changed=(Change("mark", "0x0", "0x1"),))),
+MARKED = (Change("mark", "0x0", "0x1"),)
+DROPPED = packet(2, crossed("router", 2, 3_000, called(1, 4_000, DROP, rule=RulesetRule(7, "f", "drop"), changed=MARKED)),
                  fate=Fate("dropped", 1, "NETFILTER_DROP in nft_do_chain"), relation=Relation("answer to", 1))
 
 
@@ -158,5 +159,5 @@ def test_doubts_are_events_of_the_whole_trace() -> None:
 
 def test_text_of_any_origin_is_a_string() -> None:
     nasty = 'a"b\\c\n</script>\ud800'
-    call, = of(events(packet(1, crossed(nasty, 0, 0, called(0, 5, rule=Rule(1, "f", nasty))))), "X", "call")
+    call, = of(events(packet(1, crossed(nasty, 0, 0, called(0, 5, rule=RulesetRule(1, "f", nasty))))), "X", "call")
     assert call["args"]["rule"] == f"rule 1: {nasty}"

@@ -9,7 +9,7 @@ import pytest
 
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import describe
-from harness.outcome.types import HookCall, Rule
+from harness.outcome.types import HookCall, RulesetRule
 from harness.walks.assembly import assembled
 from harness.walks.events import Decision, Exit
 from harness.walks.recording import Recording
@@ -28,7 +28,7 @@ UNKNOWN, POLICY = Decided(None, policy=False), Decided(None, policy=True)
 
 
 def rule(handle: int, *via: int) -> Decided:
-    return Decided(Rule(handle, *LISTED[TABLE, handle], via), policy=False)
+    return Decided(RulesetRule(handle, *LISTED[TABLE, handle], via), policy=False)
 
 
 @pytest.mark.parametrize(("decision", "verdict", "found"), [
@@ -42,7 +42,7 @@ def rule(handle: int, *via: int) -> Decided:
     (Decision(0, 4, 1, table=TABLE), DROP, UNKNOWN),
     (Decision(0, 0, CONTINUE), REROUTED, UNKNOWN),
     (Decision(0, 0, 0, table=TABLE), DROP, UNKNOWN),
-    (Decision(0, 3, 0, table=TABLE), DROP, Decided(Rule(3), policy=False)),
+    (Decision(0, 3, 0, table=TABLE), DROP, Decided(RulesetRule(3), policy=False)),
     (Decision(0, 8, 0, (5, 7), 2, TABLE), DROP, rule(8, 5, 7)),
     (Decision(0, 8, 0, (5, 6, 7), 3, TABLE), DROP, rule(8, 6, 7)),
     (Decision(0, 8, 0, (7, 5), 2, TABLE), DROP, rule(8, 7)),
@@ -85,8 +85,8 @@ def hook(verdict: Verdict, found: Decided) -> HookCall:
 @pytest.mark.parametrize(("call", "words"), [
     (hook(DROP, rule(4)), "rule 4: udp dport 9 drop"),
     (hook(DROP, rule(8, 5, 7)), 'rule 8 of deep, from rule 5 and 7: drop comment "the culprit"'),
-    (hook(DROP, Decided(Rule(3), policy=False)), "rule 3, whose text is not known"),
-    (hook(ACCEPT, Decided(Rule(3), policy=False)), ""),
+    (hook(DROP, Decided(RulesetRule(3), policy=False)), "rule 3, whose text is not known"),
+    (hook(ACCEPT, Decided(RulesetRule(3), policy=False)), ""),
     (hook(DROP, POLICY), "its policy: no rule gave a verdict"), (hook(ACCEPT, POLICY), ""), (hook(DROP, UNKNOWN), ""),
     (replace(hook(REROUTED, UNKNOWN), function="nf_route_table_hook4"),
      "its chain accepted, and there was no route for what it made of the packet"),
@@ -110,7 +110,7 @@ def test_a_rule_is_told_from_the_listing_of_its_own_namespace() -> None:
     for netns, text in ((7, LISTED[TABLE, 8]), (8, ("", ""))):
         packet, = assembled(of({(netns, TABLE, 8): LISTED[TABLE, 8]})).packets
         assert packet.traversals[0].pf is Family.IPV4
-        assert packet.traversals[0].calls[0].rule == Rule(8, *text)
+        assert packet.traversals[0].calls[0].rule == RulesetRule(8, *text)
 
 
 @pytest.mark.parametrize(("function", "priority", "name"), [

@@ -11,7 +11,7 @@ import pytest
 from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import describe
 from harness.outcome.fate import Fate
-from harness.outcome.types import HookCall, PacketOutcome, Relation, Rule, Traversal
+from harness.outcome.types import HookCall, PacketOutcome, Relation, RulesetRule, Traversal
 from harness.walks.short import dropped, drops, folded, group_of, is_noise, one_line
 
 ACCEPT, DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
@@ -22,14 +22,14 @@ QUEUED = Traversal(Family.IPV4, 2, "router", "a", "b",
 UDP, SOLICITS = "UDP 10.0.1.2:40000 > 10.0.2.2:9, 60 bytes", "ICMPv6 neighbour solicitation fe80::1 > ff02::1, 72 bytes"
 
 
-def packet(number: int = 1, summary: str = UDP, fate: Fate | None = None, *, verdict: Verdict = DROP, rule: Rule | None = None,
+def packet(number: int = 1, summary: str = UDP, fate: Fate | None = None, *, verdict: Verdict = DROP, rule: RulesetRule | None = None,
            chain: str | None = "inet admin forward", kind: str = "udp") -> PacketOutcome:
     call = HookCall(0, "nft_do_chain_inet", "nf_tables", 0, verdict, chain=chain, rule=rule)
     walk = (Traversal(Family.IPV4, 0, "router", "a", "", (), 1), Traversal(Family.IPV4, 2, "router", "a", "b", (call,), -1))
     return PacketOutcome(summary, None, fate or Fate("dropped", 1), walk, kind=kind, number=number)
 
 
-RULE = Rule(4, "forward", "udp dport 9 drop")
+RULE = RulesetRule(4, "forward", "udp dport 9 drop")
 
 
 @pytest.mark.parametrize(("shown", "line"), [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from harness.explore.steps.maker import Drawn, always, as_it_is
 from harness.scenario.scope import Scope
 from harness.scenario.steps.namespaces import AddDevice, AddLink, AddNetns, DeleteDevice, DeleteNetns, Keys, MoveDevice
-from harness.scenario.topology import LOOPBACK, End
+from harness.scenario.topology import LOOPBACK, VethEnd
 
 __all__ = ("DRAWN", "keys")
 
@@ -33,7 +33,7 @@ def _add_link(draw: st.DrawFn, scope: Scope) -> AddLink | None:
     names = scope.topology.namespaces
     if len(names) == 1:
         return None
-    ends = [End(netns, f"veth{scope.index}", (f"10.{100 + scope.index}.0.{host}/24", f"fd00:{100 + scope.index}::{host}/64"))
+    ends = [VethEnd(netns, f"veth{scope.index}", (f"10.{100 + scope.index}.0.{host}/24", f"fd00:{100 + scope.index}::{host}/64"))
             for host, netns in enumerate(draw(st.permutations(names))[:2], 1)]
     return AddLink(*ends)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.guest.arrays import points_of
-from harness.guest.churn import Sender, Sink, calls_of, on_processor
+from harness.guest.churn import ChurnSender, ChurnSink, calls_of, on_processor
 from harness.guest.module import Hook, HookModule
 from harness.guest.run import Run
 from harness.netfilter import Family, hook_number
@@ -22,8 +22,8 @@ def churn(run: Run, index: int, step: Churn) -> StepOutcome:
     cookies = range(CHURN_COOKIE, CHURN_COOKIE + step.packets)
     run.synthetic.update(cookies)
     to = str(first_address(run.topologies[index], step.to, Family.IPV4))
-    with Sink(spaces[step.to]) as sink:
-        sender = Sender.start(spaces[step.source], to, cookies)
+    with ChurnSink(spaces[step.to]) as sink:
+        sender = ChurnSender.start(spaces[step.source], to, cookies)
         try:
             with on_processor(0):
                 turns = 0

@@ -17,7 +17,7 @@ from harness.model.path.packet import BROADCAST, Ethertype, Mac, Packet, mac_of
 from harness.model.path.stack import Stack, open_softirq
 from harness.model.structures import NETDEV_EGRESS, NETDEV_INGRESS
 from harness.outcome.fate import Fate
-from harness.scenario.topology import LOOPBACK, Bridge, End, Topology, Vlan
+from harness.scenario.topology import LOOPBACK, Bridge, Topology, VethEnd, Vlan
 
 __all__ = ("dev_add_pack", "dev_queue_xmit", "netdev_rx_handler_register", "netif_receive_skb", "owner_of")
 
@@ -89,7 +89,7 @@ def _dev_hard_start_xmit(stack: Stack, netns: str, device: str, packet: Packet) 
     if device == LOOPBACK:
         return _loopback_xmit(stack, netns, packet)
     match stack.topology.interface(netns, device):
-        case End():
+        case VethEnd():
             return _veth_xmit(stack, netns, device, packet)
         case Vlan() as vlan:
             return _vlan_dev_hard_start_xmit(stack, vlan, packet)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from harness.model.conntrack import Tracking
-from harness.model.nat import Nat
+from harness.model.nat import Redirections
 from harness.model.nfqnl import Nfqnl
 from harness.model.path.neighbour import Neighbours
 from harness.model.path.packet import Packet, Piece
@@ -66,7 +66,7 @@ class Stack:
     core: Core
     nets: dict[str, Net]
     tracking: Tracking
-    nat: Nat
+    nat: Redirections
     answers: list[tuple[Okfn, Packet]] = field(default_factory=list)
     backlog: deque[tuple[str, str, Packet]] = field(default_factory=deque)
     pieces: dict[tuple[str, str, int | None], dict[int, Piece]] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from harness.model.structures import UNTRACKED, Connection, Context, CtSkb, Hook
 from harness.netfilter import PRIORITY_MAX, Family, hook_number
 from harness.outcome.facts import duplicated, pointers_and_zone, tracked
 from harness.outcome.types import StepOutcome
-from harness.scenario.steps.conntrack import KERNEL_MODULES, CtRead, CtRun, Flow, KernelModule, Tee, Track
+from harness.scenario.steps.conntrack import KERNEL_MODULES, ConntrackTuple, CtRead, CtRun, KernelModule, Tee, Track
 from harness.scenario.steps.hooks import Register
 from harness.scenario.topology import LOOPBACK
 
@@ -109,7 +109,7 @@ def _own_hook(calls: Counter[str]) -> CtHook:
     def destroy(_nfct: Connection) -> None:
         calls["destroy"] += 1
 
-    def get_tuple_skb(skb: CtSkb) -> Flow | None:
+    def get_tuple_skb(skb: CtSkb) -> ConntrackTuple | None:
         calls["get_tuple_skb"] += 1
         return skb.flow
 

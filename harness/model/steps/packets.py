@@ -9,7 +9,7 @@ from harness.netfilter import Family
 from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps.conntrack import Flow
+from harness.scenario.steps.conntrack import ConntrackTuple
 from harness.scenario.steps.packets import Send, destination, packet_summary
 
 __all__ = ("note", "send")
@@ -26,7 +26,7 @@ def send(run: Run, index: int, step: Send) -> StepOutcome:
         destination=to, size=step.size, ttl=step.ttl,
         piece=Piece(0, last=False, size=step.fragment) if step.fragment else None, segment=step.segment)
     if step.kind == "udp" and step.pf is Family.IPV4:
-        packet.ct.flow = Flow(str(source), step.source_port, str(to), step.port)
+        packet.ct.flow = ConntrackTuple(str(source), step.source_port, str(to), step.port)
     sendto(run.stack, step.source, packet)
     note(run, packet)
     redirects = any(each.facts.redirects for each in run.scenario.steps)

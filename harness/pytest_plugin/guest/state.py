@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.errors import GuestError
 from harness.guest.genetlink import NetlinkRefused
-from harness.guest.inventory import Entry, Inventory
+from harness.guest.inventory import Inventory, InventoryEntry
 from harness.guest.module import HookModule, HookRefused, LiveSlot
 from harness.guest.netns import DIRECTORY, Namespace
 from harness.guest.nfnetlink_hook import HookList, ListedHook, decoded
@@ -48,7 +48,7 @@ class State:
     hooks: Hooks
     devices: frozenset[tuple[str, str]] = frozenset()
     mounts: frozenset[str] = frozenset()
-    network: frozenset[Entry] = frozenset()
+    network: frozenset[InventoryEntry] = frozenset()
     cgroups: frozenset[str] = frozenset()
     process: frozenset[tuple[str, str]] = frozenset()
 

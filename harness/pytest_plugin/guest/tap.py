@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-__all__ = ("Point", "Told", "told")
+__all__ = ("TapPoint", "TapTold", "told")
 
 _VERSION, _PLAN = re.compile(r"K?TAP version \d+"), re.compile(r"1\.\.(\d+)(?:\s*#\s*(.*))?")
 _POINT = re.compile(
@@ -16,7 +16,7 @@ _BAIL = "Bail out!"
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TapPoint:
     """One result.
 
     :param name: of a subtest, with those of the tests that it belongs to before it
@@ -32,7 +32,7 @@ class Point:
 
 
 @dataclass(slots=True)
-class Told:
+class TapTold:
     """What a program said by the protocol.
 
     :ivar points: without those whose subtests say all
@@ -40,17 +40,17 @@ class Told:
     :ivar skipped: why the plan is empty (``1..0 # SKIP reason``)
     """
 
-    points: list[Point] = field(default_factory=list)
+    points: list[TapPoint] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     skipped: str | None = None
 
 
-def told(output: str) -> Told | None:
+def told(output: str) -> TapTold | None:
     """What a program said; ``None`` if it does not speak the protocol: neither a version nor a plan in its output, or no point.
 
     Points that are indented deeper belong to the next one that is not.
     """
-    found, pending, detail, plan, speaks, count = Told(), list[tuple[int, Point]](), list[str](), None, False, 0
+    found, pending, detail, plan, speaks, count = TapTold(), list[tuple[int, TapPoint]](), list[str](), None, False, 0
     for line in output.splitlines():
         words = line.strip()
         if _VERSION.fullmatch(words):
@@ -75,13 +75,13 @@ def told(output: str) -> Told | None:
     return found if speaks and (found.points or found.skipped is not None or found.wrong) else None
 
 
-def _read(match: re.Match[str], detail: tuple[str, ...]) -> Point:
+def _read(match: re.Match[str], detail: tuple[str, ...]) -> TapPoint:
     word, good = (match["word"] or "").upper(), match["mark"].lower() == "ok"
     outcome = "skipped" if word == "SKIP" else "passed" if good else "xfailed" if word else "failed"
-    return Point((match["name"] or "").strip() or "unnamed", outcome, (match["why"] or "").strip(), detail)
+    return TapPoint((match["name"] or "").strip() or "unnamed", outcome, (match["why"] or "").strip(), detail)
 
 
-def _joined(point: Point, below: Iterable[Point]) -> Iterator[Point]:
+def _joined(point: TapPoint, below: Iterable[TapPoint]) -> Iterator[TapPoint]:
     """A test's subtests under its name; the test itself if it has none, or failed although none of them did."""
     own = list(below)
     yield from (replace(one, name=f"{point.name} / {one.name}") for one in own)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from harness.errors import HostError
-from harness.host.github import Finding, commands, place_in_repository, summarise
+from harness.host.github import Annotation, commands, place_in_repository, summarise
 from harness.pytest_plugin.report.results import Outcome, Result
 
 __all__ = ("told_on_github",)
@@ -33,7 +33,7 @@ def told_on_github(kernels: Mapping[str, Sequence[Result]], root: Path) -> list[
     return []
 
 
-def _finding(kernel: str, result: Result, root: Path) -> Finding:
+def _finding(kernel: str, result: Result, root: Path) -> Annotation:
     place = place_in_repository(root / result.module)
     detail = "\n\n".join((result.detail, *(f"{title}:\n{text}" for title, text in result.sections)))
-    return Finding("error", f"{result.outcome}: {result.name} on {kernel}", result.message or result.outcome, detail, place, result.line)
+    return Annotation("error", f"{result.outcome}: {result.name} on {kernel}", result.message or result.outcome, detail, place, result.line)

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.pytest_plugin.report.runs import Run
+from harness.pytest_plugin.report.runs import ResultsFile
 from harness.pytest_plugin.selection import CANNOT, KERNEL
 
-__all__ = ("Known", "Waiver", "waivers")
+__all__ = ("KnownFailures", "Waiver", "waivers")
 
 #: Key of a waiver → whether it must be there.
 _KEYS = {"test": True, "kernel": False, "forgives": True, "why": True, "until": False}
@@ -90,14 +90,14 @@ def _waiver(table: dict[str, Any], where: str, today: datetime.date) -> Waiver:
     return waiver
 
 
-class Known:
+class KnownFailures:
     """Hooks of the process that the user started: what is forgiven is so before anybody counts it.
 
     :param waivers: in their order; the first that matches forgives
     :param baseline: an earlier run, whose failures are no news
     """
 
-    def __init__(self, waivers: list[Waiver], baseline: Run | None) -> None:
+    def __init__(self, waivers: list[Waiver], baseline: ResultsFile | None) -> None:
         self._waivers = waivers
         self._met: dict[Waiver, bool] = {}
         self._baseline = {(one.test, one.kernel): one for one in baseline.results} if baseline else {}

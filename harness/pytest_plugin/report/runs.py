@@ -11,7 +11,7 @@ from typing import Any, get_args
 from harness.errors import UserError
 from harness.pytest_plugin.report.results import Outcome, Result
 
-__all__ = ("SCHEMA", "Change", "Run", "changes", "files_of")
+__all__ = ("SCHEMA", "ResultChange", "ResultsFile", "changes", "files_of")
 
 SCHEMA = 1
 """Of the file's lines, in its summary: another one has other keys, or the same with another meaning."""
@@ -21,7 +21,7 @@ _HINT = "take a file that pytest --report-jsonl has written"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ResultsFile:
     """A file of results.
 
     :param whole: whether the run came to its end: the file has its summary
@@ -34,7 +34,7 @@ class Run:
     began: str = ""
 
     @classmethod
-    def read(cls, path: Path) -> Run:
+    def read(cls, path: Path) -> ResultsFile:
         """Read a file.
 
         :raises UserError: it cannot be read, is not such a file, or one of another schema
@@ -77,7 +77,7 @@ def _result(path: Path, number: int, line: Any) -> Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ResultChange:
     """What is otherwise with a test in the second run.
 
     :param kind: ``new failure``, ``fixed``, ``still failing``, ``unsteady`` (it both failed and passed within one run: ``flaky``, or on
@@ -94,18 +94,19 @@ class Change:
     message: str = ""
 
 
-def changes(first: Run, second: Run) -> Iterator[Change]:
+def changes(first: ResultsFile, second: ResultsFile) -> Iterator[ResultChange]:
     """Compare two runs, test by test: those of the second in its order, then what only the first had."""
     old, new = _by_test(first), _by_test(second)
     for place, now in new.items():
         before = old.get(place, [])
         if kind := _kind(before, now):
             seconds = max((one.seconds for one in before), default=0.0), max(one.seconds for one in now)
-            yield Change(kind, *place, _outcomes(before), _outcomes(now), seconds, next((one.message for one in now if not one.good), ""))
-    yield from (Change("gone", *place, _outcomes(before), ()) for place, before in old.items() if place not in new)
+            message = next((one.message for one in now if not one.good), "")
+            yield ResultChange(kind, *place, _outcomes(before), _outcomes(now), seconds, message)
+    yield from (ResultChange("gone", *place, _outcomes(before), ()) for place, before in old.items() if place not in new)
 
 
-def _by_test(run: Run) -> dict[tuple[str, str], list[Result]]:
+def _by_test(run: ResultsFile) -> dict[tuple[str, str], list[Result]]:
     found: dict[tuple[str, str], list[Result]] = {}
     for one in run.results:
         found.setdefault((one.test, one.kernel), []).append(one)

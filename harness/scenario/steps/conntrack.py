@@ -13,7 +13,7 @@ from harness.scenario.scope import Scope
 from harness.scenario.step import Facts, Step, Traffic, no_packets, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology
 from harness.scenario.steps.hooks import FOREIGN
 
-__all__ = ("KERNEL_MODULES", "OWN", "CtRead", "CtRun", "Flow", "KernelModule", "Tee", "Track")
+__all__ = ("KERNEL_MODULES", "OWN", "ConntrackTuple", "CtRead", "CtRun", "KernelModule", "Tee", "Track")
 
 KERNEL_MODULES = {"nf_conntrack": (), "nf_conntrack_netlink": ("nf_conntrack",), "nf_nat": ("nf_conntrack",)}
 """Those that a :class:`KernelModule` may be about, with what each needs of the others."""
@@ -27,7 +27,7 @@ _FACTS = Facts(
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class ConntrackTuple:
     """What tells a datagram from others: IPv4 addresses and UDP ports. Also ``struct nf_conntrack_tuple``."""
 
     source: str
@@ -38,9 +38,9 @@ class Flow:
     def __str__(self) -> str:
         return f"{self.source}:{self.source_port} > {self.destination}:{self.port}"
 
-    def inverted(self) -> Flow:
+    def inverted(self) -> ConntrackTuple:
         """``nf_ct_invert_tuple``: that of an answer."""
-        return Flow(self.destination, self.port, self.source, self.source_port)
+        return ConntrackTuple(self.destination, self.port, self.source, self.source_port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class CtRun(Step):
     """
 
     netns: str
-    flow: Flow
+    flow: ConntrackTuple
     track: bool = False
     own: tuple[str, ...] = ()
     close: bool = False
@@ -135,8 +135,8 @@ class CtRun(Step):
     @classmethod
     def read(cls, value: Value) -> CtRun:
         value.keys(("do", "netns", "source", "source_port", "destination", "port"), ("track", "own", "close"))
-        flow = Flow(_address(value["source"]), value["source_port"].integer(1, 65535),
-                    _address(value["destination"]), value["port"].integer(1, 65535))
+        flow = ConntrackTuple(_address(value["source"]), value["source_port"].integer(1, 65535),
+                              _address(value["destination"]), value["port"].integer(1, 65535))
         own = tuple(each.choice(OWN) for each in value["own"]) if "own" in value else ()
         return cls(value["netns"].string(), flow, value["track"].boolean() if "track" in value else False, own,
                    value["close"].boolean() if "close" in value else False)

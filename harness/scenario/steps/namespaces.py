@@ -25,7 +25,7 @@ from harness.scenario.step import (
     same_topology,
 )
 from harness.scenario.topologies import check_end, check_netns_name, end, end_json
-from harness.scenario.topology import LOOPBACK, End, Link, Topology
+from harness.scenario.topology import LOOPBACK, Link, Topology, VethEnd
 
 __all__ = ("AddDevice", "AddLink", "AddNetns", "DeleteDevice", "DeleteNetns", "Keys", "Memory", "MoveDevice")
 
@@ -41,7 +41,7 @@ def _without_netns(step: DeleteNetns, topology: Topology) -> Topology:
 
 
 def _with_device(step: AddDevice, topology: Topology) -> Topology:
-    return replace(topology, dummies=(*topology.dummies, End(step.netns, step.device)))
+    return replace(topology, dummies=(*topology.dummies, VethEnd(step.netns, step.device)))
 
 
 def _with_link(step: AddLink, topology: Topology) -> Topology:
@@ -53,8 +53,8 @@ def _without_device(step: DeleteDevice, topology: Topology) -> Topology:
 
 
 def _moved(step: MoveDevice, topology: Topology) -> Topology:
-    def moved(one: End) -> End:
-        return End(step.to, step.device) if (one.netns, one.device) == (step.netns, step.device) else one
+    def moved(one: VethEnd) -> VethEnd:
+        return VethEnd(step.to, step.device) if (one.netns, one.device) == (step.netns, step.device) else one
 
     links = tuple(replace(link, a=moved(link.a), b=moved(link.b)) for link in topology.links)
     return _with_live_routes(replace(topology, links=links, dummies=tuple(map(moved, topology.dummies))))
@@ -152,7 +152,7 @@ class AddDevice(Step):
         return {**_device_json(self), **({} if self.up else {"up": False})}
 
     def check(self, scope: Scope, path: str) -> None:
-        check_end(scope.topology, End(self.netns, self.device), path)
+        check_end(scope.topology, VethEnd(self.netns, self.device), path)
         _check_name_is_free(scope, self.netns, self.device, f"{path}.device")
 
 
@@ -160,8 +160,8 @@ class AddDevice(Step):
 class AddLink(Step):
     """A veth pair between two namespaces, up."""
 
-    a: End
-    b: End
+    a: VethEnd
+    b: VethEnd
 
     do = "link-add"
     facts = replace(_FACTS, leaves=_with_link)

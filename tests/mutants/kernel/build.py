@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from harness.conformance.statements import CORE, Core
+from harness.conformance.statements import CORE, CoreSource
 from harness.host.progress import Progress
 from harness.images import kernel_tree
 from harness.mutate.build import built, source_of
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     source = source_of(kernel_tree.read(arguments[0]))
-    for function, branch in unclaimed(Core(CORE, tuple(source.splitlines())), FAULTS):
+    for function, branch in unclaimed(CoreSource(CORE, tuple(source.splitlines())), FAULTS):
         print(f"no fault stands for {function.name} {branch}: {branch.what}")
     made = built(arguments[0], [mutant(source, one) for one in FAULTS], Progress())
     for name, why in made.left_out.items():

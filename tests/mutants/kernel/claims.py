@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from harness.conformance.coverage import FUNCTIONS, Branch, Function
-from harness.conformance.statements import Core
+from harness.conformance.coverage import FUNCTIONS, Branch, CoveredFunction
+from harness.conformance.statements import CoreSource
 from tests.mutants.kernel.fault import Fault, place
 
 __all__ = ("NOT_CHOSEN", "unclaimed", "without_fault")
@@ -22,14 +22,14 @@ NOT_CHOSEN = {
 }
 
 
-def without_fault(faults: Sequence[Fault]) -> Iterator[tuple[Function, Branch]]:
+def without_fault(faults: Sequence[Fault]) -> Iterator[tuple[CoveredFunction, Branch]]:
     """Branches with rules of which no fault names one, besides :data:`NOT_CHOSEN`."""
     for function, branch in _claimed():
         if not any(set(one.rules) & set(branch.rules) for one in faults):
             yield function, branch
 
 
-def unclaimed(core: Core, faults: Sequence[Fault]) -> Iterator[tuple[Function, Branch]]:
+def unclaimed(core: CoreSource, faults: Sequence[Fault]) -> Iterator[tuple[CoveredFunction, Branch]]:
     """Branches of which no fault in their own function of *core* names a rule, besides :data:`NOT_CHOSEN`."""
     text = "\n".join(core.lines) + "\n"
     lines = {one.name: [text.count("\n", 0, place(text, one.name, edit)[0]) + 1 for edit in one.edits] for one in faults}
@@ -40,7 +40,7 @@ def unclaimed(core: Core, faults: Sequence[Fault]) -> Iterator[tuple[Function, B
             yield function, branch
 
 
-def _claimed() -> Iterator[tuple[Function, Branch]]:
+def _claimed() -> Iterator[tuple[CoveredFunction, Branch]]:
     for function in FUNCTIONS:
         for branch in function.branches:
             if branch.rules and (function.name, branch.lines[0]) not in NOT_CHOSEN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.mutate.mutant import Change, Mutant
+from harness.mutate.mutant import Mutant, Replacement
 
 __all__ = ("Edit", "Fault", "fault", "mutant", "place")
 
@@ -49,7 +49,7 @@ def mutant(source: str, one: Fault) -> Mutant:
     :raises ValueError: one of its texts is not there once
     """
     places = [place(source, one.name, edit) for edit in one.edits]
-    changes = tuple(Change(*where, edit.wrong) for where, edit in zip(places, one.edits, strict=True))
+    changes = tuple(Replacement(*where, edit.wrong) for where, edit in zip(places, one.edits, strict=True))
     original, mutated = (" … ".join(" ".join(text.split()) for text in texts) for texts in (
         [source[first:end] for first, end in places], [edit.wrong for edit in one.edits]))
     return Mutant(one.name, "", source.count("\n", 0, places[0][0]) + 1, "by hand", original, mutated, changes)
