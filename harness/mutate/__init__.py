@@ -1,7 +1,10 @@
 """Mutants of core.c: wrong statements that the rules of a check have to catch.
 
-Read :mod:`harness.mutate.mutant` first. A core.c → :func:`harness.mutate.generate.mutants` (what is wrong, where) →
-:mod:`harness.mutate.schemata` (one core.c with all of them, each beside what is right) → :mod:`harness.mutate.build` (a copy of the tree
-with it, those left out that do not compile) → :mod:`harness.mutate.run` (a fresh guest for each, the rules of its lines first) →
-:mod:`harness.mutate.kept` (what was found, for the next run).
+The life of a mutant: ``generate`` reads a tree's core.c (``syntax``) and asks each operator (``operators``: ``statements``,
+``expressions``) what it would get wrong, and where; ``schemata`` writes one core.c with all mutants, each beside what is right; ``build``
+compiles it in a copy of the tree and leaves out those that do not compile; ``campaign`` gives each a fresh guest (``run``), in which the
+rules of the changed lines run first (``order``); what became of it is ``kept`` for the next run. ``report`` says how many were caught;
+``equivalents`` has the survivors that a run lets pass, each with the reason.
+
+Read ``mutant``, ``operators``, ``schemata``, ``campaign``. The rules are :mod:`harness.conformance`'s; nothing here judges a kernel.
 """

@@ -19,8 +19,11 @@
 A topology is the name of a built-in one, or its own ``namespaces``, ``links``, ``routes`` and ``forwarding``. What a step may say
 further is in :mod:`harness.scenario.steps`.
 
-Read ``topology``, ``step``, ``steps.hooks``, then ``codec`` and ``check``: what is read from JSON is checked in full, step after step,
-with what the steps before have brought about (``scope``). ``builtin`` and its neighbours are the scenarios that come with nfharness.
+The life of a scenario: ``codec`` reads it from JSON, each step by its kind (``steps``); ``check`` looks at it in full, step after step,
+with what the steps before have brought about (``scope``). Model and executor then ask each step for its facts (``step``), and where its
+packets go (``routing``). ``builtin`` and its neighbours are the scenarios that come with nfharness.
+
+Read ``topology``, ``step``, ``steps.hooks``, then ``codec`` and ``check``.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import importlib.util
 import re
 import sys
 from collections.abc import Collection, Iterator
@@ -207,8 +208,14 @@ def test_every_room_of_the_rules_is_looked_at() -> None:
 
 @pytest.mark.parametrize(("module", "path"), [one for one in modules() if one[1].name == "__init__.py" and one[0].count(".") == 1])
 def test_every_room_says_what_it_is(module: str, path: Path) -> None:
-    """In its docstring, which says what to read first, and in a row of the architecture page."""
-    assert len((ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").splitlines()) >= 5
+    """In its docstring, which tells the life that passes through and what to read first, and in a row of the architecture page."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    assert len(text.splitlines()) >= 7
+    assert "The life of a" in text
+    (sentence,) = re.findall(r"^Read (.*?)\.(?=\s|$)", text, re.MULTILINE | re.DOTALL)
+    read = re.findall(r"``([\w.]+)``", sentence)
+    assert read, "the docstring says not what to read first"
+    assert not [name for name in read if importlib.util.find_spec(f"{module}.{name}") is None]
     rows = [line for line in (ROOT / "docs/architecture.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     assert any(f"`{module.replace('.', '/')}`" in row.split("|")[1] for row in rows)
 
