@@ -88,8 +88,9 @@ static struct nfh_memory_array *nfh_memory_find(const void *array)
 {
 	struct nfh_memory_array *one;
 
-	hash_for_each_possible(nfh_memory_table, one, node,
-			       (unsigned long)array) if (one->array == array) return one;
+	hash_for_each_possible(nfh_memory_table, one, node, (unsigned long)array)
+		if (one->array == array)
+			return one;
 	return NULL;
 }
 NOKPROBE_SYMBOL(nfh_memory_find);
@@ -270,7 +271,8 @@ static void nfh_memory_reach_net(struct nfh_net *nn)
 	for (i = 0; i < ARRAY_SIZE(families); i++)
 		nfh_memory_reach_family(nn->net, NULL, families[i]);
 	rcu_read_lock();
-	for_each_netdev_rcu(nn->net, dev) nfh_memory_reach_family(nn->net, dev, NFPROTO_NETDEV);
+	for_each_netdev_rcu(nn->net, dev)
+		nfh_memory_reach_family(nn->net, dev, NFPROTO_NETDEV);
 	rcu_read_unlock();
 	mutex_lock(&nn->lock);
 	list_for_each_entry(array, &nn->arrays, node)
@@ -310,8 +312,7 @@ static u32 nfh_memory_leaks(u32 *leaks, u32 *waiting)
 	mutex_unlock(&nfh_nets_lock);
 	*waiting = 0;
 	raw_spin_lock_irqsave(&nfh_memory.book, flags);
-	hash_for_each(nfh_memory_table, bucket, one, node)
-	{
+	hash_for_each(nfh_memory_table, bucket, one, node) {
 		if (one->reached == nfh_memory.round)
 			continue;
 		if (nfh_memory_handed(one->array))

@@ -131,7 +131,8 @@ static void nfh_slots_add_all(struct nfh_slots *slots, struct net *net)
 
 	for (i = 0; i < ARRAY_SIZE(families); i++)
 		nfh_slots_add_family(slots, net, NULL, families[i]);
-	for_each_netdev_rcu(net, dev) nfh_slots_add_family(slots, net, dev, NFPROTO_NETDEV);
+	for_each_netdev_rcu(net, dev)
+		nfh_slots_add_family(slots, net, dev, NFPROTO_NETDEV);
 	list_for_each_entry(array, &nfh_net(net)->arrays, node) {
 		which.number = array->number;
 		nfh_slots_add(slots, &which, rcu_dereference(array->head));

@@ -10,6 +10,7 @@
 
 static bool nfh_tampers(const struct nfh_hook *hook, u32 how)
 {
+	/* Pairs with nfh_tamper(): @held is there where the bit is. */
 	return smp_load_acquire(&hook->tampering) & BIT(how);
 }
 
