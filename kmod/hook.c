@@ -9,6 +9,23 @@
 
 #include "internal.h"
 
+const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1] = {
+	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
+	[NFHARNESS_A_PF] = { .type = NLA_U8 },
+	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
+	[NFHARNESS_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
+	[NFHARNESS_A_PRIORITY] = { .type = NLA_S32 },
+	[NFHARNESS_A_VERDICT] = { .type = NLA_U32 },
+	[NFHARNESS_A_ERRNO] = NLA_POLICY_RANGE(NLA_U32, 1, MAX_ERRNO),
+	[NFHARNESS_A_QUEUE_NUM] = { .type = NLA_U16 },
+	[NFHARNESS_A_QUEUE_BYPASS] = { .type = NLA_FLAG },
+	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
+	[NFHARNESS_A_UNCHECKED] = { .type = NLA_FLAG },
+	[NFHARNESS_A_DEVICE_NETNS] = { .type = NLA_S32 },
+	[NFHARNESS_A_REINJECT_VERDICT] = { .type = NLA_U32 },
+	[NFHARNESS_A_TIMES] = NLA_POLICY_RANGE(NLA_U32, 1, 64),
+};
+
 /* A packet that carries a cookie ends with these two, in either order: a long
  * payload repeats them, and fragments are cut at multiples of eight bytes.
  */
@@ -24,6 +41,30 @@ static bool nfh_skb_has_cookie(const struct sk_buff *skb, u64 cookie)
 	       (end[1] == magic && end[0] == cpu_to_be64(cookie));
 }
 
+/**
+ * nfh_hook_called - note a call in the run over the private array that the hook is in
+ *
+ * @hook: whose @array says which run there is; what core hands over is compared
+ *	with that, and never trusted
+ * @skb: with which it is called
+ * @state: that of the run, or nobody has put the hook here
+ * @verdict: what it returns
+ *
+ * Return: @verdict.
+ */
+static unsigned int nfh_hook_called(struct nfh_hook *hook, const struct sk_buff *skb,
+				    const struct nf_hook_state *state, u32 verdict)
+{
+	struct nfh_run *run = READ_ONCE(hook->array->run);
+
+	if (WARN_ON_ONCE(!run || state != &run->state))
+		return NF_ACCEPT;
+	if (run->count < run->room)
+		run->called[run->count] = (struct nfh_call){ hook->id, skb, verdict, skb->next };
+	run->count++;
+	return verdict;
+}
+
 /* Every hook of the module has this one function, not inlined and under this
  * very name: that is how a tracer tells them, and then reads struct nfh_hook.
  */
@@ -37,7 +78,7 @@ noinline unsigned int nfharness_hook(void *priv, struct sk_buff *skb,
 	atomic64_inc(&hook->calls);
 	meant = !hook->has_cookie || nfh_skb_has_cookie(skb, hook->cookie);
 	if (hook->array)
-		return nfh_array_called(hook, skb, state, meant ? hook->verdict : NF_ACCEPT);
+		return nfh_hook_called(hook, skb, state, meant ? hook->verdict : NF_ACCEPT);
 	if (!meant)
 		return NF_ACCEPT;
 	atomic64_inc(&hook->matches);

@@ -200,7 +200,10 @@ struct nfh_flow {
 	__be16 dport;
 };
 
+/* The files from the ground up: each uses only what stands above its name. */
+
 /* net.c */
+extern struct genl_family nfh_family;
 extern struct list_head nfh_nets;
 extern struct mutex nfh_nets_lock;
 extern unsigned int nfh_net_id;
@@ -209,9 +212,9 @@ int nfh_needs_root(const struct sk_buff *skb, struct netlink_ext_ack *extack);
 struct nfh_hook *nfh_hook_find(struct nfh_net *nn, u64 id);
 struct nfh_hook *nfh_hook_of_request(struct nfh_net *nn, struct genl_info *info);
 
-/* netlink.c */
-extern struct genl_family nfh_family;
-extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1];
+/* allocator.c */
+int nfh_probe_allocator(struct kretprobe *probe, kretprobe_handler_t entry,
+			kretprobe_handler_t handler);
 
 /* point.c */
 int nfh_point_parse(struct nlattr **tb, struct nfh_point *point, struct netlink_ext_ack *extack);
@@ -222,7 +225,44 @@ struct nf_hook_entries __rcu **nfh_point_head(struct net *net, struct net_device
 struct net_device *nfh_point_device(struct net *net, const struct nfh_point *point);
 int nfh_point_put(struct sk_buff *msg, const struct nfh_point *point);
 
+/* verdict.c */
+u32 nfh_hook_verdict(struct nfh_hook *hook, const struct sk_buff *skb,
+		     const struct nf_hook_state *state);
+int nfh_verdict_parse(struct nlattr **tb, struct nfh_hook *hook, struct netlink_ext_ack *extack);
+int nfh_verdict_put(struct sk_buff *msg, const struct nfh_hook *hook);
+
+/* datagram.c */
+struct sk_buff *nfh_datagram(struct net *net, const struct nfh_flow *flow, u64 cookie);
+
+/* state.c */
+int nfh_netns_get_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_keys_get_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* memory.c */
+void nfh_memory_begin(void);
+void nfh_memory_end(void);
+void nfh_memory_disarm(void);
+int nfh_memory_get_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* tamper.c */
+bool nfh_tamper_packet(struct nfh_hook *hook, struct sk_buff *skb,
+		       const struct nf_hook_state *state);
+bool nfh_tamper_undo(struct nfh_net *nn, struct nfh_hook *hook);
+int nfh_tamper_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* fault.c */
+void nfh_fault_begin(struct nfh_net *nn);
+void nfh_fault_end(struct nfh_net *nn);
+void nfh_fault_unmake(void);
+int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_fail_netns_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* ct.c */
+int nfh_ct_run_doit(struct sk_buff *skb, struct genl_info *info);
+extern const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_CLOSE + 1];
+
 /* hook.c */
+extern const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1];
 unsigned int nfharness_hook(void *priv, struct sk_buff *skb, const struct nf_hook_state *state);
 struct nfh_hook *nfh_hook_parse(const struct sk_buff *skb, struct nlattr **tb,
 				struct netlink_ext_ack *extack);
@@ -235,12 +275,6 @@ int nfh_hook_del_absent_doit(struct sk_buff *skb, struct genl_info *info);
 void nfh_hook_list(struct nfh_net *nn, struct nfh_hook *hook);
 void nfh_hook_forget(struct nfh_net *nn, struct nfh_hook *hook);
 
-/* verdict.c */
-u32 nfh_hook_verdict(struct nfh_hook *hook, const struct sk_buff *skb,
-		     const struct nf_hook_state *state);
-int nfh_verdict_parse(struct nlattr **tb, struct nfh_hook *hook, struct netlink_ext_ack *extack);
-int nfh_verdict_put(struct sk_buff *msg, const struct nfh_hook *hook);
-
 /* array.c */
 struct nfh_array *nfh_array_find(struct nfh_net *nn, u32 number);
 struct nfh_array *nfh_array_of_request(struct nfh_net *nn, struct genl_info *info);
@@ -252,32 +286,10 @@ extern const struct nla_policy nfh_raw_insert_policy[NFHARNESS_A_RAW_VERDICT + 1
 extern const struct nla_policy nfh_raw_delete_policy[NFHARNESS_A_ARRAY + 1];
 extern const struct nla_policy nfh_raw_alter_policy[NFHARNESS_A_PRIORITY + 1];
 
-/* batch.c */
-int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);
-int nfh_batch_del_doit(struct sk_buff *skb, struct genl_info *info);
-
-/* datagram.c */
-struct sk_buff *nfh_datagram(struct net *net, const struct nfh_flow *flow, u64 cookie);
-
-/* ct.c */
-int nfh_ct_run_doit(struct sk_buff *skb, struct genl_info *info);
-extern const struct nla_policy nfh_ct_run_policy[NFHARNESS_A_CT_CLOSE + 1];
-
-/* fault.c */
-void nfh_fault_begin(struct nfh_net *nn);
-void nfh_fault_end(struct nfh_net *nn);
-void nfh_fault_unmake(void);
-int nfh_probe_allocator(struct kretprobe *probe, kretprobe_handler_t entry,
-			kretprobe_handler_t handler);
-int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info);
-int nfh_fail_netns_doit(struct sk_buff *skb, struct genl_info *info);
-
 /* run.c */
 extern const struct nfh_flow nfh_run_flow;
 struct nfh_run *nfh_run_alloc(struct net *net, struct nfh_array *array, u32 packets);
 u32 nfh_run_verdict(const struct nfh_run *run, const struct sk_buff *skb);
-unsigned int nfh_array_called(struct nfh_hook *hook, const struct sk_buff *skb,
-			      const struct nf_hook_state *state, u32 verdict);
 void nfh_run_unqueue(struct net *net);
 int nfh_raw_run_doit(struct sk_buff *skb, struct genl_info *info);
 extern const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1];
@@ -286,28 +298,19 @@ extern const struct nla_policy nfh_raw_run_policy[NFHARNESS_A_START + 1];
 int nfh_raw_list_doit(struct sk_buff *skb, struct genl_info *info);
 extern const struct nla_policy nfh_raw_list_policy[NFHARNESS_A_COOKIES + 1];
 
-/* memory.c */
-void nfh_memory_begin(void);
-void nfh_memory_end(void);
-void nfh_memory_disarm(void);
-int nfh_memory_get_doit(struct sk_buff *skb, struct genl_info *info);
-
-/* together.c */
-int nfh_together_doit(struct sk_buff *skb, struct genl_info *info);
-
-/* state.c */
-int nfh_netns_get_doit(struct sk_buff *skb, struct genl_info *info);
-int nfh_keys_get_doit(struct sk_buff *skb, struct genl_info *info);
-
-/* tamper.c */
-bool nfh_tamper_packet(struct nfh_hook *hook, struct sk_buff *skb,
-		       const struct nf_hook_state *state);
-bool nfh_tamper_undo(struct nfh_net *nn, struct nfh_hook *hook);
-int nfh_tamper_doit(struct sk_buff *skb, struct genl_info *info);
-
 /* slots.c */
 int nfh_slots_dump(struct sk_buff *msg, struct netlink_callback *cb);
 int nfh_slots_done(struct netlink_callback *cb);
 extern const struct nla_policy nfh_slots_policy[NFHARNESS_A_MAX + 1];
+
+/* batch.c */
+int nfh_batch_add_doit(struct sk_buff *skb, struct genl_info *info);
+int nfh_batch_del_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* together.c */
+int nfh_together_doit(struct sk_buff *skb, struct genl_info *info);
+
+/* netlink.c */
+int nfh_netlink_register(void);
 
 #endif /* _NFHARNESS_INTERNAL_H */

@@ -73,7 +73,7 @@ static int __init nfh_init(void)
 	err = register_netdevice_notifier(&nfh_netdev_notifier);
 	if (err)
 		goto err_pernet;
-	err = genl_register_family(&nfh_family);
+	err = nfh_netlink_register();
 	if (err)
 		goto err_notifier;
 	return 0;

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What all the others stand on: the namespaces, their hooks by number, who may ask. */
+/* What all the others stand on: the family, the namespaces, their hooks by number, who may ask. */
+#include <linux/cache.h>
 #include <linux/err.h>
+#include <linux/module.h>
 #include <linux/netlink.h>
 #include <net/genetlink.h>
 #include <net/netns/generic.h>
 
 #include "internal.h"
+
+struct genl_family nfh_family __ro_after_init = {
+	.name = NFHARNESS_GENL_NAME,
+	.version = NFHARNESS_GENL_VERSION,
+	.maxattr = NFHARNESS_A_MAX,
+	.netnsok = true,
+	.module = THIS_MODULE,
+};
 
 LIST_HEAD(nfh_nets);
 DEFINE_MUTEX(nfh_nets_lock);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The generic netlink family: policies and commands. */
 #include <linux/err.h>
-#include <linux/module.h>
+#include <linux/init.h>
 #include <linux/slab.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
@@ -13,23 +13,6 @@ static const struct nla_policy nfh_empty_policy[NFHARNESS_A_PAD + 1];
 
 static const struct nla_policy nfh_id_policy[NFHARNESS_A_ID + 1] = {
 	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
-};
-
-const struct nla_policy nfh_hook_policy[NFHARNESS_A_TIMES + 1] = {
-	[NFHARNESS_A_ID] = NLA_POLICY_MIN(NLA_U64, 1),
-	[NFHARNESS_A_PF] = { .type = NLA_U8 },
-	[NFHARNESS_A_HOOKNUM] = { .type = NLA_U32 },
-	[NFHARNESS_A_IFINDEX] = NLA_POLICY_MIN(NLA_U32, 1),
-	[NFHARNESS_A_PRIORITY] = { .type = NLA_S32 },
-	[NFHARNESS_A_VERDICT] = { .type = NLA_U32 },
-	[NFHARNESS_A_ERRNO] = NLA_POLICY_RANGE(NLA_U32, 1, MAX_ERRNO),
-	[NFHARNESS_A_QUEUE_NUM] = { .type = NLA_U16 },
-	[NFHARNESS_A_QUEUE_BYPASS] = { .type = NLA_FLAG },
-	[NFHARNESS_A_COOKIE] = { .type = NLA_U64 },
-	[NFHARNESS_A_UNCHECKED] = { .type = NLA_FLAG },
-	[NFHARNESS_A_DEVICE_NETNS] = { .type = NLA_S32 },
-	[NFHARNESS_A_REINJECT_VERDICT] = { .type = NLA_U32 },
-	[NFHARNESS_A_TIMES] = NLA_POLICY_RANGE(NLA_U32, 1, 64),
 };
 
 static const struct nla_policy nfh_tamper_policy[NFHARNESS_A_TAMPER + 1] = {
@@ -328,12 +311,10 @@ static const struct genl_ops nfh_genl_ops[] = {
 	},
 };
 
-struct genl_family nfh_family __ro_after_init = {
-	.name = NFHARNESS_GENL_NAME,
-	.version = NFHARNESS_GENL_VERSION,
-	.maxattr = NFHARNESS_A_MAX,
-	.netnsok = true,
-	.module = THIS_MODULE,
-	.ops = nfh_genl_ops,
-	.n_ops = ARRAY_SIZE(nfh_genl_ops),
-};
+/* The family is in net.c, where its commands find it to answer. */
+int __init nfh_netlink_register(void)
+{
+	nfh_family.ops = nfh_genl_ops;
+	nfh_family.n_ops = ARRAY_SIZE(nfh_genl_ops);
+	return genl_register_family(&nfh_family);
+}

@@ -25,30 +25,6 @@ const struct nfh_flow nfh_run_flow = {
 	.dport = htons(9),
 };
 
-/**
- * nfh_array_called - nfharness_hook() for a hook in a private array
- *
- * @hook: whose @array says which run there is; what core hands over is compared
- *	with that, and never trusted
- * @skb: with which it is called
- * @state: that of the run, or nobody has put the hook here
- * @verdict: what it returns
- *
- * Return: @verdict.
- */
-unsigned int nfh_array_called(struct nfh_hook *hook, const struct sk_buff *skb,
-			      const struct nf_hook_state *state, u32 verdict)
-{
-	struct nfh_run *run = READ_ONCE(hook->array->run);
-
-	if (WARN_ON_ONCE(!run || state != &run->state))
-		return NF_ACCEPT;
-	if (run->count < run->room)
-		run->called[run->count] = (struct nfh_call){ hook->id, skb, verdict, skb->next };
-	run->count++;
-	return verdict;
-}
-
 /* Stands at a live hook point for a moment, and looks at nothing. */
 static unsigned int nfh_accept(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 {
