@@ -201,7 +201,7 @@ class Tracer:
         return places
 
     def _spot(self, code: bytes, place: int, wanted: Mapping[str, int]) -> Spot:
-        """As :func:`harness.trace.emulated.spot`; the place itself where that would cost no less."""
+        """What :func:`harness.trace.emulated.spot` finds, or the place itself where that would cost no less."""
         return spot(code, place, wanted) if self._emulates_jumps else Spot(place, {name: name for name in wanted})
 
     def _source(self, depth: int, entry: Spot, after: Spot, release: Spot, queue_depth: int) -> str:
