@@ -25,7 +25,7 @@ from harness.walks.session_lines import Lines, looked_through, seen
 from harness.walks.short import busy
 from harness.walks.totals import Totals
 
-__all__ = ("Kept", "Recorded")
+__all__ = ("KeptPackets", "Recorded")
 
 _HINT = "name a file that trace --json wrote"
 _CUT_SHORT = "the recording was cut short"
@@ -75,7 +75,7 @@ class Recorded:
 
     def whole(self) -> Seen:
         """The session with all its packets."""
-        kept = Kept()
+        kept = KeptPackets()
         for batch in self.batches():
             kept.take(batch, batch)
         return kept.session(self)
@@ -110,7 +110,7 @@ class Recorded:
             raise UserError(f"{self._path}: not as trace --json writes it: {error!r}", hint=_HINT) from None
 
 
-class Kept:
+class KeptPackets:
     """Packets of a session that is read: all, or those that are to be printed, and counts of the others.
 
     :param wants: whether a packet is to be printed; ``None``: all are kept

@@ -347,11 +347,11 @@ async def _again(path: Path, plan: _Plan, view: _View | None) -> Seen:
     :param view: ``None`` for JSON
     """
     from harness.backends.filtering import filtered, on_this_host  # noqa: PLC0415
-    from harness.cli.recorded import Kept, Recorded  # noqa: PLC0415
+    from harness.cli.recorded import KeptPackets, Recorded  # noqa: PLC0415
 
-    kept = Kept(summary=plan.summary)
+    kept = KeptPackets(summary=plan.summary)
     if view and plan.lean:
-        kept = Kept(view.wants, limit=view.limit, slowest=view.slowest, summary=view.summary)
+        kept = KeptPackets(view.wants, limit=view.limit, slowest=view.slowest, summary=view.summary)
     recorded = Recorded(path)
     for batch in recorded.batches():
         shown = await filtered(on_this_host, plan.wanted, batch) if plan.wanted else batch

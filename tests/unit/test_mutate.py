@@ -157,7 +157,8 @@ def test_rules_of_the_lines_come_first_and_quick_ones_before_slow_ones() -> None
     (one,) = [one for one in mutants(source) if one.operator == "boundary" and "MAX_HOOK_COUNT" in one.original]
     first, others = order.of(one)
     names = [rule.id for rule in first]
-    assert set(names[:4]) < {"limit.per-point", "limit.per-device", "limit.layer-2", "limit.batch", "inet.rollback", "inet.first-half"}
+    assert set(names[:4]) < {"limit.per-point", "limit.per-device", "limit.layer-2", "limit.batch", "limit.egress", "inet.rollback",
+                             "inet.first-half"}
     assert names.index("limit.1024") < names.index("order.ascending")
     assert {rule.id for rule in [*first, *others]} == RULES.keys()
     assert len(first) + len(others) == len(RULES)

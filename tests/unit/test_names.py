@@ -24,6 +24,7 @@ SHARED: Mapping[str, tuple[set[str], str]] = {
     "Network": ({"guest.topology", "pytest_plugin.networks"}, "a topology's namespaces, and a test's hosts in them"),
     "Packet": ({"model.path.packet", "walks.lives"}, "a packet on its way: the model's, and what the tracer saw of one"),
     "Run": ({"model.run", "guest.run"}, "a scenario under way, on the model and on a kernel"),
+    "Session": ({"backends.session", "backends.stories"}, "a kernel in use: its guest, and the packets that are told of it"),
     "Zone": ({"model.conntrack", "guest.conntrack"}, _CONNTRACK),
 }
 
