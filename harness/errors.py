@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ("EmulatorDied", "ExitCode", "GuestError", "HostError", "KernelDied", "Mistake", "NfharnessError", "UserError",
+__all__ = ("EmulatorFailed", "ExitCode", "GuestError", "HostError", "KernelDied", "Mistake", "NfharnessError", "UserError",
            "described")
 
 
@@ -61,8 +61,11 @@ class HostError(NfharnessError):
     """The host cannot do it: a missing program, a full disk, no network. Exit 125."""
 
 
-class EmulatorDied(HostError):
-    """QEMU was killed from outside or crashed, which no guest can do to it: nothing is said of the kernel, and it is worth another try."""
+class EmulatorFailed(HostError):
+    """QEMU was killed from outside, crashed, or let a guest measure its clock wrongly, which no guest can do to it.
+
+    Nothing is said of the kernel, and it is worth another try.
+    """
 
 
 class GuestError(NfharnessError):

@@ -26,7 +26,7 @@ from harness.conformance.promise import core_of, statements, warnings
 from harness.conformance.reference import PREFIX, Deviation, Reference, departures, load, nearest
 from harness.conformance.rule import Rule, Script
 from harness.conformance.statements import pinned
-from harness.errors import EmulatorDied, GuestError, HostError, KernelDied, NfharnessError, UserError
+from harness.errors import EmulatorFailed, GuestError, HostError, KernelDied, NfharnessError, UserError
 from harness.host.again import ATTEMPTS
 from harness.host.progress import Progress
 from harness.images import config
@@ -323,7 +323,7 @@ class Desk:
             except KernelDied as death:  # before it could be asked anything
                 await self._leave(take=False)
                 return _lost(rule, self._on, death), ()
-            except EmulatorDied as error:
+            except EmulatorFailed as error:
                 await self._leave(take=False)
                 failure = error
             except BaseException:

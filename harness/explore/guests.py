@@ -13,7 +13,7 @@ from harness.backends.session import Source
 from harness.conformance.judge import Judgement, said
 from harness.conformance.matrix import Target, conclusive
 from harness.conformance.rule import Script
-from harness.errors import EmulatorDied, KernelDied, NfharnessError
+from harness.errors import EmulatorFailed, KernelDied, NfharnessError
 from harness.host.again import ATTEMPTS
 from harness.outcome.kind import kind
 from harness.outcome.profile import KernelProfile
@@ -134,7 +134,7 @@ class KernelGuests:
             lease = self._next()
             try:
                 return await self._after(scenarios, await lease.ready)
-            except EmulatorDied as error:
+            except EmulatorFailed as error:
                 self.doubt = error.message
             except NfharnessError as error:
                 self.doubt = error.message

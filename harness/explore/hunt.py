@@ -13,7 +13,7 @@ from typing import Literal
 from harness.backends.executor import Executor, started
 from harness.conformance.bundle import save
 from harness.conformance.matrix import Target, default_jobs
-from harness.errors import EmulatorDied, GuestError, HostError, NfharnessError
+from harness.errors import EmulatorFailed, GuestError, HostError, NfharnessError
 from harness.explore.engine import Plan
 from harness.explore.guests import Behaviour, KernelGuests, observed
 from harness.explore.kept import keep, kept
@@ -156,7 +156,7 @@ class Hunt:
             try:
                 async with started(self.target.source) as executor:
                     found = await self._drawn_cases(executor)
-            except (GuestError, EmulatorDied) as error:
+            except (GuestError, EmulatorFailed) as error:
                 failures = failures + 1 if self.scenarios == before else 1
                 self._doubt(error.message)
                 if failures == _GUESTS:
@@ -180,7 +180,7 @@ class Hunt:
                 drawn, task = under_way.popleft()
                 try:
                     seen = await task
-                except EmulatorDied:
+                except EmulatorFailed:
                     self._put_back(drawn, *(other for other, _ in under_way))
                     raise
                 self._count(seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from harness.errors import EmulatorDied
+from harness.errors import EmulatorFailed
 from harness.host.progress import Progress
 
 __all__ = ("ATTEMPTS", "tried_again")
@@ -15,14 +15,14 @@ _T = TypeVar("_T")
 
 
 async def tried_again(once: Callable[[], Awaitable[_T]], progress: Progress) -> _T:
-    """What *once* returns, which is called anew when QEMU has died of something else than its guest: three times at most.
+    """What *once* returns, which is called anew when the emulator failed: three times at most.
 
-    :raises EmulatorDied: of the last time
+    :raises EmulatorFailed: of the last time
     """
     for left in reversed(range(ATTEMPTS)):
         try:
             return await once()
-        except EmulatorDied as error:
+        except EmulatorFailed as error:
             if not left:
                 raise
             progress.note(f"{error.message}; trying again")

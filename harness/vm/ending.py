@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.errors import EmulatorDied, HostError, KernelDied, NfharnessError
+from harness.errors import EmulatorFailed, HostError, KernelDied, NfharnessError
 from harness.host.store import write_whole
 from harness.vm import console
 from harness.vm.guest import Guest, VirtualGuest
@@ -50,7 +50,7 @@ async def recorded(guest: Guest, file: Path) -> AsyncIterator[Ending]:
     except KernelDied as error:
         ending.died = error.message
         raise
-    except EmulatorDied as error:
+    except EmulatorFailed as error:
         ending.taken = error.message
         raise
     except KeyboardInterrupt:

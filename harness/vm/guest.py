@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.errors import EmulatorDied, GuestError, HostError, KernelDied, NfharnessError
+from harness.errors import EmulatorFailed, GuestError, HostError, KernelDied, NfharnessError
 from harness.host.deadlines import slowness, within
 from harness.images.source_lines import decoded
 from harness.vm import console
@@ -183,7 +183,7 @@ class VirtualGuest(Guest):
         self._state = state
         try:
             await self.qemu.load(state)
-        except EmulatorDied:
+        except EmulatorFailed:
             raise
         except NfharnessError as error:
             if damaged := await self._damage():

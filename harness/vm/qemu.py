@@ -19,7 +19,7 @@ from typing import Any
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
-from harness.errors import EmulatorDied, HostError, KernelDied, NfharnessError
+from harness.errors import EmulatorFailed, HostError, KernelDied, NfharnessError
 from harness.host import process
 from harness.host.deadlines import within
 from harness.host.paths import cache_dir
@@ -206,9 +206,9 @@ def judged(status: int, said: str, shown: str, see: str) -> NfharnessError:
         return HostError(f"QEMU ended with status {status}{told}", hint=see)
     name = signal.Signals(-status).name if status else "a signal"
     if -status in _CRASHES:
-        return EmulatorDied(f"QEMU crashed, by {name}{told}: that is the emulator's fault, not the kernel's", hint=f"try again; {see}")
+        return EmulatorFailed(f"QEMU crashed, by {name}{told}: that is the emulator's fault, not the kernel's", hint=f"try again; {see}")
     hint = "look for it in this host's log (dmesg, journalctl -k): its OOM killer wants more memory, or fewer guests at once"
-    return EmulatorDied(f"QEMU was killed by {name}{told}: that is this host's doing, not the kernel's", hint=hint)
+    return EmulatorFailed(f"QEMU was killed by {name}{told}: that is this host's doing, not the kernel's", hint=hint)
 
 
 class Qemu:

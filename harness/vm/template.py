@@ -27,6 +27,7 @@ from harness.images.userland import userland_path
 from harness.vm import bytecode, guest
 from harness.vm.acceleration import accelerator, proved, remembered
 from harness.vm.code import CodeArchive, code_archive
+from harness.vm.pace import must_keep_pace, reading
 from harness.vm.preparation import PREPARATIONS, Saved
 from harness.vm.qemu import COUNTING, KVM, TCG, Accelerator, Machine, processor_identity, qemu_identity, reads_sealed_ram
 
@@ -223,6 +224,7 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
     :param new: directory, which gets ``ram``, ``state``, and ``template.json`` with what was found out and how long each part took
     :param append: what *machine*'s command line has beside the usual, for the record
     :raises KernelDied: it panicked while it booted
+    :raises EmulatorFailed: its clock is wrong
     :raises HostError: something does not compile
     """
     code, start = code_archive(), time.monotonic()
@@ -235,12 +237,15 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
         built = begin(module, layer, userland, Progress(quiet=True))
         async with guest.booted(replace(machine, ram=new / "ram", shared=True), code, archive=archive) as vm:
             booted = time.monotonic()
+            began = await reading(vm)
             source = await vm.place(bare=kind == "bare")
             programs = begin(bytecode.programs, source, layer, userland, new) if source else None
             imported = await vm.import_all(PREPARATIONS[kind])
             kernel_object = (await built) / MODULE
             await vm.call("harness.guest.files:receive", _KERNEL_OBJECT, stdin=kernel_object.read_bytes())
             facts = await vm.prepare(PREPARATIONS[kind], _KERNEL_OBJECT, await programs if programs else None)
+            if kind != "counted":  # its clock counts instructions
+                facts["clock_pace"] = must_keep_pace(began, await reading(vm))
             prepared = time.monotonic()
             await vm.qemu.save(new / "state")
             saved = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.session import made_ready, session
-from harness.errors import EmulatorDied, HostError, KernelDied, NfharnessError
+from harness.errors import EmulatorFailed, HostError, KernelDied, NfharnessError
 from harness.host.progress import Progress
 from harness.vm import guest, qemu
 from harness.vm.channel import Request
@@ -104,5 +104,5 @@ def test_a_qemu_that_is_killed_from_outside_is_not_the_kernels_death(number: sig
             os.kill(opened.guest.qemu.pid, number)
             await opened.guest.output(Request(argv=["sleep", "60"]))
 
-    with pytest.raises(EmulatorDied, match="not the kernel's"):
+    with pytest.raises(EmulatorFailed, match="not the kernel's"):
         asyncio.run(killed())

@@ -18,7 +18,7 @@ from harness.conformance.collect import Collect, EachRule
 from harness.conformance.matrix import RuleResult, Target
 from harness.conformance.report import exit_code
 from harness.conformance.statements import pinned
-from harness.errors import EmulatorDied, GuestError, HostError, KernelDied
+from harness.errors import EmulatorFailed, GuestError, HostError, KernelDied
 from harness.guest.files import pack
 from harness.images.kernels import Kernel
 from harness.model import predict
@@ -42,7 +42,7 @@ def hangs(_scenario: Scenario) -> Outcome:
 
 
 def is_killed(_scenario: Scenario) -> Outcome:
-    raise EmulatorDied("QEMU was killed by SIGKILL")
+    raise EmulatorFailed("QEMU was killed by SIGKILL")
 
 
 def loses_events(scenario: Scenario) -> Outcome:

@@ -14,7 +14,7 @@ import pytest
 
 from harness.conformance.bundle import load
 from harness.conformance.matrix import Target
-from harness.errors import EmulatorDied, GuestError, HostError, KernelDied
+from harness.errors import EmulatorFailed, GuestError, HostError, KernelDied
 from harness.explore import guests, hunt
 from harness.explore.engine import Plan
 from harness.explore.hunt import Hunt, Limits
@@ -153,7 +153,7 @@ def test_guests_that_fail_one_after_the_other_are_inconclusive(explored: Callabl
 
 def killed(times: int) -> Answer:
     """A host that kills QEMU so many times when there are steps."""
-    left = [EmulatorDied("QEMU was killed by SIGKILL")] * times
+    left = [EmulatorFailed("QEMU was killed by SIGKILL")] * times
 
     def answer(scenario: Scenario) -> Outcome:
         if left and scenario.steps:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from harness.errors import EmulatorDied, HostError, KernelDied
+from harness.errors import EmulatorFailed, HostError, KernelDied
 from harness.host.again import tried_again
 from harness.host.progress import Progress
 from harness.vm.qemu import judged
@@ -21,13 +21,13 @@ LIVES = "Out of memory: Killed process 170 (python3)\nBUG: workqueue lockup - po
     (0, "", PANIC, KernelDied, "the guest died: BUG: kernel NULL pointer dereference"),
     (0, "", "", KernelDied, "the guest died: it was switched off, or restarted"),
     (-signal.SIGABRT, "", PANIC, KernelDied, "the guest died: BUG: kernel NULL pointer dereference"),
-    (-signal.SIGKILL, "", "", EmulatorDied, "QEMU was killed by SIGKILL: that is this host's doing, not the kernel's"),
-    (-signal.SIGKILL, "", LIVES, EmulatorDied, "QEMU was killed by SIGKILL: that is this host's doing, not the kernel's"),
-    (-signal.SIGXCPU, "", "", EmulatorDied, "QEMU was killed by SIGXCPU: that is this host's doing, not the kernel's"),
-    (0, "qemu-system-x86_64: terminating on signal 15 from pid 7 (kill)", LIVES, EmulatorDied,
+    (-signal.SIGKILL, "", "", EmulatorFailed, "QEMU was killed by SIGKILL: that is this host's doing, not the kernel's"),
+    (-signal.SIGKILL, "", LIVES, EmulatorFailed, "QEMU was killed by SIGKILL: that is this host's doing, not the kernel's"),
+    (-signal.SIGXCPU, "", "", EmulatorFailed, "QEMU was killed by SIGXCPU: that is this host's doing, not the kernel's"),
+    (0, "qemu-system-x86_64: terminating on signal 15 from pid 7 (kill)", LIVES, EmulatorFailed,
      "QEMU was killed by a signal: terminating on signal 15 from pid 7 (kill): that is this host's doing, not the kernel's"),
-    (-signal.SIGSEGV, "", LIVES, EmulatorDied, "QEMU crashed, by SIGSEGV: that is the emulator's fault, not the kernel's"),
-    (-signal.SIGABRT, "qemu-system-x86_64: kvm.c:1: f: Assertion `x' failed.", "", EmulatorDied,
+    (-signal.SIGSEGV, "", LIVES, EmulatorFailed, "QEMU crashed, by SIGSEGV: that is the emulator's fault, not the kernel's"),
+    (-signal.SIGABRT, "qemu-system-x86_64: kvm.c:1: f: Assertion `x' failed.", "", EmulatorFailed,
      "QEMU crashed, by SIGABRT: kvm.c:1: f: Assertion `x' failed.: that is the emulator's fault, not the kernel's"),
     (1, "qemu-system-x86_64: load of migration failed", "", HostError, "QEMU ended with status 1: load of migration failed"),
 ])  # fmt: skip
@@ -50,9 +50,9 @@ def _tried(*fates: BaseException | str) -> tuple[str, int]:
 
 
 def test_what_the_host_ended_is_tried_again_twice() -> None:
-    killed = EmulatorDied("killed")
+    killed = EmulatorFailed("killed")
     assert _tried(killed, killed, "done", "never") == ("done", 3)
-    with pytest.raises(EmulatorDied):
+    with pytest.raises(EmulatorFailed):
         _tried(killed, killed, killed, "never")
 
 
