@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness.conformance import RULES
+from harness.conformance.judge import judge
 from harness.guest import tracing, traffic
 from harness.guest.executor import Executor, execute
 from harness.guest.module import Hook, HookModule
 from harness.guest.netns import DIRECTORY
+from harness.guest.settle import PacketWatch
 from harness.guest.softirq import softirqs_first
 from harness.guest.topology import Network, built, mac_of
 from harness.model import predict, seen
@@ -159,3 +162,20 @@ def _runs_for_own_frames(network: Network) -> int:
             traffic.send_frame(network.namespaces["left"], "eth0", frame)
     assert capture.doubts == ()
     return sum(isinstance(event, Entry) and event.protocol == 0x88B5 for event in capture.events())
+
+
+def test_a_slow_guest_does_not_ask_twice_for_a_neighbour_that_does_not_answer(
+        profile: KernelProfile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel would ask again a second later, while the step still waits for the end of the first request."""
+    at_once = PacketWatch.settle
+
+    def late(watch: PacketWatch, cookie: int) -> None:
+        time.sleep(1.5)
+        at_once(watch, cookie)
+
+    monkeypatch.setattr(PacketWatch, "settle", late)
+    (script,) = RULES["drop.errno-arp"].scripts
+    asked = [step for step in script.scenario.steps if isinstance(step, Arp)]
+    judged = judge(script, profile, execute(script.scenario))
+    assert asked
+    assert judged.comparison.verdict == "conformant"

@@ -6,6 +6,7 @@ import fcntl
 import socket
 import struct
 from contextlib import suppress
+from pathlib import Path
 
 from harness.guest.run import Run
 from harness.guest.senders import ethernet
@@ -17,6 +18,7 @@ __all__ = ("arp", "frame")
 
 _NTF_USE, _NUD_NONE = 0x01, 0x00
 _SIOCGIFHWADDR = 0x8927
+_NEVER_MS = "3600000"
 _EXPERIMENTAL = 0x88B5
 _NOBODY = "02:ff:ff:ff:ff:ff"
 
@@ -30,6 +32,8 @@ def arp(run: Run, index: int, step: Arp) -> StepOutcome:
     entry = {"family": socket.AF_INET, "dst": step.target, "ifindex": run.ifindex(step.source, device)}
     owner = next((one for one in topology.interfaces() if step.target in (text.partition("/")[0] for text in one.addresses)), None)
     with run.network.namespaces[step.source].inside(), IPRoute() as routes:
+        if device:  # the kernel asks again after a second (neigh_timer_handler()): a slow guest would meet that within the step
+            Path("/proc/sys/net/ipv4/neigh", device, "retrans_time_ms").write_text(_NEVER_MS)
         with suppress(NetlinkError):  # it may not have known it
             routes.neigh("del", **entry)
         routes.neigh("add", **entry, flags=_NTF_USE, state=_NUD_NONE)
