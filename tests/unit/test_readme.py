@@ -98,9 +98,9 @@ def test_every_option_in_a_command_that_a_page_shows_exists() -> None:
 
 def test_every_option_that_a_page_names_exists() -> None:
     known = {option for command in COMMANDS.values() for option in options(command)} | pytests_options()
-    named = {(page, span) for page, span in shown() if re.fullmatch(r"--[a-z][a-z-]*(?: [A-Z]+)*", span)}
+    named = {(page, span) for page, span in shown() if re.fullmatch(r"--[a-z][a-z-]*(?:[ =].*)?", span)}
     assert named
-    assert not {(page, span) for page, span in named if span.split()[0] not in known}
+    assert not {(page, span) for page, span in named if re.split("[ =]", span)[0] not in known}
 
 
 def rows() -> list[str]:
