@@ -95,7 +95,7 @@ def _ttl(pf: Family) -> Script:
         *(Register(f"router-{hook}", "router", pf, hook) for hook in ("PREROUTING", "FORWARD", "POSTROUTING")),
         Send("client", "server", 1, pf, ttl=1),
         Crosses((_at(pf, "router", "PREROUTING", "to-client", ""),), BY_STACK),
-        Crosses((_at(pf, "router", "POSTROUTING", "", "to-client"),), nth=1), Answered(1),
+        Crosses((_at(pf, "router", "POSTROUTING", "", "to-client"),), BY_STACK, nth=1), Answered(1),
         Send("client", "server", 2, pf, ttl=2, source_port=40001),
         Crosses((_at(pf, "router", "PREROUTING", "to-client", ""), _at(pf, "router", "FORWARD", "to-client", "to-server"),
                  _at(pf, "router", "POSTROUTING", "to-client", "to-server"))),
@@ -124,7 +124,7 @@ def _no_route(pf: Family, topology: Topology) -> Script:
     walk = Crosses((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
                     _at(pf, "host", "PREROUTING", "eth0", "")), BY_STACK)
     error = Crosses((_at(pf, "host", "OUTPUT", "", "eth0"), _at(pf, "host", "POSTROUTING", "", "eth0"),
-                     _at(pf, "peer", "PREROUTING", "eth0", ""), _at(pf, "peer", "INPUT", "eth0", "")), nth=1)
+                     _at(pf, "peer", "PREROUTING", "eth0", ""), _at(pf, "peer", "INPUT", "eth0", "")), BY_STACK, nth=1)
     return script(
         f"path.no-route, {pf.name}, {'forwarding' if topology.forwarding else 'not forwarding'}", *_everywhere(pf, PAIR),
         Send("peer", "10.0.9.1" if pf is _V4 else "fd00:9::1", 1, pf),

@@ -93,7 +93,7 @@ def _answered_by_the_stack(pf: Family) -> Script:
         Register("pre", "router", pf, "PREROUTING", 0, queue_to(7)), Register("post", "router", pf, "POSTROUTING"),
         Send("client", "server", 2, pf, ttl=1),
         Crosses((At("router", "PREROUTING", "pre", 0, pf), At("router", "PREROUTING", "", 1, pf, loop=NF_REINJECT)), BY_STACK),
-        Crosses((At("router", "POSTROUTING", "post", 1, pf), At("client", "INPUT", "client", 1, pf)), nth=1), Answered(1),
+        Crosses((At("router", "POSTROUTING", "post", 1, pf), At("client", "INPUT", "client", 1, pf)), BY_STACK, nth=1), Answered(1),
         Answer("router", 7, cookie=2), Returns(0),
         topology=ROUTER,
     )

@@ -157,7 +157,7 @@ RULES = (
             Register("out", "router", _V4, "OUTPUT", 10),
             Send("client", "server", 1, ttl=1),
             Crosses((), BY_STACK),
-            Crosses((At("router", "OUTPUT", "out"),), nth=1),
+            Crosses((At("router", "OUTPUT", "out"),), BY_STACK, nth=1),
             CtRun("router", ConntrackTuple("10.0.1.2", 40000, "10.0.2.2", 9), track=True),
             Finds(tracked(ConntrackTuple("10.0.1.2", 40000, "10.0.2.2", 9), "RELATED_REPLY", 2, _NO_CALLS, 0)),
             topology=ROUTER,

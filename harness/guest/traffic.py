@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
 
 __all__ = (
-    "COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "fragments", "payload", "send_echo", "send_frame", "send_ip", "send_udp",
-    "udp_packet",
+    "COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "fragments", "let_in", "payload", "send_echo", "send_frame", "send_ip",
+    "send_udp", "udp_packet",
 )
 
 _COOKIE = struct.Struct("!8sQ")
+_ICMP_FILTER, _ICMPV6_FILTER, _SOL_RAW = 1, 1, 255
 _ECHO_TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 _RECEIVE = 1 << 16
 _UDP_SEGMENT = 103
@@ -195,8 +196,10 @@ class Sinks:
         try:
             if (family, kind) == (socket.AF_INET6, socket.SOCK_DGRAM):
                 sink.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if kind == socket.SOCK_RAW:
+                let_in(sink, _ECHO_TYPES[family])  # and no errors: whether a socket takes one is a packet's end
             sink.bind(("", port))
-            self._selector.register(sink, selectors.EVENT_READ, (netns.name, kind == socket.SOCK_RAW, family, port))
+            self._selector.register(sink, selectors.EVENT_READ, (netns.name, port))
         except BaseException:
             sink.close()
             raise
@@ -230,18 +233,25 @@ class Sinks:
 
     def _read(self, key: selectors.SelectorKey) -> None:
         assert isinstance(key.fileobj, socket.socket)  # noqa: S101
-        netns, raw, family, port = key.data
+        netns, port = key.data
         with contextlib.suppress(BlockingIOError):
             data = key.fileobj.recv(_RECEIVE)
             cookie = cookie_of(data)
-            if cookie is not None and not (raw and not _is_echo(data, family)):
+            if cookie is not None:
                 self._arrivals.append(Arrival(netns, cookie, port))
                 self._cookies.add(cookie)
 
 
-def _is_echo(data: bytes, family: socket.AddressFamily) -> bool:
-    """A raw IPv4 socket hands out the IP header too, an IPv6 one does not."""
-    return data[0 if family == socket.AF_INET6 else (data[0] & 0x0F) * 4] in _ECHO_TYPES[family]
+def let_in(sink: socket.socket, types: Collection[int]) -> None:
+    """Let a raw socket of ICMP or ICMPv6 take messages of these types alone (``icmp_filter``, ``icmpv6_filter``).
+
+    :param types: as the first byte of a message has them; of ICMP those below 32, the kernel filters no others
+    """
+    blocked = (1 << 256) - 1 - sum(1 << kind for kind in types)
+    if sink.family == socket.AF_INET6:
+        sink.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, blocked.to_bytes(32, "little"))
+    else:
+        sink.setsockopt(_SOL_RAW, _ICMP_FILTER, (blocked & 0xFFFFFFFF).to_bytes(4, "little"))
 
 
 def _family(address: str) -> socket.AddressFamily:

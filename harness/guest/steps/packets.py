@@ -10,7 +10,7 @@ from harness.guest.run import Run, Sent
 from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps.packets import WHOLE_MAX, Send, destination
+from harness.scenario.steps.packets import Send, destination, has_socket
 from harness.scenario.topology import Topology
 
 __all__ = ("send",)
@@ -19,7 +19,7 @@ __all__ = ("send",)
 def send(run: Run, index: int, step: Send) -> StepOutcome:
     netns = run.network.namespaces[step.source]
     source, holder, to = _ends(run, run.topologies[index], step)
-    if step.fragment or step.segment or step.size > WHOLE_MAX:
+    if step.fragment or has_socket(step):
         errno = _send_large(netns, step, source, to)
     elif step.kind == "udp":
         packet = senders.datagram(source, to, (step.source_port, step.port), size=step.size, cookie=step.cookie, ttl=step.ttl)

@@ -170,10 +170,26 @@ def ip_local_deliver_finish(stack: Stack, netns: str, packet: Packet) -> int:
     """``ip_local_deliver_finish``: a socket takes it, ``icmp_echo`` answers."""
     if packet.pf is Family.IPV6 and not fragment.ip_defrag(stack, netns, "local", packet):
         return 0
+    if packet.about is not None:
+        _icmp_unreach(packet, packet.about)
+        return 0
     packet.walk.delivered = True
     if packet.kind == "echo request":
         _answer(stack, netns, packet, "echo reply", own=True)
     return 0
+
+
+def _icmp_unreach(packet: Packet, about: Packet) -> None:
+    """``icmp_unreach``, ``icmpv6_notify``: UDP looks for the socket that an error is about. Raw sockets send most datagrams.
+
+    What the handlers of other protocols do is not told; the protocol of an IPv6 fragment is not among the bytes that are recorded.
+    """
+    if about.walk.has_socket and (about.piece is None or about.piece.index == 0):
+        packet.walk.delivered = True
+    elif about.kind == "udp" and (about.pf is Family.IPV4 or about.piece is None):
+        packet.dropped("no socket waits for it")
+    else:
+        packet.consumed("an ICMP error")
 
 
 def _icmp_send(stack: Stack, netns: str, packet: Packet, kind: Kind) -> None:
@@ -190,6 +206,7 @@ def _icmp_send(stack: Stack, netns: str, packet: Packet, kind: Kind) -> None:
     if lacking <= 0 or lacking % 8 == 0:
         answer = _answer(stack, netns, packet, kind, own=False)
         if answer is not None:
+            answer.about = packet
             nf_ct_attach(stack.tracking, answer.ct, packet.ct)
 
 

@@ -49,6 +49,7 @@ class Record:
     :param ends: what state it was in afterwards
     :param unknown: why the model cannot tell what becomes of it
     :param in_pieces: a hook point was crossed by a fragment
+    :param has_socket: the UDP socket that sends it is there
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Record:
     sent_errno: int = 0
     unknown: str | None = None
     in_pieces: bool = False
+    has_socket: bool = False
 
     def enter(self, skb: Packet) -> int:
         """A verdict loop is entered.
@@ -155,6 +157,7 @@ class Packet(Skb):
     :param vlan: the tag that it carries
     :param piece: the fragment that it is; ``None`` for a whole datagram
     :param segment: it stands for several packets of so much payload each, which a device or the receiver takes apart
+    :param about: of an ICMP error the packet that it answers
     :param end: that it came to behind the hook points
     """
 
@@ -171,6 +174,7 @@ class Packet(Skb):
     nf_bridge: NfBridge | None = None
     piece: Piece | None = None
     segment: int | None = None
+    about: Packet | None = None
     end: Fate | None = None
 
     @property

@@ -10,7 +10,7 @@ from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
 from harness.scenario.steps.conntrack import ConntrackTuple
-from harness.scenario.steps.packets import Send, destination, packet_summary
+from harness.scenario.steps.packets import Send, destination, has_socket, packet_summary
 
 __all__ = ("note", "send")
 
@@ -27,8 +27,10 @@ def send(run: Run, index: int, step: Send) -> StepOutcome:
         piece=Piece(0, last=False, size=step.fragment) if step.fragment else None, segment=step.segment)
     if step.kind == "udp" and step.pf is Family.IPV4:
         packet.ct.flow = ConntrackTuple(str(source), step.source_port, str(to), step.port)
+    packet.walk.has_socket = has_socket(step)
     sendto(run.stack, step.source, packet)
     note(run, packet)
+    packet.walk.has_socket = False
     redirects = any(each.facts.redirects for each in run.scenario.steps)
     flow = packet.ct.flow if packet.walk.delivered else None
     return StepOutcome(index, packet.walk.sent_errno, facts=port(flow.port if flow else None) if redirects else ())

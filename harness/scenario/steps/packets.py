@@ -15,7 +15,8 @@ from harness.scenario.scope import Scope
 from harness.scenario.step import DRAWN, Facts, Sink, Step, Traffic, no_rules, none_wait, nothing, nowhere, same_topology
 from harness.scenario.topology import Topology
 
-__all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "last_piece", "packet_summary")
+__all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "has_socket", "last_piece",
+           "packet_summary")
 
 PacketKind = Literal["udp", "echo"]
 
@@ -167,6 +168,11 @@ def destination(topology: Topology, send: Send) -> tuple[str, Address]:
     if holder is None:
         raise ValueError(f"no namespace has the address {address}")
     return holder, address
+
+
+def has_socket(send: Send) -> bool:
+    """Whether a UDP socket sends it, and has the source port meanwhile: what the kernel cuts up, or keeps together."""
+    return not send.fragment and (send.segment is not None or send.size > WHOLE_MAX)
 
 
 def last_piece(send: Send) -> int:
