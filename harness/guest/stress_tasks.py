@@ -43,7 +43,7 @@ _QUEUEING, _QUEUE, _FIRST_COOKIE, _FIRST_ID = 2, 7, 100, 1000
 _CROWDED, _STANDING, _STANDING_ID = 3, 96, 10_000
 _ACCEPT, _DROP = Verdict(VerdictKind.ACCEPT), Verdict(VerdictKind.DROP)
 _SETTLE_S, _PAUSE_S = 30.0, 0.002
-#: Of each task: they lie in a pipe until somebody takes them.
+#: Of each task: they lie in a pipe until the parent takes them.
 _FAULTS = 10
 _V4, _INET, _NETDEV = Family.IPV4, Family.INET, Family.NETDEV
 #: Types of base chains, their hook points, and of these a ruleset's chains are; a transaction registers them one behind the other.

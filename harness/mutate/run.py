@@ -92,7 +92,7 @@ async def examined(
     The rules are asked for what the kernel does without a mutant: its profile says which apply.
 
     :param profile: whether the profile is probed
-    :param everything: run all, whoever has told before
+    :param everything: run all, also after one has told
     """
     found, start = Found(), time.monotonic()
     faulty = replace(on, source=Faulty(on.source, numbers, on.source.facts, accelerator=on.source.accelerator),

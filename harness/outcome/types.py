@@ -312,7 +312,7 @@ class Registration:
     :param generation: number of the new array at its point, from 1: 0 is what was there at first; ``None`` for an array that is no
         point's, or that did not change
     :param before: the array that was there, up to 64 slots of it; what was unregistered is a dummy there
-    :param after: the one that was made, likewise
+    :param after: the one that was made, as much of it
     :param slots_before: how many the first has
     :param link: id of the BPF link that holds the hook; ``None`` for none, or where it had none yet
     """

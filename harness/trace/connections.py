@@ -56,7 +56,7 @@ class Seed:
 def provoke() -> None:
     """Have the kernel make the key, which it does when it is asked for the first id: a packet in a namespace that goes at once.
 
-    Where that does not work (no nft, no ``ip``) the key is made when somebody lists connections.
+    Where that does not work (no nft, no ``ip``) the key is made when a process lists connections.
     """
     def ask() -> None:
         with contextlib.suppress(OSError, subprocess.SubprocessError):

@@ -4,7 +4,7 @@
  *
  * __nf_register_net_hook() and __nf_unregister_net_hook() know the hook point, nf_hook_entries_insert_raw() and nf_hook_entries_delete_raw()
  * an array that is no point's (NAT's). All of them have nf_hook_entries_grow() or __nf_hook_entries_try_shrink() make the new array, under
- * the lock that guards it: there both arrays are read. What is removed is a dummy in the old array by then.
+ * the lock that guards it: there both arrays are read. What is removed has become a dummy in the old array before.
  *
  * Registrations belong to a task: none nests in another. Their time is that of the last probe before the new array is published, so that no
  * traversal of that array was entered before.

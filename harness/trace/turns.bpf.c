@@ -309,7 +309,7 @@ int probe_segment(struct pt_regs *ctx)
 	return turn(skb, SEGMENTED, 0);
 }
 
-/* int ip_do_fragment(struct net *net, struct sock *sk, struct sk_buff *skb, ...), and ip6_fragment() likewise */
+/* int ip_do_fragment(struct net *net, struct sock *sk, struct sk_buff *skb, ...), and ip6_fragment() with the same ones */
 int probe_fragment(struct pt_regs *ctx)
 {
 	runs(RAN_FRAGMENT);
@@ -389,7 +389,7 @@ int probe_copy_end(struct pt_regs *ctx)
 	return turn(skb, DUPLICATED, copy);
 }
 
-/* struct iphdr *nf_reject_iphdr_put(struct sk_buff *nskb, const struct sk_buff *oldskb, ...), and nf_reject_ip6hdr_put() likewise */
+/* struct iphdr *nf_reject_iphdr_put(struct sk_buff *nskb, const struct sk_buff *oldskb, ...), and nf_reject_ip6hdr_put() with the same first ones */
 int probe_reject(struct pt_regs *ctx)
 {
 	runs(RAN_REJECT);

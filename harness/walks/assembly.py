@@ -155,7 +155,7 @@ class _Became:
 
     :ivar before: what it had become since it was seen last, by the run in which it is seen; nothing where it is seen first
     :ivar by: what a call made of it, by its run and number there
-    :ivar heads: its header behind a call that changed that, likewise
+    :ivar heads: its header behind a call that changed that, by its run and number, too
     """
 
     def __init__(self, packet: Packet) -> None:

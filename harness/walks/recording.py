@@ -31,7 +31,7 @@ class Recording:
     :param doubts: why the events may not be all there was
     :param rules: namespace (numbered as by :func:`harness.walks.sightings.told_apart`), handle of the table and of the rule → its chain and
         its text, of nftables' rules that were listed
-    :param rulesets: namespace (numbered likewise), end of the first and begin of the last listing that showed it (``CLOCK_MONOTONIC``, ns)
+    :param rulesets: namespace (by the same number), end of the first and begin of the last listing that showed it (``CLOCK_MONOTONIC``, ns)
         and what was listed, as of :class:`harness.outcome.types.Ruleset`
     :param tells: what would have been told of packets between hook points if it had happened
     :param sees_registrations: whether hooks that were registered and unregistered are among the events

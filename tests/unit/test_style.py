@@ -59,3 +59,11 @@ def test_a_docstring_begins_with_a_sentence_and_has_a_line_for_each_field() -> N
 def test_a_docstring_begins_with_no_fragment() -> None:
     """The first sentence says what the thing is, returns or does: *The names of the calls*, not *Of the calls*."""
     assert not [f"{place}: {text.splitlines()[0]}" for place, text in _docstrings() if re.match(r"(?:Of|As|Those|For)\b", text)]
+
+
+def test_no_word_stands_where_a_plainer_one_serves() -> None:
+    """Words that make a reader ask who, or like what."""
+    sources = [path for kind in ("py", "md", "c", "h") for path in (ROOT / "harness").glob(f"**/*.{kind}")]
+    assert sources
+    vague = re.compile(r"\b(?:somebody|whoever|likewise|by then)\b", re.IGNORECASE)
+    assert not [f"{path.relative_to(ROOT)}: {found[0]}" for path in sources if (found := vague.search(path.read_text()))]

@@ -30,7 +30,7 @@ class Waiver:
 
     :param test: glob of node ids; where tests have parameters, of one of these as well (``fib_tests.sh``)
     :param forgives: is to be found in what the test failed with
-    :param why: for whoever reads the report
+    :param why: the reason, for the readers of the report
     :param kernel: glob of what ``--kernel`` names
     :param until: the last day on which it holds
     """
