@@ -137,7 +137,7 @@ SHORT = {
         (r"> 10.0.2.2:9,", r"dropped \(EPERM\) by inet one base, rule \d+ of deeper, from rule \d+ and \d+ and \d+: .*the culprit"),
     "41: which rule sent a reset?": (r"TCP \[S\] 10.0.1.2:\d+ > 10.0.2.2:41,", r"rejected .*rule \d+ of svc, .*tcp reset"),
     "36: where did the first DNAT lead?": (r"> 10.0.1.1:7,", r"router PREROUTING, FORWARD, POSTROUTING, server INPUT"),
-    "08: what became of it in a queue without a listener?": (r"> 10.0.2.2:1001,", r"dropped: queue 1 has no listener, or is full"),
+    "08: what became of it in a queue without a listener?": (r"> 10.0.2.2:1001,", r"dropped: queue 1 has no listener(?!, or)"),
     "17: which of two worlds of iptables dropped?": (r"> 10.0.2.2:5000,", r"dropped .*by iptables filter FORWARD"),
     "13: no route": (r"> 198.51.100.1:1,", r"router PREROUTING  dropped by the stack"),
     "13: the TTL runs out": (r"> 10.0.2.2:3,", r"router PREROUTING  dropped by the stack"),
