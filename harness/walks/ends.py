@@ -242,7 +242,7 @@ class Ends:
             return fate
         if Came.TAKEN in self._tells and (why := self._untaken(run, end, since)):
             return Fate("dropped by the stack", reason=", ".join(filter(None, (why, reason))))
-        if self._is_unheard(run, since):
+        if self._is_unheard(run, since) and not self._is_drop(end):
             return Fate("consumed", reason=reason)
         return self._by_protocol(run, end, reason, apart=apart)
 

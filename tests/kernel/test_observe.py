@@ -200,7 +200,7 @@ def test_only_one_observer_at_a_time() -> None:
 
 def test_rules_that_were_asked_for_just_before_the_end_are_told() -> None:
     observer = Observer()
-    observer.tell(rules=[[current_inum(), 0, 1, 1]])
+    observer.tell(netns=[current_inum(), 0], rules=[[1, 1]], whole=False)
     observer.tell(ended=True)
     said: dict[str, Any] = {}
     while not {"rules", "records"} <= said.keys():

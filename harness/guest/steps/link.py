@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.guest.run import Run
@@ -31,9 +32,7 @@ def arp(run: Run, index: int, step: Arp) -> StepOutcome:
     device = asking_device(topology, step)
     entry = {"family": socket.AF_INET, "dst": step.target, "ifindex": run.ifindex(step.source, device)}
     owner = next((one for one in topology.interfaces() if step.target in (text.partition("/")[0] for text in one.addresses)), None)
-    with run.network.namespaces[step.source].inside(), IPRoute() as routes:
-        if device:  # the kernel asks again after a second (neigh_timer_handler()): a slow guest would meet that within the step
-            Path("/proc/sys/net/ipv4/neigh", device, "retrans_time_ms").write_text(_NEVER_MS)
+    with run.network.namespaces[step.source].inside(), _asks_once(device), IPRoute() as routes:
         with suppress(NetlinkError):  # it may not have known it
             routes.neigh("del", **entry)
         routes.neigh("add", **entry, flags=_NTF_USE, state=_NUD_NONE)
@@ -43,6 +42,24 @@ def arp(run: Run, index: int, step: Arp) -> StepOutcome:
         else:
             routes.neigh("del", **entry)
     return StepOutcome(index)
+
+
+@contextmanager
+def _asks_once(device: str | None) -> Iterator[None]:
+    """The kernel asks again after a second (``neigh_timer_handler``), which a slow guest would meet: not meanwhile.
+
+    :param device: the one that it asks out of, in the namespace that one is in
+    """
+    setting = Path("/proc/sys/net/ipv4/neigh", device, "retrans_time_ms") if device else None
+    if setting is None:
+        yield
+        return
+    before = setting.read_text()
+    setting.write_text(_NEVER_MS)
+    try:
+        yield
+    finally:
+        setting.write_text(before)
 
 
 def frame(run: Run, index: int, step: Frame) -> StepOutcome:
