@@ -46,9 +46,9 @@ def arp(run: Run, index: int, step: Arp) -> StepOutcome:
 
 @contextmanager
 def _asks_once(device: str | None) -> Iterator[None]:
-    """The kernel asks again after a second (``neigh_timer_handler``), which a slow guest would meet: not meanwhile.
+    """Keep the kernel from asking again a second later (``neigh_timer_handler``): a slow guest would see a second request.
 
-    :param device: the one that it asks out of, in the namespace that one is in
+    :param device: where the request leaves, in the namespace of the calling thread
     """
     setting = Path("/proc/sys/net/ipv4/neigh", device, "retrans_time_ms") if device else None
     if setting is None:
