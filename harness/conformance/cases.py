@@ -69,7 +69,7 @@ def _needs(scenario: Scenario) -> tuple[str, ...]:
     made = {"bridge": bool(ground.bridges), "br_netfilter": any(one.netfilter for one in ground.bridges), "vlan": bool(ground.vlans),
             "veth_gro": any(link.gro for link in ground.links)}
     return (*(name for name, there in made.items() if there),
-            *sorted({step.do for step in scenario.steps if step.do in ("redirect", "tee")}))
+            *sorted({need for step in scenario.steps for need in step.facts.needs}))
 
 
 def _finds(notes: list[str]) -> Iterator[Rule]:

@@ -61,7 +61,7 @@ class Differing:
         if number == BEFORE:
             return f"before the first step{rest}"
         step = self.scenario.steps[number]
-        return f"{' '.join(filter(None, (f'step {number}, {step.do}', getattr(step, 'id', ''))))}{rest}"
+        return f"{' '.join(filter(None, (f'step {number}, {step.do}', step.common('id'))))}{rest}"
 
 
 @dataclass(frozen=True, slots=True)

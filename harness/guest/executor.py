@@ -20,7 +20,7 @@ from harness.guest.met import met
 from harness.guest.privilege import require_root
 from harness.guest.run import Run
 from harness.guest.softirq import preemptible, softirqs_first
-from harness.guest.steps import BASELINES, HANDLERS, undone
+from harness.guest.steps import BASELINES, HANDLERS
 from harness.guest.tracing import tracer
 from harness.outcome import codec
 from harness.outcome.types import BEFORE, Outcome, StepOutcome
@@ -97,7 +97,8 @@ class Executor:
         with ExitStack() as stack:
             if any(step.facts.modules for step in scenario.steps):
                 stack.enter_context(conntrack.kept())
-            ground = stack.enter_context(self._grounds.borrowed(scenario.topology, keep=all(map(undone, scenario.steps))))
+            keep = all(step.facts.flushed(step) for step in scenario.steps)
+            ground = stack.enter_context(self._grounds.borrowed(scenario.topology, keep=keep))
             run = Run(scenario, ground, self._log, self._capture)
             run.open_sinks()
             for kind in {type(step) for step in scenario.steps} & BASELINES.keys():

@@ -20,7 +20,8 @@ from harness.scenario.topology import Topology
 
 __all__ = (
     "COMMON", "DRAWN", "KINDS", "Allocates", "Facts", "Known", "Point", "Scenario", "Sink", "Step", "Traffic", "arrays", "by_kind",
-    "changed", "lost_devices", "no_packets", "no_rules", "no_sinks", "none_wait", "nothing", "nowhere", "same_topology", "topologies",
+    "changed", "flushed", "lost_devices", "no_packets", "no_rules", "no_sinks", "none_wait", "nothing", "nowhere", "same_topology", "stays",
+    "topologies", "unless_failing",
 )
 
 
@@ -99,6 +100,8 @@ class Facts:
     :param sinks: sockets that packets of the scenario need because of the step
     :param queues: families whose packets may wait for a listener because of the step
     :param redirects: whether ports of later packets change on their way
+    :param needs: probes (``PROBES`` in ``harness/conformance/rule.py``) that must say yes for the step to be done at all; not those that
+        the model reads, which predicts a refusal
     :param rules: namespaces in which the step leaves a ruleset
     :param modules: whether kernel modules come or go, which are put back after the scenario
     :param baseline: whether the step tells what has changed since before the first step: ``guest/steps`` then has a function
@@ -107,13 +110,14 @@ class Facts:
     :param not_drawn: why ``explore`` does not draw it; empty if it does
     """
 
-    flushed: bool
+    flushed: Callable[[Any], bool]
     touches: Callable[[Any, Known], Iterable[Point]]
     allocates: Callable[[Any], Allocates]
     sends: Callable[[Any], Traffic]
     sinks: Callable[[Any, Topology], Iterable[Sink]]
     queues: Callable[[Any], Iterable[Family]]
     redirects: bool
+    needs: tuple[str, ...]
     rules: Callable[[Any], Iterable[str]]
     modules: bool
     baseline: bool
@@ -226,6 +230,22 @@ class Scenario:
 
 DRAWN = ""
 """``not_drawn`` of a kind that is drawn."""
+
+
+def flushed(_step: Step) -> bool:
+    """``flushed`` of a kind whose namespaces can always be another scenario's afterwards."""
+    return True
+
+
+def unless_failing(step: Step) -> bool:
+    """``flushed`` of a kind with ``fail``: a shrink that fails leaves a dummy, which stays until another owner's hook comes or goes.
+    """
+    return not step.common("fail")
+
+
+def stays(_step: Step) -> bool:
+    """``flushed`` of a kind that leaves something in its namespaces."""
+    return False
 
 
 def nowhere(_step: Step, _known: Known) -> tuple[Point, ...]:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from harness.conformance import RULES
+from harness.conformance.rule import PROBES, Noting, Rule
 from harness.model import steps as model
 from harness.model.path import Packet, Stack, ip
 from harness.model.predict import predict
 from harness.model.run import Run
 from harness.netfilter import Family, VerdictKind
-from harness.outcome import Outcome, Slot
+from harness.outcome import KernelProfile, Outcome, Slot
 from harness.outcome.types import StepOutcome
 from harness.scenario.step import (
     KINDS,
@@ -203,3 +204,31 @@ def test_a_kind_whose_allocations_can_fail_allocates(do: str, everything: Seen) 
 def test_a_wrong_fact_is_noticed(kind: type[Step], wrong: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kind, "facts", replace(kind.facts, **wrong))
     assert any(one.endswith(told) for one in false(seen(kind)))
+
+
+def read(probe: str) -> frozenset[str]:
+    """Fields of the profile that a probe is."""
+    noting = Noting(KernelProfile())
+    PROBES[probe](noting)
+    return frozenset(noting.noted)
+
+
+def unpredicted(kind: type[Step]) -> set[str]:
+    """What all rules with the kind need, and no prediction of their scripts asks for: the model takes it for granted."""
+    def has(rule: Rule) -> bool:
+        return any(isinstance(step, kind) for one in rule.scripts for step in one.scenario.steps)
+
+    needed: set[str] | None = None
+    for rule in filter(has, RULES.values()):
+        failing = any(step.common("fail") for one in rule.scripts for step in one.scenario.steps)
+        noting = Noting(rule.profile)
+        for one in rule.scripts:
+            predict(one.scenario, noting, one.foreign)
+        blind = {probe for probe in rule.needs if not read(probe) & noting.noted} - ({"failing_allocations"} if failing else set())
+        needed = blind if needed is None else needed & blind
+    return needed or set()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_needs_what_its_rules_need_and_the_model_does_not_know(kind: type[Step]) -> None:
+    assert set(kind.facts.needs) == unpredicted(kind)

@@ -86,11 +86,41 @@ def test_a_kind_without_data_of_a_common_name_answers_with_its_default() -> None
         Keys().common("to")
 
 
+def asked_of_steps(tree: ast.AST) -> Iterator[str]:
+    """Expressions that ask a step for data by a name in a string, or whether it is one kind, beside :meth:`Step.common` and the facts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
+            if STEP.fullmatch(ast.unparse(node.args[0])) and isinstance(node.args[1], ast.Constant):
+                yield ast.unparse(node)
+        elif isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            if any(re.search(r"\bdo$", ast.unparse(one)) for one in sides) and any(isinstance(one, Written) for one in sides):
+                yield ast.unparse(node)
+        elif isinstance(node, ast.Match) and ast.unparse(node.subject).endswith(".do"):
+            yield ast.unparse(node.subject)
+
+
+#: What modules call a step.
+STEP = re.compile(r"(?:.*\.)?(?:step|each|hook|one)|.*\bsteps\[.*\]")
+#: A kind's name, or several.
+Written = ast.Constant | ast.Tuple | ast.List | ast.Set | ast.Dict
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_room_asks_a_step_for_a_name_that_is_not_common(path: Path) -> None:
-    """``getattr(step, "fail", ())`` would be a promise that no kind has read."""
-    asked = re.findall(r'(?:getattr|hasattr)\((?:step|each|hook), "(\w+)"', path.read_text())
-    assert not asked, "Step.common(name), with the name in COMMON (harness/scenario/step.py)"
+    """``getattr(step, "fail", ())`` would be a promise that no kind has read, ``step.do == "tee"`` a fact that other kinds do not say."""
+    asked = list(asked_of_steps(ast.parse(path.read_text())))
+    assert not asked, "Step.common(name), with the name in COMMON (harness/scenario/step.py), or one of the kind's facts"
+
+
+@pytest.mark.parametrize(("source", "found"), [
+    ("getattr(step, 'id', '')", 1), ('hasattr(run.step, "fail")', 1), ('getattr(scenario.steps[3], "id")', 1), ("getattr(step, name)", 0),
+    ('getattr(self, "fail", ())', 0), ('f"{getattr(step, \'id\', \'\')}"', 1), ('step.do in ("redirect", "tee")', 1),
+    ('"tee" == scenario.steps[0].do', 1), ('step.do != "tee"', 1), ('do == "tee"', 1), ("KINDS.get(step.do)", 0), ("step.do in KINDS", 0),
+    ('match step.do:\n    case "tee": ...', 1), ('step.common("id")', 0),
+])
+def test_every_question_to_a_step_is_seen(source: str, found: int) -> None:
+    assert len(list(asked_of_steps(ast.parse(source)))) == found
 
 
 @kinds
@@ -98,6 +128,15 @@ def test_what_allocates_can_fail_and_nothing_else(kind: type[Step]) -> None:
     could = {field.name: field.default for field in fields(kind)}
     values: dict[str, Any] = {name: None for name, default in could.items() if default is MISSING}
     assert ("fail" in could) is (kind.facts.allocates(kind(**values)) is not Allocates.NOTHING)
+
+
+@kinds
+def test_a_step_in_which_allocations_fail_keeps_its_namespaces_from_the_next_scenario(kind: type[Step]) -> None:
+    """Two of them fail, since a registration of which one fails leaves nothing."""
+    could = {field.name: field.default for field in fields(kind)}
+    if "fail" in could:
+        values: dict[str, Any] = {name: None for name, default in could.items() if default is MISSING}
+        assert not kind.facts.flushed(kind(**{**values, "fail": (0, 1)}))
 
 
 def verdicts(kind: type[Step]) -> set[str]:
@@ -170,6 +209,7 @@ def told_apart(tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_table_by_kind(path: Path) -> None:
+    """A file of a concern may tell its own kinds apart, where it draws them and where it does them together."""
     tree = ast.parse(path.read_text())
     imported = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
                 and (node.module or "").startswith("harness.scenario.steps") for alias in node.names}

@@ -15,11 +15,10 @@ from harness.guest.module import HookRefused
 from harness.guest.run import Run
 from harness.netfilter import hook_number
 from harness.outcome.types import StepOutcome
-from harness.scenario.step import Step
 from harness.scenario.steps.hooks import Alter, Dump, Nft, Register, RegisterMany, Unregister
 from harness.walks.counts import Count
 
-__all__ = ("alter", "dump", "load_ruleset", "nft", "refused_once", "register", "register_many", "run_nft", "unregister")
+__all__ = ("alter", "dump", "load_ruleset", "nft", "register", "register_many", "run_nft", "unregister")
 
 _NFT_SECONDS = 60
 _TAKES_AWAY = re.compile(r"\b(delete|destroy|flush)\b")
@@ -34,13 +33,6 @@ def register(run: Run, index: int, step: Register) -> StepOutcome:
     except HookRefused as refusal:
         err = refusal.errno or 0
     return StepOutcome(index, err, run.arrays(step.netns, step.pf, step.hook, step.device))
-
-
-def refused_once(step: Step) -> bool:
-    """Whether it is a registration of which one allocation fails, which leaves no dummy: core shrinks an array in it only when the other
-    half of INET is refused, and that takes an allocation more.
-    """
-    return isinstance(step, Register) and len(step.fail) == 1
 
 
 def register_many(run: Run, index: int, step: RegisterMany) -> StepOutcome:

@@ -21,6 +21,7 @@ from harness.scenario.step import (
     nothing,
     nowhere,
     same_topology,
+    unless_failing,
 )
 from harness.scenario.steps.hooks import (
     OPTIONAL,
@@ -38,9 +39,9 @@ __all__ = ("RegisterAgain", "RegisterBatch", "RegisterTogether", "UnregisterAbse
 _BATCH_MAX, _TIMES_MAX = 300, 8
 
 
-_FACTS = Facts(flushed=True, touches=nowhere, allocates=arrays, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
-               rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
-_TOGETHER = replace(_FACTS, allocates=nothing)
+_FACTS = Facts(flushed=unless_failing, touches=nowhere, allocates=arrays, sends=no_packets, sinks=no_sinks, queues=none_wait,
+               redirects=False, needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+_TOGETHER = replace(_FACTS, allocates=nothing, needs=("failing_allocations",))
 
 
 @dataclass(frozen=True, slots=True)

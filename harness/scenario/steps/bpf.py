@@ -15,6 +15,7 @@ from harness.scenario.step import (
     Known,
     Point,
     Step,
+    flushed,
     no_packets,
     no_rules,
     no_sinks,
@@ -39,8 +40,8 @@ def _point_of_the_link(step: BpfUnlink, known: Known) -> tuple[Point, ...]:
     return _its_point(known.links[step.id][0], known) if step.id in known.links else ()
 
 
-_FACTS = Facts(flushed=True, touches=_its_point, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
-               rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+_FACTS = Facts(flushed=flushed, touches=_its_point, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
+               needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
 
 
 @dataclass(frozen=True, slots=True)

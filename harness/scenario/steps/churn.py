@@ -10,7 +10,7 @@ from harness.scenario.keys import COOKIE_MAX, check_point, device, family, point
 from harness.scenario.reader import Value, fail
 from harness.scenario.routing import first_address, lookup
 from harness.scenario.scope import Scope
-from harness.scenario.step import Facts, Step, Traffic, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology
+from harness.scenario.step import Facts, Step, Traffic, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology, stays
 from harness.scenario.steps.hooks import Register
 
 __all__ = ("CHURN_COOKIE", "Churn", "torn")
@@ -46,8 +46,8 @@ class Churn(Step):
 
     do = "churn"
     facts = Facts(
-        flushed=False, touches=nowhere, allocates=nothing, sends=lambda _step: Traffic(None, frozenset({4})), sinks=no_sinks,
-        queues=none_wait, redirects=False, rules=no_rules, modules=False, baseline=False, leaves=same_topology,
+        flushed=stays, touches=nowhere, allocates=nothing, sends=lambda _step: Traffic(None, frozenset({4})), sinks=no_sinks,
+        queues=none_wait, redirects=False, needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology,
         not_drawn="what it shows takes thousands of rounds, not another scenario: the rules have those")
 
     @property

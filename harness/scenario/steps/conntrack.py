@@ -10,7 +10,7 @@ from harness.scenario.keys import ipv4
 from harness.scenario.reader import Value, fail, quote, suggest
 from harness.scenario.routing import first_address, lookup
 from harness.scenario.scope import Scope
-from harness.scenario.step import Facts, Step, Traffic, no_packets, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology
+from harness.scenario.step import Facts, Step, Traffic, no_packets, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology, stays
 from harness.scenario.steps.hooks import FOREIGN
 
 __all__ = ("KERNEL_MODULES", "OWN", "ConntrackTuple", "CtRead", "CtRun", "KernelModule", "Tee", "Track")
@@ -21,8 +21,8 @@ KERNEL_MODULES = {"nf_conntrack": (), "nf_conntrack_netlink": ("nf_conntrack",),
 OWN = ("connection", "hooks", "orphan", "untracked")
 
 _FACTS = Facts(
-    flushed=False, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False, rules=no_rules,
-    modules=False, baseline=False, leaves=same_topology,
+    flushed=stays, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False, needs=(),
+    rules=no_rules, modules=False, baseline=False, leaves=same_topology,
     not_drawn="modules come and go for the whole kernel, which takes a guest seconds, and what follows finds them there or not")
 
 
@@ -170,7 +170,7 @@ class Tee(Step):
     to: str
 
     do = "tee"
-    facts = replace(_FACTS, sends=lambda _step: Traffic(None, frozenset({4})), not_drawn=FOREIGN)
+    facts = replace(_FACTS, sends=lambda _step: Traffic(None, frozenset({4})), needs=("tee",), not_drawn=FOREIGN)
 
     @classmethod
     def read(cls, value: Value) -> Tee:

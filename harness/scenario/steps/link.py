@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Any
 
 from harness.scenario.keys import COOKIE_MAX, ipv4
 from harness.scenario.reader import Value, fail, quote, suggest
 from harness.scenario.scope import Scope
-from harness.scenario.step import DRAWN, Facts, Step, Traffic, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology
+from harness.scenario.step import DRAWN, Facts, Step, Traffic, flushed, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology
 from harness.scenario.steps.packets import COOKIE_BYTES, WHOLE_MAX
 from harness.scenario.topology import LOOPBACK, Topology
 
@@ -22,6 +22,11 @@ def arp_cookie(one: str | IPv4Address, other: str | IPv4Address) -> int:
     """An ARP packet is too short for a cookie: the two addresses that it is about stand for one, in a request as in its reply."""
     low, high = sorted((int(IPv4Address(one)), int(IPv4Address(other))))
     return low << 32 | high
+
+
+_FACTS = Facts(flushed=flushed, touches=nowhere, allocates=nothing, sends=lambda step: Traffic(step.cookie, frozenset({4})),
+               sinks=no_sinks, queues=none_wait, redirects=False, needs=(), rules=no_rules, modules=False, baseline=False,
+               leaves=same_topology, not_drawn=DRAWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,7 @@ class Arp(Step):
     target: str
 
     do = "arp"
-    facts = Facts(flushed=True, touches=nowhere, allocates=nothing, sends=lambda step: Traffic(step.cookie, frozenset({4})), sinks=no_sinks,
-                  queues=none_wait, redirects=False, rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+    facts = _FACTS
 
     @property
     def cookie(self) -> int:
@@ -84,8 +88,7 @@ class Frame(Step):
     size: int = 64
 
     do = "frame"
-    facts = Facts(flushed=True, touches=nowhere, allocates=nothing, sends=lambda step: Traffic(step.cookie, frozenset()), sinks=no_sinks,
-                  queues=none_wait, redirects=False, rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+    facts = replace(_FACTS, sends=lambda step: Traffic(step.cookie, frozenset()))
 
     @classmethod
     def read(cls, value: Value) -> Frame:

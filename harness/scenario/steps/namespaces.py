@@ -15,6 +15,7 @@ from harness.scenario.step import (
     Allocates,
     Facts,
     Step,
+    flushed,
     lost_devices,
     no_packets,
     no_rules,
@@ -23,6 +24,7 @@ from harness.scenario.step import (
     nothing,
     nowhere,
     same_topology,
+    stays,
 )
 from harness.scenario.topologies import check_end, check_netns_name, end, end_json
 from harness.scenario.topology import LOOPBACK, Link, Topology, VethEnd
@@ -60,8 +62,8 @@ def _moved(step: MoveDevice, topology: Topology) -> Topology:
     return _with_live_routes(replace(topology, links=links, dummies=tuple(map(moved, topology.dummies))))
 
 
-_FACTS = Facts(flushed=False, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
-               rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+_FACTS = Facts(flushed=stays, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
+               needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class Keys(Step):
     """
 
     do = "keys"
-    facts = replace(_FACTS, baseline=True, flushed=True)
+    facts = replace(_FACTS, baseline=True, flushed=flushed)
 
     @classmethod
     def read(cls, value: Value) -> Keys:
@@ -272,7 +274,7 @@ class Memory(Step):
     """
 
     do = "memory"
-    facts = replace(_FACTS, not_drawn="every scenario's arrays are looked at when it is over")
+    facts = replace(_FACTS, needs=("failing_allocations",), not_drawn="every scenario's arrays are looked at when it is over")
 
     @classmethod
     def read(cls, value: Value) -> Memory:

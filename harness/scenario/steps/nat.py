@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.scenario.reader import Value, fail
 from harness.scenario.scope import Scope
-from harness.scenario.step import Facts, Sink, Step, no_packets, none_wait, nothing, nowhere, same_topology
+from harness.scenario.step import Facts, Sink, Step, no_packets, none_wait, nothing, nowhere, same_topology, stays
 from harness.scenario.steps.hooks import FOREIGN
 from harness.scenario.topology import Topology
 
@@ -39,8 +39,9 @@ class Redirect(Step):
     port: int = 9
 
     do = "redirect"
-    facts = Facts(flushed=False, touches=nowhere, allocates=nothing, sends=no_packets, sinks=_its_port, queues=none_wait, redirects=True,
-                  rules=lambda step: (step.netns,), modules=False, baseline=False, leaves=same_topology, not_drawn=FOREIGN)
+    facts = Facts(flushed=stays, touches=nowhere, allocates=nothing, sends=no_packets, sinks=_its_port, queues=none_wait, redirects=True,
+                  needs=("redirect",), rules=lambda step: (step.netns,), modules=False, baseline=False, leaves=same_topology,
+                  not_drawn=FOREIGN)
 
     @classmethod
     def read(cls, value: Value) -> Redirect:

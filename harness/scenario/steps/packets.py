@@ -12,7 +12,7 @@ from harness.scenario.keys import COOKIE_MAX
 from harness.scenario.reader import Value, fail, quote, suggest
 from harness.scenario.routing import family_of, first_address, owner, source_address
 from harness.scenario.scope import Scope
-from harness.scenario.step import DRAWN, Facts, Sink, Step, Traffic, no_rules, none_wait, nothing, nowhere, same_topology
+from harness.scenario.step import DRAWN, Facts, Sink, Step, Traffic, flushed, no_rules, none_wait, nothing, nowhere, same_topology
 from harness.scenario.topology import Topology
 
 __all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "has_socket", "last_piece",
@@ -72,8 +72,8 @@ class Send(Step):
     segment: int | None = None
 
     do = "send"
-    facts = Facts(flushed=True, touches=nowhere, allocates=nothing, sends=_traffic, sinks=_ends, queues=none_wait, redirects=False,
-                  rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+    facts = Facts(flushed=flushed, touches=nowhere, allocates=nothing, sends=_traffic, sinks=_ends, queues=none_wait, redirects=False,
+                  needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
 
     def __post_init__(self) -> None:
         if self.kind == "echo":

@@ -9,7 +9,7 @@ from harness.netfilter import Verdict, VerdictKind
 from harness.scenario.keys import COOKIE_MAX
 from harness.scenario.reader import Value, fail, suggest
 from harness.scenario.scope import Scope
-from harness.scenario.step import DRAWN, Facts, Step, no_packets, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology
+from harness.scenario.step import DRAWN, Facts, Step, flushed, no_packets, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology
 from harness.scenario.verdicts import U32_MAX, raw_verdict, raw_verdict_json
 
 __all__ = ("COPY_RANGE_MAX", "Answer", "CopyMode", "HangUp", "Listen")
@@ -20,8 +20,8 @@ COPY_RANGE_MAX = 0xFFFF
 _QUEUE_MAX = 0xFFFF
 _COPY_MODES: dict[str, CopyMode] = {"none": "none", "meta": "meta", "packet": "packet"}
 
-_FACTS = Facts(flushed=True, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
-               rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+_FACTS = Facts(flushed=flushed, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
+               needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from harness.scenario.step import (
     nothing,
     nowhere,
     same_topology,
+    unless_failing,
 )
 from harness.scenario.steps.hooks import COUNT_MAX
 from harness.scenario.verdicts import U32_MAX, raw_verdict, raw_verdict_json
@@ -37,8 +38,8 @@ def _of_one(step: RawInsert) -> Allocates:
     return Allocates.ARRAYS if step.count == 1 else Allocates.NOTHING
 
 
-_FACTS = Facts(flushed=True, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
-               rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+_FACTS = Facts(flushed=unless_failing, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait,
+               redirects=False, needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
 
 
 @dataclass(frozen=True, slots=True)

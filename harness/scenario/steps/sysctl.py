@@ -18,6 +18,7 @@ from harness.scenario.step import (
     nothing,
     nowhere,
     same_topology,
+    stays,
 )
 
 __all__ = ("BRIDGE", "SETTINGS", "Sysctl")
@@ -49,8 +50,8 @@ class Sysctl(Step):
     value: int
 
     do = "sysctl"
-    facts = Facts(flushed=False, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
-                  rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
+    facts = Facts(flushed=stays, touches=nowhere, allocates=nothing, sends=no_packets, sinks=no_sinks, queues=none_wait, redirects=False,
+                  needs=(), rules=no_rules, modules=False, baseline=False, leaves=same_topology, not_drawn=DRAWN)
 
     @classmethod
     def read(cls, value: Value) -> Sysctl:
