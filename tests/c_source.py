@@ -37,22 +37,29 @@ def enumerators(source: str, name: str, prefix: str) -> dict[str, int]:
 
 
 def every_enumerator(source: str) -> dict[str, int]:
-    """The members of all enums of a header; one whose value is no number, shift or earlier member ends the reading of its enum."""
+    """The members of all enums of a header, without those whose value is no number, shift, sum or earlier member, nor counted from one."""
     found: dict[str, int] = {}
     text = re.sub(r"^\s*#.*$", "", _COMMENT.sub("", source), flags=re.MULTILINE)
     for body in re.findall(r"\benum\s*\w*\s*{(.*?)}", text, re.DOTALL):
-        value = -1
+        value: int | None = -1
         for label, given in re.findall(r"(\w+)\s*(?:=\s*([^,]+?)\s*)?(?:,|$)", body.strip()):
-            if shift := re.fullmatch(r"\(?(\d+) << (\d+)\)?", given):
-                value = int(shift[1]) << int(shift[2])
-            elif re.fullmatch(r"0x[0-9a-fA-F]+|\d+", given):
-                value = int(given, 0)
-            elif given in found or not given:
-                value = found[given] if given else value + 1
-            else:
-                break
-            found[label] = value
+            value = _value(given, found) if given else None if value is None else value + 1
+            if value is not None:
+                found[label] = value
     return found
+
+
+def _value(expression: str, known: Mapping[str, int]) -> int | None:
+    """What an enumerator is set to; ``None`` for what is not understood."""
+    if shift := re.fullmatch(r"\(?(\w+) << (\w+)\)?", expression):
+        one, bits = _value(shift[1], known), _value(shift[2], known)
+        return None if one is None or bits is None else one << bits
+    if " + " in expression:
+        terms = [_value(term, known) for term in expression.split(" + ")]
+        return None if None in terms else sum(filter(None, terms))
+    if number := re.fullmatch(r"(0x[0-9a-fA-F]+|\d+)U?", expression):
+        return int(number[1], 0)
+    return known.get(expression)
 
 
 def constants(source: str, prefix: str = "") -> dict[str, int]:

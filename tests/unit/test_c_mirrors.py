@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness import netfilter
 from harness.guest import module, uapi
 from harness.guest.ct import Own
 from harness.guest.uapi import Attribute, Command, Tamper
-from harness.trace import capture, modules
-from harness.walks import events
+from harness.netfilter import HOOK_POINTS, Family, VerdictKind
+from harness.scenario import keys
+from harness.scenario.steps import batches, raw
+from harness.scenario.steps.packets import COOKIE_BYTES
+from harness.trace import capture, chains, modules
+from harness.walks import changes, events
 from harness.walks.events import (
     NAME_BYTES,
     ArraySlot,
@@ -43,42 +49,42 @@ PROGRAMS = "".join(path.read_text() for path in sorted(ROOT.glob("harness/trace/
 SIZES = {**constants(PROGRAMS), "NAME_BYTES": NAME_BYTES, "MODULE_NAME_BYTES": 56}
 RECORDS = [f"{record.lower()}_event" for record in constants(PROGRAMS, "EV_") if record != "CHAIN_CALL"] + ["chain_event"]
 
-CALL: Packed = {"type": 2, "flags": 3, "index": 4, "verdict": 5, "traversal": 6, "function": 7, "priv": 8, "id": 9, "priority": -10,
+CALL: Packed = {"type": 2, "flags": 3, "index": 4, "verdict": 13, "traversal": 6, "function": 7, "priv": 8, "id": 9, "priority": -10,
                 "ns": 11, "time": 12}
-CALLED = Call(6, 4, 7, 8, 9, -10, 5, 11, 12)
+CALLED = Call(6, 4, 7, 8, 9, -10, 13, 11, 12)
 DECODED: list[tuple[str, Packed, Event]] = [
     ("entry_event", {
-        "type": 1, "flags": 4, "pf": 2, "hook": 3, "netns": 4, "traversal": 5, "skb": 6, "time": 7, "okfn": 8, "caller": 9, "len": 10,
-        "answer": 11, "start": 12, "slots": 13, "protocol": 0x0008, "network": 14, "copied": 78, "loop": 15, "mark": 16, "ct": 10,
+        "type": 1, "flags": 4, "pf": 2, "hook": 3, "netns": 21, "traversal": 5, "skb": 6, "time": 7, "okfn": 24, "caller": 9, "len": 10,
+        "answer": 11, "start": 12, "slots": 13, "protocol": 0x0008, "network": 14, "copied": 78, "loop": 15, "mark": 16, "ct": 29,
         "entries": 17, "zone": 18, "status": 19, "ct_id": 20,
         "in": b"in0", "out": b"out0", "head": bytes(range(64)), "tail": bytes(range(16)),
-    }, Entry(traversal=5, skb=6, time=7, pf=2, hook=3, netns=4, indev="in0", outdev="out0", start=12, slots=13, protocol=0x0800, length=10,
-             head=bytes(range(64)), tail=bytes(range(16)), okfn=8, loop=15, caller=9, answer=11, mark=16, ct=10, array=17, zone=18,
-             status=19, ct_id=20)),
+    }, Entry(traversal=5, skb=6, time=7, pf=2, hook=3, netns=21, indev="in0", outdev="out0", start=12, slots=13, protocol=0x0800, length=10,
+             head=bytes(range(64)), tail=bytes(range(16)), okfn=24, loop=15, caller=9, answer=11, mark=16, ct=13, socket=True, array=17,
+             zone=18, status=19, ct_id=20)),
     ("call_event", CALL, CALLED),
     ("chain_event", {"call": {**CALL, "type": 5},
-                     "decision": {"function": 13, "handle": 14, "code": -3, "jumps": 2, "via": struct.pack("<4Q", 15, 16, 0, 0)},
-                     "name": {"handle": 17, "kind": 1, "family": 1, "table": b"admin", "chain": b"forward"}},
-     CALLED._replace(chain="inet admin forward", decision=Decision(13, 14, -3, (15, 16), 2, 17))),
-    ("change_event", {"type": 7, "ct": 8, "protocol": 0x0008, "network": 14, "copied": 78, "len": 2, "mark": 3, "traversal": 4, "time": 5,
-                      "status": 6, "ct_id": 7, "zone": 8, "head": bytes(range(64))},
-     Change(traversal=4, time=5, protocol=0x0800, length=2, head=bytes(range(64)), mark=3, ct=8, zone=8, status=6, ct_id=7)),
+                     "decision": {"function": 18, "handle": 14, "code": -3, "jumps": 2, "via": struct.pack("<4Q", 15, 16, 0, 0)},
+                     "name": {"handle": 17, "kind": 19, "family": 1, "table": b"admin", "chain": b"forward"}},
+     CALLED._replace(chain="inet admin forward", decision=Decision(18, 14, -3, (15, 16), 2, 17))),
+    ("change_event", {"type": 7, "ct": 13, "protocol": 0x0008, "network": 14, "copied": 78, "len": 2, "mark": 3, "traversal": 4,
+                      "time": 5, "status": 6, "ct_id": 9, "zone": 10, "head": bytes(range(64))},
+     Change(traversal=4, time=5, protocol=0x0800, length=2, head=bytes(range(64)), mark=3, ct=13, zone=10, status=6, ct_id=9)),
     ("exit_event", {"type": 3, "returned": -4, "traversal": 5, "time": 6}, Exit(5, -4, 6)),
-    ("end_event", {"type": 4, "how": 2, "reason": 3, "skb": 4, "location": 5, "dev": 6, "time": 7},
-     End(skb=4, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
-    ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "driver": 6, "time": 5},
-     Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0", driver=6)),
+    ("end_event", {"type": 4, "how": 2, "reason": 3, "skb": 8, "location": 5, "dev": 6, "time": 7},
+     End(skb=8, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
+    ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "driver": 8, "time": 5},
+     Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0", driver=8)),
     ("gone_event", {"type": 8, "netns": 4026532177, "time": 5}, Gone(netns=4026532177, time=5)),
     ("slot_event", {"type": 10, "after": 1, "index": 2, "priority": -3, "registration": 4, "function": 5, "priv": 6, "time": 7,
                     "name": {"kind": 0}},
      ArraySlot(registration=4, after=True, slot=2, function=5, priority=-3, time=7)),
     ("hook_event", {
-        "type": 9, "how": 2, "pf": 3, "hook": 4, "flags": 8, "result": -5, "priority": -6, "key": 7, "netns": 8, "pid": 9, "link": 10,
+        "type": 9, "how": 1, "pf": 3, "hook": 4, "flags": 8, "result": -5, "priority": -6, "key": 7, "netns": 22, "pid": 23, "link": 10,
         "registration": 11, "function": 12, "priv": 13, "before": 14, "after": 15, "time": 16, "slots_before": 17, "slots_after": 18,
         "process": b"loader", "device": b"eth0", "stack": struct.pack("<16Q", 19, 20, *[0] * 14),
-        "name": {"kind": 2, "handle": 21, "chain": b"filter"},
-    }, Registered(registration=11, did=Did.UNREGISTERED, pf=3, hook=4, netns=8, result=-5, function=12, priority=-6, key=7, before=14,
-                  after=15, slots_before=17, slots_after=18, device="eth0", process="loader", pid=9, link=10, stack=(19, 20), time=16,
+        "name": {"kind": 2, "handle": 21, "family": 24, "chain": b"filter"},
+    }, Registered(registration=11, did=Did.REGISTERED, pf=3, hook=4, netns=22, result=-5, function=12, priority=-6, key=7, before=14,
+                  after=15, slots_before=17, slots_after=18, device="eth0", process="loader", pid=23, link=10, stack=(19, 20), time=16,
                   name="BPF program 21 filter")),
 ]
 
@@ -86,6 +92,22 @@ DECODED: list[tuple[str, Packed, Event]] = [
 @pytest.mark.parametrize(("name", "members", "event"), DECODED, ids=[name for name, *_ in DECODED])
 def test_a_record_is_decoded_as_the_program_lays_it_out(name: str, members: Packed, event: Event) -> None:
     assert decode([packed(structure(PROGRAMS, name, SIZES), members)]) == [event]
+
+
+def numbers(members: Packed) -> Iterator[int]:
+    """The numbers of a sample, those of the structures in it included."""
+    for value in members.values():
+        if isinstance(value, int):
+            yield value
+        elif not isinstance(value, bytes):
+            yield from numbers(value)
+
+
+@pytest.mark.parametrize(("name", "members"), [(name, members) for name, members, _ in DECODED], ids=[name for name, *_ in DECODED])
+def test_two_members_that_change_places_are_noticed(name: str, members: Packed) -> None:
+    """No two members of a record have the same number in its sample."""
+    found = [number for number in numbers(members) if number]
+    assert len(found) == len(set(found))
 
 
 def test_every_record_is_compared() -> None:
@@ -157,6 +179,40 @@ def test_a_number_of_a_message_is_as_wide_as_the_header_says() -> None:
     text = re.sub(r"\n \*\s+", " ", HEADER)
     types = dict(re.findall(r"@NFHARNESS_A_(\w+): ([us]\d+(?: in network order)?)", text))
     assert {kind.name: form for kind, form in uapi._FORMATS.items()} == {kind.name: WORDS[types[kind.name]] for kind in uapi._FORMATS}
+
+
+def test_what_a_packet_is_to_its_connection_has_the_programs_bits() -> None:
+    bits = constants(PROGRAMS)
+    assert (bits["INFO_MASK"] | bits["CONNECTED"], bits["SOCKETED"]) == (events._CT_MASK, events._HAS_SOCKET)
+    assert (bits["INFO_MASK"], bits["CONNECTED"]) == (changes._INFO, changes._CONNECTED)
+
+
+def test_families_and_verdicts_have_the_programs_numbers() -> None:
+    found = constants(PROGRAMS)
+    assert {"INET": found["PF_INET_ANY"], **{name: found[f"PF_{name}"] for name in ("NETDEV", "IPV6", "BRIDGE")}} == {
+        name: Family[name] for name in ("INET", "NETDEV", "IPV6", "BRIDGE")}
+    assert HOOK_POINTS[Family.INET]["INGRESS"] == found["INGRESS_OF_INET"]
+    assert (found["STOLEN"], found["REPEAT"], found["VERDICT_MASK"]) == (VerdictKind.STOLEN, VerdictKind.REPEAT, netfilter._MASK)
+
+
+def test_what_a_step_may_ask_for_is_what_the_module_does() -> None:
+    limits = constants(MODULE)
+    assert (limits["NFH_BATCH_MAX"], limits["NFH_LIST_MAX"]) == (batches._BATCH_MAX, raw.LIST_MAX)
+    bits = {"u8": 8, "u16": 16, "u32": 32, "u64": 64}[re.findall(r"@NFHARNESS_A_FAIL: (u\d+)", HEADER)[0]]
+    assert bits - 1 == keys._FAIL_MAX
+
+
+def test_the_module_is_asked_by_the_headers_name_and_version() -> None:
+    assert f'#define NFHARNESS_GENL_NAME    "{module._NAME}"' in HEADER
+    assert constants(HEADER)["NFHARNESS_GENL_VERSION"] == module._VERSION
+
+
+def test_a_cookie_is_as_long_as_the_program_reads() -> None:
+    assert constants(PROGRAMS)["COOKIE"] == COOKIE_BYTES == len(COOKIE_MAGIC) + 8
+
+
+def test_a_rules_handle_has_the_programs_bits() -> None:
+    assert (1 << constants(PROGRAMS)["HANDLE_BITS"]) - 1 == chains._HANDLE
 
 
 def test_what_a_name_is_of_has_the_programs_numbers() -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.guest import inventory, nfnetlink_hook, queue
-from harness.netfilter import Family
+from harness import netfilter
+from harness.guest import bpf, genetlink, inventory, module, nfnetlink_hook, observe, privilege, queue, topology, traffic
+from harness.guest.steps import conntrack, link
+from harness.netfilter import HOOK_POINTS, Family, VerdictKind
+from harness.trace import bytecode, capture
+from harness.walks import changes, framing
 from tests.c_source import every_enumerator
 
 HEADERS = Path("/usr/include/linux")
@@ -19,10 +24,72 @@ pytestmark = pytest.mark.skipif(not (HEADERS / "netfilter/nfnetlink_queue.h").ex
 
 def numbers(header: str) -> dict[str, int]:
     """Enumerators and plain ``#define`` numbers of a header."""
-    text = (HEADERS / header).read_text()
+    text = next(path for path in (HEADERS / header, *HEADERS.parent.glob(f"*-linux-gnu/{header}")) if path.exists()).read_text()
     defined = {name: int(value, 0) for name, value in re.findall(r"^#define\s+(\w+)\s+(0x[0-9a-fA-F]+|\d+)\b", text, re.MULTILINE)}
     shifted = {name: 1 << int(bit) for name, bit in re.findall(r"^#define\s+(\w+)\s+\(1 << (\d+)\)", text, re.MULTILINE)}
     return {**every_enumerator(text), **defined, **shifted}
+
+
+#: Module → header → the module's names for the header's numbers.
+MIRRORS: dict[Any, dict[str, dict[str, str]]] = {
+    bpf: {
+        "bpf.h": {"_PROG_LOAD": "BPF_PROG_LOAD", "_LINK_CREATE": "BPF_LINK_CREATE", "_PROG_TYPE_NETFILTER": "BPF_PROG_TYPE_NETFILTER",
+                  "_ATTACH_NETFILTER": "BPF_NETFILTER"},
+        "asm/unistd_64.h": {"_SYSCALL": "__NR_bpf"},
+    },
+    bytecode: {"bpf.h": {"KPROBE": "BPF_PROG_TYPE_KPROBE", "RAW_TRACEPOINT": "BPF_PROG_TYPE_RAW_TRACEPOINT",
+                         "_OF_TABLE": "BPF_PSEUDO_MAP_FD"}},
+    capture: {"asm/unistd_64.h": {"_SYS_MEMBARRIER": "__NR_membarrier"},
+              "membarrier.h": {"_MEMBARRIER_CMD_GLOBAL": "MEMBARRIER_CMD_GLOBAL"}},
+    framing: {"bpf.h": {"HEADER": "BPF_RINGBUF_HDR_SZ", "BUSY": "BPF_RINGBUF_BUSY_BIT", "DISCARD": "BPF_RINGBUF_DISCARD_BIT"}},
+    genetlink: {
+        "netlink.h": {"_NETLINK_GENERIC": "NETLINK_GENERIC", "_NETLINK_CAP_ACK": "NETLINK_CAP_ACK", "_NETLINK_EXT_ACK": "NETLINK_EXT_ACK",
+                      "_REQUEST": "NLM_F_REQUEST", "_ACK": "NLM_F_ACK", "_DUMP_INTR": "NLM_F_DUMP_INTR", "_CAPPED": "NLM_F_CAPPED",
+                      "_ACK_TLVS": "NLM_F_ACK_TLVS", "_ERROR": "NLMSG_ERROR", "_DONE": "NLMSG_DONE", "_EXTACK_TEXT": "NLMSGERR_ATTR_MSG",
+                      "_EXTACK_OFFSET": "NLMSGERR_ATTR_OFFS"},
+        "genetlink.h": {"_CTRL_GETFAMILY": "CTRL_CMD_GETFAMILY", "_CTRL_FAMILY_ID": "CTRL_ATTR_FAMILY_ID",
+                        "_CTRL_FAMILY_NAME": "CTRL_ATTR_FAMILY_NAME"},
+    },
+    inventory: {
+        "netlink.h": {"_NETLINK_ROUTE": "NETLINK_ROUTE", "_NETLINK_XFRM": "NETLINK_XFRM"},
+        "if_link.h": {"_IFLA_IFNAME": "IFLA_IFNAME", "_IFLA_XDP": "IFLA_XDP", "_IFLA_XDP_ATTACHED": "IFLA_XDP_ATTACHED"},
+        "rtnetlink.h": {"_RTM_F_CLONED": "RTM_F_CLONED"},
+        "if_addr.h": {"_IFA_F_PERMANENT": "IFA_F_PERMANENT"},
+        "neighbour.h": {"_NUD_PERMANENT": "NUD_PERMANENT"},
+    },
+    link: {"neighbour.h": {"_NTF_USE": "NTF_USE", "_NUD_NONE": "NUD_NONE"}, "sockios.h": {"_SIOCGIFHWADDR": "SIOCGIFHWADDR"}},
+    module: {"netlink.h": {"_NESTED": "NLA_F_NESTED"}},
+    netfilter: {"netfilter.h": {"_MASK": "NF_VERDICT_MASK", "_QBITS": "NF_VERDICT_QBITS", "_BYPASS": "NF_VERDICT_FLAG_QUEUE_BYPASS"}},
+    nfnetlink_hook: {"netlink.h": {"_NETLINK_NETFILTER": "NETLINK_NETFILTER"}},
+    observe: {
+        "sockios.h": {"_SIOCGIFFLAGS": "SIOCGIFFLAGS", "_SIOCSIFFLAGS": "SIOCSIFFLAGS"},
+        "inotify.h": {"_IN_CREATE": "IN_CREATE", "_IN_MOVED_TO": "IN_MOVED_TO", "_IN_DELETE": "IN_DELETE"},
+    },
+    privilege: {"capability.h": {"_CAP_NET_ADMIN": "CAP_NET_ADMIN"}},
+    queue: {"netlink.h": {"_NETLINK_NETFILTER": "NETLINK_NETFILTER", "_REQUEST": "NLM_F_REQUEST", "_ACK": "NLM_F_ACK",
+                          "_ERROR": "NLMSG_ERROR"}},
+    topology: {
+        "if_addr.h": {"_IFA_F_NODAD": "IFA_F_NODAD", "_IFA_F_TENTATIVE": "IFA_F_TENTATIVE"},
+        "sockios.h": {"_SIOCGIFFLAGS": "SIOCGIFFLAGS", "_SIOCETHTOOL": "SIOCETHTOOL"},
+        "ethtool.h": {"_ETHTOOL_GGRO": "ETHTOOL_GGRO", "_ETHTOOL_SGRO": "ETHTOOL_SGRO", "_ETHTOOL_STSO": "ETHTOOL_STSO"},
+        "neighbour.h": {"_NTF_MASTER": "NTF_MASTER", "_NUD_NOARP": "NUD_NOARP"},
+    },
+    traffic: {"icmp.h": {"_ICMP_FILTER": "ICMP_FILTER"},
+              "icmpv6.h": {"_ICMPV6_FILTER": "ICMPV6_FILTER"}, "udp.h": {"_UDP_SEGMENT": "UDP_SEGMENT"}},
+}
+_LATER = {"BPF_PROG_TYPE_NETFILTER", "BPF_NETFILTER"}
+"""Since 6.4, while headers of 6.1 may be those of the host; ``tests/kernel/test_enums.py`` compares them with a kernel."""
+
+
+@pytest.mark.parametrize(("mirror", "header", "names"), [
+    pytest.param(mirror, header, names, id=f"{mirror.__name__.rpartition('.')[2]}-{header}")
+    for mirror, headers in MIRRORS.items() for header, names in headers.items()
+])
+def test_a_number_is_the_headers(mirror: Any, header: str, names: dict[str, str]) -> None:
+    defined = numbers(header)
+    known = {name: c for name, c in names.items() if c in defined or c not in _LATER}
+    assert known
+    assert {name: getattr(mirror, name) for name in known} == {name: defined[c] for name, c in known.items()}
 
 
 @pytest.mark.parametrize(("mirror", "prefix"), [(queue._Attribute, "NFQA_"), (queue._Setting, "NFQA_CFG_")])
@@ -48,9 +115,36 @@ def test_attributes_of_the_list_of_hooks_have_the_headers_numbers() -> None:
     assert numbers("netfilter/nfnetlink.h")["NFNL_SUBSYS_HOOK"] == nfnetlink_hook._NFNL_SUBSYS_HOOK
 
 
-def test_families_have_the_headers_numbers() -> None:
+@pytest.mark.parametrize(("mirror", "prefix"), [(Family, "NFPROTO_"), (VerdictKind, "NF_")])
+def test_families_and_verdicts_have_the_headers_numbers(mirror: type[IntEnum], prefix: str) -> None:
     header = numbers("netfilter.h")
-    assert {one.name: one.value for one in Family} == {one.name: header[f"NFPROTO_{one.name}"] for one in Family}
+    assert {name: one.value for name, one in mirror.__members__.items()} == {name: header[prefix + name] for name in mirror.__members__}
+
+
+def test_hook_points_have_the_headers_numbers() -> None:
+    inet, arp, bridge = numbers("netfilter.h"), numbers("netfilter_arp.h"), numbers("netfilter_bridge.h")
+    of_inet = {name: inet[f"NF_INET_{c}"] for name, c in C_NAMES.items()}
+    assert {
+        Family.INET: {**of_inet, "INGRESS": inet["NF_INET_INGRESS"]}, Family.IPV4: of_inet, Family.IPV6: of_inet,
+        Family.ARP: {"INPUT": arp["NF_ARP_IN"], "OUTPUT": arp["NF_ARP_OUT"], "FORWARD": arp["NF_ARP_FORWARD"]},
+        Family.NETDEV: {name: inet[f"NF_NETDEV_{name}"] for name in ("INGRESS", "EGRESS")},
+        Family.BRIDGE: {**{name: bridge[f"NF_BR_{c}"] for name, c in C_NAMES.items()}, "BROUTING": bridge["NF_BR_BROUTING"]},
+    } == HOOK_POINTS
+
+
+#: A hook point's name → its name in C, without the family's prefix.
+C_NAMES = {"PREROUTING": "PRE_ROUTING", "INPUT": "LOCAL_IN", "FORWARD": "FORWARD", "OUTPUT": "LOCAL_OUT", "POSTROUTING": "POST_ROUTING"}
+
+
+def test_a_connections_state_has_the_headers_numbers() -> None:
+    header = numbers("netfilter/nf_conntrack_common.h")
+    known = {number: name for number, name in conntrack._INFO.items() if name != "UNTRACKED"}  # the kernel's own: no exported header has it
+    assert {header[f"IP_CT_{name}"]: name for name in known.values()} == known
+    assert header["IP_CT_IS_REPLY"] == changes._IS_REPLY
+    connected = {number & changes._INFO: name for number, name in changes.CONNECTIONS.items() if number & changes._CONNECTED}
+    assert connected == {number: name.lower().replace("_", ", ") for number, name in conntrack._INFO.items()}
+    exported = {"NAT_CLASH": "UNTRACKED"}  # one bit: the older name is the exported one
+    assert [header[f"IPS_{exported.get(name, name)}_BIT"] for name in changes.STATUS] == list(range(len(changes.STATUS)))
 
 
 def test_requests_of_an_inventory_have_the_headers_numbers() -> None:
@@ -60,4 +154,11 @@ def test_requests_of_an_inventory_have_the_headers_numbers() -> None:
     groups = ("LINK", "NEIGH", "TC", "IPV4_IFADDR", "IPV4_ROUTE", "IPV4_RULE", "IPV6_IFADDR", "IPV6_ROUTE", "IPV6_RULE", "NEXTHOP")
     assert tuple(route[f"RTNLGRP_{name}"] for name in groups) == inventory._ROUTE_GROUPS
     assert (xfrm["XFRMNLGRP_SA"], xfrm["XFRMNLGRP_POLICY"]) == inventory._XFRM_GROUPS
+    assert {kind: name.strip() for kind, name in inventory._TYPES.items()} == {
+        route[f"RTN_{name.strip().upper()}"]: name.strip() for name in inventory._TYPES.values()}
+    rules = numbers("fib_rules.h")
+    names = {"lookup": "TO_TBL"}
+    assert {name: rules[f"FR_ACT_{names.get(name, name.upper())}"] for name in inventory._ACTIONS.values()} == {
+        name: number for number, name in inventory._ACTIONS.items()}
+    assert tuple(route[f"RTPROT_{name}"] for name in ("REDIRECT", "KERNEL", "RA", "DHCP")) == inventory._TRANSIENT
     assert (xfrm["XFRM_MSG_GETSA"], xfrm["XFRM_MSG_GETPOLICY"]) == (inventory._XFRM_GETSA, inventory._XFRM_GETPOLICY)
