@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from harness.guest.inventory import InventoryEntry
+from harness.pytest_plugin.guest import standing
 from harness.pytest_plugin.guest.standing import missing
 from harness.pytest_plugin.guest.state import State, cgroups, leftovers
 
@@ -89,3 +92,10 @@ def test_what_a_test_changed_in_its_process_is_told() -> None:
         "the umask is '0o777' now, and was '0o22'",
     ]
     assert leftovers(before, before) == []
+
+
+def test_a_kernel_lacks_kinds_of_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of 'kernel build' has neither CONFIG_CGROUPS nor CONFIG_USER_NS."""
+    monkeypatch.setattr(standing, "_NAMESPACES", ("net", "cgroup of another kernel"))
+    names = [what for what, _ in standing._own() if what.endswith(" namespace")]
+    assert names == ["the worker's net namespace"]

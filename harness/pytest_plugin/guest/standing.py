@@ -26,6 +26,7 @@ _SETTINGS = ("/sys/kernel/debug/kprobes/enabled", *(f"/proc/sys/{name}" for name
     "net/ipv6/conf/all/forwarding", "net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/default/disable_ipv6",
     "net/bridge/bridge-nf-call-iptables", "net/core/devconf_inherit_init_net")))
 _OF_THE_WORKER = "the worker's"
+#: A kernel of few options has no cgroup and no user.
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 
@@ -104,7 +105,8 @@ def _settings() -> Iterator[tuple[str, str]]:
 
 
 def _own() -> Iterator[tuple[str, str]]:
-    yield from ((f"{_OF_THE_WORKER} {name} namespace", str(Path("/proc/self/ns", name).readlink())) for name in _NAMESPACES)
+    own = Path("/proc/self/ns")
+    yield from ((f"{_OF_THE_WORKER} {name} namespace", str((own / name).readlink())) for name in _NAMESPACES if (own / name).is_symlink())
     yield f"{_OF_THE_WORKER} user", str(os.getresuid())
     root = Path("/").stat()
     yield f"{_OF_THE_WORKER} root directory", f"inode {root.st_ino} of device {root.st_dev}"
