@@ -1,4 +1,4 @@
-"""``nfharness coverage``: the command, and below it how it shows what the rules reach."""
+"""``nfharness coverage``: the command, and below it how it shows what rules, or tests that ran before, reach."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import click
 
 from harness.cli.options import json_option, kernel_option
 from harness.cli.reports import opened, write_all
-from harness.errors import GuestError, HostError
+from harness.errors import ExitCode, GuestError, UserError
 from harness.host.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -30,51 +33,122 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _RULES_SHOWN = 3
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What was counted, and what is said beside that.
+
+    :param kind: ``rules`` or ``tests``
+    :param name: the kernel, as it was asked for
+    :param identity: of the kernel
+    :param before: what ran before any rule or test
+    :param counts: rule or test → what ran in it
+    :param seconds: that the rules took; ``None`` for tests, which ran before
+    :param lost: rules whose guest did not live to tell
+    :param problems: what rules were not conformant, a line each
+    """
+
+    kind: str
+    name: str
+    identity: dict[str, Any]
+    before: Counts
+    counts: dict[str, Counts]
+    seconds: float | None = None
+    lost: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    status: int = ExitCode.CONFORMANT
+
+
 @click.command("coverage")
 @kernel_option
 @click.option("--file", "file", default="net/netfilter/core.c", show_default=True, metavar="FILE", help="Which source file's counters.")
+@click.option("--read", "directory", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+              help="Run nothing: report on the tests of runs with --coverage DIR, of test, kselftest or suite.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Guests side by side.  [default: what cores and memory allow]")
 @json_option
 @click.option("--html", type=_FILE, metavar="FILE", help="Write a page to FILE: the source, and the rules that reach each line.")
 @click.option("--lcov", type=_FILE, metavar="FILE", help="Write a tracefile to FILE, for lcov's genhtml: a test for each rule.")
 @click.argument("patterns", nargs=-1, metavar="[RULE]...")
 def command(  # noqa: PLR0917 - click passes them by name
-    spec: str, file: str, jobs: int | None, as_json: bool, html: Path | None, lcov: Path | None, patterns: tuple[str, ...],
+    spec: str, file: str, directory: Path | None, jobs: int | None, as_json: bool, html: Path | None, lcov: Path | None,
+    patterns: tuple[str, ...],
 ) -> None:
     """Run rules on a kernel that gcov counts, and report which lines and branches of core.c each reaches.
 
     The kernel is one with CONFIG_GCOV_KERNEL and counters for that file: nfharness kernel build --flavour gcov. RULE is as in check.
-    Counters are read before each rule and after it; what ran as the kernel booted is told apart.
+    Counters are read before each rule and after it; what ran as the kernel booted is told apart. With --read DIR the same is reported of
+    tests: nfharness kselftest net/netfilter --kernel 6.12+gcov --coverage DIR.
 
-    Exit status: as that of check.
+    Exit status: as that of check; with --read 0.
     """
-    from harness.cli.check import Checking  # noqa: PLC0415 - not before the options are known to be right
-    from harness.conformance import reach, report  # noqa: PLC0415
-    from harness.conformance.collect import EachRule  # noqa: PLC0415
+    if directory and (patterns or jobs):
+        raise click.UsageError("--read runs nothing: leave out RULE and --jobs.")
+    from harness.conformance import reach  # noqa: PLC0415 - not before the options are known to be right
     from harness.conformance.gcov import Profiled  # noqa: PLC0415
     from harness.conformance.selection import Selection  # noqa: PLC0415
     from harness.conformance.statements import CoreSource  # noqa: PLC0415
-    from harness.images import kernel_tree  # noqa: PLC0415
+    from harness.images.counted import counted  # noqa: PLC0415
 
     selection = Selection.of(patterns)
-    if not kernel_tree.means_tree(spec):
-        raise HostError(f"{spec} is Debian's kernel, which gcov does not count",
-                        hint=f"nfharness kernel build --source {spec} --flavour gcov, then nfharness coverage --kernel {spec}+gcov")
-    profiled = Profiled(kernel_tree.read(spec), file)
-    collected, checking = EachRule(profiled.glob), Checking(selection.rules)
+    profiled = Profiled(counted(spec), file)
     with ExitStack() as stack:
         files = opened(stack, {"html": html, "lcov": lcov})
-        asyncio.run(_run(checking, selection, spec, collected, jobs))
-        before, counts = _read(profiled, collected, checking)
-        why = reach.reasons(file, CoreSource(file, profiled.text), tuple(counts))
-        found = reach.Reach.of(file, profiled.text, before, counts, why)
-        write_all(files, {"html": lambda: _page(found, checking, profiled),
-                          "lcov": lambda: reach.lcov(str(profiled.source), before, counts).encode()})
+        ran = _of_tests(profiled, directory, spec) if directory else _of_rules(profiled, selection, spec, jobs)
+        # A rule that is not asked for is a reason; tests stand for none.
+        asked = tuple(ran.counts) if ran.kind == "rules" else tuple(rule.id for rule in selection.rules)
+        why = reach.reasons(file, CoreSource(file, profiled.text), asked)
+        found = reach.Reach.of(file, profiled.text, ran.before, ran.counts, why, kind=ran.kind)
+        write_all(files, {"html": lambda: _page(found, ran, profiled),
+                          "lcov": lambda: reach.lcov(str(profiled.source), ran.before, ran.counts).encode()})
     if as_json:
-        print(json.dumps({"kernel": checking.targets[0].identity(), **found.as_json(), "lost": collected.lost}, indent=1))
+        print(json.dumps({"kernel": ran.identity, **found.as_json(), "lost": ran.lost}, indent=1))
     else:
-        _show(found, checking, collected)
-    sys.exit(report.exit_code(checking.results))
+        _show(found, ran)
+    sys.exit(ran.status)
+
+
+def _of_rules(profiled: Profiled, selection: Selection, spec: str, jobs: int | None) -> _Counted:
+    """Run rules, and read what each counts."""
+    from harness.cli.check import Checking  # noqa: PLC0415
+    from harness.conformance import report  # noqa: PLC0415
+    from harness.conformance.collect import EachRule  # noqa: PLC0415
+
+    collected, checking = EachRule(profiled.glob), Checking(selection.rules)
+    asyncio.run(_run(checking, selection, spec, collected, jobs))
+    before, counts = _read(profiled, collected, checking)
+    bad = [f"{result.rule} {result.state}: {result.reason}" for result in checking.results
+           if result.state in ("different", "lost", "inconclusive")]
+    return _Counted("rules", checking.targets[0].name, checking.targets[0].identity(), before, counts, checking.seconds,
+                    collected.lost, bad, report.exit_code(checking.results))
+
+
+def _of_tests(profiled: Profiled, directory: Path, spec: str) -> _Counted:
+    """Read what tests that ran before have counted.
+
+    :raises UserError: the directory has no counters of this build
+    :raises GuestError: they are not of this file
+    """
+    from harness.conformance.gcov import Counts  # noqa: PLC0415
+    from harness.host.progress import Progress  # noqa: PLC0415
+    from harness.images.specs import resolved  # noqa: PLC0415
+    from harness.pytest_plugin.host.coverage import BEFORE, place_of  # noqa: PLC0415
+
+    kernel, place = resolved(spec, Progress(quiet=True)), place_of(str(directory), spec)
+    contents = {unquote(one.name): next(_contents(one, profiled), b"") for one in sorted(place.glob("[!.]*"))}
+    if not contents:
+        others = ", ".join(sorted(one.name for one in directory.iterdir())) or "nothing"
+        raise UserError(f"{directory} has no counters of {kernel.label}, but {others}",
+                        hint=f"nfharness test --kernel {spec} --coverage {directory}: what another build counted does not count here")
+    if not any(contents.values()):
+        raise GuestError(f"no counters of {profiled.file} in {place}", hint="a module's are there once a test that loads it has run")
+    known = {content: profiled.read(content) for content in dict.fromkeys(contents.values())}
+    counts = {test: known[content] for test, content in contents.items()}
+    identity = {"name": spec, "kernel": kernel.label, "release": kernel.release, "version": kernel.version, "tree": kernel.tree}
+    return _Counted("tests", spec, identity, counts.pop(BEFORE, Counts()), counts)
+
+
+def _contents(place: Path, profiled: Profiled) -> Iterator[bytes]:
+    """The counters of the file below a directory; one."""
+    return (file.read_bytes() for file in place.glob(profiled.glob.lstrip("/")))
 
 
 async def _run(checking: Checking, selection: Selection, spec: str, collected: EachRule, jobs: int | None) -> None:
@@ -109,14 +183,15 @@ def _read(profiled: Profiled, collected: EachRule, checking: Checking) -> tuple[
     return min(first, key=lambda counts: sum(counts.lines.values()), default=Counts()), {rule: changes[rule] for rule in order}
 
 
-def _show(found: Reach, checking: Checking, collected: EachRule) -> None:
+def _show(found: Reach, ran: _Counted) -> None:
     console = Terminal.wide(160)
 
     def line(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     there, executed, taken = found.branches
-    line(f"{found.file} of {checking.targets[0].name}, {len(found.ran)} rules in {checking.seconds:.0f} s", "bold")
+    took = "" if ran.seconds is None else f" in {ran.seconds:.0f} s"
+    line(f"{found.file} of {ran.name}, {len(found.ran)} {ran.kind}{took}", "bold")
     line(f"lines     {found.reached} of {len(found.lines)} reached, {_share(found.reached, len(found.lines))}")
     line(f"branches  {executed} of {there} executed, {_share(executed, there)}; {taken} taken, {_share(taken, there)}")
     gaps = list(found.gaps())
@@ -136,25 +211,24 @@ def _show(found: Reach, checking: Checking, collected: EachRule) -> None:
         line(f"  {one.number:>9}  {sum(map(bool, one.branches))} of {len(one.branches)}  {one.text.strip()}")
         if one.reason:
             line(f"             {one.reason}", "dim")
-    for rule in collected.lost:
+    for rule in ran.lost:
         line(f"the counters of {rule} are lost: its guest did not live to tell", "yellow")
-    states = [result for result in checking.results if result.state in ("different", "lost", "inconclusive")]
-    for result in states:
-        line(f"{result.rule} {result.state}: {result.reason}", "yellow")
+    for problem in ran.problems:
+        line(problem, "yellow")
 
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "none there"
 
 
-def _page(found: Reach, checking: Checking, profiled: Profiled) -> bytes:
+def _page(found: Reach, ran: _Counted, profiled: Profiled) -> bytes:
     from harness.cli.pages import rendered  # noqa: PLC0415
     from harness.conformance.report import printable  # noqa: PLC0415
 
     there, executed, taken = found.branches
-    reached = {rule: sum(rule in line.rules for line in found.lines) for rule in found.ran}
+    reached = {one: sum(one in line.rules for line in found.lines) for one in found.ran}
     return printable(rendered(
         "coverage.html", found=found, code={line.number: line for line in found.lines}, text=profiled.text, reached=reached,
-        identity=checking.targets[0].identity(), there=there, executed=executed, taken=taken, share=_share, shown=_RULES_SHOWN,
-        made=time.strftime("%Y-%m-%d %H:%M:%S %z"), seconds=checking.seconds,
+        identity=ran.identity, there=there, executed=executed, taken=taken, share=_share, shown=_RULES_SHOWN,
+        made=time.strftime("%Y-%m-%d %H:%M:%S %z"), seconds=ran.seconds,
     )).encode()  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HostError, NfharnessError
+from harness.host.unpacked import unpack
 from harness.vm.guest import Guest
 
 __all__ = ("Collect", "Collector", "EachRule")
@@ -62,10 +63,7 @@ class Collect(Collector):
             return
         place = self.directory / kernel / str(self.guests[kernel])
         try:
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                self.files[kernel] += len(archive.getmembers())
-                place.mkdir(parents=True, exist_ok=True)
-                archive.extractall(place, filter="data")
+            self.files[kernel] += unpack(packed, place)
         except OSError as error:
             raise HostError(f"{place}: {error.strerror}", hint="give --collect a directory that can be written") from None
 

@@ -17,6 +17,7 @@ from harness.errors import HostError, UserError
 from harness.host import process
 from harness.host.scratch import scratch
 from harness.images import toolchain
+from harness.images.counted import must_count
 from harness.images.kernel_build import command_of
 from harness.images.kernel_tree import Tree
 from harness.images.kernels import series_of
@@ -89,17 +90,14 @@ class Profiled:
     """
 
     def __init__(self, tree: Tree, file: str) -> None:
-        again = command_of(series_of(tree.release), "gcov")
-        if tree.options.get("GCOV_KERNEL") != "y":
-            raise HostError(f"{tree.build} is built without CONFIG_GCOV_KERNEL: it counts nothing",
-                            hint=f"{again}, then nfharness coverage --kernel {series_of(tree.release)}+gcov")
+        must_count(tree)
         if not file.endswith(".c") or not (tree.source / file).is_file():
             raise UserError(f"{file} is no source file of {tree.source}", hint="name one as net/netfilter/nfnetlink_queue.c")
         self._notes = (tree.build / file).with_suffix(".gcno")
         if not self._notes.is_file():
             raise HostError(f"{file} is built without counters: {self._notes} is not there",
-                            hint=f"{again} --profile {file}; in a tree of your own GCOV_PROFILE_{Path(file).stem}.o := y in "
-                                 f"{Path(file).parent / 'Makefile'}")  # fmt: skip
+                            hint=f"{command_of(series_of(tree.release), 'gcov')} --profile {file}; in a tree of your own "
+                                 f"GCOV_PROFILE_{Path(file).stem}.o := y in {Path(file).parent / 'Makefile'}")  # fmt: skip
         self._program = toolchain.gcov(tree.options)
         self._compiler = tree.options.get("CC_VERSION_TEXT", "")
         self._tree = tree

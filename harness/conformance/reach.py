@@ -1,4 +1,4 @@
-"""Which lines and branches of a source file the rules reach, which rules reach each, and why none reaches the rest."""
+"""Which lines and branches of a source file rules or tests reach, which of them reach each, and why none reaches the rest."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CodeLine:
     """One line that has code.
 
     :param count: how often it ran, before the rules and in them
-    :param before: of that, before any rule: as the kernel booted, and as its template was made ready
+    :param before: of that, before any rule or test: as the kernel booted, and as its template was made ready
     :param branches: how often each of its branches was taken
-    :param rules: those in which it ran
+    :param rules: those, or the tests, in which it ran
     :param reason: of a line that never ran, or that has a branch that was never taken: why; empty where nothing is known
     """
 
@@ -56,20 +56,23 @@ class Gap:
 class Reach:
     """What of a file was reached.
 
-    :param ran: rules whose counters are known
+    :param ran: rules, or tests, whose counters are known
+    :param kind: what they are, ``rules`` or ``tests``
     """
 
     file: str
     lines: tuple[CodeLine, ...]
     ran: tuple[str, ...]
+    kind: str = "rules"
 
     @classmethod
-    def of(cls, file: str, text: Sequence[str], before: Counts, rules: Mapping[str, Counts], why: Mapping[int, str]) -> Reach:
+    def of(cls, file: str, text: Sequence[str], before: Counts, rules: Mapping[str, Counts], why: Mapping[int, str], *,
+           kind: str = "rules") -> Reach:
         """From counters.
 
         :param text: the file's lines
-        :param before: what ran before any rule
-        :param rules: rule → what ran in it
+        :param before: what ran before any rule or test
+        :param rules: rule or test → what ran in it
         :param why: number of a line → the reason if it is not reached
         """
         total = sum(rules.values(), before)
@@ -80,7 +83,7 @@ class Reach:
             reason = why.get(number, "") if not count or not all(branches) else ""
             shown, early = text[number - 1] if number <= len(text) else "", before.lines.get(number, 0)
             lines.append(CodeLine(number, total.functions.get(number, ""), shown, count, early, branches, reached, reason))
-        return cls(file, tuple(lines), tuple(rules))
+        return cls(file, tuple(lines), tuple(rules), kind)
 
     @property
     def reached(self) -> int:
@@ -110,9 +113,9 @@ class Reach:
             "file": self.file,
             "lines": {"total": len(self.lines), "reached": self.reached},
             "branches": {"total": there, "executed": executed, "taken": taken},
-            "rules": list(self.ran),
-            "source": [{"line": line.number, "function": line.function, "count": line.count, "before_rules": line.before,
-                        "branches": list(line.branches), "rules": list(line.rules), "reason": line.reason or None}
+            self.kind: list(self.ran),
+            "source": [{"line": line.number, "function": line.function, "count": line.count, f"before_{self.kind}": line.before,
+                        "branches": list(line.branches), self.kind: list(line.rules), "reason": line.reason or None}
                        for line in self.lines],
         }  # fmt: skip
 
@@ -149,7 +152,7 @@ def _some(rules: Sequence[str]) -> str:
 
 
 def lcov(file: str, before: Counts, rules: Mapping[str, Counts]) -> str:
-    """A tracefile as lcov and genhtml read it, with a test for each rule; ``geninfo(1)`` has the format.
+    """A tracefile as lcov and genhtml read it, with a test for each rule or test; ``geninfo(1)`` has the format.
 
     :param file: its path
     """

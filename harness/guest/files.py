@@ -8,8 +8,9 @@ import shutil
 import sys
 import tarfile
 from pathlib import Path
+from typing import IO
 
-__all__ = ("hello", "pack", "receive")
+__all__ = ("hello", "pack", "receive", "write_packed")
 
 
 def receive(path: str, mode: int = 0o644) -> None:
@@ -22,11 +23,16 @@ def receive(path: str, mode: int = 0o644) -> None:
 
 
 def pack(pattern: str) -> None:
-    """Write the files that match a glob to standard output, as a tar; ``**`` finds hidden directories, too.
+    """Write the files that match a glob to standard output, as :func:`write_packed` does."""
+    write_packed(pattern, sys.stdout.buffer)
+
+
+def write_packed(pattern: str, target: IO[bytes]) -> None:
+    """Write the files that match a glob as a tar; ``**`` finds hidden directories, too.
 
     They are read whole: debugfs says 0 for the size of its files.
     """
-    with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as archive:
+    with tarfile.open(fileobj=target, mode="w|") as archive:
         for name in sorted(glob.glob(pattern, recursive=True, include_hidden=True)):  # noqa: PTH207 - absolute
             if not Path(name).is_file():
                 continue

@@ -57,6 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--report-jsonl", metavar="FILE", help="write a JSON object for each test, and one for the whole run")
     group.addoption("--report-html", metavar="FILE", help="write a page with the walks and consoles of what failed")
     group.addoption("--trace-all", metavar="DIR", help="keep the packets of every test that has a lab: a pcapng file in DIR for each")
+    group.addoption("--coverage", metavar="DIR",
+                    help="keep what gcov counts in each kernel test, for 'nfharness coverage --read DIR'; on a kernel that gcov counts")
     group.addoption("--github", action="store_true",
                     help="annotate what failed for GitHub, and add to the step's summary ($GITHUB_STEP_SUMMARY)")
     parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
@@ -98,27 +100,35 @@ def pytest_configure(config: pytest.Config) -> None:
         else:
             config.pluginmanager.register(Reports(config), "nfharness-reports")
             config.pluginmanager.register(Points(config), "nfharness-points")
-            _check_directory(config)
+            _check_directories(config)
             _forgive(config)
 
 
-def _check_directory(config: pytest.Config) -> None:
-    """Look whether there is a directory for the files of ``--trace-all``.
+def _check_directories(config: pytest.Config) -> None:
+    """Look whether there are directories for the files of ``--trace-all`` and ``--coverage``.
 
+    :raises pytest.UsageError: one cannot be made, or written to
+    """
+    if config.option.trace_all and config.option.bare:
+        raise pytest.UsageError("--trace-all and --bare: a bare kernel has no tracer\n  hint: leave one of them away")
+    for option in ("trace_all", "coverage"):
+        if wanted := getattr(config.option, option):
+            setattr(config.option, option, str(_made_directory(f"--{option.replace('_', '-')} {wanted}", Path(wanted))))
+
+
+def _made_directory(what: str, path: Path) -> Path:
+    """A directory, made if it is not there; its absolute path.
+
+    :param what: the option and its value, for an error
     :raises pytest.UsageError: it cannot be made, or written to
     """
-    wanted = config.getoption("trace_all")
-    if not wanted:
-        return
-    if config.getoption("bare"):
-        raise pytest.UsageError("--trace-all and --bare: a bare kernel has no tracer\n  hint: leave one of them away")
-    config.option.trace_all = str(Path(wanted).absolute())
     try:
-        Path(wanted).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise pytest.UsageError(f"--trace-all {wanted}: {error.strerror}\n  hint: name a directory that can be written") from None
-    if not os.access(wanted, os.W_OK):
-        raise pytest.UsageError(f"--trace-all {wanted} cannot be written\n  hint: name another directory")
+        raise pytest.UsageError(f"{what}: {error.strerror}\n  hint: name a directory that can be written") from None
+    if not os.access(path, os.W_OK):
+        raise pytest.UsageError(f"{what} cannot be written\n  hint: name another directory")
+    return path.absolute()
 
 
 def _forgive(config: pytest.Config) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from harness.outcome.profile import KernelProfile
 
-__all__ = ("CANNOT", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PACKETS", "POINTS", "PROFILE", "SPOILT", "TREE", "WALKS",
-           "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
+__all__ = ("CANNOT", "COUNTERS", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PACKETS", "POINTS", "PROFILE", "SPOILT",
+           "TREE", "WALKS", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
 
 #: Set in a guest's environment: this side of the plugin is the guest's.
 IN_GUEST = "NFHARNESS_IN_GUEST"
@@ -34,6 +34,8 @@ FLAKY = "nfharness-flaky"
 WALKS = "nfharness-walks"
 #: Property of a report: all packets of a test with ``--trace-all``, as JSON.
 PACKETS = "nfharness-packets"
+#: Property of a report: what gcov counted in a test with ``--coverage``, and before any test; a tar in base 64 each, as JSON.
+COUNTERS = "nfharness-counters"
 #: Property of a report: the points of a test that speaks TAP or KTAP, as JSON.
 POINTS = "nfharness-points"
 

@@ -47,6 +47,44 @@ def test_lines_are_linked_to_the_rules_that_reach_them(nfharness: CommandLine, s
     assert [line for line in trace.read_text().splitlines() if line.startswith("TN:")] == ["TN:boot", "TN:accept_all", "TN:drop_eperm"]
 
 
+_TESTS = """
+from scapy.layers.inet import IP, UDP
+
+from harness.pytest_plugin import Delivered, Dropped
+
+def fate(lab, verdict):
+    net = lab.pair()
+    lab.hook(net.host, "ipv4", "INPUT", verdict=verdict)
+    return lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9)).fate
+
+def test_drops(lab):
+    assert fate(lab, "DROP") == Dropped("EPERM")
+
+def test_accepts(lab):
+    assert fate(lab, "ACCEPT") == Delivered()
+"""
+
+
+def test_lines_are_linked_to_the_tests_that_reach_them(nfharness: CommandLine, source: list[str], tmp_path: Path) -> None:
+    (tmp_path / "test_counted.py").write_text(_TESTS)
+    kept = str(tmp_path / "kept")
+    done = nfharness("test", "--kernel", _SPEC, "--coverage", kept, str(tmp_path / "test_counted.py"), deadline_s=1200)
+    assert done.status == 0, done
+    assert f"coverage --kernel {_SPEC} --read {kept}" in done.out.decode()
+    result = nfharness("coverage", "--kernel", _SPEC, "--read", kept, "--json", deadline_s=120)
+    assert result.status == 0, result
+    found = json.loads(result.out)
+    accepts, drops = (f"test_counted.py::test_{name}[{_SPEC}]" for name in ("accepts", "drops"))
+    assert found["tests"] == [accepts, drops]
+    lines = {one["line"]: one for one in found["source"]}
+    (begin,) = (number for number, line in enumerate(source, 1) if line.startswith("int nf_hook_slow("))
+    drop = next(number for number, line in enumerate(source, 1) if number > begin and "kfree_skb_reason(" in line)
+    verdict = next(number for number, line in enumerate(source, 1) if number > begin and "switch (verdict & NF_VERDICT_MASK)" in line)
+    assert (lines[drop]["tests"], lines[verdict]["tests"]) == ([drops], [accepts, drops])
+    booted = next(one for one in found["source"] if one["function"] == "netfilter_init")
+    assert (booted["before_tests"], booted["tests"]) == (1, [])
+
+
 def test_a_file_without_counters_is_told_before_anything_is_booted(nfharness: CommandLine, source: list[str]) -> None:
     result = nfharness("coverage", "--kernel", _SPEC, "--file", "net/netfilter/nf_log.c", deadline_s=60)
     assert result.status == 125

@@ -340,3 +340,11 @@ def test_trace_all_wants_a_directory_and_a_tracer(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "--trace-all file: File exists" in run(tmp_path, "--kernel", KERNEL, "--trace-all", "file").stderr
     assert "a bare kernel has no tracer" in run(tmp_path, "--kernel", KERNEL, "--trace-all", "kept", "--bare").stderr
+
+
+def test_coverage_wants_a_kernel_that_gcov_counts(tmp_path: Path) -> None:
+    (tmp_path / "test_traced.py").write_text(TRACED)
+    done = run(tmp_path, "--kernel", KERNEL, "--coverage", "kept")
+    assert done.returncode == 4, done
+    assert f"--coverage: {KERNEL} is Debian's kernel, which gcov does not count" in done.stderr
+    assert f"nfharness kernel build --source {KERNEL} --flavour gcov" in done.stderr

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from harness.cli.check import Checking
-from harness.cli.coverage import _read
+from harness.cli.coverage import _of_tests, _read
 from harness.conformance import reach
 from harness.conformance.collect import EachRule
 from harness.conformance.coverage import FUNCTIONS
@@ -19,7 +23,11 @@ from harness.conformance.matrix import RuleResult
 from harness.conformance.reach import Reach
 from harness.conformance.statements import CORE, CoreSource, pinned
 from harness.errors import GuestError, HostError, UserError
+from harness.host.unpacked import unpack
+from harness.images import specs
 from harness.images.kernel_tree import Tree
+from harness.pytest_plugin.host import coverage as kept
+from harness.pytest_plugin.host.runner import file_name
 
 pytestmark = pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("gcov")), reason="this host has no gcc or no gcov")
 
@@ -155,3 +163,66 @@ def test_what_ran_before_the_rules_is_the_least_that_any_guest_had(tree: Tree) -
     assert (before.lines[3], before.lines[4]) == (2, 0)
     assert list(rules) == ["drop.eperm", "accept.all"]
     assert (rules["accept.all"].lines[5], rules["drop.eperm"].lines[4], rules["drop.eperm"].lines[5]) == (2, 2, 0)
+
+
+def _packed(counters: bytes) -> str:
+    """As a guest packs them: under the path in debugfs that the tree had when it was built."""
+    buffer, member = io.BytesIO(), tarfile.TarInfo("sys/kernel/debug/gcov/root/.cache/tree/net/netfilter/core.gcda")
+    member.size = len(counters)
+    with tarfile.open(fileobj=buffer, mode="w|") as archive:
+        archive.addfile(member, io.BytesIO(counters))
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.fixture
+def _is_the_tree(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """``--kernel own`` is the tree."""
+    for module in (kept, specs):
+        monkeypatch.setattr(module, "resolved", lambda _spec, _progress: tree.kernel())
+    kept.place_of.cache_clear()
+    yield
+    kept.place_of.cache_clear()
+
+
+@pytest.mark.usefixtures("_is_the_tree")
+def test_a_line_is_linked_to_the_tests_that_reach_it(tree: Tree, tmp_path: Path) -> None:
+    profiled, place = Profiled(tree, _FILE), kept.place_of(str(tmp_path / "kept"), "own")
+    before = _counters(tree)
+    for test, words in {"a": (), "b": ("more",), "c": ()}.items():
+        (tree.build / "net/netfilter/core.gcda").unlink()  # as a guest begins each test with counters of 0
+        kept.keep(place, file_name(f"test_x.py::test_{test}[own]", ""),
+                  json.dumps({"before": _packed(before if test == "a" else b"of a later guest"), "test": _packed(_counters(tree, *words))}))
+    ran = _of_tests(profiled, tmp_path / "kept", "own")
+    assert list(ran.counts) == ["test_x.py::test_a[own]", "test_x.py::test_b[own]", "test_x.py::test_c[own]"]
+    assert (ran.before.lines[4], ran.before.lines[5], ran.status) == (0, 2, 0)
+    found = Reach.of(_FILE, profiled.text, ran.before, ran.counts, {}, kind=ran.kind)
+    lines = {line.number: line for line in found.lines}
+    assert lines[4].rules == ("test_x.py::test_b[own]",)
+    assert found.as_json()["tests"] == list(ran.counts)
+    assert {"before_tests", "tests"} < set(found.as_json()["source"][0])
+
+
+@pytest.mark.usefixtures("_is_the_tree")
+def test_counters_of_another_build_s_tests_are_told_from_those_of_this_one(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "kept/6.99.0-own#another").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"has no counters of 6\.99\.0-own#id, but 6\.99\.0-own#another"):
+        _of_tests(Profiled(tree, _FILE), tmp_path / "kept", "own")
+
+
+@pytest.mark.usefixtures("_is_the_tree")
+def test_tests_that_have_not_counted_the_file_are_told(tree: Tree, tmp_path: Path) -> None:
+    (kept.place_of(str(tmp_path / "kept"), "own") / "test").mkdir(parents=True)
+    with pytest.raises(GuestError, match=f"no counters of {_FILE}"):
+        _of_tests(Profiled(tree, _FILE), tmp_path / "kept", "own")
+
+
+def test_what_is_unpacked_takes_the_place_of_what_was_there_or_leaves_it_whole(tmp_path: Path) -> None:
+    place = tmp_path / "test"
+    packed = base64.b64decode(_packed(b"counters"))
+    (place / "old").mkdir(parents=True)
+    assert unpack(packed, place) == 1
+    assert [file.read_bytes() for file in place.rglob("*") if file.is_file()] == [b"counters"]
+    with pytest.raises(tarfile.ReadError):
+        unpack(packed[:700], place)
+    assert [one.name for one in tmp_path.iterdir()] == ["test"]
+    assert len(list(place.rglob("core.gcda"))) == 1

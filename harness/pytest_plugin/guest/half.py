@@ -11,6 +11,7 @@ import pytest
 from harness.outcome.profile import KernelProfile
 from harness.pytest_plugin.carried import Carrier
 from harness.pytest_plugin.guest.comparing import Comparing
+from harness.pytest_plugin.guest.counting import Counting
 from harness.pytest_plugin.guest.escapes import Escapes
 from harness.pytest_plugin.guest.watch import Watch
 from harness.pytest_plugin.live import BEGINS
@@ -50,6 +51,8 @@ class GuestHalf:
         config.pluginmanager.register(Escapes(watch.spoil))
         config.pluginmanager.register(Carrier(config))
         config.pluginmanager.register(Comparing())
+        if config.getoption("coverage"):
+            config.pluginmanager.register(Counting())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shlex
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ class Controller:
 
     def _examine(self, specs: Sequence[str]) -> None:
         _check(specs)
+        if self._config.option.coverage:
+            _check_counted(specs)
         if specs and (wanted := packages(self._config)):
             with self._config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
                 _fetch(wanted)
@@ -67,6 +70,18 @@ class Controller:
             lines.append(f"random order: --random-order-seed {self._seed}")
         return lines
 
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """The commands that report on what ``--coverage`` has kept."""
+        directory = self._config.option.coverage
+        if not directory or hasattr(self._config, "workerinput") or backend_of(self._config) == "vagrant":
+            return
+        from harness.pytest_plugin.host.coverage import place_of  # noqa: PLC0415 - not for runs without --coverage
+
+        for spec in kernels(self._config):
+            if place_of(directory, spec).is_dir():
+                again = shlex.join(["nfharness", "coverage", "--kernel", spec, "--read", directory])
+                terminalreporter.write_line(f"counters of {spec}: {again}")
+
 
 def _check(specs: Sequence[str]) -> None:
     """Look whether there are kernels of these names.
@@ -79,6 +94,20 @@ def _check(specs: Sequence[str]) -> None:
     for spec in specs:
         with _refusing(f"--kernel {spec}"):
             resolved(spec, Progress())
+
+
+def _check_counted(specs: Sequence[str]) -> None:
+    """Look whether gcov counts these kernels.
+
+    :raises pytest.UsageError: it does not count one
+    """
+    from harness.images.counted import counted  # noqa: PLC0415 - not for runs without --coverage
+
+    for spec in specs:
+        try:
+            counted(spec)
+        except NfharnessError as error:
+            raise pytest.UsageError(f"--coverage: {error.message}\n  hint: {error.hint}") from None
 
 
 def _fetch(wanted: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, PACKETS, POINTS, WALKS, kernel_of
+from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, POINTS, WALKS, kernel_of
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
@@ -60,6 +60,7 @@ class HostHalf:
         for report in self._lives(item, nextitem):
             _show_walks(report)
             _keep_packets(item, report)
+            _keep_counters(item, report)
             _heed_exit(item, report)
             report.user_properties = [(KERNEL, kernel), *report.user_properties]
             if report.skipped and not hasattr(report, "wasxfail") and item.config.getoption("strict_skip"):
@@ -149,6 +150,21 @@ def _keep_packets(item: pytest.Item, report: pytest.TestReport) -> None:
         file.write_bytes(written(codec.from_json(json.loads(str(properties[PACKETS])))))
     except OSError as error:
         report.outcome, report.longrepr = "failed", f"{file} was not written: {error.strerror}"
+
+
+def _keep_counters(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Write what gcov counted in a test to the directory of ``--coverage``; a failure to is the test's error."""
+    properties = dict(report.user_properties)
+    if COUNTERS not in properties:
+        return
+    report.user_properties = [(name, value) for name, value in report.user_properties if name != COUNTERS]
+    from harness.pytest_plugin.host.coverage import keep, place_of  # noqa: PLC0415
+
+    place = place_of(item.config.getoption("coverage"), str(kernel_of(item)))
+    try:
+        keep(place, file_name(item.nodeid, ""), str(properties[COUNTERS]))
+    except OSError as error:
+        report.outcome, report.longrepr = "failed", f"{place} was not written: {error.strerror}"
 
 
 def file_name(nodeid: str, suffix: str) -> str:
