@@ -75,7 +75,7 @@ struct nfh_ct_run {
 };
 
 /**
- * struct nfh_ct - the module's own connection, and calls of its own hooks
+ * struct nfh_ct - the module's own connection, and calls of the module's hooks
  *
  * @lock: for one run at a time
  * @skb: the one that the hooks answer for
@@ -132,6 +132,8 @@ static void nfh_ct_attach(struct sk_buff *new, const struct sk_buff *skb)
 }
 
 #ifdef NFH_CT_SET_CLOSING
+static const bool nfh_ct_closes = true;
+
 static void nfh_ct_set_closing(struct nf_conntrack *nfct)
 {
 	if (!WARN_ON_ONCE(nfct != &nfh_ct.nfct))
@@ -145,6 +147,8 @@ static void nfh_ct_close(struct nf_conntrack *nfct)
 	nf_ct_set_closing(NULL);
 }
 #else
+static const bool nfh_ct_closes;
+
 static void nfh_ct_close(struct nf_conntrack *nfct)
 {
 }
@@ -244,7 +248,7 @@ static void nfh_ct_end(struct nfh_ct_run *run)
 }
 
 /* While the other processors stand still: neither can nf_conntrack come, and get a
- * connection that is none of its own, nor another packet meet the module's hooks.
+ * connection that is none of the module's, nor another packet meet the module's hooks.
  */
 static int nfh_ct_run_own(void *data)
 {
@@ -349,7 +353,7 @@ static int nfh_ct_parse(struct nlattr **tb, struct nfh_ct_run *run, struct netli
 	run->flow.dport = nla_get_be16(tb[NFHARNESS_A_DPORT]);
 	run->track = nla_get_flag(tb[NFHARNESS_A_CT_TRACK]);
 	run->close = nla_get_flag(tb[NFHARNESS_A_CT_CLOSE]);
-	if (run->close && !IS_ENABLED(NFH_CT_SET_CLOSING)) {
+	if (run->close && !nfh_ct_closes) {
 		NL_SET_ERR_MSG(extack, "this kernel has no nf_ct_set_closing()");
 		return -EOPNOTSUPP;
 	}

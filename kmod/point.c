@@ -120,7 +120,7 @@ struct net_device *nfh_point_device(struct net *net, const struct nfh_point *poi
  * @dev: device of the hook point, if it has one
  * @point: a point that nfh_point_parse() let pass
  *
- * Return: where the array hangs, or NULL: the point has no array of its own,
+ * Return: where the array hangs, or NULL: the point has no array,
  * or none in this kernel.
  */
 struct nf_hook_entries __rcu **nfh_point_head(struct net *net, struct net_device *dev,

@@ -78,7 +78,7 @@ static struct nf_hook_entries __rcu **nfh_slots_head(struct net *net, const stru
 	}
 	head = nfh_point_head(net, dev, point);
 	if (!head) {
-		NL_SET_ERR_MSG(extack, "INET has no array of its own: ask for IPV4 and IPV6");
+		NL_SET_ERR_MSG(extack, "INET has no array: ask for IPV4 and IPV6");
 		return ERR_PTR(-EINVAL);
 	}
 	return head;
