@@ -8,7 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,30 +35,32 @@ def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     assert [line for line in err.decode().splitlines() if not line.endswith("…") and "done in" not in line] == said
 
 
-@_signals
-def test_while_it_asks_the_archive(elsewhere: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
+@contextmanager
+def _asking(command_line: CommandLine) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that waits for an archive, which takes its connection and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        elsewhere.env = {**elsewhere.env, "NFHARNESS_MIRROR": f"http://127.0.0.1:{silent.getsockname()[1]}/debian"}
-        process = elsewhere.start("exec", "--", "true")
+        command_line.env = {**command_line.env, "NFHARNESS_MIRROR": f"http://127.0.0.1:{silent.getsockname()[1]}/debian"}
+        process = command_line.start("exec", "--", "true")
         silent.settimeout(60)
         connection, _ = silent.accept()
         with connection:
-            _stop(process, number)
-            eventually(lambda: elsewhere.processes() == [], "apt has ended")
+            yield process
+
+
+@_signals
+def test_while_it_asks_the_archive(elsewhere: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
+    with _asking(elsewhere) as process:
+        _stop(process, number)
+        eventually(lambda: elsewhere.processes() == [], "apt has ended")
 
 
 @_signals
 def test_while_it_builds_the_userland(without_templates: CommandLine, number: signal.Signals, eventually: Callable[..., None]) -> None:
     cache = Path(without_templates.env["NFHARNESS_CACHE"])
     (cache / "userland").unlink()
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        without_templates.env = {**without_templates.env, "NFHARNESS_MIRROR": f"http://127.0.0.1:{silent.getsockname()[1]}/debian"}
-        process = without_templates.start("exec", "--", "true")
-        silent.settimeout(60)
-        connection, _ = silent.accept()
-        with connection:
-            _stop(process, number)
-            eventually(lambda: without_templates.processes() == [], "mmdebstrap has ended")
+    with _asking(without_templates) as process:
+        _stop(process, number)
+        eventually(lambda: without_templates.processes() == [], "mmdebstrap has ended")
     remains = [path.name for path in (cache / "userland").iterdir() if path.is_dir()]
     assert len(remains) == (1 if number == signal.SIGKILL else 0)
 

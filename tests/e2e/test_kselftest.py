@@ -12,20 +12,20 @@ import pytest
 from harness.host.paths import cache_dir
 from harness.images import kernels
 from tests.e2e.conftest import CommandLine
+from tests.e2e.programs import WARNS, Program, fails, hangs, judged, skips, written
 
 pytestmark = pytest.mark.slow
 
 COLLECTION = "net/netfilter"
-#: Script → how it ends, and what is said of it then.
 SCRIPTS = {
-    "passes": ("read taint < /proc/sys/kernel/tainted; exit $taint", "passed", ""),
-    "fails": ("echo FAILS: as told; exit 1", "failed", "exit status 1: FAILS: as told"),
-    "skips": ("echo SKIP: as told; exit 4", "skipped", "SKIP: as told"),
-    "hangs": ("echo begun; sleep 1000", "failed", "it did not end within"),
-    "warns": ("echo 'WARNING: CPU: 0 PID: 1 at net/made_up.c:1 f+0x1/0x2' > /dev/kmsg", "failed", "the kernel warned: "),
-    "leaves": ("nft 'table ip t { chain c { type filter hook input priority 7; }; }'", "error",
-               "a hook is left behind in namespace init: nft_do_chain_ipv4 at IPV4 INPUT, priority 7"),
-}  # fmt: skip
+    "passes": Program("read taint < /proc/sys/kernel/tainted; exit $taint", "passed", ""),
+    "fails": fails(1),
+    "skips": skips(4),
+    "hangs": hangs(1000),
+    "warns": WARNS,
+    "leaves": Program("nft 'table ip t { chain c { type filter hook input priority 7; }; }'", "error",
+                      "a hook is left behind in namespace init: nft_do_chain_ipv4 at IPV4 INPUT, priority 7"),
+}
 #: A script, one that needs a helper compiled, and a program.
 REAL = ("vxlan_mtu_frag.sh", "conntrack_reverse_clash.sh", "conntrack_dump_flush")
 
@@ -53,8 +53,7 @@ def with_scripts_of_ours(nfharness: CommandLine, tmp_path: Path) -> CommandLine:
     for package in (cache_dir() / "selftests").glob(f"linux-source-{kernels.DEFAULT}_*"):
         shutil.copytree(package, cache / "selftests" / package.name, symlinks=True)
         place = cache / "selftests" / package.name / "selftests" / COLLECTION
-        for name, (text, _, _) in SCRIPTS.items():
-            (place / f"{name}.sh").write_text(f"#!/bin/sh\n{text}\n")
+        written(SCRIPTS, place, "/bin/sh", ".sh")
     return CommandLine({"NFHARNESS_CACHE": str(cache)})
 
 
@@ -63,10 +62,7 @@ def test_a_script_has_the_kernel_as_it_is_and_answers_for_what_it_does_to_it(wit
     report = tmp_path / "out.jsonl"
     done = with_scripts_of_ours("kselftest", COLLECTION, *names, "--deadline", "6", "-n", "2", "--report-jsonl", str(report))
     assert done.status == 1, done
-    results = {one["test"].partition("-")[2].removesuffix(".sh]"): one
-               for line in report.read_text().splitlines() if "test" in (one := json.loads(line))}
-    assert {name: one["outcome"] for name, one in results.items()} == {name: outcome for name, (_, outcome, _) in SCRIPTS.items()}
-    assert [name for name, (_, _, said) in SCRIPTS.items() if said not in (results[name]["message"] or "")] == []
+    judged(SCRIPTS, report, ".sh")
 
 
 def test_an_unknown_script_or_collection_is_the_users_mistake(nfharness: CommandLine) -> None:

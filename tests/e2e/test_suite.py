@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.e2e.conftest import DEADLINE_S, CommandLine
+from tests.e2e.programs import WARNS, Program, fails, hangs, judged, skips, written
 
 pytestmark = pytest.mark.slow
 
 _TAP = "echo 'TAP version 13'; echo 1..4; echo ok 1 - first; echo '# why'; echo not ok 2 second; echo 'ok 3 third # SKIP no tool'; "
-#: Program → what it does, how it ends, and what is said of it then.
 PROGRAMS = {
-    "passes": ("echo fine; test \"$SAID\" = so", "passed", ""),
-    "fails": ("echo FAIL: as told; exit 3", "failed", "exit status 3: FAIL: as told"),
-    "deep/skips": ("echo SKIP: as told; exit 77", "skipped", "SKIP: as told"),
-    "hangs": ("echo begun; sleep 100000", "failed", "it did not end within"),
-    "forks": ("f() { f | f & }; f; sleep 100000", "failed", "it did not end within"),
-    "fills": ("i=0; while fallocate -l 60M /tmp/$((i += 1)); do :; done; head -c 62M /dev/zero > /tmp/rest", "failed",
-              "the guest's disk is full"),
-    "floods": ("exec yes without end", "failed", "SIGXFSZ: more than 64 MiB"),
-    "warns": ("echo 'WARNING: CPU: 0 PID: 1 at net/made_up.c:1 f+0x1/0x2' > /dev/kmsg", "failed", "the kernel warned: "),
-    "points": (f"{_TAP} echo 'not ok 4 fourth # TODO later'; exit 1", "passed", ""),
-    "stops": (f"{_TAP} exit 0", "failed", "the plan is 4 tests, and 3 were seen"),
+    "passes": Program('echo fine; test "$SAID" = so', "passed", ""),
+    "fails": fails(3),
+    "deep/skips": skips(77),
+    "hangs": hangs(100000),
+    "forks": Program("f() { f | f & }; f; sleep 100000", "failed", "it did not end within"),
+    "fills": Program("i=0; while fallocate -l 60M /tmp/$((i += 1)); do :; done; head -c 62M /dev/zero > /tmp/rest", "failed",
+                     "the guest's disk is full"),
+    "floods": Program("exec yes without end", "failed", "SIGXFSZ: more than 64 MiB"),
+    "warns": WARNS,
+    "points": Program(f"{_TAP} echo 'not ok 4 fourth # TODO later'; exit 1", "passed", ""),
+    "stops": Program(f"{_TAP} exit 0", "failed", "the plan is 4 tests, and 3 were seen"),
 }
 POINTS = {"points: first": "passed", "points: second": "failed", "points: third": "skipped", "points: fourth": "xfailed",
           "stops: first": "passed", "stops: second": "failed", "stops: third": "skipped"}
@@ -34,11 +33,7 @@ POINTS = {"points: first": "passed", "points: second": "failed", "points: third"
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     place = tmp_path / "suite"
-    for name, (text, _, _) in PROGRAMS.items():
-        file = place / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"#!/bin/bash\n{text}\n")
-        file.chmod(0o755)
+    written(PROGRAMS, place, "/bin/bash")
     return place
 
 
@@ -47,13 +42,8 @@ def test_each_program_has_a_result_and_each_point_of_one_that_speaks_tap(nfharne
     done = nfharness("suite", str(directory), "--env", "SAID=so", "--deadline", "20", "-n", "2",
                      "--report-jsonl", str(report), "--junitxml", str(xml), deadline_s=3 * DEADLINE_S)
     assert done.status == 1, done
-    results = {one["test"].partition("-")[2].removesuffix("]"): one
-               for line in report.read_text().splitlines() if "test" in (one := json.loads(line))}
-    expected = {name: outcome for name, (_, outcome, _) in PROGRAMS.items()} | POINTS
-    assert {name: one["outcome"] for name, one in results.items()} == expected
-    assert [name for name, (_, _, said) in PROGRAMS.items() if said not in (results[name]["message"] or "")] == []
+    outcomes = list(judged(PROGRAMS, report, others=POINTS).values())
     suite, = ElementTree.parse(xml).getroot()  # noqa: S314 - our own
-    outcomes = list(expected.values())
     assert (suite.get("tests"), suite.get("failures")) == (str(len(outcomes)), str(outcomes.count("failed")))
 
 

@@ -11,7 +11,7 @@ from harness.cli.check import table
 from harness.conformance import RULES
 from harness.conformance.matrix import RuleResult
 from harness.conformance.reference import load
-from tests.unit.test_conformance_matrix import kernel
+from tests.unit.targets import target as kernel
 
 ON = replace(kernel("6.12.1"), name="mine", references=(load("6.12"),))
 STOLEN = RULES["stolen.errno"]

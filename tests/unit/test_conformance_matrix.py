@@ -25,6 +25,7 @@ from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
 from harness.scenario import Scenario
 from tests import trees
+from tests.unit.targets import target as kernel
 
 Answer = Callable[[Scenario], Outcome]
 
@@ -100,17 +101,6 @@ def guests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Guests:
     monkeypatch.setattr(matrix, "started", made.begin)
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path))
     return made
-
-
-class Source(SimpleNamespace):
-    """Where a kernel's guests come from."""
-
-    backend, accelerator = "qemu", "tcg"
-
-
-def kernel(release: str, profile: KernelProfile | None = None) -> Target:
-    source = Source(facts={"profile": (profile or KernelProfile()).to_json()})
-    return Target(release, Kernel(release, "1", release, "cloud", ()), cast(Any, source))
 
 
 def run(names: Sequence[str], *targets: Target) -> list[RuleResult]:

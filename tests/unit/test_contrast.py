@@ -22,7 +22,6 @@ from harness.conformance.matrix import Target
 from harness.conformance.reference import load
 from harness.conformance.rule import FORKS, Rule, Script
 from harness.errors import KernelDied, UserError
-from harness.images.kernels import Kernel
 from harness.model import predict
 from harness.model.foreign import Foreign
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
@@ -32,6 +31,7 @@ from harness.outcome.types import BEFORE, HookCall, Slot
 from harness.scenario import BUILTIN, Scenario
 from harness.scenario.steps.hooks import Register
 from harness.scenario.steps.packets import Send
+from tests.unit.targets import target
 
 LOCAL_IN = BUILTIN["local-in"]
 OLD = KernelProfile(stolen_errno=False, drop_reasons=False)
@@ -177,15 +177,8 @@ def kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernels:
     return made
 
 
-class Source(SimpleNamespace):
-    """Where a kernel's guests come from."""
-
-    backend, accelerator = "qemu", "tcg"
-
-
 def kernel(release: str, profile: KernelProfile, **more: Any) -> Target:
-    source = Source(facts={"profile": replace(profile, release=release).to_json()})
-    return Target(release, Kernel(release, "1", release, "cloud", ()), cast(Any, source), **more)
+    return target(release, replace(profile, release=release), **more)
 
 
 def compared(*patterns: str, first: Target | None = None, second: Target | None = None) -> KernelContrast:

@@ -21,7 +21,8 @@ from harness.conformance.report import exit_code, junit, ktap, missed
 from harness.conformance.selection import Selection
 from harness.errors import UserError
 from harness.netfilter import Family
-from tests.unit.test_conformance_matrix import Guests, guests, kernel
+from tests.unit.targets import target as kernel
+from tests.unit.test_conformance_matrix import Guests, guests
 
 __all__ = ("guests",)
 

@@ -18,7 +18,8 @@ from harness.conformance.judge import judge
 from harness.model import predict
 from harness.outcome import KernelProfile, Outcome
 from harness.scenario import Scenario
-from tests.unit.test_conformance_matrix import Guests, drops_every_slot, guests, kernel, panics
+from tests.unit.targets import target as kernel
+from tests.unit.test_conformance_matrix import Guests, drops_every_slot, guests, panics
 
 __all__ = ("guests",)
 
