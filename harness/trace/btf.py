@@ -35,7 +35,7 @@ _HINT = "this kernel's BTF is newer than nfharness or damaged: try `bpftool btf 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where a member lies.
+    """The place of a member in a structure.
 
     :param offset: bytes from the start of the outermost structure
     :param size: bytes
@@ -168,7 +168,7 @@ class Btf:
         return self._size(self._struct(struct_name))
 
     def field(self, struct_name: str, path: str) -> Field:
-        """Where ``path`` (``"ns.inum"``) lies in ``struct NAME``.
+        """The place of the member ``path`` (``"ns.inum"``) in ``struct NAME``.
 
         :raises GuestError: no such structure or member
         """

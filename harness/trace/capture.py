@@ -20,7 +20,7 @@ from harness.walks.events import Event, decode, in_order
 from harness.walks.framing import records
 from harness.walks.recording import Recording
 
-__all__ = ("Capture", "doubts", "grace_period", "unoptimised")
+__all__ = ("Capture", "doubts", "grace_period", "setting", "unoptimised")
 
 _UNDER_WAY_S, _GLANCE_S = 0.1, 0.005
 _OFF, _STARTING, _ON = range(3)
@@ -77,8 +77,8 @@ class Capture:
             stack.callback(self._changes.close)
             self.begin()
             self._control(Control.OWN_HOOK, tracer.own_hook())
-            self._control(Control.CT_SEED, tracer.seed.address())
-            with _setting(*_EXPEDITED):
+            self._control(Control.CT_ID_KEY, tracer.id_key.address())
+            with setting(*_EXPEDITED):
                 self._arm(stack)
                 stack.callback(self._control, Control.PHASE, _OFF)
                 self._control(Control.PHASE, _STARTING)
@@ -91,7 +91,7 @@ class Capture:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with _setting(*_EXPEDITED), self._undo:
+        with setting(*_EXPEDITED), self._undo:
             self._control(Control.PHASE, _OFF)
             grace_period()
             self.end()
@@ -132,7 +132,7 @@ class Capture:
         if changes := self._changes.take():
             self._tracer.modules.changed(records(changes))
             self._tracer.find_chained()
-            self._control(Control.CT_SEED, self._tracer.seed.address())
+            self._control(Control.CT_ID_KEY, self._tracer.id_key.address())
         taken = self._rings.take(self._unfinished)
         if taken:
             self._taken.append(taken)
@@ -145,7 +145,7 @@ class Capture:
 
     @property
     def ring_descriptors(self) -> list[int]:
-        """Each readable when there are records to drain."""
+        """Descriptors of the rings; each is readable when there are records to drain."""
         return self._tracer.ring_descriptors()
 
     @property
@@ -181,7 +181,7 @@ class Capture:
         """What was seen so far, with this kernel's names.
 
         :param namespaces: as :class:`harness.walks.recording.Recording` has them
-        :param labels: as there
+        :param labels: names of hooks, as :class:`harness.walks.recording.Recording` has them
         :param until: leave out what came later (``CLOCK_MONOTONIC``, ns)
         """
         tracer, events = self._tracer, self.events()
@@ -259,11 +259,11 @@ def _locked(fd: int) -> Iterator[None]:
 
 def unoptimised() -> AbstractContextManager[None]:
     """No probe is optimised meanwhile: those run with interrupts on, where a softirq's own are missed; and disarming one takes 100 ms."""
-    return _setting(*_OPTIMISE)
+    return setting(*_OPTIMISE)
 
 
 @contextmanager
-def _setting(path: Path, value: str) -> Iterator[None]:
+def setting(path: Path, value: str) -> Iterator[None]:
     """Change a setting of the kernel for a while; one that it does not have is left out."""
     if not path.exists():
         yield

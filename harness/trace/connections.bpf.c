@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The id of a connection, as conntrack shows it. The kernel keeps none: it hashes with a key of its own what does not change of an entry.
+ * The id of a connection, as conntrack shows it. The kernel keeps none: it hashes what does not change of an entry with a secret key.
  */
 
 #define ROTATED(value, bits) ((value) << (bits) | (value) >> (64 - (bits)))
@@ -53,9 +53,9 @@ static __always_inline u64 siphash(const u64 *key, u64 *words, u32 count)
  */
 static __always_inline u32 connection_id(u64 entry)
 {
-	u64 seed = setting(CT_SEED), key[2] = {}, words[TUPLE_WORDS + 1] = {};
+	u64 where = setting(CT_ID_KEY), key[2] = {}, words[TUPLE_WORDS + 1] = {};
 
-	if (!seed || FETCH(key, seed) || !(key[0] | key[1]) ||
+	if (!where || FETCH(key, where) || !(key[0] | key[1]) ||
 	    bpf_probe_read_kernel(words, TUPLE_WORDS * sizeof(u64), (void *)(entry + CONN_TUPLE)))
 		return 0;
 	words[TUPLE_WORDS] = (u64)(TUPLE_WORDS * sizeof(u64)) << 56;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.trace.symbols import Symbols
 
-__all__ = ("Seed", "provoke")
+__all__ = ("IdKey", "provoke")
 
 #: A static variable of ``nf_ct_get_id()``, to whose name compilers add a number.
 _NAME, _MODULE = "ct_id_seed", "nf_conntrack"
@@ -21,8 +21,8 @@ _RULESET = "table ip nfharness_table { chain nfharness_chain { type filter hook 
 _CLONE_NEWNET, _SECONDS, _DISCARD = 0x40000000, 60, 9
 
 
-class Seed:
-    """Where the key is.
+class IdKey:
+    """The key of conntrack's ids in the kernel's memory.
 
     :param symbols: of the kernel, nf_conntrack loaded; without it the key is never found
     """
@@ -41,7 +41,7 @@ class Seed:
                 self._offset = found[0].address - before[self._section]
 
     def address(self) -> int:
-        """Where it is now, as nf_conntrack may be another one than at first; 0 where that is not known."""
+        """Address of the key now, as nf_conntrack may be another one than at first; 0 where that is not known."""
         start = self._starts().get(self._section, 0)
         return self._built_in or (start and start + self._offset)
 

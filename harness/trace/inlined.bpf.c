@@ -2,7 +2,7 @@
 /*
  * A verdict loop that the compiler put into the function that calls it: nf_hook_bridge_pre() in br_handle_frame().
  *
- * It has no entry and no exit of its own. Its run begins on an indirect call where the arguments are those of a hook function
+ * It has no entry and no exit. Its run begins on an indirect call where the arguments are those of a hook function
  * (priv, skb, state), the state in the function's own stack frame (an indirect call of something else has none there), and ends where the function calls okfn, or else where it returns. The run is known by the stack address of the
  * function's return address, as one of nf_hook_slow() is. Which slot is called is counted from the first; that the slot's priv is the
  * one in the register shows that the count is right.
@@ -47,11 +47,7 @@ static __always_inline int inlined_before(struct pt_regs *ctx, u64 key, u16 loop
 	}
 	if (under->unseen)
 		return 0;
-	FETCH(priv, under->entries + ENTRIES_HOOKS + under->index * ENTRY_SIZE + ENTRY_PRIV);
-	if (priv != PT_REGS_PARM1(ctx))
-		count(N_MOVED);
-	under->in_hook = 1;
-	under->since = bpf_ktime_get_ns();
+	call_begins(under, PT_REGS_PARM1(ctx));
 	return 0;
 }
 

@@ -28,7 +28,7 @@ class Profile(NamedTuple):
 
 
 class KprobeEvents:
-    """This process's group of kprobe events; defined they cost nothing, a perf event on one of them arms its probes.
+    """This process's group of kprobe events. A defined event costs nothing; a perf event on it arms its probes.
 
     :raises GuestError: the kernel has no kprobe events or refuses one
     """

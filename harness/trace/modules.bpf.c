@@ -41,10 +41,10 @@ int probe_module_load(struct bpf_raw_tracepoint_args *ctx)
  */
 int probe_module_free(struct bpf_raw_tracepoint_args *ctx)
 {
-	int what = CT_SEED;
-	u64 *seed = control.lookup(&what);
+	int what = CT_ID_KEY;
+	u64 *where = control.lookup(&what);
 
-	if (seed)
-		*seed = 0;
+	if (where)
+		*where = 0;
 	return module_changed(ctx->args[0], 1);
 }

@@ -72,7 +72,7 @@ class Module:
 
     @cached_property
     def symbols(self) -> list[Symbol]:
-        """In the order of their addresses."""
+        """The symbols, in the order of their addresses."""
         found = []
         for name, _info, _other, _section, value, _size in _SYMBOL.iter_unpack(self.symtab):
             if name and value in self.text:

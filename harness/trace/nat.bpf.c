@@ -69,17 +69,12 @@ static __always_inline void nat_enter(struct frame *frame, u16 loop)
 static __always_inline int nat_before(struct pt_regs *ctx, u64 key, u16 loop)
 {
 	struct frame *under = under_way(key);
-	u64 priv = 0;
 
 	if (!under || under->unseen || under->skb != PT_REGS_PARM2(ctx) || under->state != PT_REGS_PARM3(ctx))
 		return 0;
 	if (!under->begun)
 		nat_enter(under, loop);
-	FETCH(priv, under->entries + ENTRIES_HOOKS + under->index * ENTRY_SIZE + ENTRY_PRIV);
-	if (priv != PT_REGS_PARM1(ctx))
-		count(N_MOVED);
-	under->in_hook = 1;
-	under->since = bpf_ktime_get_ns();
+	call_begins(under, PT_REGS_PARM1(ctx));
 	return 0;
 }
 

@@ -79,6 +79,18 @@ static __always_inline struct frame *under_way(u64 key)
 	return 0;
 }
 
+/* Before an indirect call: whether its first argument is the slot's says if the frame's index is right. */
+static __always_inline void call_begins(struct frame *frame, u64 argument)
+{
+	u64 priv = 0;
+
+	FETCH(priv, frame->entries + ENTRIES_HOOKS + frame->index * ENTRY_SIZE + ENTRY_PRIV);
+	if (priv != argument)
+		count(N_MOVED);
+	frame->in_hook = 1;
+	frame->since = bpf_ktime_get_ns();
+}
+
 /* NF_VERDICT_MASK and NF_STOLEN: a hook that has stolen a packet may have freed it. */
 #define VERDICT_MASK 0xff
 #define STOLEN 2

@@ -31,7 +31,7 @@ _HINT = "this kernel's code is laid out in a way the tracer does not know: repor
 class Placement:
     """Offsets of the probes from the start of the function.
 
-    :param entry: the first instruction of its own
+    :param entry: the first instruction that is the function's
     :param calls: each indirect call, and the instruction after it
     :param depth: bytes of stack in use there; the stack pointer there plus this is the one at the entry
     :param exits: every instruction that leaves the function, with the stack pointer as it was at the entry
@@ -257,6 +257,7 @@ class KernelMemory:
             raise _unreadable(error) from error
 
     def close(self) -> None:
+        """Close ``/proc/kcore``."""
         self._core.close()
 
     def read(self, address: int, size: int) -> bytes:

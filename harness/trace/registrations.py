@@ -31,7 +31,7 @@ def registrations_of(symbols: Symbols) -> dict[str, tuple[tuple[str, int], ...]]
     """
     functions = {function for names, _ in _PLACES.values() for function in names}
     if missing := sorted(function for function in functions if not symbols.named(function)):
-        raise GuestError(f"this kernel has no function {', '.join(missing)} of its own", hint="the compiler put it into its caller")
+        raise GuestError(f"this kernel has no separate function {', '.join(missing)}", hint="the compiler put it into its caller")
     return {event: tuple((function, at) for function in names for at in _places(symbols, function, ends=ends))
             for event, (names, ends) in _PLACES.items()}
 

@@ -51,7 +51,7 @@ static __always_inline int reinject_begin(struct pt_regs *ctx, u16 loop, u64 at_
 static __always_inline int reinject_before(struct pt_regs *ctx, u64 key)
 {
 	struct frame *frame = under_way(key);
-	u64 net = 0, priv = 0;
+	u64 net = 0;
 
 	if (!frame)
 		return 0;
@@ -59,11 +59,7 @@ static __always_inline int reinject_before(struct pt_regs *ctx, u64 key)
 	if (PT_REGS_PARM3(ctx) == frame->skb && PT_REGS_PARM1(ctx) == net) {
 		frame->accepted = 1;
 	} else if (PT_REGS_PARM2(ctx) == frame->skb && PT_REGS_PARM3(ctx) == frame->state) {
-		FETCH(priv, frame->entries + ENTRIES_HOOKS + frame->index * ENTRY_SIZE + ENTRY_PRIV);
-		if (priv != PT_REGS_PARM1(ctx))
-			count(N_MOVED);
-		frame->in_hook = 1;
-		frame->since = bpf_ktime_get_ns();
+		call_begins(frame, PT_REGS_PARM1(ctx));
 	}
 	return 0;
 }

@@ -32,7 +32,7 @@ BPF_TABLE("hash", u64, struct evaluation, evaluations, 4096);	/* by the stack po
 BPF_TABLE("hash", u64, struct decision, decisions, 4096);	/* by the skb */
 
 /*
- * The handle of the rule at an address, if an expression is one of its own; 0 if it is not.
+ * The handle of the rule at an address, if an expression is one of the rule's; 0 if it is not.
  * struct nft_rule_dp is a word of is_last:1, dlen:12, handle:42 and then the expressions; before it struct nft_rule had a list's pointers
  * and a word of handle:42, genmask:2, dlen:12, udata:1.
  */

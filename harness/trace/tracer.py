@@ -21,7 +21,7 @@ from harness.trace import registrations, turns
 from harness.trace.btf import Btf
 from harness.trace.bytecode import KPROBE, RAW_TRACEPOINT, Programs, compiled, library
 from harness.trace.chains import BLOBS, CHAIN_OFFSETS, CHAINED, chain_layout
-from harness.trace.connections import Seed, provoke
+from harness.trace.connections import IdKey, provoke
 from harness.trace.emulated import ARGUMENTS, VERDICT, Spot, emulates_jumps, spot
 from harness.trace.kprobes import KprobeEvents
 from harness.trace.layout import Layout
@@ -56,7 +56,7 @@ class Control(IntEnum):
 
     PHASE = 0
     OWN_HOOK = 1
-    CT_SEED = 2
+    CT_ID_KEY = 2
 
 
 class Counter(IntEnum):
@@ -115,7 +115,7 @@ class Tracer:
         self.kprobes: KprobeEvents
         self.layout: Layout
         self.symbols: Symbols
-        self.seed: Seed
+        self.id_key: IdKey
         self.modules: Modules
         self.ring_bytes, self.module_ring_bytes = RING_BYTES, _MODULE_RING_BYTES
         self.processors = os.sysconf("SC_NPROCESSORS_CONF")
@@ -138,9 +138,9 @@ class Tracer:
         btf = Btf.of_running_kernel()
         self.layout = Layout.of(btf)
         self.symbols = Symbols()
-        self.seed = Seed(self.symbols)
+        self.id_key = IdKey(self.symbols)
         self._emulates_jumps = emulates_jumps(self.symbols)
-        if self.seed.address() and self.symbols.named(_ASKS_FOR_IDS):  # a rule of nftables' would have the modules loaded
+        if self.id_key.address() and self.symbols.named(_ASKS_FOR_IDS):  # a rule of nftables' would have the modules loaded
             provoke()
         has_modules = btf.tracepoint_arguments("module_load") > 0
         self.modules = Modules(self.symbols, ModuleReader(self.symbols, btf) if has_modules else None)

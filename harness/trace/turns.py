@@ -91,7 +91,7 @@ def turns_of(symbols: Symbols) -> Turns:
 
 
 def getfrag(symbols: Symbols, event: str) -> int:
-    """Address of the function that gets the payload of what ICMP sends; 0 if the kernel has none of its own."""
+    """Address of the function that gets the payload of what ICMP sends; 0 if the kernel has no separate one."""
     found = symbols.named(_REPLIES[event][1])
     return found[0].address if found else 0
 
@@ -152,7 +152,7 @@ def _replies(symbols: Symbols) -> dict[str, Places]:
     """
     there = {event: sender for event, (sender, _) in _REPLIES.items() if symbols.named(sender)}
     if not all(getfrag(symbols, event) for event in there):
-        raise GuestError("this kernel's ICMP has no function of its own that gets a payload")
+        raise GuestError("this kernel's ICMP has no separate function that gets a payload")
     return {event: _entries(symbols, (sender,)) for event, sender in there.items()}
 
 

@@ -131,7 +131,7 @@ MISTAKES: list[tuple[str, object, str, str]] = [
     ("steps.2.cookie", ..., 'steps[2]: the key "cookie" is missing', "keys: do, from, to, cookie"),
     ("steps.3.id", "three", 'steps[3].id: "three" is no hook registered before this step', "registered here: one, two"),
     ("steps.4", {"do": "unregister", "id": "one"}, 'steps[4].id: "one" is already unregistered', "registered here: two"),
-    ("steps.4.pf", "INET", "steps[4].pf: INET has no array of its own at this point", "dump IPV4 or IPV6"),
+    ("steps.4.pf", "INET", "steps[4].pf: INET has no array at this point", "dump IPV4 or IPV6"),
     ("steps.5", {"do": "send", "from": "a", "to": "b", "cookie": 1},
      "steps[5].cookie: 1 is already the cookie of steps[2]", "its own"),
     ("steps.6.count", 2049, "steps[6].count: 2049 is out of range (1 … 2048)", ""),

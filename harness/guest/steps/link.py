@@ -5,8 +5,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from harness.guest.run import Run
@@ -14,6 +13,7 @@ from harness.guest.senders import ethernet
 from harness.guest.traffic import payload
 from harness.outcome.types import StepOutcome
 from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, asking_device
+from harness.trace.capture import setting
 
 __all__ = ("arp", "frame")
 
@@ -44,22 +44,12 @@ def arp(run: Run, index: int, step: Arp) -> StepOutcome:
     return StepOutcome(index)
 
 
-@contextmanager
-def _asks_once(device: str | None) -> Iterator[None]:
+def _asks_once(device: str | None) -> AbstractContextManager[None]:
     """Keep the kernel from asking again a second later (``neigh_timer_handler``): a slow guest would see a second request.
 
     :param device: where the request leaves, in the namespace of the calling thread
     """
-    setting = Path("/proc/sys/net/ipv4/neigh", device, "retrans_time_ms") if device else None
-    if setting is None:
-        yield
-        return
-    before = setting.read_text()
-    setting.write_text(_NEVER_MS)
-    try:
-        yield
-    finally:
-        setting.write_text(before)
+    return setting(Path("/proc/sys/net/ipv4/neigh", device, "retrans_time_ms"), _NEVER_MS) if device else nullcontext()
 
 
 def frame(run: Run, index: int, step: Frame) -> StepOutcome:

@@ -44,6 +44,7 @@ __all__ = (
     "FOREIGN",
     "OPTIONAL",
     "TIMES_MAX",
+    "WARNS",
     "Alter",
     "Dump",
     "Nft",
@@ -70,6 +71,9 @@ TIMES_MAX = 64
 
 OPTIONAL = ("priority", "verdict", "device", "cookie", "reinjected", "times")
 """Keys of a registration that may be left away."""
+
+WARNS = "each array made of what it has altered warns, and a warning takes a guest as long as several steps: the rules have that"
+"""``not_drawn`` of a kind that gives ops another priority."""
 
 FOREIGN = "what others' hooks do the model adopts as it was seen; what is left takes certain steps in a certain order, as rules have"
 """Why steps with others' hooks are not drawn."""
@@ -245,8 +249,7 @@ class Alter(Step):
     priority: int
 
     do = "alter"
-    facts = replace(_FACTS, touches=of_the_hook, not_drawn="each array made of what it has altered warns, and a warning takes a guest as "
-                    "long as several steps: the rules have that")
+    facts = replace(_FACTS, touches=of_the_hook, not_drawn=WARNS)
 
     @classmethod
     def read(cls, value: Value) -> Alter:
@@ -284,7 +287,7 @@ class Dump(Step):
     def check(self, scope: Scope, path: str) -> None:
         check_point(scope, self, path)
         if self.pf is Family.INET and self.hook != "INGRESS":
-            fail(f"{path}.pf", "INET has no array of its own at this point", "dump IPV4 or IPV6, where INET hooks land")
+            fail(f"{path}.pf", "INET has no array at this point", "dump IPV4 or IPV6, where INET hooks land")
 
 
 @dataclass(frozen=True, slots=True)

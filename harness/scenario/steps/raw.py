@@ -24,7 +24,7 @@ from harness.scenario.step import (
     same_topology,
     unless_failing,
 )
-from harness.scenario.steps.hooks import COUNT_MAX
+from harness.scenario.steps.hooks import COUNT_MAX, WARNS
 from harness.scenario.verdicts import U32_MAX, raw_verdict, raw_verdict_json
 
 __all__ = ("LIST_MAX", "RawAlter", "RawDelete", "RawInsert", "RawList", "RawRun")
@@ -148,8 +148,7 @@ class RawAlter(Step):
     priority: int
 
     do = "raw-alter"
-    facts = replace(_FACTS, not_drawn="each array made of what it has altered warns, and a warning takes a guest as long as several "
-                    "steps: the rules have that")
+    facts = replace(_FACTS, not_drawn=WARNS)
 
     @classmethod
     def read(cls, value: Value) -> RawAlter:
