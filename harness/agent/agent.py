@@ -266,7 +266,7 @@ class Agent:
         importlib.invalidate_caches()
         try:
             successor = importlib.import_module("harness.agent.agent")
-            importlib.import_module("harness.agent.prepare").adopt(kept)
+            importlib.import_module("harness.agent.prepare").take_over(kept)
         except Exception:
             sys.modules.update(kept)
             raise
@@ -280,7 +280,7 @@ class Agent:
 def _wake(message: dict[str, str]) -> None:
     """Set the clock and make the random number generator forget what every copy of the template knows."""
     time.clock_settime_ns(time.CLOCK_REALTIME, int(message["time_ns"]))
-    seed = bytes.fromhex(message["entropy"])
+    entropy = bytes.fromhex(message["entropy"])
     with Path("/dev/urandom").open("wb", buffering=0) as device:
-        fcntl.ioctl(device, _RNDADDENTROPY, struct.pack("ii", len(seed) * 8, len(seed)) + seed)
+        fcntl.ioctl(device, _RNDADDENTROPY, struct.pack("ii", len(entropy) * 8, len(entropy)) + entropy)
         fcntl.ioctl(device, _RNDRESEEDCRNG)

@@ -78,14 +78,17 @@ class Child:
         return all(channel in self.drained for channel in self.fds if channel)
 
     def end(self, status: int) -> None:
-        """It has ended. What lies in its pipes now is its output; what its own children, which may live on, write later is not."""
+        """Note that the process has ended. What lies in its pipes now is its output; what its children write later is not.
+
+        :param status: its exit status, minus the signal's number if one ended it
+        """
         self.status = status
         if not self.terminal:
             for channel in self.fds.keys() - {0}:
                 (self.left[channel],) = struct.unpack("i", fcntl.ioctl(self.fds[channel], termios.FIONREAD, bytes(4)))
 
     def read(self, channel: int, limit: int) -> bytes | None:
-        """Some output; empty at its end; ``None`` if there is none now."""
+        """Read some output; empty at its end; ``None`` if there is none now."""
         if channel in self.left:
             limit = min(limit, self.left[channel])
         try:
@@ -184,7 +187,7 @@ class Spare:
         return Child(stream, self.pid, self.fds, terminal=False)
 
     def dismiss(self) -> None:
-        """It is not needed: it would run code that has been replaced."""
+        """Let the spare process end unused: it would run code that has been replaced."""
         for fd in (self.request, *self.fds.values()):
             os.close(fd)
 
@@ -227,7 +230,7 @@ def _pipes() -> tuple[dict[int, int], tuple[int, int, int]]:
 
 
 def _settle(ends: Sequence[int], close: Sequence[int]) -> None:
-    """In the child: its own session, the streams in their places, nothing of the agent's left."""
+    """Give the child a session, put its streams in their places, and close what is the agent's."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()

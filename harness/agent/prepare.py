@@ -26,7 +26,7 @@ from harness.guest import module, tracing
 from harness.guest.nfnetlink_hook import HookList
 from harness.guest.privilege import require_root
 
-__all__ = ("adopt", "import_all", "is_prepared", "place", "prepare", "undo")
+__all__ = ("import_all", "is_prepared", "place", "prepare", "take_over", "undo")
 
 #: Of what Debian alone brings: its package.
 _PACKAGES = {"bcc": "apt-get install python3-bpfcc"}
@@ -38,7 +38,7 @@ _prepared = False
 
 
 def is_prepared() -> bool:
-    """Whether this process holds what :func:`prepare` or :func:`adopt` gave it."""
+    """Whether this process holds what :func:`prepare` or :func:`take_over` gave it."""
     return _prepared
 
 
@@ -182,10 +182,10 @@ def in_fork(function: Callable[[], Any]) -> Any:
     return answer["result"]
 
 
-def adopt(older: dict[str, ModuleType]) -> None:
+def take_over(older: dict[str, ModuleType]) -> None:
     """Take over from the code that a newer archive replaces, and import what was imported of it."""
     global _prepared  # noqa: PLW0603
-    tracing.adopt(older.get(tracing.__name__))
+    tracing.take_over(older.get(tracing.__name__))
     _prepared = getattr(older.get(__name__), "_prepared", False)
     _import(name for name in older if name.startswith("harness."))
     gc.collect()

@@ -1,11 +1,13 @@
 """Where a kernel to run on comes from: a template's guest, a Vagrant machine, or the kernel of this machine; and the host's ends of what
 runs there.
 
-The life of a session: ``session`` turns a kernel's name and a backend into a source of guests, ready for a purpose (to watch a command,
+The life of an open guest: ``sources`` turns a kernel's name and a backend into a source of guests, ready for a purpose (to watch a command,
 to run scenarios, to run tests). A template's guest is restored fresh (:mod:`harness.vm`). On a kernel that ran before (``machine``),
 ``attached`` starts an agent over a command's standard streams, ``local`` with sudo, ``vagrant`` over ssh; the agent prepares itself,
 serves, and undoes what it did when the host hangs up.
 
-Read ``session``, then ``executor`` (runs scenarios: the other end is :mod:`harness.guest.executor`) and ``observer`` (watches a command:
-the other end is :mod:`harness.guest.observe`). A machine's kernel keeps what is done to it; only a template's guest is new each time.
+Read ``sources``, then ``executor`` (runs scenarios: the other end is :mod:`harness.guest.executor`) and ``observer`` (watches a command:
+the other end is :mod:`harness.guest.observe`). ``following`` gives its packets as they come to their ends, ``filtering`` leaves out those
+that are not asked for, ``stories`` is both as a Python iterator. A machine's kernel keeps what is done to it; only a template's guest is
+new each time.
 """

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from harness.backends.session import Source
+from harness.backends.sources import Source
 from harness.errors import NfharnessError
 from harness.host.deadlines import within
 from harness.outcome import codec

@@ -11,7 +11,7 @@ from typing import Any
 from harness.backends.filtering import compiled, filtered, in_guest
 from harness.backends.following import Choose, Told, following
 from harness.backends.observer import Observation
-from harness.backends.session import Backend, session
+from harness.backends.sources import Backend, open_guest
 from harness.errors import KernelDied, UserError
 from harness.host.progress import Progress
 from harness.images.kernels import DEFAULT
@@ -64,7 +64,7 @@ class Session:
 
     async def _watch(self, given: _Given) -> None:
         """Trace until the command ends, and give the packets."""
-        async with session(self._kernel, Progress(), self._backend, "trace") as opened:
+        async with open_guest(self._kernel, Progress(), self._backend, "trace") as opened:
             ask, wanted, told = in_guest(opened.guest), self._wanted, Told(lean=True)
 
             async def choose(outcome: Outcome) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.backends.session import source
+from harness.backends.sources import source
 from harness.host.progress import Progress
 from harness.images.kernels import Kernel
 
@@ -38,13 +38,13 @@ class Cost:
 
     @property
     def spread(self) -> float:
-        """Between the least and the most, as a share of the median."""
+        """The span of the samples, least to most, as a share of the median."""
         return (max(self.samples) - min(self.samples)) / self.median
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """One kernel's.
+    """The figures of one kernel.
 
     :param name: as it was asked for
     :param figures: by the names of :data:`FIGURES`
@@ -55,7 +55,7 @@ class Costs:
     figures: Mapping[str, Cost]
 
     def to(self, other: Costs) -> dict[str, float]:
-        """By how much each figure of another kernel is more, as a share of this one's; negative where it is less."""
+        """How much more each figure of another kernel is, as a share of this one's; negative where it is less."""
         return {name: other.figures[name].median / self.figures[name].median - 1 for name in FIGURES}
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from harness.backends.session import made_ready
+from harness.backends.sources import made_ready
 from harness.bench.commands import seconds_of
 from harness.bench.test_runs import isolation_test_s, many_tests_s
 from harness.errors import GuestError

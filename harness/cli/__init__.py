@@ -7,7 +7,11 @@ are those that several share; the command imports what it needs once the options
 hint and an exit status here, in :func:`status_of`; an exception that no code expected is ``uncaught``'s.
 
 Read ``commands``, ``run``, then ``check`` with ``rules``, ``html`` and ``reports`` (its other views); ``pages`` makes pages for a browser
-of ``templates``, ``session_page`` that of ``trace``. ``relay`` joins a guest's process to our streams, for ``exec`` and ``shell``.
+of ``templates``, ``session_page`` that of ``trace``. ``relay`` joins a guest's process to our streams, for ``exec`` and ``shell``;
+``guest_files`` carries ``--file`` there. ``sessions`` is what ``trace`` has seen, ``session_files`` the files that it writes, ``recorded``
+reads one again, ``explained`` shows the rules that a packet met, ``examples`` are those of ``--example``. ``diff_page``, ``mutate_page``
+and ``results_page`` are the pages of their commands, ``annotated`` shows ``check`` on GitHub, ``suites`` is shared by ``kselftest`` and
+``suite``.
 """
 
 from __future__ import annotations
@@ -141,7 +145,7 @@ def _reader_has_gone() -> bool:
 
 
 def report(error: NfharnessError) -> None:
-    """One line for what happened and one for the hint, on standard error."""
+    """Print a line for what happened and one for the hint, on standard error."""
     if isinstance(error, KernelDied) and error.console_tail:
         say(*(f"  | {line}" for line in error.console_tail.splitlines()), error=True)
     _say_error(error.message, error.hint)

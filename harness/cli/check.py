@@ -28,7 +28,7 @@ from harness.errors import ExitCode, HostError, NfharnessError
 from harness.host.terminal import Terminal
 
 if TYPE_CHECKING:
-    from harness.backends.session import Backend
+    from harness.backends.sources import Backend
     from harness.conformance.collect import Collect
     from harness.conformance.judge import State
     from harness.conformance.matrix import RuleResult, Target
@@ -240,7 +240,7 @@ class Checking:
         return time.monotonic() - self._start
 
     def add(self, result: RuleResult) -> None:
-        """Another result."""
+        """Show one more result."""
         self.results.append(result)
         self._bars.update(self._tasks[result.kernel], advance=1, last=result.rule)
         if self._live and result.state in ("conformant", "not_applicable"):

@@ -30,7 +30,7 @@ _COMMANDS = {
     "test": "Run tests with pytest, those for a kernel inside guests.",
     "kselftest": "Run a kernel's own selftests in guests.",
     "suite": "Run the programs of a directory as tests in guests.",
-    "module": "Build a module of one's own for a kernel.",
+    "module": "Build a module that you write for a kernel.",
     "results": "Compare runs of tests; tests by runs as a page.",
     "bench": "Measure what this machine can do, side by side in one run.",
     "cost": "Count the instructions of a hook's call and of a registration.",

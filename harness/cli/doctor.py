@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from harness.backends.session import Backend
+from harness.backends.sources import Backend
 from harness.cli.options import backend_option, json_option
 from harness.doctor.examine import Finding, examine
 from harness.errors import ExitCode

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from harness.backends.machine import Purpose
-from harness.backends.session import Backend, Session, session
+from harness.backends.sources import Backend, OpenGuest, open_guest
 from harness.cli import report
 from harness.cli.guest_files import copy_into
 from harness.cli.options import append_option, backend_option, files_option, kernel_option, with_option
@@ -59,12 +59,12 @@ def command(
     within two seconds ends the guest itself.
     """
     purpose: Purpose = "bare" if bare else "tests" if python else "command"
-    opening = session(spec, Progress(), backend, purpose, append, with_packages=with_packages)
+    opening = open_guest(spec, Progress(), backend, purpose, append, with_packages=with_packages)
     sys.exit(asyncio.run(_exec(opening, argv, files, python=python, record=record)))
 
 
 async def _exec(
-    opening: AbstractAsyncContextManager[Session], argv: tuple[str, ...], files: tuple[Path, ...], *, python: bool, record: Path | None,
+    opening: AbstractAsyncContextManager[OpenGuest], argv: tuple[str, ...], files: tuple[Path, ...], *, python: bool, record: Path | None,
 ) -> int:
     async with opening as opened:
         await copy_into(opened.guest, files)
@@ -83,7 +83,7 @@ async def _exec(
             raise
 
 
-def _warm(words: list[str], opened: Session) -> Request:
+def _warm(words: list[str], opened: OpenGuest) -> Request:
     return Request(python=_WARM, args=[words], env={profile.VARIABLE: json.dumps(opened.source.facts["profile"])})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from harness.backends.session import made_ready
+from harness.backends.sources import made_ready
 from harness.cli.options import json_option, kernel_option, kernels_option
 from harness.cli.say import say
 from harness.doctor import inventory

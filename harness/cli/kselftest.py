@@ -9,7 +9,7 @@ from functools import partial
 
 import click
 
-from harness.backends.session import made_ready
+from harness.backends.sources import made_ready
 from harness.cli.options import Seconds, kernel_option, with_option
 from harness.cli.say import say
 from harness.cli.suites import chosen, run, tests_file

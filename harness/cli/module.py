@@ -1,4 +1,4 @@
-"""``nfharness module``: modules of one's own."""
+"""``nfharness module``: modules that you write."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ("command",)
 
 @click.group("module")
 def command() -> None:
-    """Build a module of one's own."""
+    """Build a module from its sources."""
 
 
 @command.command("build")

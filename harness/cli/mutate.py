@@ -234,7 +234,7 @@ class _Progress:
         self._bars.stop()
 
     def add(self, what: str, how: str, *, again: bool, quiet: bool) -> None:
-        """One more.
+        """Show what became of one more mutant.
 
         :param how: what came of it
         :param again: more of one that was added before

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from harness.images.kernels import DEFAULT, DEFAULT_FLAVOUR, catalogue_at_hand
 
 if TYPE_CHECKING:
-    from harness.backends.session import Backend
+    from harness.backends.sources import Backend
     from harness.conformance.matrix import Target
 
 __all__ = ("Seconds", "backend_option", "bundle_argument", "complete_kernel", "files_option", "json_option", "kernel_option",
@@ -29,6 +29,7 @@ class Seconds(click.FloatRange):
         super().__init__(min=0, min_open=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert an option's text; refuse infinity and NaN."""
         seconds = float(super().convert(value, param, ctx))
         if not math.isfinite(seconds):
             self.fail(f"{value} is no number of seconds", param, ctx)

@@ -44,6 +44,7 @@ class FieldRow:
         return any(value != self.values[0] for value in self.values)
 
     def cells(self) -> Iterator[str]:
+        """The value of each kernel, as the table shows it."""
         for value in self.values:
             if isinstance(value, bool):
                 yield "yes" if value else "no"
@@ -111,7 +112,7 @@ def _record(directory: Path, on: Sequence[Target]) -> None:
     named = {_reference_name(target): target for target in on}
     if len(named) < len(on):
         raise UserError(f"--record: {', '.join(target.name for target in on)} would be {' and '.join(f'{name}.json' for name in named)}",
-                        hint="record kernels whose references have one name into directories of their own, one after the other")
+                        hint="record kernels whose references have one name into separate directories, one after the other")
     for name, target in named.items():
         written = reference.record(directory, reference.Reference(name, target.kernel.release, target.kernel.version, target.profile))
         say(f"nfharness: {written}", *(f"nfharness: {written}: could not be probed: {one}" for one in target.profile.unprobed), error=True)

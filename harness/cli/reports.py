@@ -31,6 +31,7 @@ class ReportFile:
         self._is_regular = stat.S_ISREG(path.stat().st_mode)
 
     def is_same(self, other: ReportFile) -> bool:
+        """Whether two options name one regular file."""
         return self._is_regular and self.path.samefile(other.path)
 
     def write(self, content: bytes) -> None:
@@ -53,6 +54,7 @@ class ReportFile:
             self._file.truncate(0)
 
     def close(self) -> None:
+        """Close the file, and remove it if it is new and nothing was written."""
         self._file.close()
         if self._is_new and self._is_regular:
             self.path.unlink(missing_ok=True)

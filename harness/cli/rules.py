@@ -45,7 +45,7 @@ def list_coverage(rules: Sequence[Rule], as_json: bool) -> None:
 
 
 def explain(rules: Sequence[Rule], as_json: bool) -> None:
-    """Each rule with its core.c lines, its scripts and the model's answer, for a current kernel to which it applies."""
+    """Show each rule with its core.c lines, its scripts and the model's answer, for a current kernel to which it applies."""
     if as_json:
         explained = [{**_rule_json(rule), "scripts": [_script_json(rule, one) for one in rule.scripts]} for rule in rules]
         print(json.dumps(explained, indent=1))

@@ -16,7 +16,7 @@ from harness.errors import ExitCode, UserError
 from harness.scenario import builtin
 
 if TYPE_CHECKING:
-    from harness.backends.session import Backend
+    from harness.backends.sources import Backend
     from harness.outcome.diff import Comparison
     from harness.outcome.types import Outcome
     from harness.scenario.step import Scenario
@@ -73,7 +73,7 @@ def _save(scenario: Scenario, path: Path) -> None:
 
 async def _run(scenario: Scenario, spec: str, backend: Backend, as_json: bool) -> int:
     from harness.backends.executor import Executor  # noqa: PLC0415
-    from harness.backends.session import session  # noqa: PLC0415
+    from harness.backends.sources import open_guest  # noqa: PLC0415
     from harness.host.again import tried_again  # noqa: PLC0415
     from harness.host.progress import Progress  # noqa: PLC0415
     from harness.model.foreign import seen  # noqa: PLC0415 - not before the options are known to be right
@@ -85,7 +85,7 @@ async def _run(scenario: Scenario, spec: str, backend: Backend, as_json: bool) -
     progress = Progress()
 
     async def once() -> tuple[Outcome, dict[str, Any]]:
-        async with session(spec, progress, backend) as opened, Executor(opened.guest) as executor:
+        async with open_guest(spec, progress, backend) as opened, Executor(opened.guest) as executor:
             return await executor.observe(scenario), kernel_facts(opened)
 
     observed, facts = await tried_again(once, progress)
@@ -99,7 +99,7 @@ async def _run(scenario: Scenario, spec: str, backend: Backend, as_json: bool) -
 
 
 def kernel_facts(opened: Any) -> dict[str, Any]:
-    """What a report says of the kernel of a :class:`harness.backends.session.Session`."""
+    """What a report says of the kernel of a :class:`harness.backends.sources.OpenGuest`."""
     source = opened.source
     return {
         "kernel": opened.kernel.label,

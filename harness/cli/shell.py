@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from harness.backends.session import Backend, session
+from harness.backends.sources import Backend, open_guest
 from harness.cli.options import backend_option, kernel_option, with_option
 from harness.cli.relay import in_background, relay
 from harness.errors import UserError
@@ -38,7 +38,7 @@ def command(spec: str, backend: Backend, with_packages: tuple[str, ...]) -> None
 
 
 async def _shell(spec: str, backend: Backend, with_packages: tuple[str, ...]) -> int:
-    async with session(spec, Progress(), backend, "command", with_packages=with_packages) as opened:
+    async with open_guest(spec, Progress(), backend, "command", with_packages=with_packages) as opened:
         size = os.get_terminal_size()
         environment = {"TERM": os.environ.get("TERM", "linux"), "PS1": f"{opened.kernel.release}:\\w# "}
         request = Request(argv=["bash", "--norc"], env=environment, cwd=opened.guest.cwd, terminal=(size.lines, size.columns))

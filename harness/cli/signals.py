@@ -43,7 +43,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interruptible() -> None:
-    """From now on those signals raise :class:`Interrupted`, those held back included, unless they are ignored already (``nohup``)."""
+    """Let those signals raise :class:`Interrupted`, those held back included, unless they are ignored already (``nohup``)."""
     for number in _NUMBERS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
@@ -56,7 +56,7 @@ def hold() -> None:
 
 
 def make_deaf() -> None:
-    """From now on those signals are ignored."""
+    """Ignore those signals from now on."""
     global _deaf  # noqa: PLW0603
     _deaf = True
     for number in _NUMBERS:

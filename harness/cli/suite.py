@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from harness.backends.session import made_ready
+from harness.backends.sources import made_ready
 from harness.cli import suites
 from harness.cli.options import Seconds, kernel_option, with_option
 from harness.cli.say import say

@@ -22,7 +22,7 @@ from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
     from harness.backends.following import Told
-    from harness.backends.session import Backend
+    from harness.backends.sources import Backend
     from harness.cli.explained import Explained
     from harness.cli.sessions import Obeyed, Seen
     from harness.host.terminal import Terminal
@@ -274,7 +274,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
     from harness.backends.filtering import compiled, filtered, in_guest  # noqa: PLC0415
     from harness.backends.following import Told, following  # noqa: PLC0415
     from harness.backends.observer import Complaints, Observation  # noqa: PLC0415
-    from harness.backends.session import session  # noqa: PLC0415
+    from harness.backends.sources import open_guest  # noqa: PLC0415
     from harness.cli.exec import refused, relay  # noqa: PLC0415 - not before the options are known to be right
     from harness.cli.guest_files import copy_into  # noqa: PLC0415
     from harness.cli.run import kernel_facts  # noqa: PLC0415
@@ -282,7 +282,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
     from harness.host.progress import Progress  # noqa: PLC0415
     from harness.vm.channel import Request  # noqa: PLC0415
 
-    async with session(spec, Progress(), backend, "trace", with_packages=plan.with_packages) as opened:
+    async with open_guest(spec, Progress(), backend, "trace", with_packages=plan.with_packages) as opened:
         ask, facts = in_guest(opened.guest), kernel_facts(opened)
         told = Told(lean=plan.forgets, owners=plan.summary)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.executor import DEADLINE_S, Executor, started
-from harness.backends.session import Backend, Source, source
+from harness.backends.sources import Backend, Source, source
 from harness.conformance import durations
 from harness.conformance.bundle import save
 from harness.conformance.collect import Collector
@@ -58,6 +58,10 @@ class NeverUp:
     facts: dict[str, Any] = field(default_factory=lambda: {"profile": None, "provoked": []})
 
     def guest(self) -> AbstractAsyncContextManager[Guest]:
+        """Raise what the kernel died of.
+
+        :raises KernelDied: always
+        """
         raise self.death
 
     async def close(self) -> None:

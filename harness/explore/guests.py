@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.backends.executor import Executor, started
-from harness.backends.session import Source
+from harness.backends.sources import Source
 from harness.conformance.judge import Judgement, said
 from harness.conformance.matrix import Target, conclusive
 from harness.conformance.rule import Script
@@ -144,7 +144,7 @@ class KernelGuests:
         return Behaviour(scenarios[-1], None)
 
     async def used(self, scenario: Scenario) -> Behaviour:
-        """What a kernel does that other scenarios have run on: nothing to rely on, and quick."""
+        """Run a scenario on a guest in which others have run: quick, and its answer is only a hint, as they may have left something."""
         for _ in range(ATTEMPTS):
             self._used = lease = self._used or self._next()
             try:

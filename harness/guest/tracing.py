@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.trace.tracer import Tracer
 
-__all__ = ("adopt", "placed", "tracer", "unload")
+__all__ = ("placed", "take_over", "tracer", "unload")
 
 _tracer: Tracer | None = None
 
@@ -33,7 +33,7 @@ def tracer(code: dict[str, Any] | None = None) -> Tracer:
     return found
 
 
-def adopt(older: ModuleType | None) -> None:
+def take_over(older: ModuleType | None) -> None:
     """Take the tracer over from this module as older code has it: its programs are in the kernel already."""
     global _tracer  # noqa: PLW0603
     _tracer = getattr(older, "_tracer", None)

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.backends.session import Source
+from harness.backends.sources import Source
 from harness.conformance.matrix import RuleResult, Target, run
 from harness.conformance.profiles import compared
 from harness.conformance.reference import FIELDS
@@ -40,6 +40,7 @@ class Faulty:
     accelerator: str | None = None
 
     def guest(self) -> AbstractAsyncContextManager[Guest]:
+        """A fresh guest in which the mutants are switched on."""
         return _with_mutants(self.source, self.numbers)
 
     async def close(self) -> None:

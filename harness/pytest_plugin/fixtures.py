@@ -48,7 +48,7 @@ def lab(kernel: RunningKernel, request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 @pytest.fixture
 def vm(request: pytest.FixtureRequest) -> Iterator[VirtualMachines]:
-    """On the host: guests to start, and to run commands in."""
+    """Guests to start and to run commands in, on the host."""
     if os.environ.get(IN_GUEST):
         pytest.fail("vm is for tests of the host; this one runs in a guest", pytrace=False)
     from harness.pytest_plugin.vm import VirtualMachines  # noqa: PLC0415

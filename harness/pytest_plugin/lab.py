@@ -161,7 +161,7 @@ class Lab:
         return made
 
     def network(self, topology: Topology, *, main: str | None = None) -> Network:
-        """A topology of one's own: namespaces and veth pairs, as a scenario has them.
+        """A topology that the test describes: namespaces and veth pairs, as a scenario has them.
 
         :param main: the host that a ruleset without a host is for; the first by default
         :raises GuestError: it does not come up
@@ -253,7 +253,7 @@ class Lab:
             devices = {name: index for index, name in socket.if_nameindex()}
         if device is None:
             if _has_device(family, hook):
-                raise Mistake(f"device= is missing: each device has a {family.name} {hook.upper()} of its own",
+                raise Mistake(f"device= is missing: each device has a separate {family.name} {hook.upper()}",
                               hint=f"devices of {host}: {', '.join(devices)}")
             return family, point, 0
         index = chosen(f"device of {host}", device, devices)
@@ -288,7 +288,7 @@ class Lab:
         An IP packet is routed like a local one; a frame (``Ether``) leaves by *device*. A source address that is not given is the host's.
         Where a datagram is meant to end, or a NAT rule of :meth:`nft` leads it, a socket takes it unless a server of the test's does.
 
-        :param cookie: to carry; one of its own by default
+        :param cookie: to carry; by default one that no other packet has
         :raises Inconclusive: the tracer lost something
         """
         if self._tracing:

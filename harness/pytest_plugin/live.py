@@ -66,6 +66,7 @@ class Live(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        """Read the pipe until no process holds its other end; show what comes, and write it to the file."""
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         with self._file.open("wb", buffering=0) as file:

@@ -107,7 +107,7 @@ class Host:
 
     @property
     def address(self) -> str:
-        """Its first IPv4 address.
+        """The host's first IPv4 address.
 
         :raises LookupError: it has none
         """
@@ -115,7 +115,7 @@ class Host:
 
     @property
     def address6(self) -> str:
-        """Its first IPv6 address.
+        """The host's first IPv6 address.
 
         :raises LookupError: it has none
         """
@@ -159,7 +159,7 @@ class Host:
 
     @contextlib.contextmanager
     def routes(self) -> Iterator[IPRoute]:
-        """pyroute2's ``IPRoute`` in the namespace, for links, addresses and routes of one's own."""
+        """pyroute2's ``IPRoute`` in the namespace, for links, addresses and routes that the class does not make."""
         from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
 
         with self.inside():
@@ -322,7 +322,7 @@ def add_vlan(host: Host, vlan: int, addresses: Sequence[str]) -> str:
 
 
 def fresh_namespace(stack: ExitStack, prefix: str, name: str) -> Host:
-    """A namespace of one's own, with ``lo`` up."""
+    """A new namespace, with ``lo`` up."""
     namespace = netns.create(f"{prefix}-{name}")
     stack.callback(namespace.delete)
     host = host_of(stack, name, namespace)

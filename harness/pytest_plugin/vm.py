@@ -9,7 +9,7 @@ from types import TracebackType
 
 import pytest
 
-from harness.backends.session import session
+from harness.backends.sources import open_guest
 from harness.host.progress import Progress
 from harness.images.kernels import DEFAULT
 from harness.pytest_plugin.mistakes import check_command
@@ -75,6 +75,6 @@ class VirtualMachines:
         :param kernel: as ``--kernel`` names it; by default the first of those
         :raises NfharnessError: it does not start
         """
-        opening = session(kernel or self._default, Progress(quiet=True), with_packages=self._packages)
+        opening = open_guest(kernel or self._default, Progress(quiet=True), with_packages=self._packages)
         opened = self._runner.run(self._stack.enter_async_context(opening))
         return VirtualMachine(self._runner, opened.guest, opened.kernel.release)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.session import made_ready, session
+from harness.backends.sources import made_ready, open_guest
 from harness.errors import EmulatorFailed, HostError, KernelDied, NfharnessError
 from harness.host.progress import Progress
 from harness.vm import guest, qemu
@@ -85,7 +85,7 @@ def test_a_guest_whose_processors_stand_still_is_taken_for_dead(monkeypatch: pyt
     monkeypatch.setattr(guest, "_BEAT_S", 0.1)
 
     async def stopped() -> None:
-        async with session("6.12", Progress(quiet=True)) as opened:
+        async with open_guest("6.12", Progress(quiet=True)) as opened:
             monkeypatch.setattr(guest, "_SILENCE_S", 2)
             monkeypatch.setattr(qemu, "_QMP_DEADLINE_S", 2)  # asked in vain where its processors are
             assert isinstance(opened.guest, guest.VirtualGuest)
@@ -99,7 +99,7 @@ def test_a_guest_whose_processors_stand_still_is_taken_for_dead(monkeypatch: pyt
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGABRT])
 def test_a_qemu_that_is_killed_from_outside_is_not_the_kernels_death(number: signal.Signals) -> None:
     async def killed() -> None:
-        async with session("6.12", Progress(quiet=True)) as opened:
+        async with open_guest("6.12", Progress(quiet=True)) as opened:
             assert isinstance(opened.guest, guest.VirtualGuest)
             os.kill(opened.guest.qemu.pid, number)
             await opened.guest.output(Request(argv=["sleep", "60"]))

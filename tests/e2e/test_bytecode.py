@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.backends.session import session
+from harness.backends.sources import open_guest
 from harness.host.progress import Progress
 from harness.images.layers import Layer, layer_path
 from harness.images.userland import userland_path
@@ -33,7 +33,7 @@ print(json.dumps({"source": source, "compiled": compiled(source)}))
 @pytest.mark.parametrize("kernel", ["5.10", "7.3"])
 def test_host_and_guest_compile_to_the_same(kernel: str, tmp_path: Path) -> None:
     async def asked() -> tuple[Layer, dict[str, Any]]:
-        async with session(kernel, Progress(quiet=True)) as opened:
+        async with open_guest(kernel, Progress(quiet=True)) as opened:
             status, out, err = await opened.guest.output(Request(argv=["python3", "-c", _IN_THE_GUEST], env={"PYTHONPATH": CODE}))
             assert status == 0, err
             return Layer(opened.kernel, layer_path(opened.kernel)), json.loads(out)

@@ -149,7 +149,7 @@ def mistakes(lab: Lab, net: Any) -> list[tuple[Callable[[], object], str]]:
         (lambda: lab.hook(net.host, "ipv4", "INPUT", queue=-1), "the queue is -1; a number from 0 to 65535"),
         (lambda: lab.hook(net.host, "ipv4", "INPUT", cookie=-1), "the cookie is -1"),
         (lambda: lab.hook(net.host, "netdev", "ingress"),
-         "device= is missing: each device has a NETDEV INGRESS of its own; devices of host: lo"),
+         "device= is missing: each device has a separate NETDEV INGRESS; devices of host: lo"),
         (lambda: lab.hook(net.host, "inet", "INGRESS"), "device= is missing"),
         (lambda: lab.hooks(net.host, "netdev", "INGRESS"), "device= is missing"),
         (lambda: lab.hook(net.host, "ipv4", "INPUT", device="eth0"), "IPV4 INPUT is no device's; only hook points of netdev"),

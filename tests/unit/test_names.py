@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +25,6 @@ SHARED: Mapping[str, tuple[set[str], str]] = {
     "Network": ({"guest.topology", "pytest_plugin.networks"}, "a topology's namespaces, and a test's hosts in them"),
     "Packet": ({"model.path.packet", "walks.lives"}, "a packet on its way: the model's, and what the tracer saw of one"),
     "Run": ({"model.run", "guest.run"}, "a scenario under way, on the model and on a kernel"),
-    "Session": ({"backends.session", "backends.stories"}, "a kernel in use: its guest, and the packets that are told of it"),
     "Zone": ({"model.conntrack", "guest.conntrack"}, _CONNTRACK),
 }
 
@@ -51,3 +51,26 @@ def test_no_two_things_have_one_name() -> None:
 ])
 def test_every_class_of_a_module_is_seen(second: str, found: set[str]) -> None:
     assert classes([("one", "class Rule: ..."), ("two", second)])["Rule"] == found
+
+
+#: Word of the glossary → the rooms in which names are made with it, there in that meaning.
+WORDS: Mapping[str, set[str]] = {
+    "adopt": {"model"},
+    "seed": {"bench", "cli", "conformance", "explore", "guest", "pytest_plugin"},
+}
+
+
+def names(tree: ast.AST) -> set[str]:
+    """Names that a file makes: of classes, functions, parameters, variables."""
+    return {name for node in ast.walk(tree) for name in (
+        getattr(node, "name", None) if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) else
+        node.arg if isinstance(node, ast.arg) else node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else None,
+    ) if name}
+
+
+@pytest.mark.parametrize(("word", "rooms"), WORDS.items())
+def test_a_word_of_the_glossary_has_one_meaning(word: str, rooms: set[str]) -> None:
+    found = {path.relative_to(ROOT).parts[0] for path in ROOT.rglob("*.py")
+             if any(re.match(rf"_?{word}(?![a-z])", name, re.IGNORECASE) for name in names(ast.parse(path.read_text())))}
+    assert found == rooms
+    assert f"| {word} |" in (ROOT / "docs/glossary.md").read_text()

@@ -1,4 +1,4 @@
-# A bridge with a filter of its own: which frames it floods, which it forwards, which rule drops.
+# A bridge with a filter: which frames it floods, which it forwards, which rule drops.
 . ./network.sh
 
 ip netns add switch

@@ -5,6 +5,7 @@ The life of a test here: ``worker`` gets the files and the order from the host a
 what the next test needs (``standing``); ``escapes`` catches what would end pytest instead of a test, ``limits`` what would take the
 agent's share; ``comparing`` explains fates that differ.
 
-Read ``worker``, ``half``, ``watch``. ``rehearsal`` is the test that a template has run once, ``kselftests`` runs a kernel's own selftests
-as tests. The other end is :mod:`harness.pytest_plugin.host`.
+Read ``worker``, ``half``, ``watch``. ``rehearsal`` is the test that a template has run once. ``kselftests`` runs a kernel's own selftests
+as tests, ``suites`` any directory's programs, both by ``programs``; ``tap`` reads the points that they print. The other end is
+:mod:`harness.pytest_plugin.host`.
 """

@@ -11,6 +11,7 @@ __all__ = ("test_rehearsal",)
 
 
 def test_rehearsal(lab: Lab) -> None:
+    """Build a network, load a ruleset, register a hook, send a packet: what most tests need is imported and warm then."""
     net = lab.router()
     lab.nft("table ip t { chain c { type filter hook forward priority 0; }; }")
     lab.hook(net.router, "ipv4", "FORWARD", priority=5)

@@ -31,7 +31,7 @@ _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 
 
 def standing(inventory: Inventory) -> Standing:
-    """All of it.
+    """The things without which the next test would fail, as they are now.
 
     :param inventory: of the first network namespace
     :raises OSError: /proc is not what it was

@@ -54,7 +54,7 @@ class State:
 
     @classmethod
     def read(cls, inventory: Inventory) -> State:
-        """What is there now.
+        """The state of the guest now.
 
         :param inventory: of the first network namespace
         :raises GuestError: neither nfharness.ko nor the kernel itself tells what is hooked
@@ -70,12 +70,12 @@ class State:
                    frozenset(mounts()), inventory.read(), frozenset(cgroups()), frozenset(_process()))
 
     def adopting(self, before: State, after: State) -> State:
-        """This state with what came, and without what went, between two others."""
-        def adopt(name: str) -> frozenset[object]:
+        """This state with what came, and without what went, between two others: what a fixture of a wider scope changes is no test's."""
+        def change(name: str) -> frozenset[object]:
             own, old, new = (getattr(state, name) for state in (self, before, after))
             return frozenset((own | (new - old)) - (old - new))
 
-        return State(*(adopt(name) for name in self.__slots__))  # type: ignore[arg-type]
+        return State(*(change(name) for name in self.__slots__))  # type: ignore[arg-type]
 
 
 def leftovers(before: State, after: State) -> list[str]:

@@ -17,7 +17,7 @@ _BAIL = "Bail out!"
 
 @dataclass(frozen=True, slots=True)
 class TapPoint:
-    """One result.
+    """One point of TAP: a result.
 
     :param name: of a subtest, with those of the tests that it belongs to before it
     :param outcome: ``passed``, ``failed``, ``skipped`` or ``xfailed`` (``TODO`` and ``XFAIL`` that did fail)

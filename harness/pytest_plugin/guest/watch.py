@@ -205,7 +205,7 @@ class Watch:
 
 
 def _shortened(text: str) -> str:
-    """Its two ends, if it is too long to be read."""
+    """A text, or its two ends if it is too long to be read."""
     if len(text) <= _SECTION_LIMIT:
         return text
     half = _SECTION_LIMIT // 2

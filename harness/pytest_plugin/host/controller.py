@@ -31,7 +31,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Every worker shuffles alike."""
+        """Give every worker the same seed, so that all shuffle alike."""
         node.workerinput[_SEED] = self._seed
 
     @pytest.hookimpl(wrapper=True)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pytest
 from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 
-from harness.backends.session import made_ready
+from harness.backends.sources import made_ready
 from harness.errors import ExitCode, NfharnessError
 from harness.host.again import ATTEMPTS
 from harness.host.deadlines import Deadline

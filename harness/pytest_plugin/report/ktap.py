@@ -14,7 +14,7 @@ _INDENT = "  "
 
 
 def ktap(kernels: dict[str, list[Result]]) -> Iterator[str]:
-    """Its lines."""
+    """The report as lines of KTAP."""
     yield "KTAP version 1"
     yield f"1..{len(kernels)}"
     for number, (kernel, results) in enumerate(kernels.items(), 1):

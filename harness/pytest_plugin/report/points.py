@@ -1,4 +1,4 @@
-"""The points of a test that speaks TAP or KTAP as results of their own, in every report and in the terminal."""
+"""The points of a test that speaks TAP or KTAP as separate results, in every report and in the terminal."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from harness.backends.session import Backend, source
+from harness.backends.sources import Backend, source
 from harness.errors import UserError
 from harness.host.progress import Progress
 

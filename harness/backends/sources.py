@@ -20,7 +20,7 @@ from harness.vm.guest import Guest
 from harness.vm.preparation import Saved
 from harness.vm.template import Template, forget_older_builds, template
 
-__all__ = ("Backend", "Session", "Source", "made_ready", "session", "source")
+__all__ = ("Backend", "OpenGuest", "Source", "made_ready", "open_guest", "source")
 
 Backend = Literal["qemu", "vagrant", "local"]
 """Our own guests, a Vagrant machine that is up, or the kernel that this very machine runs."""
@@ -55,8 +55,8 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """A guest and where it came from."""
+class OpenGuest:
+    """A guest that is open, its kernel, and where it came from."""
 
     guest: Guest
     kernel: Kernel
@@ -69,7 +69,7 @@ async def made_ready(
     """Kernel and template for *spec*, fetched and built as far as they are not there.
 
     :param kind: as :func:`harness.vm.template.template` has it
-    :param append: as there
+    :param append: more for the kernel's command line, as :func:`harness.vm.template.template` has it
     :param with_packages: Debian packages that its guests have beside the userland's
     :raises UserError: no such kernel, or no such package
     :raises HostError: the host lacks something
@@ -117,14 +117,14 @@ async def source(
 
 
 @asynccontextmanager
-async def session(
+async def open_guest(
     spec: str, progress: Progress, backend: Backend = "qemu", purpose: Purpose = "scenarios", append: str = "", *,
     with_packages: Sequence[str] = (),
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[OpenGuest]:
     """A guest of kernel *spec*, fresh where there are templates, gone when the block ends."""
     kernel, found = await source(spec, progress, backend, purpose, append, with_packages=with_packages)
     try:
         async with found.guest() as guest:
-            yield Session(guest, kernel, found)
+            yield OpenGuest(guest, kernel, found)
     finally:
         await found.close()
