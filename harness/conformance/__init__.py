@@ -6,8 +6,10 @@ picks it, ``matrix`` runs it on each kernel's guests, ``judge`` compares what wa
 ``report`` tells. A difference is written to a ``bundle``, with what it is about in words (``promise``, ``statements``).
 
 Read ``rule``, ``expect``, ``verdicts`` as an example, then ``matrix`` and ``judge``. ``reference`` and ``profiles`` compare what a kernel
-was found to do with Debian's kernel of its series; ``cases``, ``contrast`` and ``contrast_notes`` put two kernels side by side. ``collect``
-takes files out of guests, ``gcov`` and ``reach`` make of them what each rule reaches. :data:`RULES` below is all rules.
+was found to do with Debian's kernel of its series; ``cases``, ``contrast`` and ``contrast_notes`` put two kernels side by side.
+``collect`` takes files out of guests, ``gcov`` and ``reach`` make of them what each rule reaches. ``durations`` lets the longest rules
+begin first, ``stress`` keeps kernels busy, and ``test_rules`` makes pytest items of rules. :data:`RULES` below is all rules, of the files
+in ``_CONCERNS``.
 """
 
 from __future__ import annotations

@@ -6,5 +6,6 @@ into its place when it is complete. A crash leaves a directory that the next bui
 
 Read ``paths`` (where things live), ``store`` and ``process`` first. Every wait takes its limit from ``deadlines``, which allows more time
 on a busy host. ``scratch`` makes temporary directories, ``again`` repeats what failed through no fault of the kernel's, ``terminal``
-prints to a terminal. Nothing here knows of kernels or guests.
+prints to a terminal, ``github`` to a job's log, and ``uninterrupted`` keeps Ctrl-C out of a moment that must not be cut short. Nothing
+here knows of kernels or guests.
 """

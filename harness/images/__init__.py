@@ -7,6 +7,7 @@ nfharness.ko is built against those headers (``kmodule``). :mod:`harness.vm` boo
 
 Read ``specs``, ``kernels``, ``userland``, ``layers`` in this order. ``config`` and ``elf`` read a kernel's configuration and ``vmlinux``,
 ``kernel_build`` builds a kernel from Debian's ``sources`` with ``patches`` and one of the ``flavours``, ``toolchain`` finds the compiler
-that a tree was built with, ``selftests`` gets the kernel's own tests, ``packages`` installs what a guest is to have beside the userland,
-and ``refusals`` says why apt does not. ``source_lines`` puts lines of a tree's sources into its kernel's log. Nothing here starts a guest.
+that a tree was built with, ``selftests`` gets the kernel's own tests, ``suites`` knows other projects' and ``upstream`` gets their
+sources, ``packages`` installs what a guest is to have beside the userland, and ``refusals`` says why apt does not. ``source_lines`` puts
+lines of a tree's sources into its kernel's log. Nothing here starts a guest.
 """

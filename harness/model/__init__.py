@@ -6,7 +6,8 @@ each a verdict loop (``slow``), may wait for a listener (``queue``, ``nfqnl``) o
 scenario's own, such as AppArmor's hooks, is told (``foreign``). The answer is an :class:`harness.outcome.types.Outcome`, as a kernel's
 is. Without a scenario the loops can be fed with what a kernel's hooks answered (``observed``).
 
-Read beside core.c: ``structures``, ``entries``, ``register``, ``slow``, then ``predict``. Functions are named as the kernel's.
+Read beside core.c: ``structures``, ``entries``, ``register``, ``slow``, then ``predict``. Functions are named as the kernel's; ``sysctl``
+has the settings that decide where a packet goes.
 """
 
 from __future__ import annotations

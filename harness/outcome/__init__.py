@@ -3,7 +3,9 @@
 The life of an outcome: an executor, model or kernel, makes it (``types``: steps, packets, traversals, hook calls; ``fate``: the ends that
 a packet comes to); it crosses the wire as JSON (``codec``; ``typed`` checks one that a file has); the comparison pairs its parts with
 those of the prediction (``pairing``), says where they depart (``diff``) in short words (``describe``), and concludes: conformant,
-different or inconclusive. ``contrast`` compares two observations with each other, each of another kernel.
+different or inconclusive. ``contrast`` compares two observations with each other, each of another kernel; ``kind`` says what sort
+of departure a difference is; ``facts`` and ``registration`` are words for what steps find and for hooks that came and went; ``unseen``
+tells which loops that the tracer cannot see have run.
 
 Read ``types``, ``fate``, ``profile`` (in what kernels legitimately differ), ``diff``.
 """

@@ -21,7 +21,9 @@ further is in :mod:`harness.scenario.steps`.
 
 The life of a scenario: ``codec`` reads it from JSON, each step by its kind (``steps``); ``check`` looks at it in full, step after step,
 with what the steps before have brought about (``scope``). Model and executor then ask each step for its facts (``step``), and where its
-packets go (``routing``). ``builtin`` and its neighbours are the scenarios that come with nfharness.
+packets go (``routing``). ``builtin`` is the scenarios that come with nfharness: ``namespaces``, ``layers``, ``queues``, ``raw``, with
+``rulesets`` that rules load, too. ``reader`` reads JSON strictly; ``keys``, ``verdicts``, ``topologies`` and ``addresses`` read what
+several steps have.
 
 Read ``topology``, ``step``, ``steps.hooks``, then ``codec`` and ``check``.
 """

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness import conformance
+from harness.cli import commands
+from harness.scenario.step import KINDS
 
 ROOT = Path(harness.__file__).parent
 
@@ -207,7 +210,10 @@ def test_every_room_of_the_rules_is_looked_at() -> None:
     assert set(ALLOWED) <= {room(module) for module, _ in modules()}
 
 
-@pytest.mark.parametrize(("module", "path"), [one for one in modules() if one[1].name == "__init__.py" and one[0].count(".") == 1])
+ROOMS = [one for one in modules() if one[1].name == "__init__.py"]
+
+
+@pytest.mark.parametrize(("module", "path"), ROOMS, ids=[module for module, _ in ROOMS])
 def test_every_room_says_what_it_is(module: str, path: Path) -> None:
     """In its docstring, which tells the life that passes through and what to read first, and in a row of the architecture page."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -217,8 +223,35 @@ def test_every_room_says_what_it_is(module: str, path: Path) -> None:
     read = re.findall(r"``([\w.]+)``", sentence)
     assert read, "the docstring says not what to read first"
     assert not [name for name in read if importlib.util.find_spec(f"{module}.{name}") is None]
-    rows = [line for line in (ROOT / "docs/architecture.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
-    assert any(f"`{module.replace('.', '/')}`" in row.split("|")[1] for row in rows)
+    if module.count(".") == 1:
+        rows = [line for line in (ROOT / "docs/architecture.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+        assert any(f"`{module.replace('.', '/')}`" in row.split("|")[1] for row in rows)
+
+
+def unnamed(text: str, inside: Collection[str]) -> set[str]:
+    """Modules and rooms of a room that its text names nowhere."""
+    return set(inside) - {name.partition(".")[0] for name in re.findall(r"``([\w.]+)``", text)}
+
+
+def listed(module: str) -> set[str]:
+    """What a room's text need not name, since another list has it: rooms, kinds of step, rules, commands."""
+    lists: dict[str, Collection[str]] = {
+        "harness": {name for name, _ in ROOMS},
+        "harness.conformance": {concern.__name__ for concern in conformance._CONCERNS},
+        "harness.cli": {f"harness.cli.{name}" for name in commands._COMMANDS},
+    }
+    return set(lists.get(module, {f"{module}.{kind.concern}" for kind in KINDS.values()} if module.endswith(".steps") else ()))
+
+
+@pytest.mark.parametrize(("module", "path"), ROOMS, ids=[module for module, _ in ROOMS])
+def test_every_module_is_named_in_its_rooms_text(module: str, path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    inside = {name for name, _ in modules() if name.rpartition(".")[0] == module} - listed(module)
+    assert not unnamed(text, [name.rpartition(".")[2] for name in inside])
+
+
+def test_a_module_that_a_text_does_not_name_is_seen() -> None:
+    assert unnamed("Read ``store``, then ``process.Child`` (see paths).", ["store", "process", "paths"]) == {"paths"}
 
 
 @pytest.mark.parametrize(("source", "found"), [

@@ -1,7 +1,11 @@
 """What each step does on a real kernel: in the file of its concern, a function of its name (:mod:`harness.scenario.step`).
 
-``name(run, index, step)``, with the kind's name in JSON, does the step on the kernel under test, and returns the step's outcome. Read
-``hooks`` first, beside :mod:`harness.model.steps.hooks`. What a kind must look at before the first step is its ``name_baseline``.
+The life of a step: the executor calls ``name(run, index, step)``, with the kind's name in JSON; it does the step on the kernel under test
+with the drivers of :mod:`harness.guest`, notes in the run what later steps need, and returns the step's outcome. An errno is an outcome,
+too; an exception ends the scenario. What a kind must look at before the first step is its ``name_baseline``.
+
+Read ``handler`` (the types of both functions), then ``hooks``, beside :mod:`harness.model.steps.hooks`. A function is found by its name:
+there is no table to edit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Which hook points a packet crosses: the layers of the stack, as far as they decide where a verdict loop is called.
 
-A module for each layer, its functions named as the kernel's: :mod:`ip`, :mod:`arp`, :mod:`fragment`, :mod:`neighbour`,
-:mod:`device` with links and VLANs, :mod:`bridge`, and ``br_netfilter`` in :mod:`brnf`. Each hands a packet on to okfn when the verdict
-loop returns 1, as ``NF_HOOK`` does.
+The life of a packet: it enters where a program sends it, or the kernel asks something of itself (``entrance``), and goes from layer to
+layer: ``ip``, ``arp``, ``fragment``, ``neighbour``, ``device`` with links and VLANs, ``bridge``, and ``br_netfilter`` in ``brnf``. A layer
+calls the one way into a verdict loop (``stack``) and hands the packet on to okfn when the loop returns 1, as ``NF_HOOK`` does.
+
+Read ``packet`` (one ``struct sk_buff``, and what its copies share), ``stack``, then ``ip``. Functions are named as the kernel's.
 IPv6 has the same points in the same places as IPv4; its functions' names are given beside those of IPv4 where hooks see them.
 """
 

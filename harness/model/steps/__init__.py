@@ -1,7 +1,11 @@
 """What each step does in the model: in the file of its concern, a function of its name (:mod:`harness.scenario.step`).
 
-``name(run, index, step)``, with the kind's name in JSON, does to the model what the step does to a kernel, and returns the step's
-outcome. Read ``hooks`` first, beside :mod:`harness.scenario.steps.hooks`.
+The life of a step: the run of a prediction calls ``name(run, index, step)``, with the kind's name in JSON; it does to the model what the
+step does to a kernel (hooks come and go in arrays, packets cross :mod:`harness.model.path`), and returns the step's outcome. Where a
+kernel answers with an errno, the outcome has that errno.
+
+Read ``handler`` (the type of the function), then ``hooks``, beside :mod:`harness.scenario.steps.hooks` and
+:mod:`harness.guest.steps.hooks`. A function is found by its name: there is no table to edit.
 """
 
 from __future__ import annotations
