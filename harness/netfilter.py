@@ -38,7 +38,7 @@ class Family(IntEnum):
 
     @classmethod
     def named(cls, name: str) -> Family:
-        """By its name, or by that of a number which is none.
+        """The family of a name: ``IPV4``, or ``PF17`` for a number that no family with hook points has.
 
         :raises KeyError: no family is called so
         """

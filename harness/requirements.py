@@ -80,7 +80,7 @@ def _file(path: str, why: str, package: str) -> Requirement:
 
 
 def requirements() -> list[Requirement]:
-    """Everything, looked for now. Costs a few milliseconds."""
+    """All requirements, each looked for now; that takes a few milliseconds."""
     found = [
         Requirement("apt-get", "kernels and the userland come from Debian's archive", shutil.which("apt-get"), None,
                     "use Debian 12 or later, or Ubuntu 24.04 or later"),

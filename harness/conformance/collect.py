@@ -21,16 +21,16 @@ class Collector:
     """What is taken out of a check's guests, and when; of a guest that does not answer any more, nothing is."""
 
     async def begin(self, guest: Guest) -> None:
-        """No rule has run in it yet."""
+        """Prepare a guest in which no rule has run yet."""
 
     async def after(self, guest: Guest, rule: str) -> None:
-        """A rule has run in it.
+        """Take what a guest has to give after a rule.
 
         :param rule: its id
         """
 
     async def take(self, guest: Guest, kernel: str) -> None:
-        """It ends.
+        """Take what a guest has to give at its end.
 
         :param kernel: its label
         :raises HostError: what was taken cannot be written

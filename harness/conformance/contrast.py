@@ -53,7 +53,7 @@ class Differing:
 
     @property
     def place(self) -> str:
-        """Where it is, for a reader: ``step 3, register watcher: host/IPV4/INPUT``."""
+        """The place of the difference, for a reader: ``step 3, register watcher: host/IPV4/INPUT``."""
         found = _STEP.fullmatch(self.contrast.where)
         if not found:
             return self.contrast.where
@@ -248,7 +248,7 @@ def _field(name: str, on: tuple[Target, Target]) -> ProfileField:
 
 
 def outcome(run: KernelContrast) -> Word:
-    """All in one word; ``different`` beats ``inconclusive``."""
+    """The conclusion in one word; ``different`` beats ``inconclusive``."""
     profile, states = run.profile, {case.state for case in run.cases}
     if "different" in states or any(one.faults for one in profile):
         return "different"

@@ -45,6 +45,11 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class CoveredFunction:
+    """A function of core.c and its branches.
+
+    :param lines: first and last, of the pinned core.c
+    """
+
     name: str
     lines: tuple[int, int]
     branches: tuple[Branch, ...]
@@ -88,7 +93,7 @@ FUNCTIONS = (
         Branch((116, 123), "since 6.4: a BPF program at a priority that is taken: -EBUSY",
                _rules("bpf.taken-priority bpf.taken-by-a-chain bpf.shared-priority bpf.full bpf.dummies")),
         Branch((116, 123), "since 6.4: what is refused so leaves no array",
-               uncovered=_SANITIZER + "kmemleak: the module follows the arrays of its own calls, and only bpf() is refused so"),
+               uncovered=_SANITIZER + "kmemleak: the module follows the arrays of the module's calls, and only bpf() is refused so"),
         Branch((120, 121), "dummies are not counted", _rules("limit.dummies")),
         Branch((125, 126), "over 1024: -E2BIG",
                _rules("limit.1024 limit.per-point limit.per-device limit.layer-2 limit.egress limit.inet-ingress limit.batch inet.rollback "
@@ -284,7 +289,7 @@ FUNCTIONS = (
                _rules("pernet.proc pernet.exit pernet.exit-twice pernet.exit-layer-2 pernet.exit-devices pernet.exit-dummies "
                       "pernet.exit-queued pernet.exit-ruleset first.neighbours")),
         Branch((645, 648), "hooks that their owner has left: core does not look for any",
-               uncovered="the module takes all of its own away: ops that it freed would stay in an array that is never freed"),
+               uncovered="the module takes all that it registered away: ops that it freed would stay in an array that is never freed"),
     )),
     CoveredFunction("netfilter_init", (655, 672), (
         Branch((659, 662), "the namespaces' operations are registered", _rules("netns.isolated pernet.proc")),

@@ -65,7 +65,7 @@ class Returns:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """After the step this point has these hooks of the scenario, in this order.
+    """Expect a point to have these hooks of the scenario after the step, in this order.
 
     :param hooks: their ids, with blanks between them; ``dummy`` for a slot that a failed shrink left
     """
@@ -112,6 +112,7 @@ class At:
         return f"{self.netns} {family}{self.hook}{devices}{more}: {hooks} → {describe.returned(self.returned)}"
 
     def holds(self, traversal: Traversal) -> bool:
+        """Whether a traversal is the one that is expected."""
         return (
             (self.netns, self.pf, hook_number(self.pf, self.hook)) == (traversal.netns, traversal.pf, traversal.hook)
             and self.hooks.split() == _labels(traversal)
@@ -149,7 +150,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class PrivateArray:
-    """After the step this private array has these hooks, in this order.
+    """Expect a private array to have these hooks after the step, in this order.
 
     :param hooks: their ids, with blanks between them
     """
@@ -170,7 +171,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """After the step this queue has a listener, and so many packets wait in it, of so many that came in all."""
+    """Expect a queue to have a listener after the step, and so many packets to wait in it, of so many that came in all."""
 
     netns: str
     number: int
@@ -207,6 +208,7 @@ class Finds:
 
     @classmethod
     def of(cls, **facts: str | int) -> Finds:
+        """Expect these facts and no others."""
         return cls(tuple(sorted(facts.items())))
 
 

@@ -78,7 +78,7 @@ _POINTS = [(pf, hook) for pf, of_family in ((_V4, _FIVE), (_V6, _FIVE), (Family.
 """All that are no device's."""
 
 NAMESPACES = (
-    Rule("pernet.proc", "Each new namespace has a /proc/net/netfilter of its own, which is gone with it.", (
+    Rule("pernet.proc", "Each new namespace has a new /proc/net/netfilter, which is gone with it.", (
         script(
             "pernet.proc",
             AddNetns("later"),

@@ -167,7 +167,7 @@ RULES = (
          tuple(_forward(pf) for pf in (_V4, _V6))),
     Rule("path.loopback", "A packet to oneself crosses OUTPUT, POSTROUTING, PREROUTING and INPUT, all on lo.",
          (_loopback(_V4, "127.0.0.1"), _loopback(_V6, "::1"))),
-    Rule("path.own-address", "A packet to an address of one's own device goes by way of lo.", (
+    Rule("path.own-address", "A packet to an address of the sending host goes by way of lo.", (
         script(
             "path.own-address", *_everywhere(_V4, PAIR),
             Send("host", "10.0.0.1", 1),

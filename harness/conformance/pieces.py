@@ -97,7 +97,7 @@ def _errors(pf: Family) -> Script:
 
 
 def _refused_each(pf: Family) -> Script:
-    """Each fragment is a ``sendto()`` of its own to the sender: ``NF_HOOK`` in ``raw_send_hdrinc``, ``rawv6_send_hdrinc``."""
+    """Each fragment is a separate ``sendto()`` to the sender: ``NF_HOOK`` in ``raw_send_hdrinc``, ``rawv6_send_hdrinc``."""
     return script(
         f"path.fragments-refused, {pf.name}, each", Register("out", "peer", pf, "OUTPUT", verdict=Verdict(VerdictKind.DROP, errno.EACCES)),
         Send("peer", "host", 1, pf, size=1200, fragment=608),

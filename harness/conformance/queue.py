@@ -22,6 +22,7 @@ Line = Step | Expectation
 
 
 def queue_to(number: int, *, bypass: bool = False) -> Verdict:
+    """The verdict QUEUE to a queue of that number."""
     return Verdict(VerdictKind.QUEUE, queue=number, bypass=bypass)
 
 
@@ -32,10 +33,19 @@ def sent(cookie: int, *at: At, fate: FateKind = "delivered", errno: int = 0) -> 
 
 
 def slow(hooks: str, returned: int = 0) -> At:
+    """The traversal that ``nf_hook_slow`` makes at INPUT of the host.
+
+    :param hooks: labels, in the order of the calls
+    """
     return At("host", "INPUT", hooks, returned, start=0, loop="nf_hook_slow")
 
 
 def resumed(hooks: str, returned: int = 1, *, start: int = 1) -> At:
+    """The traversal that ``nf_reinject`` goes on with at INPUT of the host.
+
+    :param hooks: labels, in the order of the calls
+    :param start: index of the slot at which it goes on
+    """
     return At("host", "INPUT", hooks, returned, start=start, loop=NF_REINJECT)
 
 

@@ -99,7 +99,7 @@ class Script:
     foreign: Foreign = field(default_factory=Foreign)
 
     def unmet(self, outcome: Outcome) -> Iterator[Difference]:
-        """Where an outcome, observed or predicted, departs from what is expected."""
+        """The differences between an outcome, observed or predicted, and what is expected."""
         for number, expectation in self.expected:
             yield from unmet(number, self.scenario.steps[number], expectation, outcome)
 

@@ -32,7 +32,7 @@ class Selection:
 
     @classmethod
     def of(cls, patterns: Sequence[str], like: str | None = None, allowed: Sequence[str] = ()) -> Selection:
-        """From what a command line says.
+        """The selection that a command line asks for.
 
         :raises UserError: no such rule, reference or field
         """

@@ -124,7 +124,7 @@ def _failure(text: str) -> NfharnessError:
 
 
 async def every(found: Sequence[Stressed], seconds: float, seed: int, tell: Callable[[Stressed], None], jobs: int) -> None:
-    """Every kernel, in guests side by side.
+    """Stress every kernel, in guests side by side.
 
     :raises HostError: QEMU does not start
     """

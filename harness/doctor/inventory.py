@@ -21,7 +21,7 @@ __all__ = ("Item", "items")
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template",
           "box-layers": "box layer", "boxes": "box", "selftests": "selftests", "collections": "compiled selftests",
-          "packages": "packages", "own-modules": "module of one's own", "built": "built kernel", "mutants": "kernel with mutants",
+          "packages": "packages", "own-modules": "your module", "built": "built kernel", "mutants": "kernel with mutants",
           "sources": "sources", "imports": "import"}
 
 #: Kind of entry → what of :class:`_Current` has the names of those that are.
@@ -71,7 +71,7 @@ def _item(kind: str, path: Path, current: _Current) -> Item:
 def _is_current(kind: str, name: str, current: _Current) -> bool:
     if kind in ("userland", "compiled selftests"):
         return name.rpartition("_")[2] == userland.key()
-    if kind in ("module", "module of one's own"):
+    if kind in ("module", "your module"):
         return name.removesuffix(f"_{kmodule.module_key()}").partition("@")[0] in current.layers
     if kind == "selftests":
         return name.partition("_")[0] in {f"linux-source-{one.kernel.series}" for one in layers.layers_here()}

@@ -124,7 +124,7 @@ class Hunt:
         return self.seconds or (time.monotonic() - self._start if self._start else 0.0)
 
     def rate(self, count: int) -> float:
-        """So many, in a second."""
+        """A count per second of the search."""
         return count / self.elapsed if self.elapsed else 0.0
 
     async def run(self) -> None:
@@ -149,7 +149,7 @@ class Hunt:
             self.state = "inconclusive"
 
     async def _work(self) -> None:
-        """One guest after the other, as long as there is something to do."""
+        """Search in one guest after the other until there is nothing left to do."""
         failures = 0
         while not self._over:
             before = self.scenarios

@@ -19,9 +19,13 @@ _SECONDS = 120.0
 class Judges(Protocol):
     """Who judges: see :class:`harness.explore.guests.Judges`."""
 
-    async def fresh(self, scenarios: Sequence[Scenario]) -> Behaviour: ...
+    async def fresh(self, scenarios: Sequence[Scenario]) -> Behaviour:
+        """Run scenarios in a fresh guest, one after the other; what the last one showed."""
+        ...
 
-    async def used(self, scenario: Scenario) -> Behaviour: ...
+    async def used(self, scenario: Scenario) -> Behaviour:
+        """Run a scenario in a guest in which others have run."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

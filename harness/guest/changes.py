@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.005
 
 
 def add_netns(network: Network, name: str) -> Namespace:
-    """Another namespace, its ``lo`` up.
+    """Make another namespace, its ``lo`` up.
 
     :raises OSError: there is none, as :func:`harness.guest.netns.create` says
     """
@@ -39,7 +39,7 @@ def add_netns(network: Network, name: str) -> Namespace:
 
 
 def delete_netns(network: Network, name: str) -> None:
-    """Nothing of the network's uses a namespace any more; other users' sockets may."""
+    """Let go of a namespace: nothing of the network's uses it any more; other users' sockets may."""
     network.topology = DeleteNetns(name).after(network.topology)
     network.namespaces.pop(name).delete()
     _forget_devices(network)

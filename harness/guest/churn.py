@@ -85,7 +85,7 @@ class ChurnSender:
         return cls(pid, tell, told)
 
     def go(self, count: int) -> None:
-        """Let it send as many; do something else meanwhile."""
+        """Let the sender send *count* packets, and return at once."""
         os.write(self.tell, count.to_bytes(4, "little"))
 
     def done(self) -> bool:
@@ -102,6 +102,7 @@ class ChurnSender:
         return True
 
     def end(self) -> None:
+        """Let the sender end, and wait until it has."""
         for fd in (self.tell, self.told):
             os.close(fd)
         os.waitpid(self.pid, 0)

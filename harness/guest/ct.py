@@ -37,7 +37,7 @@ class CtResult:
     :param attached: ``nf_ct_attach`` gave the second datagram the same connection, or the mark of one that is not tracked
     :param info: ``enum ip_conntrack_info`` of the second one; ``None`` if it got neither
     :param uses: references to the first one's connection then, 0 without one
-    :param calls: of one's own hooks: of ``get_tuple_skb``, of ``attach``, of ``destroy`` after the second datagram's end, and after both
+    :param calls: of the module's hooks: of ``get_tuple_skb``, of ``attach``, of ``destroy`` after the second datagram's end, and after both
     :param closings: of ``set_closing``, if it was asked for
     """
 

@@ -63,8 +63,8 @@ def rehearse() -> None:
 
 
 class Executor:
-    """Runs scenarios one after the other; a context. The tracer is armed and the kernel's log open all the time, each scenario has books
-    of its own, and namespaces are kept for the next scenario of the same topology.
+    """Runs scenarios one after the other; a context. The tracer is armed and the kernel's log open all the time, each scenario has
+    separate books, and namespaces are kept for the next scenario of the same topology.
     """
 
     def __enter__(self) -> Executor:

@@ -109,6 +109,7 @@ class Netlink:
         self.close()
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
     def dump_bodies(self, kind: int, payload: bytes) -> list[bytes]:

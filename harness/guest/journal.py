@@ -88,7 +88,7 @@ class Journal:
                 yield f"{key}: the array was left with {_slots(self.left.get(key, ()))}, and now has {_slots(slots)}"
 
     def after(self, arrays: Arrays) -> Iterator[str]:
-        """Where the readings of these arrays do not agree."""
+        """Compare the three readings of arrays after a step; yield each disagreement in words."""
         for key, slots in arrays:
             if "/raw/" in key:
                 continue

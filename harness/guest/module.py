@@ -379,7 +379,7 @@ class HookModule:
             raise HookRefused(refusal) from refusal
 
     def request_many(self, command: Command, bodies: Iterable[bytes]) -> list[HookRefused | None]:
-        """One command many times, a few dozen in each system call; the refusal of each, or ``None``."""
+        """Send one command many times, a few dozen in each system call; the refusal of each, or ``None``."""
         return [HookRefused(refusal) if refusal else None for refusal in self._netlink.request_many(command, bodies)]
 
     def request(self, command: Command, body: bytes) -> list[Mapping[int, bytes]]:

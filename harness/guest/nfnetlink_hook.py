@@ -42,6 +42,7 @@ class HookList:
         self._requests: dict[tuple[Family, int, str | None], bytes] = {}
 
     def close(self) -> None:
+        """Close the socket."""
         self._netlink.close()
 
     def available(self) -> bool:

@@ -15,7 +15,7 @@ _AGENT = b"/run/stage0.py"
 
 
 def require_root(thread: Path = Path("/proc/thread-self")) -> None:
-    """Nothing, if the calling thread has CAP_NET_ADMIN in the initial user namespace, as ``nfh_needs_root()`` of the module wants it.
+    """Check that the calling thread has CAP_NET_ADMIN in the initial user namespace, as ``nfh_needs_root()`` of the module does.
 
     :param thread: the thread's directory in procfs; a kernel without CONFIG_USER_NS has no ``uid_map`` in it
     :raises GuestError: it has not
@@ -31,7 +31,7 @@ def require_root(thread: Path = Path("/proc/thread-self")) -> None:
 
 
 def require_guest(first_process: Path = Path("/proc/1")) -> None:
-    """Nothing, if process 1 is our agent (``harness/agent/init.sh``): then nobody else lives on the machine, and its first network
+    """Check that process 1 is our agent (``harness/agent/init.sh``): then nobody else lives on the machine, and its first network
     namespace is ours to use.
 
     :param first_process: its directory in procfs

@@ -143,7 +143,7 @@ class Run:
         return found
 
     def add_netns(self, name: str) -> Namespace:
-        """Another namespace, with the module open in it."""
+        """Make another namespace and open the module in it."""
         namespace = changes.add_netns(self.network, name)
         self.sightings.append((time.monotonic_ns(), namespace.inum, name))
         self.modules[name] = HookModule(namespace)
@@ -203,7 +203,7 @@ class Run:
         return self.listed[number]
 
     def hook(self, step: Register) -> Hook:
-        """Another hook, as the module takes it."""
+        """The hook of a registration, as the module takes it."""
         number = self.new_id(step.id)
         self.registers[step.id] = step
         ifindex = self.ifindex(step.device_netns or step.netns, step.device)
@@ -229,7 +229,7 @@ class Run:
         return all_arrays(self.modules[netns], self.network, netns, self.labels)
 
     def open_sinks(self, since: int = 0) -> None:
-        """Where packets are meant to end: without them the kernel answers with its own errors.
+        """Open the sockets in which packets are meant to end: without them the kernel answers with errors.
 
         :param since: the step from which on packets are sent
         """

@@ -38,7 +38,7 @@ def softirqs_first() -> Iterator[None]:
 
 @contextmanager
 def preemptible() -> Iterator[None]:
-    """Let those threads run in the middle of a system call, where the kernel can be told to; half a second under emulation.
+    """Let ksoftirqd run in the middle of a system call, where the kernel can be told to; that takes half a second under emulation.
 
     So a fragment has come to its end when the next one is sent, even if ksoftirqd was woken for it: as long as that runs, softirqs wait
     for it (``ksoftirqd_running``, up to 6.4: d15121be7485 "Revert "softirq: Let ksoftirqd do its job""), and a list would grow.

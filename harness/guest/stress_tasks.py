@@ -122,6 +122,7 @@ class World:
         return wrong
 
     def goes_on(self) -> bool:
+        """Whether the tasks are to go on."""
         return not self._over.is_set()
 
     def wait(self) -> None:
@@ -138,6 +139,7 @@ class World:
             self._counts[KINDS.index(kind)] += number
 
     def counts(self) -> dict[str, int]:
+        """How often each of :data:`KINDS` was done so far."""
         return dict(zip(KINDS, self._counts[:], strict=True))
 
     def fault(self, text: str) -> None:
@@ -154,9 +156,11 @@ class World:
         return found
 
     def random(self, name: str) -> Random:
+        """The random numbers of a task: the same for the same seed and name."""
         return Random(f"{self._seed} {name}")  # noqa: S311 - it is to be repeated
 
     def namespace(self, network: str, name: str) -> Namespace:
+        """A namespace of a network, both by their names in the topology."""
         return self.networks[network].namespaces[name]
 
     def hook(self, place: Place, number: int, priority: int) -> Hook:
@@ -288,7 +292,7 @@ class _Flow:
     """Datagrams from one namespace to another. A context.
 
     :param source: the namespace that they leave, as :meth:`World.namespace` has it
-    :param ports: of the sender, each a connection of its own to conntrack
+    :param ports: of the sender, each a separate connection to conntrack
     """
 
     def __init__(self, world: World, source: Namespace, to: Namespace, address: str, *, ports: int = 1) -> None:

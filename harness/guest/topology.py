@@ -82,7 +82,7 @@ def mac_address(link: int, end: int) -> str:
 def built(topology: Topology, *, prefix: str | None = None) -> Iterator[Network]:
     """Build a topology, and take everything of it away at the end of the block.
 
-    :param prefix: of the namespaces' names, so that several runs do not meet; one of its own by default
+    :param prefix: of the namespaces' names, so that several runs do not meet; by default one that no other run has
     :raises GuestError: it does not come up
     """
     prefix = prefix or f"nfh{os.getpid()}-{next(_runs)}"
@@ -141,6 +141,11 @@ def _build(network: Network) -> None:
 
 
 def add_pair(routes: IPRoute, end: VethEnd, peer: VethEnd, number: int, namespace: Namespace) -> None:
+    """Add a veth pair to the namespace of *routes*; its other end comes up in another one.
+
+    :param number: of the pair in its network, from which indexes and addresses are made
+    :param namespace: of *peer*
+    """
     with namespace.path.open() as there:
         # Ends with equal numbers, as first devices of two namespaces have by themselves, look to linkwatch_urgent_event() like no pair:
         # their carrier would be noticed a second late.
@@ -251,7 +256,7 @@ def br_netfilter() -> Iterator[None]:
 
 
 def set_sysctls(topology: Topology, name: str) -> None:
-    """Before there are devices, which inherit ``default``."""
+    """Set sysctls of a namespace before it has devices, which inherit ``default``."""
     for key, value in _sysctls(topology, name).items():
         Path("/proc/sys", key).write_text(value)
 
@@ -280,7 +285,7 @@ def _sysctls(topology: Topology, name: str) -> dict[str, str]:
 
 
 def await_ready(network: Network) -> None:
-    """Until every device that is up has its carrier and no address is tentative: before, routes are dead and packets vanish."""
+    """Wait until every device that is up has its carrier and no address is tentative: before, routes are dead and packets vanish."""
     deadline = time.monotonic() + _READY_SECONDS
     for name, namespace in network.namespaces.items():
         with namespace.inside(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:

@@ -54,7 +54,7 @@ def cookie_of(data: bytes) -> int | None:
 
 def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: int = 0, ttl: int = 64,
              segment: int | None = None) -> int:
-    """One datagram through its own socket.
+    """Send one datagram through its own socket.
 
     :param segment: ``UDP_SEGMENT``: so many bytes of payload in each of several datagrams, which the kernel keeps together
     :returns: positive errno of ``sendto()``, 0 if it was taken
@@ -69,7 +69,7 @@ def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: 
 
 
 def send_echo(netns: Namespace, to: str, data: bytes, *, identifier: int = 1, ttl: int = 64) -> int:
-    """One echo request through a raw socket.
+    """Send one echo request through a raw socket.
 
     :returns: positive errno of ``sendto()``, 0 if it was taken
     """
@@ -164,6 +164,7 @@ class Sinks:
         self.close()
 
     def close(self) -> None:
+        """Close the sockets."""
         for key in list(self._selector.get_map().values()):
             self._selector.unregister(key.fileobj)
             if isinstance(key.fileobj, socket.socket):
@@ -211,7 +212,7 @@ class Sinks:
         return self._cookies
 
     def wait(self, cookies: Collection[int], seconds: float) -> tuple[Arrival, ...]:
-        """Everything that has arrived since the sinks were made, as soon as all the *cookies* have, else when the time is up."""
+        """Wait for *cookies*; return all that has arrived since the sinks were made, when they are among it or the time is up."""
         deadline = time.monotonic() + seconds
         self.take()
         while not self._cookies >= set(cookies) and (remaining := deadline - time.monotonic()) > 0:

@@ -28,7 +28,7 @@ class Progress:
         self.console = Terminal(stderr=True, quiet=quiet)
 
     def note(self, text: str) -> None:
-        """One line that needs no bar."""
+        """Print one line that needs no bar."""
         self.console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager

@@ -64,6 +64,7 @@ class Tree:
     identity: str
 
     def kernel(self) -> Kernel:
+        """The build as a kernel, named by its series."""
         return Kernel(self.release, self.identity, series_of(self.release), "tree", (), tree=str(self.build))
 
     def make(self, target: str = "") -> str:

@@ -30,7 +30,7 @@ _DEBUG = "-debug.ko"
 _BUILT = re.compile(r".*\.(o|ko|mod|mod\.c|cmd|a|dwo|order|symvers)|\..*|__pycache__")
 _MOST_BYTES = 64 << 20
 _ERROR = re.compile(r"\S+:\d+:\d+: (?:fatal )?error: .*|ERROR: modpost: .*|\S+: .*No rule to make target .*")
-# Without BTF of its own, so that it needs no pahole and loads whatever vmlinux's BTF is.
+# Without BTF, so that it needs no pahole and loads whatever vmlinux's BTF is.
 _MAKE = f"""
 make -C $HEADERS M=$PWD CONFIG_DEBUG_INFO_BTF_MODULES= $ARGUMENTS modules
 for module in $(find . -name '*.ko'); do

@@ -33,7 +33,7 @@ apt-get -q -y --no-install-recommends -o APT::Sandbox::User=root -o DPkg::Option
 rm -r /usr/sbin/policy-rc.d /build
 """
 _SCRIPT = f"{INSTALL}rm -rf /var/cache/* /var/log/apt /tmp/*\n"
-#: What a guest has file systems of its own for.
+#: Directories for which a guest has separate file systems.
 _NOT_TAKEN = ("dev", "proc", "run", "sys", "tmp")
 _IMAGE, _RECORD = "packages.img", "packages.json"
 #: Debian Policy 5.6.7; apt takes a ``-`` at the end for the wish to remove a package.

@@ -70,7 +70,7 @@ def _package(kernel: Kernel, progress: Progress) -> archive.Package:
 def tests(directory: Path, name: str) -> list[str]:
     """A collection's tests as its Makefile lists them: scripts, and programs that are compiled.
 
-    :raises UserError: there is no such collection, or it has no tests of its own
+    :raises UserError: there is no such collection, or it has no tests but those of collections in it
     """
     place = directory / name
     if {"", ".", ".."} & set(name.split("/")) or not (place / "Makefile").is_file():
@@ -78,7 +78,8 @@ def tests(directory: Path, name: str) -> list[str]:
     scripts = {word for word in _listed(place, "TEST_PROGS") if (place / word).is_file()}
     found = sorted(scripts | set(_programs(place, "TEST_GEN_PROGS")))
     if not found:
-        raise UserError(f"{name} of this kernel's selftests has no tests of its own", hint=f"one of {', '.join(_alike(directory, name))}")
+        raise UserError(f"{name} of this kernel's selftests has no tests but those of collections in it",
+                        hint=f"one of {', '.join(_alike(directory, name))}")
     return found
 
 

@@ -43,7 +43,7 @@ class Suite:
     isolation: str = "test"
 
 
-#: Those that have a name. Their runners give each test namespaces of its own, so that tests share a guest.
+#: Those that have a name. Their runners give each test new namespaces, so that tests share a guest.
 KNOWN = {
     "nftables": Suite("nftables", "tests/shell", ("testcases/*",), ("run-tests.sh",),
                       {"NFT": "nft", "VERBOSE": "y", "NO_COLOR": "y", "NFT_TEST_JOBS": "1"},

@@ -89,10 +89,11 @@ class Tracking:
         yield "nf_nat_hook", "nf_nat" in self.modules
 
     def load(self, name: str) -> None:
+        """Load a module with all that it needs."""
         self.modules |= {name, *KERNEL_MODULES[name]}
 
     def unload(self, name: str) -> None:
-        """With all that need it; nf_conntrack takes its connections along."""
+        """Unload a module with all that need it; nf_conntrack takes its connections along."""
         going = {name, *(other for other, needed in KERNEL_MODULES.items() if name in needed)}
         self.modules -= going - set(self.profile.conntrack_builtin)
         if "nf_conntrack" not in self.modules:

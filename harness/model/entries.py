@@ -176,7 +176,7 @@ class FailingAllocator:
 
     @classmethod
     def without(cls, numbers: Collection[int]) -> FailingAllocator:
-        """One in which the allocations of these numbers, counted from 0, fail."""
+        """A memory in which the allocations of these numbers, counted from 0, fail."""
         return cls([number in numbers for number in range(max(numbers, default=-1) + 1)])
 
     def __call__(self, _num: int) -> bool:

@@ -97,6 +97,7 @@ class Net:
     devices: dict[str, NetDevice] = field(default_factory=dict)
 
     def add_device(self, name: str) -> NetDevice:
+        """The device of that name, made if there is none."""
         return self.devices.setdefault(name, NetDevice(name, self))
 
 

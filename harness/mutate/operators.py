@@ -70,5 +70,5 @@ def operator(name: str, types: str, what: str) -> Callable[[Callable[[Function, 
 
 
 def change(node: Node, wrong: str) -> Replacement:
-    """Another text in a node's place."""
+    """The replacement of a node's text by another one."""
     return Replacement(node.start_byte, node.end_byte, wrong)

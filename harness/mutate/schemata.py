@@ -100,7 +100,7 @@ def _put(outer: _Span, span: _Span) -> None:
 
 
 def _right(source: str, span: _Span) -> str:
-    """Its text, with the alternatives to what is within it."""
+    """The text of what is right, with the alternatives to what is within it."""
     parts, at = [], span.first
     for one in sorted(span.inner, key=lambda inner: inner.first):
         parts += [source[at:one.first], _alternatives(source, one)]

@@ -56,6 +56,7 @@ def field(node: Node, name: str) -> Node:
 
 
 def text_of(source: str, node: Node) -> str:
+    """The text of a node."""
     return source[node.start_byte:node.end_byte]
 
 

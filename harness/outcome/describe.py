@@ -102,6 +102,7 @@ def duration(ns: int) -> str:
 
 
 def errno(number: int) -> str:
+    """The name of an errno; ``success`` for 0."""
     return errno_name(number) if number else "success"
 
 
@@ -113,6 +114,7 @@ def returned(value: int | None) -> str:
 
 
 def fate(fate: Fate) -> str:
+    """A packet's fate: ``dropped (EPERM)``."""
     if fate.kind in ("leaked", "doubled") and fate.reason:
         return f"{fate.kind} ({fate.reason})"
     return f"{fate.kind} ({errno_name(fate.errno)})" if fate.errno else fate.kind
@@ -179,6 +181,7 @@ def tracked(connection: Connection | None) -> str:
 
 
 def slots(slots: Sequence[Slot]) -> str:
+    """An array's slots, in order: ``first (-300), dummy``."""
     return ", ".join("dummy" if slot.dummy else f"{name(slot)} ({priority(slot.priority)})" for slot in slots) or "empty"
 
 

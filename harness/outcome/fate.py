@@ -110,7 +110,7 @@ def Sent() -> Fate:  # noqa: N802
 
 
 def Queued() -> Fate:  # noqa: N802
-    """It waits for an NFQUEUE listener."""
+    """The packet waits for an NFQUEUE listener."""
     return Fate("queued")
 
 
@@ -123,12 +123,12 @@ def Stolen(errno: int | str = 0) -> Fate:  # noqa: N802
 
 
 def Absorbed() -> Fate:  # noqa: N802
-    """It went into a datagram."""
+    """The fragment went into a datagram."""
     return Fate("absorbed")
 
 
 def Segmented() -> Fate:  # noqa: N802
-    """It was taken apart."""
+    """The packet was taken apart."""
     return Fate("segmented")
 
 

@@ -100,7 +100,7 @@ def _named(pairs: Sequence[tuple[PacketOutcome | None, PacketOutcome | None]]) -
 
 
 def _calls(predicted: Traversal | None, observed: Traversal | None) -> tuple[CallPair, ...]:
-    """By the hook; the same hooks in another order find their partners too."""
+    """Pair calls by the hook; the same hooks in another order find their partners too."""
     before, after = predicted.calls if predicted else (), observed.calls if observed else ()
     if not reordered(before, after):
         return tuple(CallPair(*pair) for pair in _align(before, after, identity))

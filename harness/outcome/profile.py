@@ -146,6 +146,7 @@ class KernelProfile:
         (), "fields that could not be probed, each with what the probe met: a current kernel's are assumed", "the probes that failed")
 
     def to_json(self) -> dict[str, Any]:
+        """The profile as plain data: families by their names, tuples as lists."""
         names = {"families": [family.name for family in self.families]}
         return asdict(self) | names | {name: list(getattr(self, name)) for name in _NAMES}
 

@@ -21,6 +21,7 @@ _FAIL_MAX = 31
 
 
 def family(value: Value) -> Family:
+    """Read the name of a family that has hook points."""
     return Family[value.choice(Family.__members__)]
 
 
@@ -55,10 +56,15 @@ def fail_of(value: Value) -> tuple[int, ...]:
 
 
 def fail_json(step: Any) -> dict[str, Any]:
+    """The key ``fail`` of a step's JSON; ``None`` for a step in which no allocation fails."""
     return {"fail": list(step.fail) or None}
 
 
 def ipv4(value: Value, hint: str) -> str:
+    """Read an IPv4 address.
+
+    :raises UserError: the value is none
+    """
     try:
         return str(IPv4Address(value.string()))
     except AddressValueError:

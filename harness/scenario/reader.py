@@ -92,6 +92,10 @@ class Value:
         self.path = path
 
     def fail(self, problem: str, hint: str | None = None) -> NoReturn:
+        """Refuse the value.
+
+        :raises UserError: always, with the path
+        """
         fail(self.path, problem, hint)
 
     def _wrong_type(self, wanted: str) -> NoReturn:
@@ -111,6 +115,7 @@ class Value:
                 self.fail(f"the key {quote(key)} is missing", f"keys: {', '.join(known)}")
 
     def object(self) -> dict[str, Any]:
+        """The value, an object."""
         if not isinstance(self.value, dict):
             self._wrong_type("an object")
         return self.value
@@ -127,6 +132,7 @@ class Value:
         return (Value(element, f"{self.path}[{index}]") for index, element in enumerate(self.value))
 
     def string(self) -> str:
+        """The value, a string of whole characters."""
         if not isinstance(self.value, str):
             self._wrong_type("a string")
         if not self.value.isascii() and any("\ud800" <= character <= "\udfff" for character in self.value):
@@ -141,12 +147,14 @@ class Value:
         return text
 
     def choice(self, allowed: Collection[str]) -> str:
+        """The value, one of some strings."""
         text = self.string()
         if text not in allowed:
             self.fail(f"unknown value {quote(text)}", suggest(text, allowed, what="values"))
         return text
 
     def integer(self, lowest: int, highest: int) -> int:
+        """The value, a whole number within limits, both included."""
         if not isinstance(self.value, int) or isinstance(self.value, bool):
             self._wrong_type("a whole number")
         if not lowest <= self.value <= highest:
@@ -154,6 +162,7 @@ class Value:
         return self.value
 
     def boolean(self) -> bool:
+        """The value, ``true`` or ``false``."""
         if not isinstance(self.value, bool):
             self._wrong_type("true or false")
         return self.value

@@ -20,6 +20,10 @@ _BRIDGED = ("IPV4", "IPV6", "ARP")
 
 
 def topology(value: Value) -> Topology:
+    """Read a topology: the name of a built-in one, or its parts.
+
+    :raises UserError: with the path of what is wrong
+    """
     if isinstance(value.value, str):
         if value.value not in TOPOLOGIES:
             value.fail(f"unknown topology {value.value!r}", suggest(value.value, TOPOLOGIES, what="built in"))
@@ -49,6 +53,7 @@ def _dummy(value: Value) -> VethEnd:
 
 
 def end(value: Value) -> VethEnd:
+    """Read one end of a veth pair, with its addresses."""
     value.keys(("netns", "device"), ("addresses",))
     return VethEnd(value["netns"].string(), value["device"].string(), _strings(value, "addresses"))
 
@@ -76,10 +81,12 @@ def _route(value: Value) -> Route:
 
 
 def end_json(end: VethEnd) -> dict[str, Any]:
+    """JSON of one end of a veth pair."""
     return {"netns": end.netns, "device": end.device, "addresses": list(end.addresses)}
 
 
 def topology_json(topology: Topology) -> dict[str, Any]:
+    """JSON of a topology, in full."""
     return {
         "name": topology.name,
         "namespaces": list(topology.namespaces),
@@ -96,6 +103,10 @@ def topology_json(topology: Topology) -> dict[str, Any]:
 
 
 def check_topology(topology: Topology) -> None:
+    """Check that all parts of a topology make sense together.
+
+    :raises UserError: with the path of what makes no sense
+    """
     for index, netns in enumerate(topology.namespaces):
         path = f"topology.namespaces[{index}]"
         check_netns_name(netns, path)
@@ -127,6 +138,10 @@ def check_topology(topology: Topology) -> None:
 
 
 def check_netns_name(netns: str, path: str) -> None:
+    """Check that a name can be a namespace's.
+
+    :raises UserError: with the path, if it cannot
+    """
     if not _NETNS.fullmatch(netns):
         fail(path, f"{quote(netns)} is no name for a namespace", "use letters, digits, - and _, 32 at most")
 
@@ -138,7 +153,10 @@ def _check_netns(topology: Topology, netns: str, path: str) -> None:
 
 
 def check_end(topology: Topology, end: Interface, path: str) -> None:
-    """Its namespace is there, its name can be a device's, its addresses are some."""
+    """Check that an end's namespace is there, its name can be a device's, and its addresses are addresses.
+
+    :raises UserError: with the path of what is wrong
+    """
     _check_netns(topology, end.netns, f"{path}.netns")
     if not _DEVICE.fullmatch(end.device) or end.device in (LOOPBACK, "all", "default"):
         hint = "use letters, digits, . - and _, 15 at most; lo is taken"

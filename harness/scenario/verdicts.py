@@ -39,6 +39,7 @@ def verdict(value: Value) -> Verdict:
 
 
 def verdict_json(given: Verdict) -> str | dict[str, Any]:
+    """JSON of a verdict: its name, or an object with what it carries."""
     found: dict[str, Any] = {"kind": _VERDICT_NAMES[given.kind]}
     if given.errno:
         found["errno"] = errno_name(given.errno)
@@ -59,6 +60,7 @@ def raw_verdict(value: Value) -> int:
 
 
 def raw_verdict_json(number: int) -> int | str | dict[str, Any]:
+    """JSON of what a hook returns: a name, a verdict's JSON, or the number where it means none."""
     names = {int(kind): name for name, kind in _RAW_VERDICTS.items()}
     given = Verdict.decode(number)
     if number in names:

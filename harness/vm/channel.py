@@ -55,7 +55,7 @@ class Remote:
         self._ended: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
 
     async def started(self) -> int:
-        """Its process number in the guest.
+        """Wait for the process to start; its number in the guest.
 
         :raises OSError: the command cannot be run, as ``execve`` said
         """
@@ -70,7 +70,7 @@ class Remote:
         return int(answer["pid"])
 
     async def write(self, data: bytes) -> None:
-        """Give it input; waits while the guest has enough of it."""
+        """Write to the process's standard input; wait while the guest has enough of it."""
         view = memoryview(data)
         while view and not self._ended.done():
             while not self._credit and not self._ended.done():
@@ -82,7 +82,7 @@ class Remote:
             view = view[len(part) :]
 
     async def end_input(self) -> None:
-        """Its input ends."""
+        """Close the process's standard input."""
         await self._channel.send(Kind.STDIN, self.stream)
 
     async def read(self) -> tuple[int, bytes] | None:
@@ -94,19 +94,19 @@ class Remote:
         return piece
 
     async def signal(self, number: int) -> None:
-        """Send a signal to its process group."""
+        """Send a signal to the process's group."""
         await self._channel.send(Kind.SIGNAL, self.stream, bytes([number]))
 
     async def resize(self, rows: int, columns: int) -> None:
-        """Its terminal has another size now."""
+        """Give the process's terminal another size."""
         await self._channel.send(Kind.RESIZE, self.stream, rows.to_bytes(2, "big") + columns.to_bytes(2, "big"))
 
     async def hang_up(self, channel: int) -> None:
-        """Nobody reads its stdout (1) or stderr (2) any more."""
+        """Close the reading end of the process's stdout (1) or stderr (2)."""
         await self._channel.send(Kind.HANGUP, self.stream, bytes([channel]))
 
     async def wait(self) -> int:
-        """Its exit status; minus the signal's number if one ended it.
+        """Wait for the process to end; its exit status, minus the signal's number if one ended it.
 
         :raises KernelDied: the guest did not live to tell
         """

@@ -234,7 +234,7 @@ class VirtualGuest(Guest):
         await self.call("harness.agent.packages:lay_over", _PACKAGES)
 
     def watch_heart(self) -> None:
-        """From now on a guest whose agent does not answer is taken for dead: both of its processors are lost in the kernel."""
+        """Take the guest for dead, from now on, if its agent does not answer: both of its processors are lost in the kernel then."""
         self._heartbeat = asyncio.create_task(self._beat())
 
     async def _beat(self) -> None:

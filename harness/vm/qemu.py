@@ -285,7 +285,7 @@ class Qemu:
         return self._process.returncode is not None
 
     async def execute(self, command: str, **arguments: Any) -> Any:
-        """One QMP command.
+        """Execute one QMP command.
 
         :raises HostError: QEMU refuses it, or has ended
         :raises KernelDied: QEMU has ended, and that is the guest's fault

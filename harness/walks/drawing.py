@@ -136,7 +136,7 @@ def _row(point: DrawnPoint) -> tuple[int, int]:
 
 
 def _on_the_left(diagram: Diagram, netns: Sequence[str]) -> frozenset[Place]:
-    """Devices that lead to namespaces on the left of their own, and to none on the right."""
+    """Devices that lead to namespaces on the left of the device's, and to none on the right."""
     leads: dict[Place, set[bool]] = {}
     for one, other in diagram.ways:
         if one.netns != other.netns:

@@ -11,7 +11,7 @@ __all__ = ("joined",)
 
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
-    """Their packets, numbered on, with times since the first of them began.
+    """The packets of several captures, numbered on, with times since the first capture began.
 
     :param outcomes: in the order of time; those that do not say when they began saw nothing
     """

@@ -134,7 +134,7 @@ def _crossed(one: _Slice) -> Event:
 
 
 def _called(one: _Slice, calls: Sequence[HookCall], begin: int, limit: int, outer: str = "") -> Iterator[Event]:
-    """Calls one after the other, each with those of its own loop.
+    """Calls one after the other, each with the calls of the loop in it.
 
     :param begin: of the first, ns
     :param limit: that none may pass, ns

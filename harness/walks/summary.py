@@ -210,7 +210,7 @@ def transport_of(protocol: int, head: bytes) -> tuple[int | None, bytes, int]:
 def resets(protocol: int, head: bytes, other: bytes, length: int) -> bool:
     """Whether it is the reset that a TCP stack answers another segment with (RFC 9293, 3.5.2).
 
-    That takes its sequence number from the segment's ACK, and has an ACK of its own, and sequence number 0, only where the segment has
+    That takes its sequence number from the segment's ACK, has an ACK itself, and sequence number 0, only where the segment has
     none. A reset that an application causes always has one (``tcp_send_active_reset``).
 
     :param protocol: as of :func:`kind_of`, of both; *head* is the reset's, *other* the segment's

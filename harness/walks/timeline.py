@@ -21,5 +21,5 @@ def timeline(outcome: Outcome) -> Iterator[PacketOutcome | Registration]:
 
 
 def first_seen(packet: PacketOutcome) -> int | None:
-    """When it was seen first, ns since the session's first record; ``None`` where that is not known."""
+    """The time at which the thing was seen first, ns since the session's first record; ``None`` where that is not known."""
     return packet.traversals[0].time if packet.traversals else None

@@ -6,7 +6,7 @@ import re
 
 __all__ = ("table_of",)
 
-#: On older kernels each table's module has a hook function of its own, whose name says which table (``iptable_raw_hook``).
+#: On older kernels each table's module has a separate hook function, whose name says which table (``iptable_raw_hook``).
 _OWN = re.compile(r"(ip6?table)_(raw|mangle|filter|security|nat)_(?:hook|do_chain)")
 #: On newer ones all tables of a family share one, and a table is told by the priority that it registers with, which no module lets a user
 #: change but raw's.

@@ -71,7 +71,7 @@ def in_child() -> Callable[[Callable[[], object]], str]:
 
 @pytest.fixture
 def unshare_user_and_network() -> Callable[[], None]:
-    """Move the process to a user namespace of its own, and a network namespace that belongs to it."""
+    """Move the process to a new user namespace, and a network namespace that belongs to it."""
 
     def unshare() -> None:
         clone_newuser, clone_newnet = 0x10000000, 0x40000000

@@ -30,7 +30,7 @@ def eth0(network: Network) -> int:
 
 
 def ours(module: HookModule, pf: Family, hook: int, ifindex: int = 0) -> list[int]:
-    """The hooks of this module at a point, in the array's order (some kernels have hooks of their own there)."""
+    """The hooks of this module at a point, in the array's order (some kernels have other hooks there)."""
     return [slot.hook_id for slot in module.slots(pf, hook, ifindex) if slot.hook_id is not None]
 
 

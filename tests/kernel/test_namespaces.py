@@ -38,7 +38,7 @@ SECONDS = 20.0
 
 @pytest.fixture
 def later(module: HookModule) -> Iterator[netns.Namespace]:
-    """A namespace of its own."""
+    """A new namespace."""
     namespace = netns.create(f"later-{os.getpid()}")
     yield namespace
     namespace.delete()

@@ -132,7 +132,7 @@ def test_an_unknown_collection_gets_those_named_that_could_be_meant(tree: Path, 
 
 
 def test_a_collection_without_tests_of_its_own_is_an_error(tree: Path) -> None:
-    with pytest.raises(UserError, match="empty of this kernel's selftests has no tests of its own"):
+    with pytest.raises(UserError, match="empty of this kernel's selftests has no tests but those of collections in it"):
         selftests.tests(tree, "empty")
 
 

@@ -1,7 +1,7 @@
 """``br_netfilter``: ``net/bridge/br_netfilter_hooks.c`` and ``br_netfilter_ipv6.c``.
 
 Its hooks sit at the bridge's points, hand IP packets and ARP to the points of those families, say STOLEN, and go on where the bridge
-would have, behind the hooks of their own priority.
+would have, behind the hooks of the same priority.
 """
 
 from __future__ import annotations

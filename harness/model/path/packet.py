@@ -74,7 +74,7 @@ class Record:
         return len(self.ends) - 1
 
     def leave(self, place: int, traversal: Traversal, end: SkbState) -> None:
-        """It is left, which may be long after what it has called."""
+        """Note that the loop at *place* has returned, which may be long after what it called."""
         self.traversals[place], self.ends[place] = traversal, end
 
     def outcome(self, cookie: int | None) -> PacketOutcome:

@@ -44,7 +44,7 @@ _ENDLESS = 128
 
 
 def named(okfn: Okfn, pf: Family) -> str:
-    """The C function's name; IPv6 often has one of its own."""
+    """The C function's name; IPv6 often has another one."""
     name: str = okfn.func.__name__ if isinstance(okfn, partial) else okfn.__name__
     return _IP6.get(name, name) if pf is Family.IPV6 else name
 

@@ -34,7 +34,7 @@ class Arp(Step):
     """The kernel asks for a neighbour (``arp_solicit``), and the host that has the address answers.
 
     :param source: the namespace that asks (``from`` in JSON)
-    :param sender: an IPv4 address of its own, on the device that it asks out of
+    :param sender: an IPv4 address of the source, on the device that it asks out of
     :param target: the IPv4 address that it asks for
     """
 

@@ -261,7 +261,7 @@ class Keys(Step):
         return {}
 
     def check(self, scope: Scope, path: str) -> None:
-        """It always makes sense."""
+        """Accept the step anywhere: it always makes sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,11 +285,11 @@ class Memory(Step):
         return {}
 
     def check(self, scope: Scope, path: str) -> None:
-        """It always makes sense."""
+        """Accept the step anywhere: it always makes sense."""
 
 
 def _without(topology: Topology, devices: list[tuple[str, str]]) -> Topology:
-    """Their links, with the other ends, and the routes that led over them, are gone too."""
+    """The topology without some devices, their links with the other ends, and the routes that led over them."""
     links = tuple(link for link in topology.links
                   if (link.a.netns, link.a.device) not in devices and (link.b.netns, link.b.device) not in devices)
     dummies = tuple(end for end in topology.dummies if (end.netns, end.device) not in devices)

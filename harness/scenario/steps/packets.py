@@ -86,7 +86,7 @@ class Send(Step):
         to = value["to"].string()
         echo = "kind" in value and value["kind"].choice(("udp", "echo")) == "echo"
         if echo:
-            for key, what in (("source_port", "ports"), ("port", "ports"), ("fragment", "fragments of its own"), ("segment", "segments")):
+            for key, what in (("source_port", "ports"), ("port", "ports"), ("fragment", "fragments"), ("segment", "segments")):
                 if key in value:
                     value[key].fail(f"an echo request has no {what}", "remove it")
         return cls(

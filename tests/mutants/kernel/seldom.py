@@ -68,7 +68,7 @@ ARRAYS = (
           breaks="an array of dummies only is freed, however many they are", rules="unregister.drops-dummies memory.freed"),
     fault("busy-leaks", _BUSY, f"{_MADE_AND_LOST} return ERR_PTR(-EBUSY);",
           breaks="what is refused leaves no array",
-          why="needs a sanitizer: kmemleak; the module follows the arrays of its own calls, and only bpf() registers what is refused as taken"),
+          why="needs a sanitizer: kmemleak; the module follows the arrays of the module's calls, and only bpf() registers what is refused as taken"),
     fault("full-leaks", _FULL, f"{_MADE_AND_LOST} return ERR_PTR(-E2BIG);",
           breaks="what is refused leaves no array", rules="limit.1024 raw.limit memory.freed"),
     fault("last-array-freed-at-once", _FREE, "if (rcu_access_pointer(*pp)) nf_hook_entries_free(p); else kvfree(p);",
