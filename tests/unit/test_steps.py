@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, replace
@@ -163,6 +164,13 @@ def test_model_and_kernel_do_something(kind: type[Step], monkeypatch: pytest.Mon
     monkeypatch.setitem(model.HANDLERS, kind, lambda _run, index, _step: StepOutcome(index))
     monkeypatch.setattr(kind, "facts", replace(kind.facts, leaves=same_topology))
     assert verdicts(kind) != {"conformant"}, f"no recorded rule notices a model in which the step {kind.do!r} does nothing"
+
+
+@kinds
+def test_the_kernels_half_calls_something(kind: type[Step]) -> None:
+    """A function that only makes an outcome does nothing to the kernel. What the others do, the rules say in guests: no host can."""
+    function = ast.parse(inspect.getsource(guest.HANDLERS[kind]))
+    assert {ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)} - {"StepOutcome"}
 
 
 def test_a_topology_that_a_step_does_not_leave_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
