@@ -41,6 +41,7 @@ class Session:
     :raises UserError: the filter is none, or a fresh guest is to run nothing
     :ivar status: the command's exit status once it has ended, minus the signal's number if one ended it
     :ivar doubts: why what was seen may not be all there was; known when the loop has ended by itself
+    :ivar absent: a sentence for each name in the filter that no packet met (a namespace's, a device's, a hook's); known then, too
     """
 
     def __init__(self, command: Sequence[str] = (), *, filter: str | None = None,  # noqa: A002 - as trace calls it
@@ -49,6 +50,7 @@ class Session:
             raise UserError("a fresh guest has no traffic but a command's", hint='Session(["ping", "-c1", "127.0.0.1"])')
         self.status: int | None = None
         self.doubts: tuple[str, ...] = ()
+        self.absent: tuple[str, ...] = ()
         self._command, self._kernel, self._backend = tuple(command), kernel, backend
         self._wanted = filter_of(filter) if filter else None
 
@@ -92,6 +94,7 @@ class Session:
             for packet in observed.packets:
                 told.earlier.add(packet, observation.blind, chosen=False)
             self.doubts = (*observed.doubts, *told.earlier.unseen)
+            self.absent = told.earlier.names.absent(wanted.names) if wanted and told.earlier.packets else ()
             _give_rest(await choose(observed), told, given)
 
     async def _run(self, guest: Guest) -> int:

@@ -68,6 +68,11 @@ class Recorded:
                 registrations = [line for line in batch if "registration" in line]
                 yield self._outcome([line for line in batch if line not in registrations], registrations)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all the session's packets: no filter chose those that were written."""
+        return self._document.get("filter") is None
+
     def of_all(self) -> Outcome:
         """What is said of all packets, and none of them."""
         with self._as_written():

@@ -18,6 +18,7 @@ from harness.model.observed import Departure
 from harness.outcome import codec
 from harness.outcome.types import Outcome, PacketOutcome, Registration
 from harness.walks.filter import Filter
+from harness.walks.names import Name
 from harness.walks.session_lines import HEAD
 from harness.walks.totals import Totals
 
@@ -46,6 +47,7 @@ class Seen:
     :param earlier: what is to be said of packets that are in neither outcome: they were printed then, or are not to be printed
     :param more: how many of those only ``--limit`` keeps from being printed
     :param died: how the kernel did
+    :param sought: the names that the filters have
     """
 
     facts: dict[str, Any]
@@ -60,6 +62,7 @@ class Seen:
     last: int = HEAD
     earlier: Totals = field(default_factory=Totals)
     more: int = 0
+    sought: tuple[Name, ...] = ()
 
     @cached_property
     def totals(self) -> Totals:
@@ -68,6 +71,11 @@ class Seen:
         for packet in self.observed.packets:
             found.add(packet, self.observed.blind, chosen=packet.number in chosen)
         return found
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Of each name that the filters have and no packet met, a sentence; nothing where no packet was seen."""
+        return self.totals.names.absent(self.sought) if self.totals.packets else ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -105,9 +113,10 @@ def tail(session: Seen, obeyed: Obeyed | None = None) -> dict[str, Any]:
     document = codec.to_json(replace(session.observed, packets=()))
     verdict = "inconclusive" if session.reasons else "traced"
     death = {"died": session.died.message, "console": session.died.console_tail.splitlines()} if session.died else {}
+    absent = {"absent": list(session.absent)} if session.absent else {}
     core = {"core": {"compared": obeyed[0], "departures": list(map(str, obeyed[1]))}} if obeyed else {}
     return {"exit_status": session.status, "verdict": verdict, **{key: document[key] for key in _OF_ALL if key in document},
-            **asdict(session.complaints), **death, **core}
+            **asdict(session.complaints), **absent, **death, **core}
 
 
 def conclusion(session: Seen) -> str:
@@ -133,7 +142,7 @@ def remarks(session: Seen) -> tuple[str, ...]:
     blind = (f"hooks that {loop} calls are not seen: {why}" for loop, why in observed.blind)
     unnamed = complaints.unnamed and f"base chains of nftables' go by their functions' names: {complaints.unnamed}"
     undecided = complaints.undecided and f"which rule of nftables' decided is not seen: {complaints.undecided}"
-    return (*filtered, *nothing, *blind, *filter(None, (unnamed or undecided,)))
+    return (*filtered, *session.absent, *nothing, *blind, *filter(None, (unnamed or undecided,)))
 
 
 def obedience(obeyed: Obeyed) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.outcome.types import Outcome, PacketOutcome
     from harness.vm.channel import Remote
     from harness.walks.filter import Filter
+    from harness.walks.names import Name
 
 __all__ = ("command",)
 
@@ -225,6 +226,11 @@ class _Plan:
     summary: bool
 
     @property
+    def sought(self) -> tuple[Name, ...]:
+        """The names that its filters have."""
+        return tuple(name for each in (self.wanted, self.until) if each for name in each.names)
+
+    @property
     def forgets(self) -> bool:
         """Whether packets are forgotten while it goes on."""
         return self.lean and (self.follows or self.summary)
@@ -290,7 +296,7 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
             return await filtered(ask, by, outcome) if by else outcome
 
         def seen() -> dict[str, Any]:
-            return told.seen() if plan.follows or plan.forgets else {"earlier": told.earlier}
+            return {"sought": plan.sought, **(told.seen() if plan.follows or plan.forgets else {"earlier": told.earlier})}
 
         for each in filter(None, (plan.wanted, plan.until)):
             await compiled(ask, each)
@@ -356,7 +362,7 @@ async def _again(path: Path, plan: _Plan, view: _View | None) -> Seen:
     for batch in recorded.batches():
         shown = await filtered(on_this_host, plan.wanted, batch) if plan.wanted else batch
         kept.take(batch, shown)
-    return kept.session(recorded)
+    return replace(kept.session(recorded), sought=plan.sought if recorded.is_whole else ())
 
 
 def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile], *, view: _View | None, check: bool) -> int:

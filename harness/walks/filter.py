@@ -33,6 +33,7 @@ from harness.netfilter import HOOK_POINTS, VerdictKind, hook_name
 from harness.outcome.fate import FateKind
 from harness.outcome.types import HookCall, PacketOutcome, Traversal
 from harness.walks.changes import STATUS
+from harness.walks.names import Name
 
 __all__ = ("Filter", "filter_of", "joined", "wrong")
 
@@ -61,11 +62,13 @@ class Filter:
     :param text: as it was written
     :param pcap: terms that libpcap is to compile, with the column at which each begins
     :param test: whether a packet is wanted, given which packets match those terms
+    :param names: that it has, of namespaces, devices and hooks
     """
 
     text: str
     pcap: Mapping[str, int]
     test: _Test
+    names: tuple[Name, ...] = ()
 
     def wanted(self, packets: tuple[PacketOutcome, ...], matches: Matches) -> tuple[PacketOutcome, ...]:
         """The packets that match, in their order."""
@@ -81,7 +84,7 @@ def filter_of(text: str) -> Filter:
     test = reader.expression()
     if reader.word is not None:
         raise wrong(text, reader.column, f"'{reader.word}' is not expected here")
-    return Filter(text, reader.pcap, test)
+    return Filter(text, reader.pcap, test, tuple(reader.names))
 
 
 def joined(words: Sequence[str]) -> str:
@@ -103,10 +106,12 @@ class _Reader:
     :ivar word: that comes next, ``None`` at the end
     :ivar column: where that begins
     :ivar pcap: terms of libpcap's so far, with their columns
+    :ivar names: names so far
     """
 
     def __init__(self, text: str) -> None:
         self.pcap: dict[str, int] = {}
+        self.names: list[Name] = []
         self._text = text
         self._tokens = [(match[0], match.start()) for match in _TOKEN.finditer(text)]
         self._place = 0
@@ -167,6 +172,8 @@ class _Reader:
             test = _WORDS[word](value)
         except ValueError as error:
             raise wrong(self._text, column, str(error)) from None
+        if word in _NAMED:
+            self.names.append(Name(_NAMED[word], value))
         return lambda packet, _: test(packet)
 
     def _pcap(self) -> _Test:
@@ -291,3 +298,5 @@ def _one_of(text: str, known: Mapping[str, _Value], what: str) -> _Value:
 
 _WORDS = {"by": _by, "called": _called, "verdict": _verdict, "family": _family, "point": _point, "netns": _netns, "dev": _device,
           "mark": _mark, "zone": _zone, "status": _status, "slower": _slower}
+#: Words that have a name behind them → what has that name.
+_NAMED = {"by": "hook", "called": "hook", "netns": "netns", "dev": "dev"}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.outcome.types import PacketOutcome
 from harness.outcome.unseen import unseen
+from harness.walks.names import Names
 from harness.walks.owners import Owners
 from harness.walks.short import Group, dropped, group_of, is_noise
 
@@ -19,6 +20,7 @@ class Totals:
     """Counts of packets.
 
     :ivar calls: of hooks
+    :ivar names: that all packets met
     :ivar chosen: packets that the filter lets through; what follows is about them alone
     :ivar noise: those that nobody asks for, by kind and whether they were dropped
     :ivar drops: those that were dropped, by flow and by who did it, and whether they are such that nobody asks for
@@ -33,6 +35,7 @@ class Totals:
     drops: Counter[tuple[Group, bool]] = field(default_factory=Counter)
     owners: Owners | None = None
     unseen: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
 
     def add(self, packet: PacketOutcome, blind: Iterable[tuple[str, str]], *, chosen: bool) -> None:
         """Count a packet.
@@ -41,6 +44,7 @@ class Totals:
         :param chosen: whether the filter lets it through
         """
         self.packets += 1
+        self.names.add(packet)
         self.calls += sum(1 + len(call.calls) for traversal in packet.traversals for call in traversal.calls)
         self.unseen = tuple(dict.fromkeys((*self.unseen, *unseen((packet,), blind))))
         if chosen:
