@@ -20,6 +20,7 @@ from harness.walks.summary import (
     is_syn,
     kind_of,
     protocol_of,
+    transport_of,
     useless_to_icmpv6,
 )
 from harness.walks.symbol import Symbol
@@ -71,10 +72,21 @@ _LOOKED_FOR = (6, 17)
 _TUNNELS = ("geneve_xmit", "vxlan_xmit", "bareudp_xmit", "gtp_dev_xmit")
 """Drivers that send the same skb on, in another packet, and consume it (``dev_kfree_skb``) only if they cannot."""
 
+_PROXY = "vxlan_xmit"
+"""Answers what asks for a neighbour itself, if it is to (``arp_reduce``, ``neigh_reduce``), and consumes the question as well."""
+
+_ASKS_FOR_NEIGHBOURS = ("arp request", "neighbour solicitation")
+
 _MADE_WHOLE = (Came.REASSEMBLED, Came.MERGED)
 
 _OF_ITS_SKB = ("consumed", "dropped by the stack", "sent", "absorbed", "segmented", "unknown")
 """Ends of one skb behind the hook points; another skb of the packet may have come further."""
+
+
+def _header(run: LoopRun) -> tuple[int, bytes]:
+    """``skb->protocol`` and the first bytes of the packet that an skb goes on as: of what fragments became, the first fragment's."""
+    headers = [(entry.protocol, entry.head) for entry in (run.entry, *(part.runs[-1].entry for part in run.life.parts))]
+    return next((header for header in headers if transport_of(*header)[2] == 0), headers[0])
 
 
 def in_order(packet: Packet) -> Sequence[LoopRun]:
@@ -203,14 +215,17 @@ class Ends:
         if end and (life.came(Came.SEGMENTED, since) or life.came(Came.FRAGMENTED, since)):
             return Fate("segmented", reason=reason)
         if last and last.what is Came.XMIT and last.device != _LOOPBACK and (end is None or end.dev == last.other):
-            return self._by_device(last, end)
+            return self._by_device(run, last, end)
         return Fate("consumed", reason=reason) if end else Fate("unknown")
 
-    def _by_device(self, last: Turn, end: End | None) -> Fate:
+    def _by_device(self, run: LoopRun, last: Turn, end: End | None) -> Fate:
         """What a device did with an skb that nothing else has seen behind it."""
         driver = self._function(last.driver) if last.driver else None
-        if end and driver and driver.name.partition(".")[0] in _TUNNELS:
-            return Fate("dropped by the stack", reason=f"{last.device} found no way for it, in {driver.name}")
+        name = driver.name.partition(".")[0] if driver else ""
+        if end and name == _PROXY and kind_of(run.entry.protocol, run.entry.head) in _ASKS_FOR_NEIGHBOURS:
+            return Fate("consumed", reason=f"{last.device} has answered it, or found no way for it, in {name}")
+        if end and name in _TUNNELS:
+            return Fate("dropped by the stack", reason=f"{last.device} found no way for it, in {name}")
         return Fate("sent", reason=f"by {last.device}")
 
     def _at_home(self, run: LoopRun, since: int, last: Turn | None) -> Fate | None:
@@ -248,13 +263,13 @@ class Ends:
 
     def _untaken(self, run: LoopRun, end: End, since: int) -> str | None:
         """Why a packet that a protocol frees or consumes whatever becomes of it was of no use to any socket; ``None`` if that is not so."""
-        life, header = run.life, (run.entry.protocol, run.entry.head)
+        life, header = run.life, _header(run)
         if life.came(Came.TAKEN, since):
             return None
         if end.how is How.CONSUMED and is_syn(*header) and not life.came(Came.SYNACKED, since):
             return "its listener answered it with no SYN-ACK"
         if self._assumes_failure(end) and all(change.head == run.entry.head for change in run.changes.values()) and (
-                why := useless_to_icmpv6(*header, run.entry.tail, run.entry.length)):
+                why := useless_to_icmpv6(run.entry.protocol, run.entry.head, run.entry.tail, run.entry.length)):
             return why
         if why := self._ignored(run, end, since):
             return why
@@ -265,7 +280,7 @@ class Ends:
 
     def _ignored(self, run: LoopRun, end: End, since: int) -> str | None:
         """Why ICMP did nothing with a packet that it consumed; ``None`` if it did something, or had told otherwise that it would not."""
-        header = run.entry.protocol, run.entry.head
+        header = _header(run)
         if self._is_drop(end):
             return None
         if kind_of(*header) in _QUESTIONS and Came.REPLIED in self._tells and not run.life.came(Came.REPLIED, since):

@@ -47,6 +47,7 @@ class Life:
     :param turns: what it came to, each with its place
     :param ended: the place of its end
     :param into: the skb that goes on as the datagram that this one was a fragment of
+    :param parts: the other fragments of the datagram that this skb goes on as
     :param answered: whether a packet that was seen answers it, though no hook was seen to make that one
     :param taken: bytes of its payload that were found again in segments of it
     """
@@ -57,6 +58,7 @@ class Life:
     end: End | None = None
     ended: int | None = None
     into: Life | None = None
+    parts: list[Life] = field(default_factory=list)
     answered: bool = False
     taken: int = 0
 
@@ -207,6 +209,7 @@ class _Grouping:
         for other in self._fragments.pop(datagram_of(last.protocol, last.head), ()):
             if other is not life and other.end is None and other.runs[-1].entry.netns == last.netns:
                 other.into = life
+                life.parts.append(other)
 
     def _takes_from(self, whole: Life, event: Entry) -> bool:
         """Whether an skb that is seen for the first time was a part of another: one flow, no more bytes than are left, TCP's among its own.

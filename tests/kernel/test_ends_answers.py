@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.packet import Packet, Raw
 from scapy.sendrecv import send
 
 from harness.outcome.fate import Fate
-from harness.pytest_plugin import Consumed, Delivered, Dropped, DroppedByStack, Rejected
+from harness.pytest_plugin import Absorbed, Consumed, Delivered, Dropped, DroppedByStack, Rejected
 from harness.pytest_plugin.lab import Lab
 from harness.pytest_plugin.networks import Bridge, Pair
 from tests.kernel.test_ends import about, chain, raw, sockets
@@ -78,6 +78,24 @@ def test_a_ping_that_the_host_ignores_is_dropped(lab: Lab) -> None:
     net.host.sysctl("net.ipv4.icmp_echo_ignore_all", 1)
     net.host.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
     assert fates() == {name: [Delivered() if name == "time" else DroppedByStack()] for name in pings}
+
+
+@pytest.mark.parametrize("last_first", [False, True])
+def test_a_ping_in_fragments_that_the_host_ignores_is_dropped(lab: Lab, *, last_first: bool) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv6", "INPUT")
+    ping = IPv6(src=net.peer.address6, dst=net.host.address6) / IPv6ExtHdrFragment(id=7) / ICMPv6EchoRequest(data=b"x" * 800)
+
+    def fates() -> list[Fate]:
+        parts = fragment6(ping, 576)  # type: ignore[no-untyped-call]
+        with lab.trace() as walks, net.peer.inside():
+            send(parts[::-1] if last_first else parts, verbose=False)
+        return [walk.fate for walk in about(walks, f"ICMPv6 {'' if last_first else 'echo request '}{net.peer.address6} >")
+                + about(walks, f"ICMPv6 {'echo request ' if last_first else ''}{net.peer.address6} >")]
+
+    assert fates() == [Absorbed(), Delivered()]
+    net.host.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
+    assert fates() == [Absorbed(), DroppedByStack()]
 
 
 def errors(net: Pair, *, udp: int, tcp: int, to: int) -> Mapping[str, Packet]:

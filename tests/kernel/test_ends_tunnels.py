@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from harness.pytest_plugin import DroppedByStack, Sent
+from harness.pytest_plugin import Consumed, DroppedByStack, Sent
 from harness.pytest_plugin.lab import Lab
-from tests.kernel.test_ends import sockets
+from tests.kernel.test_ends import about, sockets
 
 #: Kind of the device → the rest of `ip link add`.
 TUNNELS = {
@@ -31,3 +31,18 @@ def test_a_tunnel_without_a_route_drops_what_it_is_to_carry(lab: Lab, kind: str)
     with sockets(socket.SOCK_DGRAM, (net.peer, ("", 0))) as (client,), lab.trace() as walks:
         client.sendto(b"carried", ("10.9.9.2", 9))
     assert [walk.fate for walk in walks if "10.9.9.2:9," in walk.packet] == [Sent() if kind == "dummy" else DroppedByStack()]
+
+
+def test_a_question_that_a_vxlan_answers_for_others_is_consumed_and_its_answer_is_new(lab: Lab) -> None:
+    """What asks is a macvlan above: the vxlan's table of neighbours answers (``arp_reduce``). ARP consumes the answer, too."""
+    net, mac = lab.pair(), "02:00:00:00:00:09"
+    for command in ("link add t0 type vxlan id 7 remote 198.51.100.9 dstport 4789 proxy", "link set t0 up",
+                    f"neigh add 10.9.9.2 lladdr {mac} nud permanent dev t0", "link add m0 link t0 type macvlan mode bridge",
+                    "addr add 10.9.9.1/24 dev m0", "link set m0 up"):
+        net.peer.run("ip", *command.split())
+    for hook in ("OUTPUT", "INPUT"):
+        lab.hook(net.peer, "arp", hook)
+    with sockets(socket.SOCK_DGRAM, (net.peer, ("", 0))) as (client,), lab.trace() as walks:
+        client.sendto(b"carried", ("10.9.9.2", 9))
+    asked, answer = (about(walks, words) for words in ("who has 10.9.9.2", f"10.9.9.2 is at {mac}"))
+    assert ([walk.fate for walk in asked], [walk.fate for walk in answer]) == ([Consumed()], [Consumed()])

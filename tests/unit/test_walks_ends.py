@@ -11,7 +11,7 @@ import pytest
 from harness.outcome.fate import Fate
 from harness.outcome.types import Relation
 from harness.walks.assembly import assembled
-from harness.walks.events import Came, Event, Exit, Turn
+from harness.walks.events import Came, Event, Exit, How, Turn
 from harness.walks.recording import Recording
 from harness.walks.symbol import Symbol
 from tests.unit.test_walks_assembly import (
@@ -26,14 +26,19 @@ from tests.unit.test_walks_assembly import (
     call,
     end,
     entry,
+    fragment_header,
     ip,
     only,
+    six,
     turn,
 )
 
-GENEVE, DUMMY = 0x20, 0x30
-DRIVERS = {**SYMBOLS, GENEVE: Symbol(GENEVE, "geneve_xmit", "geneve"), DUMMY: Symbol(DUMMY, "dummy_xmit", "dummy")}
+GENEVE, DUMMY, VXLAN = 0x20, 0x30, 0x40
+DRIVERS = {**SYMBOLS, GENEVE: Symbol(GENEVE, "geneve_xmit", "geneve"), DUMMY: Symbol(DUMMY, "dummy_xmit", "dummy"),
+           VXLAN: Symbol(VXLAN, "vxlan_xmit", "vxlan")}
+ARP = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + bytes(20)
 TOLD = frozenset(Came)
+CONSUMED = How.CONSUMED
 
 
 def error(kind: int, code: int, about: int) -> bytes:
@@ -83,6 +88,27 @@ def test_a_tunnel_that_consumes_what_it_is_to_carry_has_dropped_it(driver: int, 
     found = told(entry(1), call(1), Exit(1, 1, 0), at_device, end()._replace(dev=ETH1))
     assert (found, found.reason) == (fate, reason)
     assert told(entry(1), call(1), Exit(1, 1, 0), at_device) == Fate("sent")
+
+
+@pytest.mark.parametrize(("driver", "how", "kind"), [
+    (VXLAN, CONSUMED, "consumed"), (VXLAN, FREED, "dropped by the stack"), (GENEVE, CONSUMED, "dropped by the stack"),
+])
+def test_a_vxlan_may_have_answered_the_question_for_a_neighbour_that_it_consumes(driver: int, how: How, kind: str) -> None:
+    asks = entry(1, pf=3, head=ARP)._replace(protocol=0x0806)
+    at_device = Turn(0xA, Came.XMIT, 0, ETH1, "eth1", driver)
+    assert told(asks, call(1), Exit(1, 1, 0), at_device, end(how=how)._replace(dev=ETH1)).kind == kind
+
+
+@pytest.mark.parametrize("last_first", [False, True])
+@pytest.mark.parametrize(("came", "kind"), [((), "dropped by the stack"), ((Came.REPLIED,), "delivered"), ((Came.TAKEN,), "delivered")])
+def test_of_fragments_the_first_says_what_their_datagram_asks(came: Sequence[Came], kind: str, *, last_first: bool) -> None:
+    first, last = six(44, fragment_header(58, 1) + bytes([128]) + bytes(39)), six(44, fragment_header(58, 40) + bytes(40))
+    before, after = (last, first) if last_first else (first, last)
+    events: Sequence[Event] = (
+        before, call(1), Exit(1, 1, 0), LOCAL, after._replace(traversal=2, skb=0xB), call(2), Exit(2, 1, 0),
+        *(turn(what, 0xB) for what in (Came.LOCAL, Came.REASSEMBLED, Came.LOCAL, *came)), end(), end(0xB))
+    packets = assembled(Recording(events, SYMBOLS.get)).packets
+    assert [one.fate.kind for one in packets] == ["absorbed", kind]
 
 
 @pytest.mark.parametrize(("came", "tells", "why"), [
