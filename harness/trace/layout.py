@@ -45,6 +45,8 @@ _OFFSETS = {
     "SKB_MARK": ("sk_buff", "mark"),
     "SKB_NEXT": ("sk_buff", "next"),
     "SKB_SK": ("sk_buff", "sk"),
+    "SKB_CB": ("sk_buff", "cb"),
+    "ERROR_ORIGIN": ("sock_exterr_skb", "ee.ee_origin"),
     "SKB_END": ("sk_buff", "end"),
     "SHARED_NR_FRAGS": ("skb_shared_info", "nr_frags"),
     "SHARED_FRAG_LIST": ("skb_shared_info", "frag_list"),
@@ -75,7 +77,7 @@ _FRAGMENT = (("skb_frag", ("netmem", "len", "offset")), ("bio_vec", ("bv_page", 
 #: The program reads these members with a fixed width.
 _WIDTHS = {"STATE_HOOK": {1, 4}, "STATE_PF": {1}, "ENTRIES_NUM": {2}, "OPS_PRIORITY": {4}, "NET_INUM": {4}, "SKB_LEN": {4},
            "SKB_DATA_LEN": {4}, "SKB_MARK": {4}, "SKB_PROTOCOL": {2}, "SKB_NETWORK_HEADER": {2}, "DEV_NAME": {16}, "SKB_END": {4},
-           "SHARED_NR_FRAGS": {1}}
+           "SHARED_NR_FRAGS": {1}, "ERROR_ORIGIN": {1}}
 
 
 _WORD = 8

@@ -131,6 +131,20 @@ int probe_offer(struct pt_regs *ctx)
 	return asked(ctx, PT_REGS_PARM2(ctx));
 }
 
+#define ORIGIN_ICMP 2	/* SO_EE_ORIGIN_ICMP, SO_EE_ORIGIN_ICMP6 */
+#define ORIGIN_ICMP6 3
+
+/* int sock_queue_err_skb(struct sock *sk, struct sk_buff *skb): the clone of an ICMP error, unless skb tells of a timestamp or of a buffer. */
+int probe_complaint(struct pt_regs *ctx)
+{
+	u64 skb = PT_REGS_PARM2(ctx);
+	u8 origin = 0;
+
+	runs(RAN_COMPLAINT);
+	FETCH(origin, skb + SKB_CB + ERROR_ORIGIN);
+	return origin == ORIGIN_ICMP || origin == ORIGIN_ICMP6 ? asked(ctx, skb) : 0;
+}
+
 /* int tcp_v4_err(struct sk_buff *skb, u32 info), and its like of UDP and IPv6: skb is an ICMP error. */
 int probe_error(struct pt_regs *ctx)
 {
@@ -152,7 +166,7 @@ static __always_inline int answer(struct pt_regs *ctx, u8 what)
 	return offer.apart ? tell(offer.whole, what, offer.skb) : turn(offer.whole, what, offer.skb);
 }
 
-/* 0: it is in the socket's queue. */
+/* 0: it is in the socket's queue, of what it receives or of errors. */
 int probe_take(struct pt_regs *ctx)
 {
 	runs(RAN_TAKE);

@@ -26,6 +26,8 @@ _ENTRIES = {
 }
 #: What is asked whether it takes an skb: event of the answer → functions.
 _TAKERS = {"take": ("__sock_queue_rcv_skb", "__udp_enqueue_schedule_skb"), "linger": ("tcp_timewait_state_process",)}
+#: Puts what went wrong with a packet into the error queue of the socket that sent it; what is asked as the takers are.
+_COMPLAINS = "sock_queue_err_skb"
 #: Makes the SYN-ACK that a listener answers a SYN with.
 _ANSWERS_SYN = "tcp_make_synack"
 #: Looks at a segment for a connection that is not established yet.
@@ -48,8 +50,8 @@ _REJECTS = ("nf_reject_iphdr_put", "nf_reject_ip6hdr_put")
 _REJECTS_WHOLE = ("nf_reject_skb_v4_unreach", "nf_reject_skb_v4_tcp_reset", "nf_reject_skb_v6_unreach", "nf_reject_skb_v6_tcp_reset")
 
 #: Names of all events.
-EVENTS = (*_ENTRIES, *_TAKERS, *_REPLIES, "offer", "synack", "check_begin", "check_end", "useless", "error", "heed", "copy_begin",
-          "copy_end", "queue_begin", "queue_asked", "reject", "reject_begin", "reject_end")
+EVENTS = (*_ENTRIES, *_TAKERS, *_REPLIES, "offer", "complaint", "synack", "check_begin", "check_end", "useless", "error", "heed",
+          "copy_begin", "copy_end", "queue_begin", "queue_asked", "reject", "reject_begin", "reject_end")
 
 
 class Turns(NamedTuple):
@@ -120,8 +122,10 @@ def _ends(symbols: Symbols, names: Iterable[str]) -> Places:
 
 
 def _takers(symbols: Symbols) -> dict[str, Places]:
-    """Where sockets take skbs or not, and answer SYNs."""
-    return {**{event: _ends(symbols, names) for event, names in _TAKERS.items()}, "synack": _entries(symbols, (_ANSWERS_SYN,))}
+    """Where sockets take skbs or not, errors about what they sent among them, and answer SYNs."""
+    ends = {event: _ends(symbols, names) for event, names in _TAKERS.items()}
+    return {**ends, "take": (*ends["take"], *_ends(symbols, (_COMPLAINS,))), "complaint": _entries(symbols, (_COMPLAINS,)),
+            "synack": _entries(symbols, (_ANSWERS_SYN,))}
 
 
 def _again(symbols: Symbols) -> dict[str, Places]:

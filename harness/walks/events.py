@@ -34,7 +34,8 @@ class Came(IntEnum):
     XMIT: a device's driver gets it (``trace_net_dev_start_xmit``). ANSWERED: an ICMP error or a reset about it was made (``nf_ct_attach``).
     SEGMENTED: it is being taken apart (``__skb_gso_segment``). FRAGMENTED: it is too long for a device's MTU (``ip_do_fragment``,
     ``ip6_fragment``). REASSEMBLED: it is the fragment that completes a datagram, and goes on as that (``inet_frag_reasm_prepare``).
-    TAKEN: a socket's queue took it, a clone or a segment of it (``__sock_queue_rcv_skb``, ``__udp_enqueue_schedule_skb``).
+    TAKEN: a socket's queue took it, a clone or a segment of it (``__sock_queue_rcv_skb``, ``__udp_enqueue_schedule_skb``), or its queue
+    of errors did, if it is an ICMP error (``sock_queue_err_skb``).
     MERGED: another skb, which no verdict loop has seen, goes on as the datagram that it began (``skb_morph``). DUPLICATED: a copy was
     made of it, with its own data (``__pskb_copy_fclone``). LINGERED: a connection in TIME-WAIT has seen it, and sends no reset
     (``tcp_timewait_state_process``). SYNACKED: a listener answers it with a SYN-ACK, also again (``tcp_make_synack``). REJECTED: the answer

@@ -98,6 +98,54 @@ def test_a_ping_in_fragments_that_the_host_ignores_is_dropped(lab: Lab, *, last_
     assert fates() == [Absorbed(), DroppedByStack()]
 
 
+IP_RECVERR, IPV6_RECVERR = (socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)
+IDENT = 77
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_an_icmp_error_in_a_socket_s_error_queue_is_delivered(lab: Lab, family: socket.AddressFamily) -> None:
+    """A ping socket asks for errors about what it sent (``ping_err``), as does a raw socket (``raw_icmp_error``)."""
+    net = lab.pair()
+    net.host.sysctl("net.ipv4.ping_group_range", "0 0")
+    lab.hook(net.host, "ipv6" if family is socket.AF_INET6 else "ipv4", "INPUT")
+    here, there, here6, there6 = net.host.address, net.peer.address, net.host.address6, net.peer.address6
+    unreachable: Packet
+    echo: Packet
+    if family is socket.AF_INET6:
+        unreachable = IPv6(dst=here6) / ICMPv6DestUnreach() / IPv6(src=here6, dst=there6)
+        echo, icmp, name, wanted = ICMPv6EchoRequest(id=IDENT), socket.IPPROTO_ICMPV6, "::", IPV6_RECVERR
+    else:
+        unreachable = IP(dst=here) / ICMP(type=3, code=1) / IP(src=here, dst=there)
+        echo, icmp, name, wanted = ICMP(id=IDENT), socket.IPPROTO_ICMP, "", IP_RECVERR
+
+    def fates(kind: socket.SocketKind, protocol: int, quoted: Packet) -> list[Fate]:
+        """Of an error that comes before the socket asks for errors, and of one after."""
+        with net.host.inside():
+            waiting = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+        with waiting, lab.trace() as walks, net.peer.inside():
+            waiting.bind((name, IDENT if kind is socket.SOCK_DGRAM else 0))
+            send(unreachable / quoted, verbose=False)
+            waiting.setsockopt(*wanted, 1)
+            send(unreachable / quoted, verbose=False)
+            assert waiting.recvmsg(99, 999, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)[1]
+        return [walk.fate for walk in about(walks, "destination unreachable")]
+
+    assert fates(socket.SOCK_DGRAM, icmp, echo) == [Consumed(), Delivered()]
+    assert fates(socket.SOCK_RAW, socket.IPPROTO_UDP, UDP(sport=9, dport=9)) == [DroppedByStack(), Delivered()]
+
+
+def test_the_time_of_sending_in_an_error_queue_delivers_nothing(lab: Lab) -> None:
+    net = lab.pair()
+    lab.hook(net.peer, "ipv4", "OUTPUT")
+    with sockets(socket.SOCK_DGRAM, (net.peer, ("", 0))) as (client,), lab.trace() as walks:
+        client.setsockopt(socket.SOL_SOCKET, 37, 1 << 8 | 1 << 4)  # SO_TIMESTAMPING: SOF_TIMESTAMPING_TX_SCHED, _SOFTWARE
+        for _ in range(4):
+            client.sendto(b"nobody reads it", (net.host.address, 9))
+        told = [client.recvmsg(99, 999, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)[1] for _ in range(4)]
+    assert all(told)
+    assert [walk.fate for walk in about(walks, "UDP")] == [DroppedByStack()] * 4
+
+
 def errors(net: Pair, *, udp: int, tcp: int, to: int) -> Mapping[str, Packet]:
     """ICMP errors to the host, about what it has not sent.
 
