@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shlex
@@ -18,6 +19,7 @@ from harness.errors import NfharnessError
 __all__ = ("kept", "line", "named")
 
 _KEPT = 20
+_HOST = "this host"
 
 
 def named(error: BaseException) -> BaseException:
@@ -29,10 +31,19 @@ def named(error: BaseException) -> BaseException:
 
 def _all(error: BaseException) -> Iterator[BaseException]:
     if not isinstance(error, BaseExceptionGroup):
-        yield error
+        yield _lack(error) or error
         return
     for one in error.exceptions:
         yield from _all(one)
+
+
+def _lack(error: BaseException) -> OSError | None:
+    """The host's error that Python tells by an exception of its own: no memory, no further thread; ``None`` of other exceptions."""
+    if isinstance(error, MemoryError):
+        return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), _HOST)
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return OSError(errno.EAGAIN, str(error), _HOST)
+    return None
 
 
 def line(error: BaseException) -> str:

@@ -138,6 +138,19 @@ def test_a_group_of_errors_that_have_names_is_told_as_one_of_them(group: str, st
     assert done.returncode == status
 
 
+@pytest.mark.parametrize(("expression", "said", "hint"), [
+    ("'x' * (1 << 62)", "Cannot allocate memory", "end something that takes much memory, then try again"),
+    ("(_ for _ in ()).throw(ExceptionGroup('two', [MemoryError(), MemoryError()]))", "Cannot allocate memory",
+     "end something that takes much memory, then try again"),
+    ("(_ for _ in ()).throw(RuntimeError(\"can't start new thread\"))", "can't start new thread",
+     "raise the limit on processes: ulimit -u"),
+])
+def test_what_the_host_lacks_is_no_fault_of_ours(tmp_path: Path, expression: str, said: str, hint: str) -> None:
+    done = nfharness(expression, env={"NFHARNESS_STATE": str(tmp_path)})
+    assert done.stderr.decode().splitlines() == [f"nfharness: error: this host: {said}", f"  hint: {hint}"]
+    assert (done.returncode, [*tmp_path.iterdir()]) == (125, [])
+
+
 @pytest.mark.parametrize(("expression", "said"), [
     ("1 / 0", "ZeroDivisionError: division by zero"),
     ("[][1]", "IndexError: list index out of range"),
