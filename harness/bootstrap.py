@@ -86,6 +86,7 @@ def _make_venv() -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if _is_ready():
             return
+        _look_at_link()
         from harness.requirements import found_no_network, known_hint  # noqa: PLC0415 - not before the version of Python is known to do
 
         _say("making .venv from requirements.lock")
@@ -108,6 +109,19 @@ def _make_venv() -> None:
         new = _STAMP.with_suffix(".new")
         new.write_text(_stamp(), encoding="utf-8", errors="surrogateescape")
         new.replace(_STAMP)
+
+
+def _look_at_link() -> None:
+    """Give up if ``.venv`` is a link to a directory with something in it that was not made for this checkout: it would be emptied."""
+    if not _VENV.is_symlink() or not _VENV.is_dir():
+        return
+    try:
+        made_for = _STAMP.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        made_for = ""
+    if f" {_VENV} " not in made_for and any(_VENV.iterdir()):
+        _give_up(f"{_VENV} is a link to {_VENV.resolve()}, which was not made for this checkout",
+                 f"remove the link: rm {shlex.quote(str(_VENV))}; a .venv of the checkout's is made then")
 
 
 def _is_ready() -> bool:

@@ -172,6 +172,16 @@ def test_doctor_on_a_host_that_has_nothing_names_each_thing(tmp_path: Path) -> N
     assert hints["mount"] == "apt-get install mount"
 
 
+def make_venv(checkout: Path) -> subprocess.CompletedProcess[str]:
+    """Start in a checkout with our code and lock, which has no ``.venv`` that is ready."""
+    (checkout / "harness").symlink_to(CHECKOUT / "harness")
+    for file in ("requirements.lock", "pyproject.toml"):
+        shutil.copy(CHECKOUT / file, checkout)
+    start = "import sys; from pathlib import Path; from harness import bootstrap as b; b._ROOT = Path.cwd(); b._VENV = b._ROOT / '.venv'; "
+    command = [getattr(sys, "_base_executable", sys.executable), "-c", f"{start}b._STAMP = b._VENV / 'stamp'; b._make_venv()"]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("name", "why", "hint"),
     [("a, b: c", "Refusing to create a venv", "without a colon in its path"), ("a\nb", "has a control character", "another directory")],
@@ -179,18 +189,29 @@ def test_doctor_on_a_host_that_has_nothing_names_each_thing(tmp_path: Path) -> N
 def test_a_checkout_where_no_venv_can_be(name: str, why: str, hint: str, tmp_path: Path) -> None:
     place = tmp_path / name
     place.mkdir()
-    (place / "harness").symlink_to(CHECKOUT / "harness")
-    for file in ("requirements.lock", "pyproject.toml"):
-        shutil.copy(CHECKOUT / file, place)
-    start = "import sys; from pathlib import Path; from harness import bootstrap as b; b._ROOT = Path.cwd(); b._VENV = b._ROOT / '.venv'; "
-    command = [getattr(sys, "_base_executable", sys.executable), "-c", f"{start}b._STAMP = b._VENV / 'stamp'; b._make_venv()"]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+    done = make_venv(place)
     said, helped = done.stderr.splitlines()[-2:]
     assert done.returncode == 125
     assert said.startswith("nfharness: error: ")
     assert why in said
     assert helped.startswith("  hint: move the checkout to ")
     assert hint in helped
+
+
+@pytest.mark.parametrize("stamp", [None, "0123 /another/checkout/.venv (3, 11)\n"])
+def test_a_venv_that_a_link_leads_to_and_that_another_checkout_has_is_left_alone(stamp: str | None, tmp_path: Path) -> None:
+    checkout, shared = tmp_path / "checkout", tmp_path / "shared"
+    for directory in (checkout, shared):
+        directory.mkdir()
+    (shared / "theirs").write_text("kept")
+    if stamp:
+        (shared / "stamp").write_text(stamp)
+    (checkout / ".venv").symlink_to(shared)
+    done = make_venv(checkout)
+    said, helped = done.stderr.splitlines()
+    assert (done.returncode, (shared / "theirs").read_text()) == (125, "kept")
+    assert said == f"nfharness: error: {checkout}/.venv is a link to {shared}, which was not made for this checkout"
+    assert helped == f"  hint: remove the link: rm {checkout}/.venv; a .venv of the checkout's is made then"
 
 
 @pytest.mark.parametrize("arguments", [["kernels"], ["kernels", "--json"], ["run", "--list"], ["image", "list"]])
