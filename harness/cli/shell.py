@@ -6,10 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import termios
-import tty
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 import click
 
@@ -17,6 +13,7 @@ from harness.backends.sources import Backend, open_guest
 from harness.cli.options import backend_option, kernel_option, with_option
 from harness.cli.relay import in_background, relay
 from harness.errors import UserError
+from harness.host.keyboard import raw_terminal
 from harness.host.progress import Progress
 from harness.vm.channel import Request
 
@@ -49,18 +46,6 @@ async def _shell(spec: str, backend: Backend, with_packages: tuple[str, ...]) ->
             in_background(remote.resize(now.lines, now.columns))
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, resized)
-        with _raw_terminal():
+        with raw_terminal():
             # Keys go to the guest as they are; a signal is meant for us, and a shell in the guest would not heed it anyway.
             return await relay(remote, signals=())
-
-
-@contextmanager
-def _raw_terminal() -> Iterator[None]:
-    """Every key goes to the guest; the terminal is put back however this ends."""
-    before = termios.tcgetattr(0)
-    tty.setraw(0)
-    try:
-        yield
-    finally:
-        with suppress(termios.error):  # a terminal that was closed needs nothing
-            termios.tcsetattr(0, termios.TCSADRAIN, before)

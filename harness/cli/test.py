@@ -30,7 +30,7 @@ _STATUS = {2: 130, 3: ExitCode.CANNOT, 4: ExitCode.USER_ERROR, 5: ExitCode.USER_
 #: pytest's short options that take the next word.
 _WITH_VALUE = ("-k", "-m", "-n", "-p", "-o", "-c", "-W")
 #: How those of pytest's options begin that choose workers, or want one process.
-_ALONE = ("-n", "--numprocesses", "--dist", "--tx", "--pdb", "--trace", "-s", "--capture", "--collect-only")
+_ALONE = ("-n", "--numprocesses", "--dist", "--tx", "--pdb", "--trace", "-s", "--capture", "--collect-only", "--shell-on-failure")
 _MOST_WORKERS = 8
 #: What a newcomer waits for: the others take as long again, and CI runs those.
 _QUICK = "not slow and not long"

@@ -59,6 +59,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--trace-all", metavar="DIR", help="keep the packets of every test that has a lab: a pcapng file in DIR for each")
     group.addoption("--coverage", metavar="DIR",
                     help="keep what gcov counts in each kernel test, for 'nfharness coverage --read DIR'; on a kernel that gcov counts")
+    group.addoption("--shell-on-failure", action="store_true",
+                    help="open a shell in the guest of a kernel test that has failed, before anything of the test is cleaned up")
     group.addoption("--github", action="store_true",
                     help="annotate what failed for GitHub, and add to the step's summary ($GITHUB_STEP_SUMMARY)")
     parser.addini("kernels", "kernels to use where there is no --kernel", type="args", default=[])
@@ -101,6 +103,10 @@ def pytest_configure(config: pytest.Config) -> None:
             config.pluginmanager.register(Reports(config), "nfharness-reports")
             config.pluginmanager.register(Points(config), "nfharness-points")
             _check_directories(config)
+            if config.getoption("shell_on_failure"):
+                from harness.pytest_plugin.host.shell import check_terminal  # noqa: PLC0415
+
+                check_terminal(config)
             _forgive(config)
 
 

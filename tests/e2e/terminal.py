@@ -18,9 +18,9 @@ __all__ = ("Terminal",)
 
 
 class Terminal:
-    """A terminal with ``nfharness shell`` in it.
+    """A terminal with a command of nfharness's in it.
 
-    :param arguments: of that
+    :param arguments: the command, and its own
     """
 
     def __init__(self, nfharness: CommandLine, *arguments: str) -> None:
@@ -29,7 +29,7 @@ class Terminal:
         self.resize(33, 101)
         self.before = self.settings()
         streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), self.theirs)
-        self.process: subprocess.Popen[bytes] = nfharness.start("shell", *arguments, preexec_fn=self._take, **streams)
+        self.process: subprocess.Popen[bytes] = nfharness.start(*arguments, preexec_fn=self._take, **streams)
 
     def _take(self) -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -48,8 +48,11 @@ class Terminal:
         end = time.monotonic() + DEADLINE_S
         while wanted not in self._shown:
             assert time.monotonic() < end, f"no {wanted!r} in {self._shown!r}"
+            ended = self.process.poll() is not None
             if select.select([self.ours], [], [], 0.1)[0]:
                 self._shown += os.read(self.ours, 4096)
+            else:
+                assert not ended, f"it ended with {self.process.returncode}, and no {wanted!r} in {self._shown!r}"
         before, _, self._shown = self._shown.partition(wanted)
         return before
 

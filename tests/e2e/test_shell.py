@@ -13,7 +13,7 @@ from tests.e2e.terminal import Terminal
 
 @pytest.fixture
 def terminal(nfharness: CommandLine) -> Iterator[Terminal]:
-    opened = Terminal(nfharness)
+    opened = Terminal(nfharness, "shell")
     opened.until(b"# ")
     yield opened
     opened.close()

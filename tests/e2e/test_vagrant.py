@@ -199,7 +199,7 @@ def test_a_command_has_its_streams_and_its_status_there(machine: Place) -> None:
 
 
 def test_a_shell_on_the_machine_is_a_terminal(machine: Place) -> None:
-    terminal = Terminal(machine, "--backend", "vagrant")
+    terminal = Terminal(machine, "shell", "--backend", "vagrant")
     try:
         terminal.until(b"# ")
         terminal.type(b"uname -n; stty size; exit 9\n")

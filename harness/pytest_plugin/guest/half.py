@@ -13,6 +13,7 @@ from harness.pytest_plugin.carried import Carrier
 from harness.pytest_plugin.guest.comparing import Comparing
 from harness.pytest_plugin.guest.counting import Counting
 from harness.pytest_plugin.guest.escapes import Escapes
+from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.watch import Watch
 from harness.pytest_plugin.live import BEGINS
 from harness.pytest_plugin.selection import PROFILE
@@ -27,7 +28,8 @@ _HOSTS_OPTIONS = {
     "plugins", "inifilename", "rootdir", "basetemp", "override_ini", "importmode", "cacheshow", "cacheclear", "looponfail", "dist",
     "distload", "tx", "px", "numprocesses", "maxprocesses", "testrunuid", "rsyncdir", "rsyncignore", "setuponly", "setupshow",
     "setupplan", "pastebin", "log_file", "durations", "durations_min", "ktap", "report_jsonl", "report_html", "github", "random_order",
-    "random_order_seed", "capture", "pyargs", "confcutdir", "noconftest", "pythonpath", "console_output_style", "verbosity",
+    "random_order_seed", "shell_on_failure", "capture", "pyargs", "confcutdir", "noconftest", "pythonpath", "console_output_style",
+    "verbosity",
 }  # fmt: skip
 
 
@@ -39,6 +41,8 @@ class GuestHalf:
     profile: KernelProfile | None
     #: Where the host hears when a test begins.
     stderr: int | None = None
+    #: With ``--shell-on-failure``: what a test that fails offers the host.
+    shell: Shell | None = None
 
     def __init__(self, config: pytest.Config) -> None:
         os.environ.pop("PYTEST_PLUGINS", None)  # of no other pytest that a test may start
@@ -46,7 +50,7 @@ class GuestHalf:
             if name not in _HOSTS_OPTIONS:
                 setattr(config.option, name, value)
         config.stash[PROFILE] = self.profile
-        watch = Watch(config)
+        watch = Watch(config, self.shell)
         config.pluginmanager.register(watch, "nfharness-watch")
         config.pluginmanager.register(Escapes(watch.spoil))
         config.pluginmanager.register(Carrier(config))

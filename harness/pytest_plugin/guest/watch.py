@@ -17,11 +17,13 @@ from harness.guest.health import KernelLog, Splat
 from harness.guest.inventory import Inventory
 from harness.outcome import Outcome, codec
 from harness.outcome.types import PacketOutcome
+from harness.pytest_plugin.carried import plain
 from harness.pytest_plugin.guest.escapes import unshown
+from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.standing import Standing, missing, standing
 from harness.pytest_plugin.guest.state import State, leftovers
 from harness.pytest_plugin.mistakes import shortened
-from harness.pytest_plugin.selection import PACKETS, PROFILE, SPOILT, WALKS
+from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS
 from harness.walks.joined import joined
 
 __all__ = ("SEEN", "SENT", "Watch")
@@ -52,10 +54,15 @@ class _Expected:
 
 
 class Watch:
-    """Hooks around each test in a guest."""
+    """Hooks around each test in a guest.
 
-    def __init__(self, config: pytest.Config) -> None:
+    :param shell: is offered when a test fails
+    """
+
+    def __init__(self, config: pytest.Config, shell: Shell | None = None) -> None:
         self._config = config
+        self._shell = shell
+        self._offered = False
         self._log = KernelLog()
         self._lines: list[str] = []
         self._expected: list[_Expected] = []
@@ -134,7 +141,7 @@ class Watch:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """A test begins with a kernel that complains of nothing."""
         health.warn_again()
-        self._spoilt, self._warned = [], False
+        self._spoilt, self._warned, self._offered = [], False, False
         self._expected = [_Expected(re.compile(str(mark.args[0])), harmless=True) for mark in item.iter_markers("may_warn")]
         self._problems = [f"{problem} (after {self._last})" for problem in self._unexpected(self._read())]
         self._lines = []
@@ -143,16 +150,21 @@ class Watch:
         self._last = item.nodeid
         return (yield)
 
+    @contextmanager
+    def _not_the_tests(self) -> Iterator[None]:
+        """What is made meanwhile is not left behind by the test, and what is taken away is not missed."""
+        before, needed = State.read(self._inventory), self._standing()
+        yield
+        self._before = self._before.adopting(before, State.read(self._inventory))
+        self._needed -= needed - self._standing()
+
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
         """What a fixture makes that outlives the test is not left behind by the test, and what it takes away is not missed."""
         if fixturedef.scope == "function" or (fixturedef.func.__module__ or "").startswith(_QUIET_FIXTURES):
             return (yield)
-        before, needed = State.read(self._inventory), self._standing()
-        result = yield
-        self._before = self._before.adopting(before, State.read(self._inventory))
-        self._needed -= needed - self._standing()
-        return result
+        with self._not_the_tests():
+            return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -181,6 +193,7 @@ class Watch:
             told = {"left out": max(0, len(walks) - _WALKS), "outcome": codec.to_json(Outcome(packets=tuple(walks[-_WALKS:])))}
             report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
             item.stash[SENT] = []
+        self._offer_shell(report)
         if report.when == "teardown" and SEEN in item.stash:
             captures = item.stash[SEEN]
             seen = joined(captures)
@@ -191,6 +204,19 @@ class Watch:
             item.session.shouldstop = "this kernel is not fit for another test"
         report.sections = [(title, _shortened(text)) for title, text in report.sections]
         return report
+
+    def _offer_shell(self, report: pytest.TestReport) -> None:
+        """Let the host's user look around, once a test, before anything of the test is cleaned up. What is done there is not the test's."""
+        points = any(name == POINTS for name, _ in report.user_properties)
+        if self._shell is None or self._offered or not (report.failed or (points and report.when == "call")):
+            return
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        with self._not_the_tests():
+            self._offered = self._shell.offered(plain(data))
+        if self._offered:
+            self._read()
+            self._taint = health.taint()
+            self.spoil("a shell was open in it")
 
     def _judge(self, report: pytest.TestReport, problems: list[str]) -> None:
         if problems:

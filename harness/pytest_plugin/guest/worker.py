@@ -26,6 +26,7 @@ from harness.outcome.profile import VARIABLE, KernelProfile
 from harness.pytest_plugin import plugin
 from harness.pytest_plugin.guest import limits, rehearsal
 from harness.pytest_plugin.guest.half import GuestHalf
+from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.live import is_live
 from harness.pytest_plugin.selection import IN_GUEST, MODULES, TREE
 
@@ -44,6 +45,7 @@ def serve(channel: execnet.Channel) -> None:
         MODULES.mkdir(parents=True, exist_ok=True)
         for name, content in order["modules"].items():
             (MODULES / f"{name}.ko").write_bytes(content)
+    GuestHalf.shell = order["shell"] and Shell(order["shell"])
     GuestHalf.stderr = os.dup(2)  # pytest puts a file in its place while a test runs
     if is_live(order["options"]["capture"]):
         os.dup2(2, 1)  # what execnet left there goes nowhere

@@ -22,7 +22,10 @@ from harness.pytest_plugin.live import Live
 from harness.vm import console, ending
 from harness.vm.ending import Ending
 
-__all__ = ("Gateway", "Lost")
+__all__ = ("SHELL", "Gateway", "Lost")
+
+#: The event of a failed test that offers a shell, and of what that shell says.
+SHELL = "shell"
 
 _GONE = object()
 _SERVE = "from harness.pytest_plugin.guest.worker import serve; serve(channel)"
@@ -57,6 +60,7 @@ class Gateway:
     :param bare: so is this
     :param with_packages: and these
     :param show: takes what its processes write, as it comes; ``None`` keeps it for a failure
+    :ivar shell: leads to the guest's :class:`~harness.pytest_plugin.guest.shell.Shell`, once a worker has been started with one
     :raises Lost: it does not come up
     """
 
@@ -68,6 +72,7 @@ class Gateway:
         self._live = Live(fifo, self._stderr, show)
         self._group = execnet.Group(execmodel="thread")
         self._channel: execnet.Channel
+        self.shell: execnet.Channel
         self._events: queue.Queue[Any]
         command = [sys.executable, "-P", "-m", "harness", "exec", "--kernel", spec, "--backend", backend,
                    "--record", str(self._record), *(["--bare"] if bare else []), *(f"--with={name}" for name in with_packages),
@@ -82,20 +87,26 @@ class Gateway:
         if self._process.poll() is not None:
             raise self._lost("it did not start")
 
-    def open(self, order: dict[str, Any], session: tuple[Any, ...]) -> None:
+    def open(self, order: dict[str, Any], session: tuple[Any, ...], *, shell: bool = False) -> None:
         """Start an xdist worker.
 
         :param order: for :func:`~harness.pytest_plugin.guest.worker.serve`
         :param session: what it reads
+        :param shell: a test that fails offers one, as an event
         """
+        events: queue.Queue[Any] = queue.Queue()
+        self._events = events
+        order = {**order, "shell": None}
+        if shell:
+            order["shell"] = self.shell = self._gateway.newchannel()
+            self.shell.setcallback(lambda said: events.put((SHELL, {"said": said})))
         try:
             self._channel = self._gateway.remote_exec(_SERVE)
             self._channel.send(order)
             self._channel.send(session)
         except OSError:
             raise self._lost("it died") from None
-        self._events = queue.Queue()
-        self._channel.setcallback(self._events.put, endmarker=_GONE)
+        self._channel.setcallback(events.put, endmarker=_GONE)
 
     def send(self, command: str, **arguments: Any) -> None:
         """A command of xdist's controller to its worker."""
@@ -104,15 +115,16 @@ class Gateway:
         except OSError:
             raise self._lost("it died") from None
 
-    def event(self, deadline: Deadline, awaited: str) -> tuple[str, dict[str, Any]] | None:
+    def event(self, deadline: Deadline | None, awaited: str) -> tuple[str, dict[str, Any]] | None:
         """The worker's next event; ``None`` when it has ended.
 
+        :param deadline: ``None`` where it is a person who is awaited
         :raises Lost: the guest died, its worker ended over something, or the deadline passed
         """
         try:
-            event = self._events.get(timeout=deadline.left())
+            event = self._events.get(timeout=deadline.left() if deadline else None)
         except queue.Empty:
-            if deadline.left():
+            if deadline and deadline.left():
                 return self.event(deadline, awaited)
             self._give_up()
             raise self._lost(f"it hung: {awaited} took too long", sure=True) from None

@@ -24,8 +24,9 @@ from harness.host.again import ATTEMPTS
 from harness.host.deadlines import Deadline
 from harness.host.progress import Progress
 from harness.pytest_plugin.carried import plain
+from harness.pytest_plugin.host import shell
 from harness.pytest_plugin.host.files import archive, built_modules
-from harness.pytest_plugin.host.gateway import Gateway, Lost
+from harness.pytest_plugin.host.gateway import SHELL, Gateway, Lost
 from harness.pytest_plugin.host.markers import check_markers
 from harness.pytest_plugin.host.vagrant import Machines
 from harness.pytest_plugin.live import shower
@@ -197,7 +198,7 @@ class Guests:
         order = {"tests": b"" if guest.files else self._tests, "options": options,
                  "modules": {} if guest.files else self._modules.get(guest.kernel, {})}
         worker = {"workerid": "guest", "workercount": 1, "testrunuid": uuid.uuid4().hex, "mainargv": ["pytest"]}
-        guest.gateway.open(order, (worker, self._arguments(item, guest.kernel), {}, None))
+        guest.gateway.open(order, (worker, self._arguments(item, guest.kernel), {}, None), shell=config.getoption("shell_on_failure"))
         guest.files, guest.path, guest.queued = True, item.path, None
         deadline = Deadline(_COLLECT_S * speed)
         failures = []
@@ -258,6 +259,14 @@ class Guests:
                 return
             elif name == "logstart":
                 guest.begun = True
+            elif name == SHELL:
+                try:
+                    shell.opened(self._config, guest.gateway, arguments["said"], guest.kernel)
+                except Lost as lost:
+                    lost.reason += " (while its shell was open)"
+                    yield shell.report_of(self._config, arguments["said"])
+                    raise
+                deadline = Deadline(_deadline_of(item) * self._speed[guest.kernel])
             else:
                 self._general(name, arguments)
         raise Lost("pytest ended in the guest before the test did", None, "")

@@ -6,7 +6,6 @@ Which process runs which test, on this machine or another, is xdist's affair; ea
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,7 +15,8 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, POINTS, WALKS, kernel_of
+from harness.pytest_plugin.host.walks import show_walks
+from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, POINTS, kernel_of
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
@@ -58,7 +58,7 @@ class HostHalf:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._lives(item, nextitem):
-            _show_walks(report)
+            show_walks(report)
             _keep_packets(item, report)
             _keep_counters(item, report)
             _heed_exit(item, report)
@@ -117,23 +117,6 @@ def _heed_exit(item: pytest.Item, report: pytest.TestReport) -> None:
     reason = dict(report.user_properties).get(EXIT)
     if reason is not None and not item.session.shouldstop:
         item.session.shouldstop = f"{item.nodeid} called pytest.exit(): {reason}"
-
-
-def _show_walks(report: pytest.TestReport) -> None:
-    """Let a failure show the walks of the packets that its test sent."""
-    properties = dict(report.user_properties)
-    if WALKS not in properties:
-        return
-    report.user_properties = [(name, value) for name, value in report.user_properties if name != WALKS]
-    from harness.host.terminal import Terminal  # noqa: PLC0415
-    from harness.outcome import codec  # noqa: PLC0415
-    from harness.walks.render import render_walks  # noqa: PLC0415
-
-    text, told = io.StringIO(), json.loads(str(properties[WALKS]))
-    if told["left out"]:
-        text.write(f"{told['left out']} earlier ones are left out\n\n")
-    render_walks(Terminal(file=text, width=140), codec.from_json(told["outcome"]))
-    report.sections.append(("Walks", text.getvalue()))
 
 
 def _keep_packets(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -115,7 +115,7 @@ class KnownFailures:
         for waiver in self._waivers:
             if waiver.is_about(report.nodeid, kernel):
                 self._met.setdefault(waiver, False)
-        if report.failed and CANNOT not in properties and (why := self._why(report, kernel)):
+        if report.failed and CANNOT not in properties and (why := self.why(report, kernel)):
             if place in self._forgiven:  # terminals count phases, and this is one test
                 report.outcome = "passed"
             else:
@@ -123,7 +123,7 @@ class KnownFailures:
                 self._forgiven.add(place)
         return (yield)
 
-    def _why(self, report: pytest.TestReport, kernel: str) -> str:
+    def why(self, report: pytest.TestReport, kernel: str) -> str:
         """Why a failure is forgiven; empty if it is not."""
         for waiver in self._waivers:
             if waiver.is_about(report.nodeid, kernel) and waiver.forgives.search(str(report.longrepr)):

@@ -10,7 +10,7 @@ import pytest
 
 from harness.pytest_plugin.selection import KERNEL, POINTS
 
-__all__ = ("Points",)
+__all__ = ("Points", "phases_of_points")
 
 _Judgement = tuple[Literal["passed", "failed", "skipped"], Any, dict[str, str]]
 
@@ -29,11 +29,17 @@ class Points:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Report a test's points before the test itself."""
-        points = _taken(report)
-        if report.when == "call" and points and self._session:
-            self._session.testscollected += len(points)
-            for phase in _reports(report, points):
+        phases = phases_of_points(report)
+        if phases and self._session:
+            self._session.testscollected += sum(phase.when == "call" for phase in phases)
+            for phase in phases:
                 self._config.hook.pytest_runtest_logreport(report=phase)
+
+
+def phases_of_points(report: pytest.TestReport) -> list[pytest.TestReport]:
+    """The reports of the points in a test's report, which has no points any more; those of its call only."""
+    points = _taken(report)
+    return list(_reports(report, points)) if report.when == "call" else []
 
 
 def _taken(report: pytest.TestReport) -> list[dict[str, Any]]:
