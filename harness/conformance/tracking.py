@@ -110,6 +110,7 @@ RULES = (
             CtRun("host", _OTHER), Finds(tracked(None, None, 0, _NO_CALLS, 1)),
             CtRun("host", _FLOW, track=True), Finds(tracked(_FLOW, "RELATED_REPLY", 3, _NO_CALLS, 1)),
             CtRun("host", _FLOW.inverted(), track=True), Finds(tracked(_FLOW.inverted(), "RELATED", 3, _NO_CALLS, 1)),
+            CtRun("host", _FLOW, track=True), Finds(tracked(_FLOW, "RELATED_REPLY", 3, _NO_CALLS, 1)),  # established: answered
             Splats(),
             topology=PAIR,
         ),

@@ -35,6 +35,11 @@ def attaches_what_has_no_connection(tracking: Tracking, new: CtSkb, skb: CtSkb) 
         tracking.hook.attach(new, skb)
 
 
+def leaves_alone_what_is_established(tracking: Tracking, new: CtSkb, skb: CtSkb) -> None:
+    if skb.info != "ESTABLISHED":
+        conntrack.nf_ct_attach(tracking, new, skb)
+
+
 def warns_of_one_orphan(tracking: Tracking, skb: CtSkb) -> None:
     conntrack.nf_conntrack_put(tracking, skb)
     while tracking.warnings.count("nf_conntrack_destroy") > 1:
@@ -141,6 +146,7 @@ MUTANTS = collected([
     rules_only(named("nobody warns of an orphan", conntrack, "nf_conntrack_destroy", keeps_silent_of_an_orphan, "ct.orphan")),
     named("attach does nothing", steps, "nf_ct_attach", attaches_nothing, "ct.icmp-error", "ct.present", "ct.hooks"),
     rules_only(named("attach leaves alone what is not tracked", steps, "nf_ct_attach", leaves_alone_what_is_not_tracked, "ct.hooks")),
+    rules_only(named("attach leaves alone what is established", steps, "nf_ct_attach", leaves_alone_what_is_established, "ct.present")),
     named("attach asks for no connection", steps, "nf_ct_attach", attaches_what_has_no_connection, "ct.hooks"),
     named("attach needs no hook", steps, "nf_ct_attach", attaches_without_a_hook, "ct.absent"),
     rules_only(named("an orphan warns once", steps, "nf_conntrack_put", warns_of_one_orphan, "ct.orphan")),

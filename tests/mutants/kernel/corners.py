@@ -246,8 +246,7 @@ PACKETS = (
     fault("ct-attach-not-of-new", _TRACKED, "skb->_nfct && (skb->_nfct & NFCT_INFOMASK) != IP_CT_NEW",
           breaks="what a new connection's packet triggers gets its connection", rules="ct.icmp-error"),
     fault("ct-attach-not-of-established", _TRACKED, "skb->_nfct && (skb->_nfct & NFCT_INFOMASK) != IP_CT_ESTABLISHED",
-          breaks="what an established connection's packet triggers gets its connection",
-          why="needs a scenario in which something answers a packet that goes the first way of an established connection"),
+          breaks="what an established connection's packet triggers gets its connection", rules="ct.present"),
     fault("ct-attach-not-of-replies", _TRACKED, "skb->_nfct && (skb->_nfct & NFCT_INFOMASK) < IP_CT_IS_REPLY",
           breaks="what a reply triggers gets its connection", rules="ct.hooks"),
 )
