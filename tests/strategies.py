@@ -74,5 +74,5 @@ def scenarios(draw: st.DrawFn, max_steps: int = 12, nft: bool = True) -> Scenari
                 pf = draw(st.sampled_from([Family.IPV4, Family.IPV6]))
                 steps.append(Dump(draw(st.sampled_from(topology.namespaces)), pf, draw(st.sampled_from(sorted(HOOK_POINTS[pf])))))
             case "nft":
-                steps.append(Nft(draw(st.sampled_from(topology.namespaces)), draw(_lines)))
+                steps.append(Nft(draw(st.sampled_from([one for one in topology.namespaces if one != topology.first])), draw(_lines)))
     return Scenario(draw(_lines.filter(bool)), draw(_lines), topology, tuple(steps))
