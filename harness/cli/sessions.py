@@ -74,7 +74,7 @@ class Seen:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Of each name that the filters have and no packet met, a sentence; nothing where no packet was seen."""
+        """A sentence for each name that the filters have and no packet met; none where no packet was seen at all."""
         return self.totals.names.absent(self.sought) if self.totals.packets else ()
 
     @property

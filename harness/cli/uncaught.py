@@ -38,7 +38,7 @@ def _all(error: BaseException) -> Iterator[BaseException]:
 
 
 def _lack(error: BaseException) -> OSError | None:
-    """The host's error that Python tells by an exception of its own: no memory, no further thread; ``None`` of other exceptions."""
+    """The host's error that Python tells by another exception: no memory, no further thread; ``None`` of other exceptions."""
     if isinstance(error, MemoryError):
         return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), _HOST)
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":

@@ -12,7 +12,7 @@ private arrays, ``arrays``: live ones, ``ct``: core's way to conntrack, ``keys``
 ``churn``, ``inventory`` (what stands in a namespace), ``softirq`` and ``settle`` (when a packet is through). ``met`` makes an outcome of
 what a step meets; ``leaks``, ``slabs`` and ``procs`` look at what should have gone. ``profile`` asks the kernel where kernels differ,
 ``observe`` watches a command, ``listing`` lists nftables' rules for it, ``pcap`` filters for a host without libpcap, ``symbolise`` names
-addresses for the host, ``tracing`` holds the process's tracer. ``stress`` with ``stress_tasks``, ``bench`` with ``costs``, and ``cost``
-are the guest's ends of commands of these names; ``files`` takes files, ``clock`` tells the time, ``privilege`` says who may run scenarios.
-Nothing here knows the host: :mod:`harness.agent` calls it.
+addresses for the host, ``tracing`` holds the process's tracer, ``gcov`` takes its counters. ``stress`` with ``stress_tasks``, ``bench``
+with ``costs``, and ``cost`` are the guest's ends of commands of these names; ``files`` takes files, ``clock`` tells the time, ``privilege``
+says who may run scenarios. Nothing here knows the host: :mod:`harness.agent` calls it.
 """

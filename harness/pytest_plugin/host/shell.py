@@ -17,7 +17,7 @@ import pytest
 from harness.host.keyboard import raw_terminal
 from harness.pytest_plugin.host.gateway import SHELL, Gateway
 from harness.pytest_plugin.host.walks import show_walks
-from harness.pytest_plugin.report.points import phases_of_points
+from harness.pytest_plugin.points import phases_of_points
 
 __all__ = ("check_terminal", "opened", "report_of")
 
