@@ -68,7 +68,7 @@ class Reach:
     @classmethod
     def of(cls, file: str, text: Sequence[str], before: Counts, rules: Mapping[str, Counts], why: Mapping[int, str], *,
            kind: str = "rules") -> Reach:
-        """From counters.
+        """Make the reach of a file from gcov's counters.
 
         :param text: the file's lines
         :param before: what ran before any rule or test

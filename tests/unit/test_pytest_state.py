@@ -39,8 +39,8 @@ def test_hooks_of_a_namespace_that_came_or_went_are_not_told_of() -> None:
 
 def test_what_a_wider_fixture_makes_is_not_the_tests() -> None:
     made = state(("module-wide",), hooks=(OURS,))
-    assert leftovers(EMPTY.adopting(EMPTY, made), made) == []
-    assert leftovers(EMPTY.adopting(EMPTY, made), state(("module-wide", "other"), hooks=(OURS,))) == [
+    assert leftovers(EMPTY.changed(EMPTY, made), made) == []
+    assert leftovers(EMPTY.changed(EMPTY, made), state(("module-wide", "other"), hooks=(OURS,))) == [
         "network namespaces are left behind: other"]
 
 
@@ -58,7 +58,7 @@ def test_what_stands_in_the_first_namespace_is_left_behind_where_its_device_was_
     assert leftovers(before, after) == [
         "a device is left behind in namespace init: new", "an IPv4 rule is left behind in namespace init: 5: from all prohibit",
         "an address is left behind in namespace init: 192.0.2.9/32 of lo"]
-    assert leftovers(before.adopting(before, after), after) == []
+    assert leftovers(before.changed(before, after), after) == []
 
 
 def test_a_cgroup_is_left_behind(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class State:
         return cls(names, frozenset(foreign_modules()), frozenset(children()), frozenset(hooks), frozenset(devices),
                    frozenset(mounts()), inventory.read(), frozenset(cgroups()), frozenset(_process()))
 
-    def adopting(self, before: State, after: State) -> State:
+    def changed(self, before: State, after: State) -> State:
         """This state with what came, and without what went, between two others: what a fixture of a wider scope changes is no test's."""
         def change(name: str) -> frozenset[object]:
             own, old, new = (getattr(state, name) for state in (self, before, after))

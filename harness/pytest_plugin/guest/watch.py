@@ -155,7 +155,7 @@ class Watch:
         """What is made meanwhile is not left behind by the test, and what is taken away is not missed."""
         before, needed = State.read(self._inventory), self._standing()
         yield
-        self._before = self._before.adopting(before, State.read(self._inventory))
+        self._before = self._before.changed(before, State.read(self._inventory))
         self._needed -= needed - self._standing()
 
     @pytest.hookimpl(wrapper=True)
