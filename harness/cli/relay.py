@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -165,7 +166,7 @@ async def _feed(remote: Remote) -> None:
 
 def _read_all(put: Callable[[bytes], None]) -> None:
     """Standard input to its end, which an error is too."""
-    with suppress(RuntimeError, asyncio.CancelledError):  # the loop is closed: nobody wants it any more
+    with suppress(RuntimeError, CancelledError):  # the loop is closed, or about to be: nobody wants it any more
         while True:
             try:
                 data = os.read(0, 1 << 16)

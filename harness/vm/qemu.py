@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 import os
@@ -42,6 +43,7 @@ _QMP_DEADLINE_S = 20
 _END_S = 2
 #: What QEMU says of a signal that it ends on in good order.
 _TERMINATED = "terminating on signal"
+_MORE_MEMORY = "end something that takes much memory, or raise the limit: ulimit -v"
 _CRASHES = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGTRAP, signal.SIGSYS)
 
 
@@ -272,7 +274,8 @@ class Qemu:
         if isinstance(died, HostError) and not self._said:
             return died  # by a signal: of a full disk, of this host's killing, or crashed
         message = self._said.splitlines()[-1] if self._said else f"no answer from its monitor within {_QMP_DEADLINE_S} s ({error})"
-        return HostError(f"QEMU does not start: {message}", hint="run 'nfharness doctor'")
+        hint = _MORE_MEMORY if message.endswith(os.strerror(errno.ENOMEM)) else "run 'nfharness doctor'"
+        return HostError(f"QEMU does not start: {message}", hint=hint)
 
     @property
     def pid(self) -> int:

@@ -68,6 +68,7 @@ def test_more_memory_than_there_is(machine: Machine, tmp_path: Path) -> None:
     error = _boot(replace(machine, memory=1 << 30), tmp_path / "console")
     assert isinstance(error, HostError)
     assert error.message.startswith("QEMU does not start: ")
+    assert error.hint == "end something that takes much memory, or raise the limit: ulimit -v"
 
 
 def test_a_page_of_the_ram_that_the_disk_has_no_room_for_before_the_monitor_answers(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -50,3 +53,31 @@ def test_the_third_signal_interrupts_and_leaves_other_tasks_alone(monkeypatch: p
 
     assert asyncio.run(impatient()) == (signal.SIGUSR1, 0, False)
     assert remote.got == [signal.SIGUSR1] * 2
+
+
+#: A command ends while the thread that reads standard input waits for room.
+_ENDS = """
+import asyncio, threading
+from harness.cli.relay import _feed
+from tests.unit.test_relay import _Deaf
+
+class Slow(_Deaf):
+    async def write(self, data):
+        await asyncio.get_running_loop().create_future()
+
+async def command():
+    feeding = asyncio.create_task(_feed(Slow()))
+    while len(asyncio.all_tasks()) < 3:  # this one, the one that feeds, and the piece that has no room
+        await asyncio.sleep(0.001)
+
+asyncio.run(command())
+for thread in threading.enumerate():
+    if thread.daemon:
+        thread.join()
+"""
+
+
+def test_input_that_is_left_when_the_command_ends_is_not_told_of() -> None:
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run([sys.executable, "-c", _ENDS], stdin=endless, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
