@@ -49,7 +49,9 @@ NAMESPACES = (
           "memcpy(net->nf.hooks_ipv6, init_net.nf.hooks_ipv6, sizeof(net->nf.hooks_ipv6));",
           breaks="the points of every family start empty", rules="pernet.empty pernet.isolated"),
     fault("proc-none", _MKDIR, "init_net.nf.proc_netfilter ?: proc_net_mkdir(net, \"netfilter\", net->proc_net)",
-          breaks="each namespace has a /proc/net/netfilter", rules="pernet.proc"),
+          breaks="each namespace has a /proc/net/netfilter",
+          why="nf_log_net_init() finds its file there already, and unshare() of a namespace fails with -ENOMEM: no rule begins, and nothing "
+              "is concluded"),
     fault("proc-shut", _MKDIR, "proc_mkdir_data(\"netfilter\", 0500, net->proc_net, NULL)",
           breaks="/proc/net/netfilter is its namespace's owner's", rules="pernet.proc"),
     fault("proc-enomem-lost", _NO_ENTRY, ";", breaks="a namespace without memory for its directory is none", rules="pernet.enomem"),
