@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -34,3 +35,14 @@ def test_the_job_installs_what_the_first_run_needs(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     (line,) = re.findall(r"apt-get install -y (.*)", _workflow())
     assert {one.package for one in requirements()} - EVERYWHERE == set(line.split())
+
+
+def test_nipas_results_are_made_of_a_report_as_the_page_shows(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "harness" / "docs" / "ci.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (printed,) = re.findall(r'```\n(\{"test".*?)```', page, re.DOTALL)
+    ran = (("conntrack_dump_flush", "passed", 6.83), ("nf_conntrack_packetdrill.sh", "skipped", 8.078))
+    lines = [{"test": f"test_kselftest.py::test[6.12-{name}]", "outcome": outcome, "seconds": seconds} for name, outcome, seconds in ran]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (*lines, {"summary": {"schema": 1}})))
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == printed
