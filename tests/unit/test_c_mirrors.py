@@ -94,6 +94,13 @@ def test_a_record_is_decoded_as_the_program_lays_it_out(name: str, members: Pack
     assert decode([packed(structure(PROGRAMS, name, SIZES), members)]) == [event]
 
 
+def test_an_entry_without_the_flag_has_no_tail() -> None:
+    """Where the flags lie matters only to a record that lacks one: what is beside them is all ones in a sample."""
+    (_, members, event), *_ = DECODED
+    assert isinstance(event, Entry)
+    assert decode([packed(structure(PROGRAMS, "entry_event", SIZES), {**members, "flags": 0})]) == [event._replace(tail=b"")]
+
+
 def numbers(members: Packed) -> Iterator[int]:
     """The numbers of a sample, those of the structures in it included."""
     for value in members.values():
