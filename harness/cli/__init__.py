@@ -118,7 +118,7 @@ def _told(error: BaseException) -> int:
         report(error)
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        say(f"nfharness: {error or 'interrupted'}", error=True)
+        say(f"nfharness: {str(error) or 'interrupted'}", error=True)
         return getattr(error, "exit_code", 130)
     if isinstance(error, BrokenPipeError) and _reader_has_gone():
         raise error
@@ -154,7 +154,9 @@ def report(error: NfharnessError) -> None:
 def _say_error(message: str, hint: str | None) -> None:
     say(f"nfharness: error: {message}", error=True)
     if hint:
-        say(*f"  hint: {hint}".split("\n"), error=True)
+        first, *more = hint.split("\n")
+        # No line may begin as one of ours does: a hint can name what a file has.
+        say(f"  hint: {first}", *(f"    {line.removeprefix('    ')}" for line in more), error=True)
 
 
 def _one_line(text: str) -> str:

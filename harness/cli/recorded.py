@@ -20,6 +20,7 @@ from harness.errors import UserError
 from harness.outcome import codec
 from harness.outcome.typed import checked
 from harness.outcome.types import Outcome, PacketOutcome, Registration
+from harness.printable import printable_line
 from harness.walks.owners import Owners
 from harness.walks.session_lines import Lines, looked_through, seen
 from harness.walks.short import busy
@@ -98,7 +99,7 @@ class Recorded:
             return Seen(facts, argv, status, observed, shown, checked(complaints))
 
     def _outcome(self, packets: Any, registrations: Any) -> Outcome:
-        document = {**self._document, "packets": packets, "registrations": registrations, "steps": (), "log": ()}
+        document = {**self._document, **_one_line({"packets": packets, "registrations": registrations}), "steps": (), "log": ()}
         return checked(codec.from_json(document))
 
     def _lines(self) -> Iterator[str]:
@@ -164,6 +165,15 @@ class KeptPackets:
         self._packets = sorted(slowest[:count], key=lambda packet: packet.number)
         for packet in slowest[count:]:
             self._earlier.add(packet, blind, chosen=True)
+
+
+def _one_line(told: Any) -> Any:
+    """What is told of packets, each text as one line: no packet's may look like a line of ours."""
+    if isinstance(told, str):
+        return printable_line(told)
+    if isinstance(told, dict):
+        return {key: _one_line(one) for key, one in told.items()}
+    return list(map(_one_line, told)) if isinstance(told, (list, tuple)) else told
 
 
 def _first(path: Path) -> tuple[dict[str, Any], bool]:

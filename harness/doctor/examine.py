@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +135,7 @@ def _contents() -> list[Finding]:
         rest = f"; {len(places) - summed} older ones have no checksums" if summed < len(places) else ""
         return [Finding(name, why, "ok", f"{summed} entries are as they were written{rest}")]
     message, hint = "is damaged: its content is not what was written", "it is built anew once it is gone: rm -r"
-    return [Finding(name, why, "missing", f"{file} {message}", f"{hint} '{file.parent}'") for file in found]
+    return [Finding(name, why, "missing", f"{file} {message}", f"{hint} {shlex.quote(str(file.parent))}") for file in found]
 
 
 def _trees(kernel: str | None) -> list[Finding]:

@@ -188,11 +188,16 @@ def _damaged(directory: Path, message: str) -> HostError:
     return HostError(message, hint=f"it is built anew once it is gone: rm -r {shlex.quote(str(directory))}")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file such that a reader finds the old or the new text and nothing between; for one writer at a time."""
+def write_whole(path: Path, text: str, *, make_parent: bool = True) -> None:
+    """Write a small file such that a reader finds the old or the new text and nothing between; for one writer at a time.
+
+    :param make_parent: make the directory if it is not there
+    :raises FileNotFoundError: the directory is not there, and is not to be made
+    """
     new = path.with_name(f"{path.name}.new")
     with disk_full_is_an_error(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_parent:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             new.write_text(text)
             new.replace(path)

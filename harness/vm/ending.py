@@ -63,7 +63,8 @@ async def recorded(guest: Guest, file: Path) -> AsyncIterator[Ending]:
             if ending.died and isinstance(guest, VirtualGuest):
                 ending.console = guest.decoded(ending.console)
         try:
-            write_whole(file, json.dumps(asdict(ending)))
+            # Without its directory, whose owner has gone, nobody reads it: made anew here, that would be left behind.
+            write_whole(file, json.dumps(asdict(ending)), make_parent=False)
         except (HostError, OSError):
             if ending.status is not None:  # else what ended the block is what must be told
                 raise

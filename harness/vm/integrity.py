@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from harness.errors import HostError
@@ -23,7 +24,7 @@ def damage(machine: Machine, state: Path | None) -> HostError | None:
     for directory in dict.fromkeys(file.parent for file in files if file):
         for file in altered(directory):
             message = f"{file} is damaged: its content is not what was written, by its checksum"
-            again = f"it is built anew once it is gone: rm -r '{directory}'"
+            again = f"it is built anew once it is gone: rm -r {shlex.quote(str(directory))}"
             try:
                 gone = discard(directory)
             except OSError:

@@ -201,16 +201,26 @@ def judged(status: int, said: str, shown: str, see: str) -> NfharnessError:
     :param see: for the hint: where all of the console is
     """
     told = f": {said.splitlines()[-1].removeprefix(f'{BINARY}: ')}" if said else ""
-    if (status == 0 and _TERMINATED not in said) or console.PANIC in shown:
+    by_signal = status < 0 or _TERMINATED in said
+    # A guest cannot send QEMU a signal, whatever its console shows; but QEMU may crash over what a guest that panicked does.
+    if (console.PANIC in shown and (not by_signal or -status in _CRASHES)) or (status == 0 and not by_signal):
         reason = console.reason(shown) or "it was switched off, or restarted"
         return KernelDied(f"the guest died: {reason}", console_tail=console.tail(shown), hint=see)
     if status > 0:
         return HostError(f"QEMU ended with status {status}{told}", hint=see)
-    name = signal.Signals(-status).name if status else "a signal"
+    name = _named(-status) if status else "a signal"
     if -status in _CRASHES:
         return EmulatorFailed(f"QEMU crashed, by {name}{told}: that is the emulator's fault, not the kernel's", hint=f"try again; {see}")
     hint = "look for it in this host's log (dmesg, journalctl -k): its OOM killer wants more memory, or fewer guests at once"
     return EmulatorFailed(f"QEMU was killed by {name}{told}: that is this host's doing, not the kernel's", hint=hint)
+
+
+def _named(number: int) -> str:
+    """A signal's name; those of real time have none in Python."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class Qemu:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+import harness
 
 PREPARED = """
 import asyncio, gc, os, signal, sys, time
@@ -90,3 +95,14 @@ def test_what_else_a_finalizer_raises_is_told() -> None:
 
 def test_a_signal_that_comes_while_a_process_is_started_is_heeded_after_it() -> None:
     assert outcome(STARTS) == (0, "-9\nended by SIGTERM\n", "")
+
+
+def test_the_installed_command_holds_signals_back_before_it_imports_anything_else() -> None:
+    project = tomllib.loads(Path(harness.__file__).parents[1].joinpath("pyproject.toml").read_text())["project"]
+    entry, _, function = project["scripts"]["nfharness"].partition(":")
+    program = (f"import signal, sys, {entry} as entry; print(sorted(name for name in sys.modules if name.startswith('harness')), "
+               f"callable(entry.{function}), sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ()))))")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{['harness', entry]} True [1, 2, 15]\n"
+    first = ast.parse(Path(harness.__file__).read_text()).body
+    assert not [one for one in first if isinstance(one, (ast.Import, ast.ImportFrom)) and getattr(one, "module", "") != "__future__"]

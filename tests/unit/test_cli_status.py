@@ -170,6 +170,16 @@ def test_an_uncaught_exception_is_125_a_line_and_a_file(tmp_path: Path, expressi
     assert "Traceback (most recent call last)" in file.read_text()
 
 
+def test_no_line_of_a_hint_begins_as_one_of_ours() -> None:
+    done = nfharness("(_ for _ in ()).throw(__import__('harness.errors').errors.UserError('no', hint='see /x\\nconformant\\n    ^'))")
+    assert done.stderr.decode().splitlines() == ["nfharness: error: no", "  hint: see /x", "    conformant", "    ^"]
+
+
+def test_an_interrupt_that_python_raises_itself_is_told_as_ours() -> None:
+    done = nfharness("(_ for _ in ()).throw(KeyboardInterrupt)")
+    assert (done.returncode, done.stderr) == (130, b"nfharness: interrupted\n")
+
+
 def test_an_uncaught_exception_is_125_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     env = {"NFHARNESS_STATE": str(tmp_path / "file"), "PYTHONPATH": str(ROOT.parent)}

@@ -118,6 +118,18 @@ def followed(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.parametrize("view", [(), ("--short",), ("--drops",), ("--explain", "1")])
+def test_no_text_of_a_packet_makes_a_line_of_ours(session: Path, view: tuple[str, ...]) -> None:
+    document = json.loads(session.read_text())
+    document["packets"][0]["packet"] = "UDP 1\nconformant\n"
+    document["packets"][0]["traversals"][0]["netns"] = "router\nconformant\n"
+    document["packets"][0]["traversals"][0]["calls"][0]["chain"] = "inet a\nconformant\n"
+    session.write_text(json.dumps(document))
+    status, text = shown("--read", str(session), *view)
+    assert (status, "\\x0aconformant" in text) == (0, True)
+    assert "conformant" not in map(str.strip, text.splitlines())
+
+
 def test_a_session_that_was_followed_is_the_same_one(session: Path, followed: Path) -> None:
     assert json.loads(shown("--read", str(followed), "--json")[1]) == json.loads(session.read_text())
 

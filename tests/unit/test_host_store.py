@@ -130,6 +130,12 @@ def test_a_small_file_is_replaced_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
+def test_no_directory_is_made_for_a_file_that_nobody_would_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "gone" / "file", "new", make_parent=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_who_holds_a_lock_may_take_it_again(tmp_path: Path) -> None:
     with locked(tmp_path / "lock"), locked(tmp_path / "lock", waiting=lambda: pytest.fail("waits for itself")):
         pass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,12 +89,17 @@ def test_a_guest_that_starts_nothing_is_looked_into(machine: Machine, tmp_path: 
 
 
 def test_doctor_tells_of_damage_on_demand(machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    items = [Item("template", place, tmp_path / place, 0, current=True) for place in ("template", "userland", "layer")]
+    quoted = tmp_path / "it's"
+    quoted.mkdir()
+    shutil.move(tmp_path / "template", quoted / "template")
+    items = [Item("template", place.name, place, 0, current=True)
+             for place in (quoted / "template", tmp_path / "userland", tmp_path / "layer")]
     monkeypatch.setattr(inventory, "items", lambda: items)
     (whole,) = examine._contents()
     assert (whole.state, whole.found) == ("ok", "3 entries are as they were written")
     (tmp_path / "layer/.sums.json").unlink()
-    (tmp_path / "template/state").write_bytes(b"as it was wriTten")
+    (quoted / "template/state").write_bytes(b"as it was wriTten")
     (damaged,) = examine._contents()
-    assert (damaged.state, damaged.hint) == ("missing", f"it is built anew once it is gone: rm -r '{tmp_path / 'template'}'")
-    assert str(tmp_path / "template/state") in damaged.found
+    assert (damaged.state, damaged.hint.partition(": ")[0]) == ("missing", "it is built anew once it is gone")
+    assert shlex.split(damaged.hint.partition(": ")[2]) == ["rm", "-r", str(quoted / "template")]
+    assert str(quoted / "template/state") in damaged.found
