@@ -79,6 +79,21 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Remove an earlier run's reports before pytest can end over a ``conftest.py`` or an option that there is not."""
+    wanted = early_config.known_args_namespace
+    reports, without_a_run = ("ktap", "report_jsonl", "report_html", "xmlpath"), ("help", "version", "markers")
+    # Before pytest has read the command line, only xdist's workers have options: those of the process that writes the reports.
+    worker = any(getattr(early_config.option, name, None) for name in reports)
+    asked_for = any(getattr(wanted, name, None) for name in reports) and not any(getattr(wanted, name, None) for name in without_a_run)
+    if os.environ.get(IN_GUEST) or worker or not asked_for:
+        return
+    from harness.pytest_plugin.report.reports import remove_old  # noqa: PLC0415 - not for runs without a report
+
+    remove_old(wanted)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the half of the plugin that is for this side."""
     for line in _MARKERS:

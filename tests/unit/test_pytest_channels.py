@@ -101,6 +101,25 @@ def _follows_the_schema_of_jenkins(text: str) -> None:
         assert set(element.keys()) <= attributes
 
 
+@pytest.mark.parametrize(("conftest", "arguments"), [("import nope", []), ("", ["--nope"]), ("", ["--waivers=absent"])])
+def test_a_run_that_does_not_begin_leaves_no_earlier_runs_reports(pytester: pytest.Pytester, conftest: str, arguments: list[str]) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    files = [pytester.path / option.partition("=")[2] for option in OPTIONS]
+    assert pytester.runpytest_inprocess(*OPTIONS).ret == 0
+    assert all(file.exists() for file in files)
+    assert pytester.runpytest_inprocess(*OPTIONS, "--markers").ret == 0
+    assert all(file.exists() for file in files)
+    pytester.makeconftest(conftest)
+    assert pytester.runpytest_inprocess(*OPTIONS, *arguments).ret == pytest.ExitCode.USAGE_ERROR
+    assert [file.name for file in files if file.exists()] == []
+
+
+def test_a_baseline_may_be_the_report_of_the_run_before(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(): assert 0")
+    assert pytester.runpytest_inprocess(*OPTIONS).ret == 1
+    assert pytester.runpytest_inprocess(*OPTIONS, "--baseline=out.jsonl").ret == 0
+
+
 def test_a_test_that_was_interrupted_has_not_passed(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_first(): pass\ndef test_ends_it(): raise KeyboardInterrupt")
     pytester.runpytest_inprocess(*OPTIONS, no_reraise_ctrlc=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from harness.pytest_plugin.report.results import HOST, Result, Results
 from harness.pytest_plugin.report.runs import SCHEMA
 from harness.pytest_plugin.selection import FLAKY
 
-__all__ = ("Reports", "json_lines")
+__all__ = ("Reports", "json_lines", "remove_old")
 
 _HINT = "name a file that can be written, another one for each report"
 
@@ -82,7 +84,7 @@ class Reports:
             (option.report_html, lambda: page(kernels, self._results.seconds)),
         ]
         unwritten = [failure for name, text in texts if name and (failure := _written(name, text()))]
-        if (xml := _xml_path(self._config)) and xml.exists():
+        if (xml := _xml_path(option)) and xml.exists():
             rewrite(xml, self._results.ends())
         if option.github:
             unwritten += told_on_github(kernels, self._config.rootpath)
@@ -137,10 +139,7 @@ def _check(config: pytest.Config) -> None:
 
     :raises pytest.UsageError: one cannot be written, or two reports want the same
     """
-    wanted = {"--junitxml": _xml_path(config)}
-    wanted |= {f"--{name.replace('_', '-')}": Path(given) for name in ("ktap", "report_jsonl", "report_html")
-               if (given := getattr(config.option, name)) and given != "-"}
-    paths = {option: path.resolve() for option, path in wanted.items() if path}
+    paths = {option: path.resolve() for option, path in _paths(config.option).items()}
     for option, path in paths.items():
         if path.is_dir():
             raise pytest.UsageError(f"{option} {path} is a directory\n  hint: {_HINT}")
@@ -148,9 +147,30 @@ def _check(config: pytest.Config) -> None:
             raise pytest.UsageError(f"{option} and {same} are both {path}\n  hint: {_HINT}")
 
 
-def _xml_path(config: pytest.Config) -> Path | None:
+def remove_old(wanted: argparse.Namespace) -> None:
+    """Remove the reports of an earlier run where this one's shall be: pytest may end before there is a hook that writes them.
+
+    :param wanted: the command line's options
+    """
+    for path in _paths(wanted).values():
+        # What --baseline names is yet to be read; a device may be a link to a file that is the user's.
+        kept = wanted.baseline is not None and path.resolve() == wanted.baseline.resolve()
+        if path.is_file() and not kept and path.absolute().parts[1] not in ("dev", "proc"):
+            with suppress(OSError):  # a file that can be written may be in a directory that cannot
+                path.resolve().unlink()
+
+
+def _paths(wanted: argparse.Namespace) -> dict[str, Path]:
+    """Option → the file that it names."""
+    xml = _xml_path(wanted)
+    return ({"--junitxml": xml} if xml else {}) | {
+        f"--{name.replace('_', '-')}": Path(given) for name in ("ktap", "report_jsonl", "report_html")
+        if (given := getattr(wanted, name)) and given != "-"}
+
+
+def _xml_path(wanted: argparse.Namespace) -> Path | None:
     """Where pytest writes its XML."""
-    xml = getattr(config.option, "xmlpath", None)
+    xml = getattr(wanted, "xmlpath", None)
     return Path(os.path.expanduser(os.path.expandvars(xml))) if xml else None  # noqa: PTH111 - as pytest takes it
 
 
