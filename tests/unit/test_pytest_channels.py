@@ -44,6 +44,7 @@ ENDS = {
     "at the first failure": ("def test_z(): pass", ["-x"]),
     "without a test": ("", ["-k", "nothing"]),
     "with another's status": ("", ["-p", "fussy"]),
+    "with a worker that ends": ("import os\ndef test_z(): os._exit(3)", ["-n1"]),
 }
 FUSSY = """
 import pytest
@@ -70,6 +71,7 @@ _runs = itertools.count(1)
 @example(tests=["fails", "passes"], end="at the first failure")
 @example(tests=["passes"], end="without a test")
 @example(tests=["passes"], end="with another's status")
+@example(tests=["passes"], end="with a worker that ends")
 @example(tests=[], end="by itself")
 def test_every_channel_tells_the_same_story(pytester: pytest.Pytester, tests: list[str], end: str) -> None:
     text, arguments = ENDS[end]

@@ -62,6 +62,11 @@ class Reports:
             self._end = "usage", "; ".join(map(str, error.args))
             raise
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, report: pytest.TestReport) -> None:
+        """Let the test have failed that ended its worker: of xdist's phase "???" pytest's JUnit makes an error of the setup."""
+        report.when = "call"
+
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keep why the run was interrupted."""
         self._end = "interrupted", str(excinfo.value) or excinfo.typename
