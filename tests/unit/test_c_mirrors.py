@@ -47,40 +47,42 @@ HEADER = (ROOT / "kmod/nfharness.h").read_text()
 MODULE = "".join(path.read_text() for path in sorted(ROOT.glob("kmod/*.c")))
 PROGRAMS = "".join(path.read_text() for path in sorted(ROOT.glob("harness/trace/*.bpf.c")))
 SIZES = {**constants(PROGRAMS), "NAME_BYTES": NAME_BYTES, "MODULE_NAME_BYTES": 56}
-RECORDS = [f"{record.lower()}_event" for record in constants(PROGRAMS, "EV_") if record != "CHAIN_CALL"] + ["chain_event"]
+TYPES = constants(PROGRAMS, "EV_")
+RECORDS = [f"{record.lower()}_event" for record in TYPES if record != "CHAIN_CALL"] + ["chain_event"]
 
-CALL: Packed = {"type": 2, "flags": 3, "index": 4, "verdict": 13, "traversal": 6, "function": 7, "priv": 8, "id": 9, "priority": -10,
-                "ns": 11, "time": 12}
+CALL: Packed = {"type": TYPES["CALL"], "flags": 3, "index": 4, "verdict": 13, "traversal": 6, "function": 7, "priv": 8, "id": 9,
+                "priority": -10, "ns": 11, "time": 12}
 CALLED = Call(6, 4, 7, 8, 9, -10, 13, 11, 12)
 DECODED: list[tuple[str, Packed, Event]] = [
     ("entry_event", {
-        "type": 1, "flags": 4, "pf": 2, "hook": 3, "netns": 21, "traversal": 5, "skb": 6, "time": 7, "okfn": 24, "caller": 9, "len": 10,
-        "answer": 11, "start": 12, "slots": 13, "protocol": 0x0008, "network": 14, "copied": 78, "loop": 15, "mark": 16, "ct": 29,
-        "entries": 17, "zone": 18, "status": 19, "ct_id": 20,
+        "type": TYPES["ENTRY"], "flags": 4, "pf": 2, "hook": 3, "netns": 21, "traversal": 5, "skb": 6, "time": 7, "okfn": 24, "caller": 9,
+        "len": 10, "answer": 11, "start": 12, "slots": 13, "protocol": 0x0008, "network": 14, "copied": 78, "loop": 15, "mark": 16,
+        "ct": 29, "entries": 17, "zone": 18, "status": 19, "ct_id": 20,
         "in": b"in0", "out": b"out0", "head": bytes(range(64)), "tail": bytes(range(16)),
     }, Entry(traversal=5, skb=6, time=7, pf=2, hook=3, netns=21, indev="in0", outdev="out0", start=12, slots=13, protocol=0x0800, length=10,
              head=bytes(range(64)), tail=bytes(range(16)), okfn=24, loop=15, caller=9, answer=11, mark=16, ct=13, socket=True, array=17,
              zone=18, status=19, ct_id=20)),
     ("call_event", CALL, CALLED),
-    ("chain_event", {"call": {**CALL, "type": 5},
+    ("chain_event", {"call": {**CALL, "type": TYPES["CHAIN_CALL"]},
                      "decision": {"function": 18, "handle": 14, "code": -3, "jumps": 2, "via": struct.pack("<4Q", 15, 16, 0, 0)},
                      "name": {"handle": 17, "kind": 19, "family": 1, "table": b"admin", "chain": b"forward"}},
      CALLED._replace(chain="inet admin forward", decision=Decision(18, 14, -3, (15, 16), 2, 17))),
-    ("change_event", {"type": 7, "ct": 13, "protocol": 0x0008, "network": 14, "copied": 78, "len": 2, "mark": 3, "traversal": 4,
-                      "time": 5, "status": 6, "ct_id": 9, "zone": 10, "head": bytes(range(64))},
+    ("change_event", {"type": TYPES["CHANGE"], "ct": 13, "protocol": 0x0008, "network": 14, "copied": 78, "len": 2, "mark": 3,
+                      "traversal": 4, "time": 5, "status": 6, "ct_id": 9, "zone": 10, "head": bytes(range(64))},
      Change(traversal=4, time=5, protocol=0x0800, length=2, head=bytes(range(64)), mark=3, ct=13, zone=10, status=6, ct_id=9)),
-    ("exit_event", {"type": 3, "returned": -4, "traversal": 5, "time": 6}, Exit(5, -4, 6)),
-    ("end_event", {"type": 4, "how": 2, "reason": 3, "skb": 8, "location": 5, "dev": 6, "time": 7},
+    ("exit_event", {"type": TYPES["EXIT"], "returned": -4, "traversal": 5, "time": 6}, Exit(5, -4, 6)),
+    ("end_event", {"type": TYPES["END"], "how": 2, "reason": 3, "skb": 8, "location": 5, "dev": 6, "time": 7},
      End(skb=8, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
-    ("turn_event", {"type": 6, "what": 2, "name": b"eth0", "skb": 3, "other": 4, "driver": 8, "time": 5},
+    ("turn_event", {"type": TYPES["TURN"], "what": 2, "name": b"eth0", "skb": 3, "other": 4, "driver": 8, "time": 5},
      Turn(skb=3, what=Came.XMIT, time=5, other=4, device="eth0", driver=8)),
-    ("gone_event", {"type": 8, "netns": 4026532177, "time": 5}, Gone(netns=4026532177, time=5)),
-    ("slot_event", {"type": 10, "after": 1, "index": 2, "priority": -3, "registration": 4, "function": 5, "priv": 6, "time": 7,
+    ("gone_event", {"type": TYPES["GONE"], "netns": 4026532177, "time": 5}, Gone(netns=4026532177, time=5)),
+    ("slot_event", {"type": TYPES["SLOT"], "after": 1, "index": 2, "priority": -3, "registration": 4, "function": 5, "priv": 6, "time": 7,
                     "name": {"kind": 0}},
      ArraySlot(registration=4, after=True, slot=2, function=5, priority=-3, time=7)),
     ("hook_event", {
-        "type": 9, "how": 1, "pf": 3, "hook": 4, "flags": 8, "result": -5, "priority": -6, "key": 7, "netns": 22, "pid": 23, "link": 10,
-        "registration": 11, "function": 12, "priv": 13, "before": 14, "after": 15, "time": 16, "slots_before": 17, "slots_after": 18,
+        "type": TYPES["HOOK"], "how": 1, "pf": 3, "hook": 4, "flags": 8, "result": -5, "priority": -6, "key": 7, "netns": 22,
+        "pid": 23, "link": 10, "registration": 11, "function": 12, "priv": 13, "before": 14, "after": 15, "time": 16,
+        "slots_before": 17, "slots_after": 18,
         "process": b"loader", "device": b"eth0", "stack": struct.pack("<16Q", 19, 20, *[0] * 14),
         "name": {"kind": 2, "handle": 21, "family": 24, "chain": b"filter"},
     }, Registered(registration=11, did=Did.REGISTERED, pf=3, hook=4, netns=22, result=-5, function=12, priority=-6, key=7, before=14,
@@ -121,9 +123,8 @@ def test_every_record_is_compared() -> None:
     assert {name for name, *_ in DECODED} == set(RECORDS)
 
 
-def test_a_record_type_has_one_number() -> None:
-    types: dict[Any, str] = {decoder: number for number, decoder in constants(PROGRAMS, "EV_").items()}
-    assert set(types) == set(events._DECODERS)
+def test_every_type_of_record_is_decoded_and_no_other() -> None:
+    assert sorted(TYPES.values()) == sorted(events._DECODERS)
 
 
 @pytest.mark.parametrize(("name", "layout"), [
