@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
@@ -27,7 +26,6 @@ from harness.scenario.topology import PAIR
 from tests.recorded import recorded
 
 ROOT = Path(harness.__file__).parent
-NAMES = {kind.__name__: kind for kind in KINDS.values()}
 
 kinds = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
@@ -85,43 +83,6 @@ def test_a_kind_without_data_of_a_common_name_answers_with_its_default() -> None
     assert (Keys().common("fail"), Keys().common("netns"), AddNetns("later", fail=(0,)).common("fail")) == ((), None, (0,))
     with pytest.raises(KeyError):
         Keys().common("to")
-
-
-def asked_of_steps(tree: ast.AST) -> Iterator[str]:
-    """Expressions that ask a step for data by a name in a string, or whether it is one kind, beside :meth:`Step.common` and the facts."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr"):
-            if STEP.fullmatch(ast.unparse(node.args[0])) and isinstance(node.args[1], ast.Constant):
-                yield ast.unparse(node)
-        elif isinstance(node, ast.Compare):
-            sides = [node.left, *node.comparators]
-            if any(re.search(r"\bdo$", ast.unparse(one)) for one in sides) and any(isinstance(one, Written) for one in sides):
-                yield ast.unparse(node)
-        elif isinstance(node, ast.Match) and ast.unparse(node.subject).endswith(".do"):
-            yield ast.unparse(node.subject)
-
-
-#: What modules call a step.
-STEP = re.compile(r"(?:.*\.)?(?:step|each|hook|one)|.*\bsteps\[.*\]")
-#: A kind's name, or several.
-Written = ast.Constant | ast.Tuple | ast.List | ast.Set | ast.Dict
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_room_asks_a_step_for_a_name_that_is_not_common(path: Path) -> None:
-    """``getattr(step, "fail", ())`` would be a promise that no kind has read, ``step.do == "tee"`` a fact that other kinds do not say."""
-    asked = list(asked_of_steps(ast.parse(path.read_text())))
-    assert not asked, "Step.common(name), with the name in COMMON (harness/scenario/step.py), or one of the kind's facts"
-
-
-@pytest.mark.parametrize(("source", "found"), [
-    ("getattr(step, 'id', '')", 1), ('hasattr(run.step, "fail")', 1), ('getattr(scenario.steps[3], "id")', 1), ("getattr(step, name)", 0),
-    ('getattr(self, "fail", ())', 0), ('f"{getattr(step, \'id\', \'\')}"', 1), ('step.do in ("redirect", "tee")', 1),
-    ('"tee" == scenario.steps[0].do', 1), ('step.do != "tee"', 1), ('do == "tee"', 1), ("KINDS.get(step.do)", 0), ("step.do in KINDS", 0),
-    ('match step.do:\n    case "tee": ...', 1), ('step.common("id")', 0),
-])
-def test_every_question_to_a_step_is_seen(source: str, found: int) -> None:
-    assert len(list(asked_of_steps(ast.parse(source)))) == found
 
 
 @kinds
@@ -189,37 +150,3 @@ def test_no_sense_check_sets_the_topology(path: Path) -> None:
     targets = [target for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign)
                for target in (node.targets if isinstance(node, ast.Assign) else [node.target])]
     assert "scope.topology" not in map(ast.unparse, targets), "the fact 'leaves' says what topology a step leaves"
-
-
-def bare(node: ast.AST | None) -> Iterator[str]:
-    """``A``, ``A | B``, ``(A, B)``."""
-    if isinstance(node, ast.Name):
-        yield node.id
-    elif isinstance(node, ast.BinOp):
-        yield from (*bare(node.left), *bare(node.right))
-    elif isinstance(node, ast.Tuple | ast.Set | ast.List):
-        yield from (name for one in node.elts for name in bare(one))
-
-
-def told_apart(tree: ast.AST) -> Iterator[str]:
-    """Classes that a module tells objects apart by: in ``isinstance``, in patterns, in a collection, as keys of a table."""
-    annotations = {id(one) for node in ast.walk(tree) if isinstance(node, ast.Subscript) for one in ast.walk(node.slice)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass"):
-            yield from (name for one in node.args[1:] for name in bare(one))
-        elif isinstance(node, ast.MatchClass):
-            yield from bare(node.cls)
-        elif isinstance(node, ast.Dict):
-            yield from (name for one in node.keys for name in bare(one))
-        elif isinstance(node, ast.Tuple | ast.Set | ast.List) and id(node) not in annotations:
-            yield from bare(node)
-
-
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_table_by_kind(path: Path) -> None:
-    """A file of a concern may tell its own kinds apart, where it draws them and where it does them together."""
-    tree = ast.parse(path.read_text())
-    imported = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
-                and (node.module or "").startswith("harness.scenario.steps") for alias in node.names}
-    own = {name for name, kind in NAMES.items() if path.parent.name == "steps" and kind.concern == path.stem}
-    assert not (set(told_apart(tree)) & imported & NAMES.keys()) - own

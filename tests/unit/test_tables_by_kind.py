@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -17,12 +16,13 @@ from harness.scenario.steps.hooks import Dump
 
 ROOT = Path(harness.__file__).parent
 CLASSES = frozenset(KINDS.values())
+NAMES = {kind.__name__ for kind in CLASSES}
 #: The rooms in which ``type(…)`` is a step's unless it is listed below.
 ROOMS = ("scenario", "model", "guest", "explore", "conformance")
 
 #: Module → what it asks a step beside its data and its facts, and why none of it needs an edit for a new kind.
 PLACES: dict[str, list[str]] = {
-    "scenario/step.py": ["cls.concern", "cls.do", "cls.do", "cls.do", "kind.concern", "kind.do", "kind.do"],  # where kinds are made, and found
+    "scenario/step.py": ["cls.concern", "cls.do", "cls.do", "cls.do", "kind.concern", "kind.do", "kind.do"],  # makes kinds, and finds them
     "scenario/codec.py": ["step.do"],  # the name in JSON
     "conformance/contrast.py": ["step.do"],  # the name in a sentence
     "explore/minimise.py": ["step.concern", "step.concern"],  # DRAWN, which has each concern's own file
@@ -31,10 +31,14 @@ PLACES: dict[str, list[str]] = {
     "model/predict.py": ["type(step)"],  # HANDLERS
     "scenario/reader.py": ["type(self.value)"],  # a JSON value, no step
 }
-#: Module → its table with keys that kinds of step have for names, too.
+#: Module → keys of its tables that are kinds' names by chance.
 NAMESAKES = {
-    "conformance/rule.py": {"redirect", "tee"},  # needs=
+    "boxes/vagrantfile.py": {"memory"},
+    "cli/stress.py": {"memory"},
+    "conformance/rule.py": {"arp", "redirect", "tee"},  # a rule's needs=
     "guest/profile.py": {"redirect", "tee"},  # fields of the profile
+    "guest/stress.py": {"memory"},
+    "outcome/codec.py": {"answer"},
 }
 
 #: What modules call a step.
@@ -66,7 +70,7 @@ def names_of_kinds(tree: ast.AST, *, in_room: bool = True) -> Iterator[str]:
     :param in_room: in one of :data:`ROOMS`, where the argument of ``type()`` may be a step by any name
     """
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and (node.attr in ("do", "concern") or node.attr == "__class__" and in_room):
+        if isinstance(node, ast.Attribute) and (node.attr in ("do", "concern") or (node.attr == "__class__" and in_room)):
             yield ast.unparse(node)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "type" and len(node.args) == 1:
             argument = ast.unparse(node.args[0])
@@ -87,7 +91,7 @@ def written_kinds(tree: ast.AST) -> Iterator[str]:
         yield from (key.value for key in keys if isinstance(key, ast.Constant) and key.value in KINDS)
 
 
-class Names:
+class Meanings:
     """What the names of a module stand for."""
 
     def __init__(self, tree: ast.AST) -> None:
@@ -110,13 +114,10 @@ class Names:
     def kind(self, node: ast.AST) -> type[Step] | None:
         """The kind of step that an expression names."""
         path, _, name = self._path(node).rpartition(".")
-        if not path.startswith("harness.") or not name[:1].isupper():
+        if not path.startswith("harness.") or name not in NAMES:
             return None
-        try:
-            found = getattr(import_module(path), name, None)
-        except ImportError:
-            return None
-        return found if isinstance(found, type) and found in CLASSES else None
+        found = getattr(import_module(path), name, None)
+        return found if found in CLASSES else None
 
     def bare(self, node: ast.AST | None) -> Iterator[type[Step]]:
         """``A``, ``A | B``, ``(A, B)``."""
@@ -128,7 +129,7 @@ class Names:
             yield from (kind for one in node.elts for kind in self.bare(one))
 
 
-def annotations(tree: ast.AST) -> set[int]:
+def of_annotations(tree: ast.AST) -> set[int]:
     """Identities of all nodes of annotations."""
     tops = [node.annotation for node in ast.walk(tree) if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation]
     tops += [node.returns for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns]
@@ -138,7 +139,7 @@ def annotations(tree: ast.AST) -> set[int]:
 
 def told_apart(tree: ast.AST) -> Iterator[type[Step]]:
     """Kinds that a module tells objects apart by: compared, in patterns, in a collection, as a key, or handed to a function."""
-    names, typed = Names(tree), annotations(tree)
+    meanings, typed = Meanings(tree), of_annotations(tree)
     for node in (node for node in ast.walk(tree) if id(node) not in typed):
         asked: list[ast.AST | None] = []
         if isinstance(node, ast.Call):
@@ -150,16 +151,22 @@ def told_apart(tree: ast.AST) -> Iterator[type[Step]]:
         elif isinstance(node, ast.Dict):
             asked = [*node.keys]
         elif isinstance(node, ast.Subscript):
-            asked = [node.slice]
+            asked = [] if GENERIC.fullmatch(ast.unparse(node.value)) else [node.slice]
         elif isinstance(node, ast.Tuple | ast.Set | ast.List):
             asked = [node]
         elif isinstance(node, ast.FunctionDef) and any(ast.unparse(one).endswith(".register") for one in node.decorator_list):
             asked = [one.annotation for one in node.args.args]
-        yield from (kind for one in asked for kind in names.bare(one))
+        yield from (kind for one in asked for kind in meanings.bare(one))
 
 
 def source(path: str | Path) -> ast.AST:
     return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+
+
+def own_kinds(path: str) -> set[type[Step]]:
+    """The kinds of a concern, for a file of its name in a room's ``steps``."""
+    place = ROOT / path
+    return {kind for kind in CLASSES if place.parent.name == "steps" and kind.concern == place.stem}
 
 
 PATHS = pytest.mark.parametrize("path", sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")))
@@ -180,15 +187,14 @@ def test_only_listed_places_ask_for_a_kind(path: str) -> None:
 
 @PATHS
 def test_no_table_has_kinds_names_for_keys(path: str) -> None:
-    assert set(written_kinds(source(path))) == NAMESAKES.get(path, set())
+    own = {kind.do for kind in own_kinds(path)}
+    assert set(written_kinds(source(path))) - own == NAMESAKES.get(path, set()), "one of the kind's facts, or another word: NAMESAKES"
 
 
 @PATHS
 def test_no_table_by_kind(path: str) -> None:
     """A file of a concern may tell its own kinds apart, where it draws them and where it does them together."""
-    place = ROOT / path
-    own = {kind for kind in CLASSES if place.parent.name == "steps" and kind.concern == place.stem}
-    assert set(told_apart(source(path))) <= own
+    assert set(told_apart(source(path))) <= own_kinds(path)
 
 
 @pytest.mark.parametrize(("text", "found"), [
@@ -238,15 +244,19 @@ def test_every_form_of_a_table_is_seen(import_: str, use: str) -> None:
     assert set(told_apart(ast.parse(f"{import_}\n{use}"))) == {Dump}
 
 
-@pytest.mark.parametrize("use", ["isinstance(step, steps.hooks.Dump)", "T[steps.hooks.Dump] = 1", "match step:\n    case steps.hooks.Dump(): ..."])
+@pytest.mark.parametrize("use", [
+    "isinstance(step, steps.hooks.Dump)", "T[steps.hooks.Dump] = 1", "match step:\n    case steps.hooks.Dump(): ...",
+])
 def test_a_kind_by_its_modules_name_is_seen(use: str) -> None:
     assert set(told_apart(ast.parse(f"from harness.scenario import steps\n{use}"))) == {Dump}
 
 
-@pytest.mark.parametrize("use", ["def do(step: X) -> X: ...", "step: X", "X()", "def do(steps: list[X], kind: type[X]): ...", "T = list[X]", "X.read(value)"])
+@pytest.mark.parametrize("use", [
+    "def do(step: X) -> X: ...", "step: X", "X()", "def do(steps: list[X], kind: type[X]): ...", "T = list[X]", "X.read(value)",
+])
 def test_a_kind_that_is_made_or_typed_is_no_table(use: str) -> None:
     assert not list(told_apart(ast.parse(f"from harness.scenario.steps.hooks import Dump as X\n{use}")))
 
 
 def test_every_place_is_there() -> None:
-    assert Counter({*PLACES, *NAMESAKES}).keys() <= {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")}
+    assert {*PLACES, *NAMESAKES} <= {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")}
