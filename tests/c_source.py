@@ -51,7 +51,7 @@ def every_enumerator(source: str) -> dict[str, int]:
 
 def _value(expression: str, known: Mapping[str, int]) -> int | None:
     """What an enumerator is set to; ``None`` for what is not understood."""
-    if shift := re.fullmatch(r"\(?(\w+) << (\w+)\)?", expression):
+    if shift := re.fullmatch(r"\(?(\w+)\s*<<\s*(\w+)\)?", expression):
         one, bits = _value(shift[1], known), _value(shift[2], known)
         return None if one is None or bits is None else one << bits
     if " + " in expression:

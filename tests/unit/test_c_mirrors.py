@@ -16,6 +16,7 @@ from harness.guest import module, uapi
 from harness.guest.ct import Own
 from harness.guest.uapi import Attribute, Command, Tamper
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
+from harness.outcome.facts import tracked
 from harness.scenario import keys
 from harness.scenario.steps import batches, raw
 from harness.scenario.steps.packets import COOKIE_BYTES
@@ -240,3 +241,26 @@ def test_a_cookie_begins_as_the_header_says() -> None:
 
 def test_the_static_keys_of_a_family_are_as_many_as_the_header_says() -> None:
     assert constants(HEADER)["NFHARNESS_KEYS_HOOKS"] == module._KEYS_HOOKS
+
+
+def test_the_books_of_arrays_are_in_the_modules_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = (ROOT / "kmod/memory.c").read_text()
+    order = {int(place): name for place, name in re.findall(r"books\[(\d)\] = nfh_memory\.(\w+);", source)}
+    order |= dict.fromkeys(map(int, re.findall(r"nfh_memory_leaks\(leaks, &books\[(\d)\]\)", source)), "waiting")
+    assert sorted(order) == list(range(6))
+    reply = {Attribute.MEMORY: struct.pack("=6I", *range(10, 16)), Attribute.LEAKED: struct.pack("=I", 9)}
+    monkeypatch.setattr(module.HookModule, "request", lambda *_: [reply])
+    books = module.HookModule.__new__(module.HookModule).memory()
+    untold = {"lost": "untold"}
+    assert {name: getattr(books, untold.get(name, name)) for name in order.values()} == {name: 10 + place for place, name in order.items()}
+    assert books.leaked == (9,)
+
+
+def test_the_calls_of_hooks_for_connections_are_in_the_modules_order() -> None:
+    source = (ROOT / "kmod/ct.c").read_text()
+    steps = re.findall(r"(consume_skb\(run->\w+\)|run->calls\[\d\] = nfh_ct\.\w+);", source)
+    assert steps == [
+        "run->calls[0] = nfh_ct.tuples", "run->calls[1] = nfh_ct.attaches",
+        "consume_skb(run->new)", "run->calls[2] = nfh_ct.destroys", "consume_skb(run->skb)", "run->calls[3] = nfh_ct.destroys",
+    ]
+    assert ("calls", "get_tuple_skb 0, attach 1, destroy 2 then 3") in tracked(None, None, 0, (0, 1, 2, 3), 0)

@@ -1,8 +1,13 @@
-"""Numbers of the kernel's uapi that Python says again are those of its headers, where the host has them (Debian's linux-libc-dev)."""
+"""Numbers of the kernel's uapi that Python says again are those of its headers, where the host has them (Debian's linux-libc-dev).
+
+``MNT_DETACH``, ``SOL_RAW`` and ``SOL_NETLINK`` are in no header of the uapi: the C library has them (libc6-dev). No installed header
+says which bit of ``/proc/sys/kernel/tainted`` a letter has; what a warning sets is seen in guests only (``tests/kernel``).
+"""
 
 from __future__ import annotations
 
 import re
+import socket
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,22 @@ from typing import Any
 import pytest
 
 from harness import netfilter
-from harness.guest import bpf, genetlink, inventory, module, nfnetlink_hook, observe, privilege, queue, topology, traffic
+from harness.guest import (
+    bpf,
+    churn,
+    first,
+    genetlink,
+    health,
+    inventory,
+    module,
+    netns,
+    nfnetlink_hook,
+    observe,
+    privilege,
+    queue,
+    topology,
+    traffic,
+)
 from harness.guest.steps import conntrack, link
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
 from harness.trace import bytecode, capture
@@ -37,6 +57,8 @@ MIRRORS: dict[Any, dict[str, dict[str, str]]] = {
                   "_ATTACH_NETFILTER": "BPF_NETFILTER"},
         "asm/unistd_64.h": {"_SYSCALL": "__NR_bpf"},
     },
+    churn: {"../asm-generic/socket.h": {"_SO_RCVBUFFORCE": "SO_RCVBUFFORCE"}},
+    first: {"if.h": {"_IFF_UP": "IFF_UP"}},
     bytecode: {"bpf.h": {"KPROBE": "BPF_PROG_TYPE_KPROBE", "RAW_TRACEPOINT": "BPF_PROG_TYPE_RAW_TRACEPOINT",
                          "_OF_TABLE": "BPF_PSEUDO_MAP_FD"}},
     capture: {"asm/unistd_64.h": {"_SYS_MEMBARRIER": "__NR_membarrier"},
@@ -59,15 +81,18 @@ MIRRORS: dict[Any, dict[str, dict[str, str]]] = {
     },
     link: {"neighbour.h": {"_NTF_USE": "NTF_USE", "_NUD_NONE": "NUD_NONE"}, "sockios.h": {"_SIOCGIFHWADDR": "SIOCGIFHWADDR"}},
     module: {"netlink.h": {"_NESTED": "NLA_F_NESTED"}},
+    netns: {"sched.h": {"_CLONE_NEWNET": "CLONE_NEWNET"}, "mount.h": {"_MS_BIND": "MS_BIND"}},
     netfilter: {"netfilter.h": {"_MASK": "NF_VERDICT_MASK", "_QBITS": "NF_VERDICT_QBITS", "_BYPASS": "NF_VERDICT_FLAG_QUEUE_BYPASS"}},
     nfnetlink_hook: {"netlink.h": {"_NETLINK_NETFILTER": "NETLINK_NETFILTER"}},
     observe: {
+        "if.h": {"_IFF_UP": "IFF_UP"},
         "sockios.h": {"_SIOCGIFFLAGS": "SIOCGIFFLAGS", "_SIOCSIFFLAGS": "SIOCSIFFLAGS"},
         "inotify.h": {"_IN_CREATE": "IN_CREATE", "_IN_MOVED_TO": "IN_MOVED_TO", "_IN_DELETE": "IN_DELETE"},
     },
     privilege: {"capability.h": {"_CAP_NET_ADMIN": "CAP_NET_ADMIN"}},
     queue: {"netlink.h": {"_NETLINK_NETFILTER": "NETLINK_NETFILTER", "_REQUEST": "NLM_F_REQUEST", "_ACK": "NLM_F_ACK",
-                          "_ERROR": "NLMSG_ERROR"}},
+                          "_ERROR": "NLMSG_ERROR"},
+            "../asm-generic/socket.h": {"_SO_RCVBUFFORCE": "SO_RCVBUFFORCE"}},
     topology: {
         "if_addr.h": {"_IFA_F_NODAD": "IFA_F_NODAD", "_IFA_F_TENTATIVE": "IFA_F_TENTATIVE"},
         "sockios.h": {"_SIOCGIFFLAGS": "SIOCGIFFLAGS", "_SIOCETHTOOL": "SIOCETHTOOL"},
@@ -90,6 +115,34 @@ def test_a_number_is_the_headers(mirror: Any, header: str, names: dict[str, str]
     known = {name: c for name, c in names.items() if c in defined or c not in _LATER}
     assert known
     assert {name: getattr(mirror, name) for name in known} == {name: defined[c] for name, c in known.items()}
+
+
+@pytest.mark.parametrize(("mirror", "header", "names"), [
+    (genetlink, "bits/socket.h", {"_SOL_NETLINK": "SOL_NETLINK"}), (traffic, "bits/socket.h", {"_SOL_RAW": "SOL_RAW"}),
+    (netns, "sys/mount.h", {"_MNT_DETACH": "MNT_DETACH"}),
+])
+def test_a_number_is_the_c_librarys(mirror: Any, header: str, names: dict[str, str]) -> None:
+    if not list(HEADERS.parent.glob("*-linux-gnu/sys/mount.h")):
+        pytest.skip("no headers: apt install libc6-dev")
+    defined = numbers(header)
+    assert {name: getattr(mirror, name) for name in names} == {name: defined[c] for name, c in names.items()}
+
+
+def test_what_is_put_together_has_the_headers_numbers() -> None:
+    netlink, instructions, icmp, icmpv6 = numbers("netlink.h"), numbers("bpf.h"), numbers("icmp.h"), numbers("icmpv6.h")
+    instructions |= numbers("bpf_common.h")
+    assert netlink["NLMSG_MIN_TYPE"] == genetlink._GENL_ID_CTRL
+    assert netlink["NLM_F_ROOT"] | netlink["NLM_F_MATCH"] == genetlink._DUMP
+    assert netlink["NLA_F_NESTED"] | netlink["NLA_F_NET_BYTEORDER"] == 0xFFFF & ~genetlink._TYPE_MASK
+    assert instructions["BPF_ALU64"] | instructions["BPF_MOV"] | instructions["BPF_K"] == bpf._MOV64_R0
+    assert instructions["BPF_JMP"] | instructions["BPF_EXIT"] == bpf._EXIT
+    assert {socket.AF_INET: (icmp["ICMP_ECHO"], icmp["ICMP_ECHOREPLY"]),
+            socket.AF_INET6: (icmpv6["ICMPV6_ECHO_REQUEST"], icmpv6["ICMPV6_ECHO_REPLY"])} == traffic._ECHO_TYPES
+
+
+def test_a_kernel_that_has_warned_has_the_bit_of_the_letter_w() -> None:
+    """``Documentation/admin-guide/tainted-kernels.rst``: W, *kernel issued warning*."""
+    assert 1 << health._TAINT_LETTERS.index("W") == health.WARNED
 
 
 @pytest.mark.parametrize(("mirror", "prefix"), [(queue._Attribute, "NFQA_"), (queue._Setting, "NFQA_CFG_")])
