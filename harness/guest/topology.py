@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 from harness.errors import GuestError
 from harness.guest import first, netns
 from harness.guest.netns import Namespace, iproute
-from harness.netfilter import Family
 from harness.scenario.addresses import ip_interface
+from harness.scenario.steps.sysctl import BRIDGE, BRIDGE_CALLS
 from harness.scenario.topology import Bridge, Interface, Topology, VethEnd, Vlan
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _IFA_F_TENTATIVE = 0x40
 _SIOCGIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8913, 0x01, 0x40
 _SIOCETHTOOL, _ETHTOOL_GGRO, _ETHTOOL_SGRO, _ETHTOOL_STSO = 0x8946, 0x2B, 0x2C, 0x1F
 _NTF_MASTER, _NUD_NOARP = 0x04, 0x40
-_BRIDGE_SETTINGS = {Family.IPV4: "bridge-nf-call-iptables", Family.IPV6: "bridge-nf-call-ip6tables", Family.ARP: "bridge-nf-call-arptables"}
+_BRIDGE_SETTINGS = {pf: name.removeprefix(BRIDGE) for pf, name in BRIDGE_CALLS.items()}
 _MLD_NEVER_MS = "2000000000"
 _READY_SECONDS = 10.0
 _POLL_SECONDS = 0.002

@@ -7,7 +7,7 @@ scenario's own, such as AppArmor's hooks, is told (``foreign``). The answer is a
 is. Without a scenario the loops can be fed with what a kernel's hooks answered (``observed``).
 
 Read beside core.c: ``structures``, ``entries``, ``register``, ``slow``, then ``predict``. Functions are named as the kernel's; ``sysctl``
-has the settings that decide where a packet goes.
+has the settings that a namespace begins with.
 """
 
 from __future__ import annotations

@@ -1,18 +1,16 @@
-"""Settings of a namespace that decide where a packet goes, by the names that ``sysctl`` has for them."""
+"""The settings that a namespace of a topology begins with."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 from harness.netfilter import Family
+from harness.scenario.steps.sysctl import BRIDGE_CALLS, IP_FORWARD
 from harness.scenario.topology import Topology
 
-__all__ = ("BRIDGE_CALLS", "FORWARDING", "RP_FILTER", "given")
+__all__ = ("FORWARDING", "given")
 
-FORWARDING = {Family.IPV4: "net.ipv4.ip_forward", Family.IPV6: "net.ipv6.conf.all.forwarding"}
-RP_FILTER = "net.ipv4.conf.all.rp_filter"
-BRIDGE_CALLS = {Family.IPV4: "net.bridge.bridge-nf-call-iptables", Family.IPV6: "net.bridge.bridge-nf-call-ip6tables",
-                Family.ARP: "net.bridge.bridge-nf-call-arptables"}
+FORWARDING = {Family.IPV4: IP_FORWARD, Family.IPV6: "net.ipv6.conf.all.forwarding"}
 
 
 def given(topology: Topology, netns: str) -> Counter[str]:

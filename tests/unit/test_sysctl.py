@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 from hypothesis import find, settings
 from hypothesis import strategies as st
 
+import harness
 from harness.errors import UserError
 from harness.explore.steps import DRAWN
 from harness.scenario import Scenario, dumps, loads
@@ -30,6 +34,14 @@ def test_what_makes_no_sense_is_named(step: Sysctl, topology: Topology, message:
     with pytest.raises(UserError) as error:
         loads(dumps(Scenario("wrong", "", topology, (step,))))
     assert error.value.message == message
+
+
+def test_the_settings_names_are_written_in_one_place() -> None:
+    """But for the rules, whose scripts are written out by hand."""
+    room = Path(harness.__file__).parent
+    written = {str(path.relative_to(room)) for path in room.rglob("*.py") if path.parent.name != "conformance"
+               for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant) and node.value in SETTINGS}
+    assert written == {"scenario/steps/sysctl.py"}
 
 
 @pytest.mark.parametrize(("topology", "names"), [

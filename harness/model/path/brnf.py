@@ -13,8 +13,8 @@ from harness.model.path.ip import ip_rcv_finish
 from harness.model.path.packet import NfBridge, Packet
 from harness.model.path.stack import Okfn, Stack, named
 from harness.model.structures import HookState
-from harness.model.sysctl import BRIDGE_CALLS
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind, hook_number
+from harness.scenario.steps.sysctl import BRIDGE_CALLS
 
 __all__ = ("HOOKS", "br_nf_ops")
 

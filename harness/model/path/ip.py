@@ -10,10 +10,11 @@ from harness.model.path import fragment
 from harness.model.path.device import dev_add_pack, dev_queue_xmit
 from harness.model.path.packet import DEFAULT_TTL, Kind, Packet, Record
 from harness.model.path.stack import Stack
-from harness.model.sysctl import FORWARDING, RP_FILTER
+from harness.model.sysctl import FORWARDING
 from harness.netfilter import Family
 from harness.scenario.addresses import Address, ip_interface
 from harness.scenario.routing import Hop, lookup, owns, source_address
+from harness.scenario.steps.sysctl import RP_FILTER
 from harness.scenario.topology import LOOPBACK
 
 __all__ = ("ip_local_out", "ip_rcv", "ip_rcv_finish", "ip_send")

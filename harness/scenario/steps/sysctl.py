@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from harness.netfilter import Family
 from harness.scenario.reader import Value, fail
 from harness.scenario.scope import Scope
 from harness.scenario.step import (
@@ -21,16 +22,15 @@ from harness.scenario.step import (
     stays,
 )
 
-__all__ = ("BRIDGE", "SETTINGS", "Sysctl")
+__all__ = ("BRIDGE", "BRIDGE_CALLS", "IP_FORWARD", "RP_FILTER", "SETTINGS", "Sysctl")
 
-SETTINGS = {
-    "net.ipv4.ip_forward": 1,
-    "net.ipv4.conf.all.rp_filter": 2,
-    "net.bridge.bridge-nf-call-iptables": 1,
-    "net.bridge.bridge-nf-call-ip6tables": 1,
-    "net.bridge.bridge-nf-call-arptables": 1,
-}
-"""Those that decide which hook points a packet crosses, each with its largest value."""
+IP_FORWARD, RP_FILTER = "net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter"
+BRIDGE_CALLS = {Family.IPV4: "net.bridge.bridge-nf-call-iptables", Family.IPV6: "net.bridge.bridge-nf-call-ip6tables",
+                Family.ARP: "net.bridge.bridge-nf-call-arptables"}
+"""The settings of ``br_netfilter``, by the family whose hooks a frame of a bridge crosses."""
+
+SETTINGS = {IP_FORWARD: 1, RP_FILTER: 2, **dict.fromkeys(BRIDGE_CALLS.values(), 1)}
+"""Settings that decide which hook points a packet crosses, each with its largest value."""
 
 BRIDGE = "net.bridge."
 """How the names of those begin that come with ``br_netfilter``."""
