@@ -58,17 +58,18 @@ def pytests_options() -> frozenset[str]:
 def shown() -> Iterator[tuple[str, str]]:
     """Page and text of every code span and every line of a code block."""
     for page, text in PAGES.items():
-        for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        for language, block in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
             yield from ((page, line.removeprefix("$ ")) for line in block.splitlines() if not language)
-        rest = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-        yield from ((page, line.removeprefix("$ ")) for line in re.findall(r"^ {4}(\S.*)$", rest, re.MULTILINE))
+        rest = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+        yield from ((page, line.removeprefix("$ ")) for line in re.findall(r"^ {4,8}(\S.*)$", rest, re.MULTILINE))
         yield from ((page, span) for span in re.findall(r"`([^`\n]+)`", rest))
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Page and words of every call of nfharness that is shown."""
     for page, text in shown():
-        for call in re.findall(r"(?:(?<!module )(?<![\w/.-])nfharness|python3 -m harness) ([^;|&')]+)", re.split(r"(?:^| )# ", text)[0]):
+        shell = re.split(r"(?:^| )# ", text)[0]
+        for call in re.findall(r"(?:(?<!module )(?:(?<![\w/.-])|(?<=\.venv/bin/))nfharness|python3 -m harness) ([^;|&')]+)", shell):
             yield page, call.replace(",", " ").split()
 
 
