@@ -24,6 +24,8 @@ __all__ = ("Recording", "recorded")
 
 FILE = Path(__file__).parent / "model" / "recorded" / "6.12.json"
 
+_ATTEMPTS = 10
+
 #: Scripts that fill a point with 1024 hooks: megabytes.
 _LARGE = {"limit.1024", "limit.dummies", "limit.per-point", "limit.per-device", "inet.first-half", "inet.rollback"}
 
@@ -64,10 +66,18 @@ async def _record(*only: str) -> None:
 
 
 async def _trusted(executor: Executor, script: Script) -> Outcome:
-    """An observation without a doubt."""
-    while (outcome := await executor.observe(script.scenario)).doubts or outcome.lost_events:
-        print(f"{script.scenario.name}, once more: {'; '.join(outcome.doubts)}", file=sys.stderr)
-    return outcome
+    """An observation without a doubt.
+
+    :raises SystemExit: each of :data:`_ATTEMPTS` has doubts
+    """
+    for _ in range(_ATTEMPTS):
+        outcome = await executor.observe(script.scenario)
+        doubts = [*outcome.doubts, *([f"{outcome.lost_events} events lost"] if outcome.lost_events else [])]
+        if not doubts:
+            return outcome
+        print(f"{script.scenario.name}, once more: {'; '.join(doubts)}", file=sys.stderr)
+    raise SystemExit(f"{script.scenario.name}: {_ATTEMPTS} observations, and none without a doubt: {'; '.join(doubts)}\n"
+                     "hint: end what keeps this host busy, and record again")
 
 
 def _kept(script: Script, profile: KernelProfile, outcome: Outcome) -> Outcome:
