@@ -193,7 +193,7 @@ async def target(
     :param dead: a kernel that dies while its template is made is a target too, with :class:`NeverUp` for a source
     :param append: more for a fresh guest's kernel command line
     :raises UserError: no such kernel
-    :raises HostError: it cannot be had here
+    :raises HostError: it is unavailable here
     """
     try:
         kernel, found = await source(spec, progress, backend, append=append)

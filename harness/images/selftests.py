@@ -32,7 +32,7 @@ _MAKE = f"cd /build/{_PLACE}/$NAME && make --keep-going --jobs=2 all CC=x86_64-l
 def selftests(kernel: Kernel, progress: Progress) -> Path:
     """The directory ``selftests`` for a kernel, fetched if need be.
 
-    :raises HostError: the archive has no sources of its version, or they cannot be had
+    :raises HostError: the archive has no sources of its version, or they are unavailable
     """
     if kernel.tree:
         found = _of_tree(Path(kernel.tree))

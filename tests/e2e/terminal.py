@@ -1,4 +1,4 @@
-"""A terminal for the command line, and somebody who types."""
+"""A terminal for the command line, and a person who types."""
 
 from __future__ import annotations
 

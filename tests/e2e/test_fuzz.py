@@ -1,4 +1,4 @@
-"""Hostile requests to ``nfharness.ko`` harm no kernel, whoever sends them (``fuzz.py``)."""
+"""Hostile requests to ``nfharness.ko`` harm no kernel, with or without privileges (``fuzz.py``)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 @pytest.fixture
 def farm(tmp_path: Path) -> Path:
-    """ssh's configuration for the host ``farm``: an sshd in a network namespace of its own, with nothing of our environment."""
+    """ssh's configuration for the host ``farm``: an sshd in a separate network namespace, with nothing of our environment."""
     if not (_SSHD and shutil.which("ssh")):
         pytest.skip("openssh-server is not installed" if shutil.which("ssh") else "openssh-client is not installed")
     if os.geteuid() != 0:

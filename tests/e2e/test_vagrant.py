@@ -85,7 +85,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     needs_vagrant()
     lacking = [f"{one.name}: {one.found}" for one in examine_vagrant("libvirt") if one.state == "missing" and one.name != "libvirtd"]
     if os.geteuid() != 0 or lacking or not shutil.which("libvirtd"):
-        pytest.skip("; ".join(lacking) or ("libvirtd is not installed" if os.geteuid() == 0 else "libvirt of its own needs root"))
+        pytest.skip("; ".join(lacking) or ("libvirtd is not installed" if os.geteuid() == 0 else "a private libvirt needs root"))
     # The box comes from the network as far as it is not there; where libvirt runs there is none.
     subprocess.run([sys.executable, "-m", "harness", "vagrant", "box"], cwd=CHECKOUT, check=True, capture_output=True, timeout=_DEADLINE_S)
     own = tmp_path_factory.mktemp("vagrant")

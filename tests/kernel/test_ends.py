@@ -244,7 +244,7 @@ def test_a_packet_that_a_queue_takes_apart(lab: Lab) -> None:
     net = lab.router()
     lab.nft(chain("forward", f"tcp dport 7 meta length > {MTU} queue num 5"))
     lab.hook(net.server, "ipv4", "INPUT")
-    # On a slow host the client would send it again before it is answered, and what comes second has been received by then.
+    # On a slow host the client would send it again before it is answered, and what comes second has been received already.
     net.client.run("sh", "-c", "ip route change $(ip route show default) rto_min 30s && sysctl -qw net.ipv4.tcp_early_retrans=0")
     queue = net.router.namespace
     with sockets(socket.SOCK_STREAM, (net.server, ("", 7)), (net.client, ("", 0))) as (server, client), \

@@ -17,7 +17,7 @@ from tests.kernel.test_ends import about, chain, raw, sockets
 
 
 def forger(host: Host) -> socket.socket:
-    """A raw socket that sends packets with headers of their own."""
+    """A raw socket that sends packets together with their headers."""
     made = raw(host, socket.IPPROTO_RAW)
     made.setsockopt(socket.SOL_IP, socket.IP_HDRINCL, 1)
     return made

@@ -152,7 +152,7 @@ def test_frames_that_meet_no_hook_are_no_run_of_the_bridges_loop() -> None:
 
 
 def _runs_for_own_frames(network: Network) -> int:
-    """How often a loop of hooks is run for three frames of a protocol that nobody else speaks: the kernel sends some of its own."""
+    """How often a loop of hooks is run for three frames of a protocol that nobody else speaks: of others the kernel sends frames, too."""
     from scapy.layers.l2 import Ether  # noqa: PLC0415 - seconds in an emulated guest
 
     # Without its own source a bridge drops it before any hook.

@@ -171,7 +171,7 @@ def test_a_queue_without_a_listener_drops_and_with_bypass_goes_on(module: HookMo
 
 @contextlib.contextmanager
 def listener(queue: int) -> Iterator[None]:
-    """Somebody bound to a queue, in the calling thread's namespace (``nfnetlink_queue.h``), who never answers."""
+    """A listener bound to a queue, in the calling thread's namespace (``nfnetlink_queue.h``), that never answers."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netlink:
         for attribute, value in ((1, struct.pack("!BBH", 1, 0, 0)), (2, struct.pack("!IB", 0xFFFF, 2))):
             body = struct.pack("!BBH", 0, 0, queue) + struct.pack("=HH", 4 + len(value), attribute) + value

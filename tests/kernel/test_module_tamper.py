@@ -97,7 +97,7 @@ def test_sixteen_packets_are_kept_and_the_others_let_go(network: Network, module
 
 
 def test_segments_that_are_kept_are_freed_once(network: Network, module: HookModule) -> None:
-    """TCP frees what it merges or has read whoever else refers to it."""
+    """TCP frees what it merges or has read even if something else refers to it."""
     with network.namespaces["host"].inside(), socket.socket() as server, socket.socket() as client:
         server.bind(("127.0.0.1", 9))
         server.listen()

@@ -38,7 +38,7 @@ Kernel = Callable[[Scenario], Judgement]
 
 @pytest.fixture(autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one's own; and time enough to shrink on a busy machine."""
+    """A state directory that no other test uses; and time enough to shrink on a busy machine."""
     monkeypatch.setenv("NFHARNESS_STATE", str(tmp_path_factory.mktemp("state")))
     monkeypatch.setattr(search, "_SECONDS", 3600.0)
 

@@ -20,7 +20,7 @@ def grows_in_place(old: Entries | None, reg: HookOps, alloc: entries.Allocator =
 
 
 def drops_while_it_is_new(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
-    """The point is there, its hook not yet: whoever comes is lost."""
+    """The point is there, its hook not yet: a packet that comes is lost."""
     nobody = HookOps(lambda _ops, _context: Verdict(VerdictKind.DROP), "nobody", None, reg.pf, reg.hooknum, reg.priority)
     return right_grow(old, reg, alloc) if old else right_grow([reg], nobody, alloc)
 

@@ -42,7 +42,7 @@ def test_an_event_of_a_stream_that_was_hung_up_in_the_same_round_is_nothing(chil
 
 
 def test_what_background_processes_write_after_the_end_is_not_the_commands_output(child: Child) -> None:
-    # The pipe is full when the "command" ends; whoever still writes to it afterwards writes for nobody.
+    # The pipe is full when the "command" ends; what is still written to it afterwards is read by nobody.
     while child.read(1, 1 << 15) is None:
         pass
     child.end(0)

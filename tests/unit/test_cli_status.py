@@ -1,4 +1,4 @@
-"""The exit status is the run's: whatever a terminal can show, whoever reads the output, and whatever goes wrong in our own code."""
+"""The exit status is the run's: whatever a terminal can show, read or unread, and whatever goes wrong in our own code."""
 
 from __future__ import annotations
 

@@ -97,7 +97,8 @@ def test_what_others_call_says_what_it_does() -> None:
 
 def test_no_word_stands_where_a_plainer_one_serves() -> None:
     """Words that make a reader ask who, or like what."""
-    sources = [path for kind in ("py", "md", "c", "h") for room in ("harness", "kmod") for path in (ROOT / room).glob(f"**/*.{kind}")]
-    assert sources
-    vague = re.compile(r"\b(?:somebody|whoever|likewise|by then|of (?:its|their|one's) own)\b", re.IGNORECASE)
+    rooms = ("harness", "kmod", "tests")
+    sources = [path for kind in ("py", "md", "c", "h") for room in rooms for path in (ROOT / room).glob(f"**/*.{kind}")]
+    sources.remove(Path(__file__))
+    vague = re.compile(r"\b(?:somebody|whoever|likewise|by then|of (?:its|their|one's) own|cannot be had)\b", re.IGNORECASE)
     assert not [f"{path.relative_to(ROOT)}: {found[0]}" for path in sources if (found := vague.search(path.read_text()))]

@@ -135,7 +135,7 @@ def test_bytes_that_are_no_instructions_are_refused() -> None:
     ("666666669053c3", 5),
     ("f30f1efae81122334453c3", 9),
     ("53c3", 0),
-], ids=["endbr64 and nop", "nop", "traced by somebody else", "no fentry"])
+], ids=["endbr64 and nop", "nop", "traced by another program", "no fentry"])
 def test_the_entry_probe_is_behind_the_fentry_site(code: str, offset: int) -> None:
     assert after_prologue(bytes.fromhex(code)) == offset
 

@@ -23,7 +23,7 @@ ARRAYS = (
           breaks="an array has room for the ops of each hook", rules="memory.freed memory.grace-period order.ascending limit.1024",
           why="needs KASAN where what is behind it is not used, or is what nobody looks at"),
     fault("array-not-accounted", "\te = kvzalloc(alloc, GFP_KERNEL_ACCOUNT);", "\te = kvzalloc(alloc, GFP_KERNEL);",
-          breaks="an array is on the account of whoever registers", why="without MEMCG the flag does nothing: nobody can tell; with it only the kernel memory of the control group would"),
+          breaks="an array is on the account of the process that registers", why="without MEMCG the flag does nothing: nobody can tell; with it only the kernel memory of the control group would"),
     fault("free-of-slabs-only", "\tkvfree(head->allocation);", "\tkfree(head->allocation);",
           breaks="an array is freed as it was taken, from vmalloc too", why="kvzalloc() goes to vmalloc only where no pages that are neighbours are free: needs fault injection below it (FAIL_PAGE_ALLOC)"),
     fault("grow-forgets-priv-before-others", "\t\t\tnew->hooks[nhooks].priv = «reg->priv»;\n\t\t\tinserted = true;", "NULL",

@@ -73,7 +73,7 @@ async def _main(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="run every rule, whoever has told before")
+    parser.add_argument("--all", action="store_true", help="run every rule, even if one has told before")
     parser.add_argument("--together", action="store_true", help="one kernel that has all of them")
     parser.add_argument("--out", help="file to which each line is added")
     parser.add_argument("kernel")
