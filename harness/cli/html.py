@@ -112,7 +112,7 @@ def _walks(result: RuleResult, target: Target) -> Markup | None:
         return None
     judged = judge(bundle.script, target.profile, bundle.observed)
     console = Console(record=True, file=io.StringIO(), width=_COLUMNS, force_terminal=True, color_system="truecolor")
-    render_run(console, f"{bundle.script.scenario.name} on {target.kernel.label}", judged.predicted, judged.observed, judged.comparison)
+    render_run(console, f"{bundle.script.scenario.name} on {target.kernel.label}", judged.comparison)
     # rich escapes what it prints.
     lines = console.export_html(code_format="{code}", inline_styles=True, theme=DIMMED_MONOKAI).split("\n")
     if len(lines) > _LINES:

@@ -94,7 +94,7 @@ async def _run(scenario: Scenario, spec: str, backend: Backend, as_json: bool) -
     if as_json:
         print(json.dumps(codec.report(kernel=facts, scenario=scenario.name, observed=observed, comparison=comparison), indent=1))
     else:
-        _print(f"{scenario.name} on {facts['kernel']} ({facts['accelerator'] or facts['backend']})", predicted, observed, comparison)
+        _print(f"{scenario.name} on {facts['kernel']} ({facts['accelerator'] or facts['backend']})", comparison)
     return exit_code(comparison)
 
 
@@ -118,8 +118,8 @@ def exit_code(comparison: Comparison) -> int:
     return codes[comparison.verdict]
 
 
-def _print(title: str, predicted: Outcome, observed: Outcome, comparison: Comparison) -> None:
+def _print(title: str, comparison: Comparison) -> None:
     from harness.host.terminal import Terminal  # noqa: PLC0415
     from harness.walks.render import render_run  # noqa: PLC0415
 
-    render_run(Terminal.wide(120), title, predicted, observed, comparison)
+    render_run(Terminal.wide(120), title, comparison)

@@ -109,7 +109,7 @@ def _written(directory: Path, slug: str, text: str) -> Path:
 def _judged(judgement: Judgement, release: str) -> dict[str, Any]:
     comparison = judgement.comparison
     shown = Console(file=io.StringIO(), width=140, color_system=None)
-    render_run(shown, f"{judgement.script.scenario.name} on {release}", judgement.predicted, judgement.observed, comparison)
+    render_run(shown, f"{judgement.script.scenario.name} on {release}", comparison)
     return {
         "differences": [
             {"where": one.where, "predicted": one.predicted, "observed": one.observed, "explanation": one.explanation}

@@ -32,7 +32,10 @@ class Judgement:
 
 
 def judge(script: Script, profile: KernelProfile, observed: Outcome) -> Judgement:
-    """Compare with the model's prediction for that profile, then with the script's own expectations."""
+    """Compare with the model's prediction for that profile, then with the script's own expectations.
+
+    Differences of the second sort are attached to no part of the packets' and steps' trees: a mark there speaks of the prediction.
+    """
     predicted = predict(script.scenario, profile, seen(observed))
     by_model = compare(predicted, observed)
     differences = (*by_model.differences, *script.unmet(observed))

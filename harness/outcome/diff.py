@@ -1,18 +1,29 @@
 """Where an observation departs from the prediction, and what a run amounts to.
 
-Never compared: nanoseconds, drop reasons that are not ``nf_hook_slow``'s, summaries and strangers' packets; they are there for a reader.
+Never compared: nanoseconds, drop reasons that are not ``nf_hook_slow``'s, summaries and unrelated packets; they are there for a reader.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harness.outcome import describe
-from harness.outcome.pairing import CallPair, PacketPair, TraversalPair, aligned, identity, reordered
-from harness.outcome.types import OURS, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
+from harness.outcome.pairing import (
+    ArrayPair,
+    Difference,
+    PacketPair,
+    PartPair,
+    StepPair,
+    TraversalPair,
+    aligned,
+    aligned_steps,
+    identity,
+    reordered,
+)
+from harness.outcome.types import OURS, HookCall, Outcome, PacketOutcome, Slot, StepOutcome, Traversal
 
 __all__ = ("Comparison", "Conclusion", "Difference", "compare", "conclude", "inconclusive_reasons")
 
@@ -20,42 +31,29 @@ Conclusion = Literal["conformant", "different", "inconclusive"]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """One departure.
-
-    :param where: a path: ``steps[3]``, ``packet 1/router FORWARD``, ``packet 1/router FORWARD/call 2``, ``packet 1/fate``
-    :param predicted: what the model says, in words
-    :param observed: what the kernel did
-    :param explanation: what that means
-    """
-
-    where: str
-    predicted: str
-    observed: str
-    explanation: str
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """What is to be said of a run.
 
+    :param differences: in the order of the steps and then of the packets
     :param reasons: why the run is inconclusive, if it is
-    :param packets: as predicted and as observed
+    :param steps: as predicted and as observed, each pair with the differences that are about it
+    :param packets: in the same way
     """
 
     verdict: Conclusion
     differences: tuple[Difference, ...]
     reasons: tuple[str, ...]
+    steps: tuple[StepPair, ...]
     packets: tuple[PacketPair, ...]
 
 
 def compare(predicted: Outcome, observed: Outcome) -> Comparison:
     """All that is to be said of a run: every departure, in the order of the steps and then of the packets."""
-    packets = aligned(predicted.packets, observed.packets)
-    differences = (*_diff_steps(predicted.steps, observed.steps), *_diff_packets(packets))
+    steps, packets = aligned_steps(predicted.steps, observed.steps), aligned(predicted.packets, observed.packets)
+    differences = (*_diff_steps(steps), *_diff_packets(packets))
     reasons = inconclusive_reasons(predicted, observed)
     verdict: Conclusion = "inconclusive" if reasons else "different" if differences else "conformant"
-    return Comparison(verdict, differences, reasons, packets)
+    return Comparison(verdict, differences, reasons, steps, packets)
 
 
 def conclude(predicted: Outcome, observed: Outcome) -> Conclusion:
@@ -86,50 +84,62 @@ def inconclusive_reasons(predicted: Outcome, observed: Outcome) -> tuple[str, ..
     return tuple(dict.fromkeys(reasons))
 
 
-def _diff_steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> Iterator[Difference]:
-    expected, found = {step.step: step for step in predicted}, {step.step: step for step in observed}
-    for number in sorted(expected.keys() | found.keys()):
-        if number in expected and number in found:
-            yield from _diff_step(f"steps[{number}]", expected[number], found[number])
+def _found(where: str, predicted: str, observed: str, explanation: str, about: Iterable[PartPair[Any]]) -> Difference:
+    """A difference, attached to the pairs that it is about."""
+    difference = Difference(where, predicted, observed, explanation)
+    for pair in about:
+        pair.differences.append(difference)
+    return difference
+
+
+def _diff_steps(pairs: Sequence[StepPair]) -> Iterator[Difference]:
+    for pair in pairs:
+        where = f"steps[{pair.step}]"
+        if pair.predicted is not None and pair.observed is not None:
+            yield from _diff_step(where, pair, pair.predicted, pair.observed)
         else:
-            said = ("an answer", "none") if number in expected else ("no such step", "an answer")
-            yield Difference(f"steps[{number}]", *said, "one of the two ran a step that the other did not")
+            said = ("an answer", "none") if pair.observed is None else ("no such step", "an answer")
+            yield _found(where, *said, "one of the two ran a step that the other did not", _parts_of_step(pair))
 
 
-def _diff_step(where: str, predicted: StepOutcome, observed: StepOutcome) -> Iterator[Difference]:
+def _parts_of_step(pair: StepPair) -> list[PartPair[Any]]:
+    return [pair, pair.raw, *pair.facts, *pair.queues, *pair.splats, *pair.arrays, *(slot for array in pair.arrays for slot in array.slots)]
+
+
+def _diff_step(where: str, pair: StepPair, predicted: StepOutcome, observed: StepOutcome) -> Iterator[Difference]:
     if predicted.errno != observed.errno:
         explanation = "the kernel failed with another errno"
         if not predicted.errno or not observed.errno:
             did, does = ("did", "refuses") if predicted.errno else ("refused", "does")
             explanation = f"the kernel {did} what the model {does}"
-        yield Difference(where, describe.errno(predicted.errno), describe.errno(observed.errno), explanation)
-    expected, found = dict(predicted.slots), dict(observed.slots)
-    for key in sorted(expected.keys() | found.keys()):
-        before, after = expected.get(key, ()), found.get(key, ())
-        if before != after:
-            yield Difference(f"{where}/{key}", describe.slots(before), describe.slots(after), _explain_slots(before, after))
+        yield _found(where, describe.errno(predicted.errno), describe.errno(observed.errno), explanation, [pair])
+    for array in pair.arrays:
+        yield from _diff_array(f"{where}/{array.name}", array)
     if predicted.raw != observed.raw:
-        yield Difference(f"{where}/nf_hook_slow", describe.raw(predicted.raw), describe.raw(observed.raw),
-                         _explain_raw(predicted, observed))
-    yield from _diff_facts(where, dict(predicted.facts), dict(observed.facts))
+        yield _found(f"{where}/nf_hook_slow", describe.raw(predicted.raw), describe.raw(observed.raw),
+                     _explain_raw(predicted, observed), [pair.raw])
+    for fact in pair.facts:
+        expected, found = ("nothing" if side is None else side for side in (fact.predicted, fact.observed))
+        if expected != found:
+            yield _found(f"{where}/{fact.name}", str(expected), str(found), "the kernel is in another state", [fact])
     for dispute in observed.disputes:
-        yield Difference(where, "one array, however it is read", dispute, "the readings of a hook point do not agree")
-    queues, books = dict(predicted.queues), dict(observed.queues)
-    for key in sorted(queues.keys() | books.keys()):
-        if queues.get(key) != books.get(key):
-            yield Difference(f"{where}/{key}", describe.queue(queues.get(key)), describe.queue(books.get(key)),
-                             "the queue holds or counts other packets")
+        yield _found(where, "one array, however it is read", dispute, "the readings of a hook point do not agree", [pair])
+    for queue in pair.queues:
+        if queue.predicted != queue.observed:
+            yield _found(f"{where}/{queue.name}", describe.queue(queue.predicted), describe.queue(queue.observed),
+                         "the queue holds or counts other packets", [queue])
     if predicted.splats != observed.splats:
         unexpected = Counter(observed.splats) - Counter(predicted.splats)
         explanation = "the kernel warned where the model does not" if unexpected else "the kernel did not warn"
-        yield Difference(f"{where}/splats", "; ".join(predicted.splats) or "none", "; ".join(observed.splats) or "none", explanation)
+        yield _found(f"{where}/splats", "; ".join(predicted.splats) or "none", "; ".join(observed.splats) or "none", explanation,
+                     [splat for splat in pair.splats if splat.predicted != splat.observed])
 
 
-def _diff_facts(where: str, predicted: Mapping[str, str | int], observed: Mapping[str, str | int]) -> Iterator[Difference]:
-    for name in dict.fromkeys((*predicted, *observed)):
-        expected, found = predicted.get(name, "nothing"), observed.get(name, "nothing")
-        if expected != found:
-            yield Difference(f"{where}/{name}", str(expected), str(found), "the kernel is in another state")
+def _diff_array(where: str, pair: ArrayPair) -> Iterator[Difference]:
+    before, after = pair.predicted or (), pair.observed or ()
+    if before != after:
+        yield _found(where, describe.slots(before), describe.slots(after), _explain_slots(before, after),
+                     [pair, *(slot for slot in pair.slots if slot.predicted != slot.observed)])
 
 
 def _explain_raw(predicted: StepOutcome, observed: StepOutcome) -> str:
@@ -168,9 +178,20 @@ def _diff_packets(pairs: Sequence[PacketPair]) -> Iterator[Difference]:
         if pair.predicted is not None and pair.observed is not None:
             yield from _diff_packet(pair, pair.predicted, pair.observed)
         elif pair.observed is not None and pair.compared:
-            yield Difference(pair.name, "no such packet", pair.observed.packet, "a packet with this cookie that the model does not know of")
-        elif pair.predicted is not None and pair.predicted.cookie is not None and pair.predicted.traversals:  # no hook sees any other
-            yield Difference(pair.name, pair.predicted.packet, "no such packet", "the packet was not seen")
+            yield _found(pair.name, "no such packet", pair.observed.packet,
+                         "a packet with this cookie that the model does not know of", _parts_of_packet(pair))
+        elif pair.predicted is not None and pair.compared and pair.predicted.traversals:  # no hook sees any other
+            yield _found(pair.name, pair.predicted.packet, "no such packet", "the packet was not seen", _parts_of_packet(pair))
+
+
+def _parts_of_packet(pair: PacketPair) -> Iterator[PartPair[Any]]:
+    yield pair
+    for point in pair.traversals:
+        yield from _parts_of_traversal(point)
+
+
+def _parts_of_traversal(pair: TraversalPair) -> tuple[PartPair[Any], ...]:
+    return (pair, pair.returned, *pair.calls)
 
 
 def _diff_packet(pair: PacketPair, predicted: PacketOutcome, observed: PacketOutcome) -> Iterator[Difference]:
@@ -179,19 +200,20 @@ def _diff_packet(pair: PacketPair, predicted: PacketOutcome, observed: PacketOut
         if point.predicted is not None and point.observed is not None:
             yield from _diff_traversal(where, point, point.predicted, point.observed)
         elif point.observed is not None:
-            yield Difference(where, "not crossed", describe.calls(point.observed.calls),
-                             "the packet came to a hook point that the model did not send it to")
+            yield _found(where, "not crossed", describe.calls(point.observed.calls),
+                         "the packet came to a hook point that the model did not send it to", _parts_of_traversal(point))
         elif point.predicted is not None:
-            yield Difference(where, describe.calls(point.predicted.calls), "not crossed", "no hook of this point was called")
+            yield _found(where, describe.calls(point.predicted.calls), "not crossed", "no hook of this point was called",
+                         _parts_of_traversal(point))
     if (predicted.fate.kind, predicted.fate.errno) != (observed.fate.kind, observed.fate.errno):
         meaning = {"leaked": "nobody has freed the packet", "doubled": "the packet came to more than one end"}
-        yield Difference(f"{pair.name}/fate", describe.fate(predicted.fate), describe.fate(observed.fate),
-                         meaning.get(observed.fate.kind, "the packet came to another end"))
+        yield _found(f"{pair.name}/fate", describe.fate(predicted.fate), describe.fate(observed.fate),
+                     meaning.get(observed.fate.kind, "the packet came to another end"), [pair])
         return
     reason, told = predicted.fate.reason or "", observed.fate.reason or ""
     if reason.isupper() and reason not in told.split():  # one of the kernel's; others are for a reader
-        yield Difference(f"{pair.name}/reason", f"freed with the reason {reason}", told or "freed without a reason",
-                         "the rest of the kernel is told something else of a drop")
+        yield _found(f"{pair.name}/reason", f"freed with the reason {reason}", told or "freed without a reason",
+                     "the rest of the kernel is told something else of a drop", [pair])
 
 
 def _place(traversal: Traversal) -> str:
@@ -201,28 +223,32 @@ def _place(traversal: Traversal) -> str:
 def _diff_traversal(where: str, pair: TraversalPair, predicted: Traversal, observed: Traversal) -> Iterator[Difference]:
     for side, expected, found in (("in", predicted.indev, observed.indev), ("out", predicted.outdev, observed.outdev)):
         if expected != found:
-            yield Difference(where, f"{side} {expected or 'none'}", f"{side} {found or 'none'}", f"state->{side} is another device")
+            yield _found(where, f"{side} {expected or 'none'}", f"{side} {found or 'none'}", f"state->{side} is another device",
+                         [pair])
     if predicted.okfn != observed.okfn:
-        yield Difference(where, f"okfn {predicted.okfn}", f"okfn {observed.okfn}", "state->okfn is another function")
+        yield _found(where, f"okfn {predicted.okfn}", f"okfn {observed.okfn}", "state->okfn is another function", [pair])
     if predicted.start != observed.start:
-        yield Difference(where, f"from slot {predicted.start}", f"from slot {observed.start}", "the loop began with another slot")
+        yield _found(where, f"from slot {predicted.start}", f"from slot {observed.start}", "the loop began with another slot", [pair])
     if predicted.loop != observed.loop:
-        yield Difference(where, predicted.loop, observed.loop, "the hooks were called from another loop")
+        yield _found(where, predicted.loop, observed.loop, "the hooks were called from another loop", [pair])
     if predicted.answer != observed.answer:
-        yield Difference(where, f"answered {predicted.answer}", f"answered {observed.answer}", "the packet came back with another verdict")
+        yield _found(where, f"answered {predicted.answer}", f"answered {observed.answer}", "the packet came back with another verdict",
+                     [pair])
     shuffled = reordered(predicted.calls, observed.calls)
     if shuffled:
-        yield Difference(where, describe.calls(predicted.calls), describe.calls(observed.calls),
-                         "the same hooks ran in another order")
+        moved = [call for call, before, after in zip(pair.calls, predicted.calls, observed.calls, strict=True)
+                 if identity(before) != identity(after)]
+        yield _found(where, describe.calls(predicted.calls), describe.calls(observed.calls), "the same hooks ran in another order", moved)
     shifted = shuffled or len(predicted.calls) != len(observed.calls)
     for position, call in enumerate(pair.calls):
         yield from _diff_call(f"{where}/call {position}", call, shifted=shifted)
     if predicted.returned != observed.returned:
         returned = describe.returned(predicted.returned), describe.returned(observed.returned)
-        yield Difference(where, f"returned {returned[0]}", f"returned {returned[1]}", f"{observed.loop} returned something else")
+        yield _found(where, f"returned {returned[0]}", f"returned {returned[1]}", f"{observed.loop} returned something else",
+                     [pair.returned])
 
 
-def _diff_call(where: str, pair: CallPair, *, shifted: bool) -> Iterator[Difference]:
+def _diff_call(where: str, pair: PartPair[HookCall], *, shifted: bool) -> Iterator[Difference]:
     """The differences between two calls of one hook.
 
     :param shifted: the calls are not the same ones in the same order, so that indexes differ of themselves
@@ -230,14 +256,14 @@ def _diff_call(where: str, pair: CallPair, *, shifted: bool) -> Iterator[Differe
     predicted, observed = pair.predicted, pair.observed
     if predicted is not None and observed is not None:
         if predicted.index != observed.index and not shifted:
-            yield Difference(where, f"slot {predicted.index}", f"slot {observed.index}",
-                             f"{describe.name(predicted)} is at another place in the array")
+            yield _found(where, f"slot {predicted.index}", f"slot {observed.index}",
+                         f"{describe.name(predicted)} is at another place in the array", [pair])
         if predicted.verdict != observed.verdict:
-            yield Difference(where, str(predicted.verdict), str(observed.verdict),
-                             f"{describe.name(predicted)} gave another verdict")
+            yield _found(where, str(predicted.verdict), str(observed.verdict),
+                         f"{describe.name(predicted)} gave another verdict", [pair])
     elif observed is not None:
         ours = observed.function == OURS
         surprise = "was called, the model says it is not" if ours else "is a foreign hook that came behind the scenario's back"
-        yield Difference(where, "not called", str(observed.verdict), f"{describe.name(observed)} {surprise}")
+        yield _found(where, "not called", str(observed.verdict), f"{describe.name(observed)} {surprise}", [pair])
     elif predicted is not None:
-        yield Difference(where, str(predicted.verdict), "not called", f"{describe.name(predicted)} was not called")
+        yield _found(where, str(predicted.verdict), "not called", f"{describe.name(predicted)} was not called", [pair])

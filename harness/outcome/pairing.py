@@ -1,72 +1,151 @@
-"""Which part of an observation answers to which part of the prediction: aligned once, for the differences and for those who show them."""
+"""Which part of an observation answers to which part of the prediction: one tree, aligned once.
+
+:func:`harness.outcome.diff.compare` attaches each difference to the pairs that it is about; what is shown of a run is read off the tree.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from harness.outcome import describe
-from harness.outcome.types import HookCall, PacketOutcome, Slot, Traversal
+from harness.outcome.types import HookCall, PacketOutcome, QueueState, RawOutcome, Slot, StepOutcome, Traversal
 
-__all__ = ("CallPair", "PacketPair", "TraversalPair", "aligned", "alone", "identity", "reordered")
+__all__ = ("ArrayPair", "Difference", "NamedPair", "PacketPair", "PartPair", "StepPair", "TraversalPair", "aligned", "aligned_steps",
+           "alone", "identity", "reordered")
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class CallPair:
-    """A call of a hook function: as predicted, as observed; ``None`` on the side that lacks it."""
+class Difference:
+    """One departure.
 
-    predicted: HookCall | None
-    observed: HookCall | None
+    :param where: a path: ``steps[3]``, ``packet 1/router FORWARD``, ``packet 1/router FORWARD/call 2``, ``packet 1/fate``
+    :param predicted: what the model says, in words
+    :param observed: what the kernel did
+    :param explanation: what that means
+    """
+
+    where: str
+    predicted: str
+    observed: str
+    explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class TraversalPair:
-    """A traversal of a hook point, with its calls; ``None`` on the side that lacks it."""
+@dataclass(frozen=True, slots=True, eq=False)
+class PartPair(Generic[T]):
+    """A part of the prediction and the same part of the observation; ``None`` on the side that lacks it.
 
-    predicted: Traversal | None
-    observed: Traversal | None
-    calls: tuple[CallPair, ...]
+    :param differences: what differs about this part, filled in by :func:`harness.outcome.diff.compare`. If one side lacks a whole
+        (a packet, a traversal, a step), its parts have the difference too
+    """
+
+    predicted: T | None
+    observed: T | None
+    differences: list[Difference] = field(default_factory=list, kw_only=True)
 
     @property
-    def either(self) -> Traversal:
+    def either(self) -> T:
         """The observed one, or else the predicted one."""
-        found = self.observed or self.predicted
+        found = self.predicted if self.observed is None else self.observed
         assert found is not None  # noqa: S101 - a pair has at least one half
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class PacketPair:
-    """A packet, with its traversals; ``None`` on the side that lacks it.
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedPair(PartPair[T]):
+    """A fact, an NFQUEUE queue, an array or a packet, with its name or key."""
 
-    :param name: ``packet 1``; the answers that carry the same cookie are ``packet 1 (2)`` and so on; ``packet of others``
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayPair(NamedPair[tuple[Slot, ...]]):
+    """The array of a hook point, or a private one.
+
+    :param slots: by index
+    """
+
+    slots: tuple[PartPair[Slot], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepPair(PartPair[StepOutcome]):
+    """A step, with the arrays, facts and queues that either side reports.
+
+    :param step: its position
+    :param splats: a warning of the kernel each
+    """
+
+    step: int
+    arrays: tuple[ArrayPair, ...]
+    raw: PartPair[RawOutcome]
+    facts: tuple[NamedPair[str | int], ...]
+    queues: tuple[NamedPair[QueueState], ...]
+    splats: tuple[PartPair[str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TraversalPair(PartPair[Traversal]):
+    """A traversal of a hook point. Its differences are those of how the packet came there: devices, okfn, loop, slot, a listener's answer.
+
+    :param returned: what the verdict loop returned
+    """
+
+    calls: tuple[PartPair[HookCall], ...]
+    returned: PartPair[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PacketPair(NamedPair[PacketOutcome]):
+    """A packet; its differences are those of its fate.
+
+    It is named ``packet 1``; answers that carry the same cookie are ``packet 1 (2)`` and so on; ``unrelated packet`` without a cookie.
+
     :param compared: whether there is a prediction: there is none of packets without a cookie
     """
 
-    name: str
-    predicted: PacketOutcome | None
-    observed: PacketOutcome | None
     traversals: tuple[TraversalPair, ...]
     compared: bool = True
 
-    @property
-    def either(self) -> PacketOutcome:
-        """The observed one, or else the predicted one."""
-        found = self.observed or self.predicted
-        assert found is not None  # noqa: S101 - a pair has at least one half
-        return found
+
+def aligned_steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> tuple[StepPair, ...]:
+    """PartPair the steps by their positions."""
+    expected, found = {step.step: step for step in predicted}, {step.step: step for step in observed}
+    return tuple(_step(number, expected.get(number), found.get(number)) for number in sorted(expected.keys() | found.keys()))
+
+
+def _step(number: int, predicted: StepOutcome | None, observed: StepOutcome | None) -> StepPair:
+    before, after = predicted or StepOutcome(number), observed or StepOutcome(number)
+    arrays = tuple(ArrayPair(left, right, key, tuple(PartPair(*pair) for pair in zip_longest(left or (), right or ())))
+                   for key, left, right in _by_name(before.slots, after.slots, in_order=False))
+    facts: tuple[NamedPair[str | int], ...] = tuple(
+        NamedPair(left, right, name) for name, left, right in _by_name(before.facts, after.facts))
+    queues = tuple(NamedPair(left, right, key) for key, left, right in _by_name(before.queues, after.queues, in_order=False))
+    splats = tuple(PartPair(*pair) for pair in _align(before.splats, after.splats, str))
+    return StepPair(predicted, observed, number, arrays, PartPair(before.raw, after.raw), facts, queues, splats)
+
+
+def _by_name(predicted: Sequence[tuple[str, T]], observed: Sequence[tuple[str, T]], *, in_order: bool = True) -> list[
+        tuple[str, T | None, T | None]]:
+    """Each name once with what either side has under it.
+
+    :param in_order: of the reports; otherwise sorted
+    """
+    before, after = dict(predicted), dict(observed)
+    names = list(dict.fromkeys((*before, *after)))
+    return [(name, before.get(name), after.get(name)) for name in (names if in_order else sorted(names))]
 
 
 def aligned(predicted: Sequence[PacketOutcome], observed: Sequence[PacketOutcome]) -> tuple[PacketPair, ...]:
     """Packets with the same cookie and of one kind belong together, the nth with the nth.
 
-    Packets of others, which carry no cookie, have no partner and come last.
+    Unrelated packets, which carry no cookie, have no partner; observed ones come last.
     """
     rest: dict[tuple[int, str], list[PacketOutcome]] = {}
     for packet in observed:
@@ -77,14 +156,13 @@ def aligned(predicted: Sequence[PacketOutcome], observed: Sequence[PacketOutcome
         same = rest.get((packet.cookie, packet.kind), []) if packet.cookie is not None else []
         pairs.append((packet, same.pop(0) if same else None))
     pairs += [(None, packet) for left in rest.values() for packet in left]
-    others = [alone("packet of others", packet) for packet in observed if packet.cookie is None]
+    others = [alone("unrelated packet", packet) for packet in observed if packet.cookie is None]
     return (*_named(pairs), *others)
 
 
 def alone(name: str, packet: PacketOutcome) -> PacketPair:
     """An observed packet of which nothing is predicted."""
-    traversals = tuple(TraversalPair(None, one, tuple(CallPair(None, call) for call in one.calls)) for one in packet.traversals)
-    return PacketPair(name, None, packet, traversals, compared=False)
+    return PacketPair(None, packet, name, tuple(_traversal(None, one) for one in packet.traversals), compared=False)
 
 
 def _named(pairs: Sequence[tuple[PacketOutcome | None, PacketOutcome | None]]) -> Iterator[PacketPair]:
@@ -92,22 +170,27 @@ def _named(pairs: Sequence[tuple[PacketOutcome | None, PacketOutcome | None]]) -
     for predicted, observed in pairs:
         cookie, kind = next((one.cookie, one.kind) for one in (predicted, observed) if one is not None)
         nth[cookie] += 1
-        name = describe.cookie(cookie, kind) + (f" ({nth[cookie]})" if nth[cookie] > 1 else "")
+        number = f" ({nth[cookie]})" if nth[cookie] > 1 else ""
+        name = "unrelated packet" if cookie is None else describe.cookie(cookie, kind) + number
         traversals = _align(predicted.traversals if predicted else (), observed.traversals if observed else (),
                             lambda traversal: (traversal.netns, traversal.pf, traversal.hook))
-        yield PacketPair(name, predicted, observed, tuple(TraversalPair(before, after, _calls(before, after))
-                                                          for before, after in traversals))
+        yield PacketPair(predicted, observed, name, tuple(_traversal(*pair) for pair in traversals), compared=cookie is not None)
 
 
-def _calls(predicted: Traversal | None, observed: Traversal | None) -> tuple[CallPair, ...]:
-    """Pair calls by the hook; the same hooks in another order find their partners too."""
+def _traversal(predicted: Traversal | None, observed: Traversal | None) -> TraversalPair:
+    returned = PartPair(predicted.returned if predicted else None, observed.returned if observed else None)
+    return TraversalPair(predicted, observed, _calls(predicted, observed), returned)
+
+
+def _calls(predicted: Traversal | None, observed: Traversal | None) -> tuple[PartPair[HookCall], ...]:
+    """PartPair calls by the hook; the same hooks in another order find their partners too."""
     before, after = predicted.calls if predicted else (), observed.calls if observed else ()
     if not reordered(before, after):
-        return tuple(CallPair(*pair) for pair in _align(before, after, identity))
+        return tuple(PartPair(*pair) for pair in _align(before, after, identity))
     partners: dict[Hashable, list[HookCall]] = {}
     for call in before:
         partners.setdefault(identity(call), []).append(call)
-    return tuple(CallPair(partners[identity(call)].pop(0), call) for call in after)
+    return tuple(PartPair(partners[identity(call)].pop(0), call) for call in after)
 
 
 def reordered(predicted: Sequence[HookCall | Slot], observed: Sequence[HookCall | Slot]) -> bool:

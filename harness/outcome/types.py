@@ -244,7 +244,7 @@ class PacketOutcome:
     their own, after it.
 
     :param packet: one-line summary of its headers; for a reader only, never compared
-    :param cookie: the number it carries in its last 8 bytes; ``None`` for a stranger's packet
+    :param cookie: the number it carries in its last 8 bytes; ``None`` for an unrelated packet
     :param sent_errno: positive errno that ``sendto()`` failed with, 0 if it did not; what is compared is the errno of the step
     :param alive: skbs of it that were seen at a hook point and not to end; never compared: what it means is the fate's to say
     :param kind: what its headers say that it is (``udp``, ``echo reply``, ``arp request``): that differs from what it answers

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.text import Text
 
 from harness.netfilter import VerdictKind, errno_name
 from harness.outcome import describe
 from harness.outcome import registration as registrations
-from harness.outcome.pairing import PacketPair, TraversalPair
-from harness.outcome.types import NF_HOOK_SLOW, OURS, HookCall, PacketOutcome, Registration, Traversal
+from harness.outcome.pairing import PacketPair, PartPair, TraversalPair
+from harness.outcome.types import NF_HOOK_SLOW, OURS, HookCall, Registration
 
 __all__ = ("packet_tree", "registration_tree")
 
@@ -38,6 +39,9 @@ class _Row:
 def packet_tree(pair: PacketPair, width: int, began: int | None = None) -> Iterator[Text]:
     """A packet's summary, each hook point with its calls, and its fate; each line with its mark where there is a prediction.
 
+    ✓ stands beside a part about which nothing differs, ✗ and what the model says beside one about which something does; a hook point's
+    line has ✗ only.
+
     :param width: columns of the terminal; in a narrow one the symbol of our own hooks, always the same, is left out
     :param began: for the time of day, as of an outcome
     """
@@ -59,8 +63,8 @@ def packet_tree(pair: PacketPair, width: int, began: int | None = None) -> Itera
             yield Text.assemble(layout.line(row.cells), row.model)
             for note in row.notes:
                 yield Text.assemble(_BRANCH, " " * (layout.hook - len(_BRANCH)), "↳ ", note)
-        yield _beside(*_returned(point.predicted, point.observed, pair.compared), layout.model)
-    yield _beside(*_fate(pair.predicted, pair.observed, pair.compared), layout.model)
+        yield _beside(*_returned(point, pair.compared), layout.model)
+    yield _beside(*_fate(pair), layout.model)
 
 
 def registration_tree(registration: Registration, began: int | None = None) -> Iterator[Text]:
@@ -126,8 +130,9 @@ def _beside(line: Text, model: Text, at: int) -> Text:
     return Text.assemble(line, " " * max(at - len(line), 2), model) if model else line
 
 
-def _differs(prediction: str) -> Text:
-    return Text(f"✗ {prediction}", "bold red")
+def _mark(pair: PartPair[Any], prediction: str) -> Text:
+    """✓ if nothing about the pair differs, else ✗ and what the model says in words."""
+    return Text(f"✗ {prediction}", "bold red") if pair.differences else _MATCH
 
 
 def _rows(point: TraversalPair, compared: bool, short: bool) -> Iterator[_Row]:
@@ -140,7 +145,7 @@ def _rows(point: TraversalPair, compared: bool, short: bool) -> Iterator[_Row]:
             cells = _cells(call, str(call.index), short)
             if after is None:
                 cells = (*cells[:3], Text("not called", "red"), Text())
-            yield _Row(cells, _model_of_call(before, after) if compared else Text(), _notes(call))
+            yield _Row(cells, _mark(pair, _predicted_call(before, after)) if compared else Text(), _notes(call))
 
 
 def _notes(call: HookCall) -> tuple[str, ...]:
@@ -157,12 +162,13 @@ def _cells(call: HookCall, slot: str, short: bool) -> tuple[Text, ...]:
     )
 
 
-def _model_of_call(predicted: HookCall | None, observed: HookCall | None) -> Text:
+def _predicted_call(predicted: HookCall | None, observed: HookCall | None) -> str:
+    """What the model says of a call that differs: its verdict, or else its place."""
     if predicted is None:
-        return _differs("not called")
+        return "not called"
     if observed is None or predicted.verdict != observed.verdict:
-        return _differs(str(predicted.verdict))
-    return _MATCH if predicted.index == observed.index else _differs(f"slot {predicted.index}")
+        return str(predicted.verdict)
+    return f"slot {predicted.index}"
 
 
 def _hook(call: HookCall, short: bool) -> Text:
@@ -175,47 +181,43 @@ def _hook(call: HookCall, short: bool) -> Text:
 
 
 def _point(point: TraversalPair, compared: bool) -> tuple[Text, Text]:
-    predicted, observed, traversal = point.predicted, point.observed, point.either
+    traversal = point.either
     loop = "" if traversal.loop == NF_HOOK_SLOW else f"  {traversal.loop}"
     line = Text.assemble("├─ ", (describe.point(traversal), "bold"), "  ", (traversal.netns, "cyan"), f"  {describe.devices(traversal)}",
                          (f"  mark {traversal.mark:#x}" if traversal.mark else "", "cyan"), (loop, "dim"),
                          ("" if traversal.generation is None else f"  generation {traversal.generation}", "dim"),
                          (f"  {answer}" if (answer := describe.answer(traversal)) else "", "yellow"))
-    if not compared:
+    if compared and point.observed is None:
+        line.append("  not crossed", "red")
+    return line, _mark(point, _predicted_crossing(point)) if compared and point.differences else Text()
+
+
+def _predicted_crossing(point: TraversalPair) -> str:
+    """What the model says of a crossing that differs: whether there is one, or else each thing that differs about it."""
+    if point.predicted is None or point.observed is None:
+        return "crossed" if point.predicted else "not crossed"
+    return ", ".join(one.predicted for one in point.differences)
+
+
+def _returned(point: TraversalPair, compared: bool) -> tuple[Text, Text]:
+    line = Text(f"{_BRANCH}did not run")
+    if point.observed is not None:
+        line = Text.assemble(_BRANCH, ("returned ", "dim"), describe.returned(point.observed.returned))
+    if not compared or point.predicted is None:
         return line, Text()
-    if predicted is None:
-        return line, _differs("not crossed")
+    prediction = describe.returned(point.predicted.returned)
+    return line, _mark(point.returned, prediction if point.observed else f"returns {prediction}")
+
+
+def _fate(pair: PacketPair) -> tuple[Text, Text]:
+    predicted, observed = pair.predicted, pair.observed
     if observed is None:
-        return Text.assemble(line, ("  not crossed", "red")), _differs("crossed")
-    if (predicted.indev, predicted.outdev) != (observed.indev, observed.outdev):
-        return line, _differs(describe.devices(predicted) or "no device")
-    said = next((f"{name} {wanted}" for name, wanted, found in (
-        ("okfn", predicted.okfn, observed.okfn), ("from slot", predicted.start, observed.start), ("in", predicted.loop, observed.loop),
-    ) if wanted != found), None)
-    return line, _differs(said) if said else Text()
-
-
-def _returned(predicted: Traversal | None, observed: Traversal | None, compared: bool) -> tuple[Text, Text]:
-    if observed is None:
-        return Text(f"{_BRANCH}did not run"), _differs(f"returns {describe.returned(predicted.returned)}") if predicted else Text()
-    line = Text.assemble(_BRANCH, ("returned ", "dim"), describe.returned(observed.returned))
-    if not compared or predicted is None:
-        return line, Text()
-    same = predicted.returned == observed.returned
-    return line, _MATCH if same else _differs(describe.returned(predicted.returned))
-
-
-def _fate(predicted: PacketOutcome | None, observed: PacketOutcome | None, compared: bool) -> tuple[Text, Text]:
-    if observed is None:
-        return Text.assemble("└─ ", ("not seen", "bold red")), _differs(describe.fate(predicted.fate)) if predicted else Text()
+        told = "not seen" if pair.traversals else "not seen: it crosses no hook point"
+        line = Text.assemble("└─ ", (told, "bold red" if pair.differences else ""))
+        return line, _mark(pair, describe.fate(predicted.fate)) if predicted and pair.compared else Text()
     line = Text.assemble("└─ ", (describe.fate(observed.fate), "bold"))
     if observed.sent_errno:
         line.append(f", sendto() failed with {errno_name(observed.sent_errno)}")
     if observed.fate.reason:
         line.append(f"  {observed.fate.reason}", "dim")
-    if not compared:
-        return line, Text()
-    if predicted is None:
-        return line, _differs("no such packet")
-    same = (predicted.fate.kind, predicted.fate.errno) == (observed.fate.kind, observed.fate.errno)
-    return line, _MATCH if same else _differs(describe.fate(predicted.fate))
+    return line, _mark(pair, ", ".join(one.predicted for one in pair.differences)) if pair.compared else Text()

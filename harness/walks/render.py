@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from harness.outcome import describe
 from harness.outcome.diff import Comparison, Difference
-from harness.outcome.pairing import alone
-from harness.outcome.types import Outcome, Registration, Slot, StepOutcome
+from harness.outcome.pairing import ArrayPair, PartPair, StepPair, alone
+from harness.outcome.types import Outcome, Registration, Slot
 from harness.walks.lines import packet_tree, registration_tree
 from harness.walks.timeline import timeline
 
@@ -20,7 +21,7 @@ __all__ = ("render_conclusion", "render_run", "render_walks")
 _CONCLUSION_STYLE = {"conformant": "bold green", "different": "bold red", "inconclusive": "bold yellow"}
 
 
-def render_run(console: Console, title: str, predicted: Outcome, observed: Outcome, comparison: Comparison) -> None:
+def render_run(console: Console, title: str, comparison: Comparison) -> None:
     """Everything that ``run`` prints: every packet's tree, what differs explained under it, and the conclusion.
 
     :param title: scenario and kernel, for the first line
@@ -32,9 +33,9 @@ def render_run(console: Console, title: str, predicted: Outcome, observed: Outco
         for difference in comparison.differences:
             if difference.where == pair.name or difference.where.startswith(f"{pair.name}/"):
                 _print(console, *_explained(difference, difference.where.removeprefix(pair.name).lstrip("/")))
-    for line in _raw_runs(predicted.steps, observed.steps):
+    for line in _found_out(comparison.steps):
         _print(console, line)
-    for line in _steps(predicted.steps, observed.steps, comparison.differences):
+    for line in _steps(comparison.steps, comparison.differences):
         _print(console, line)
     _print(console, Text(), render_conclusion(comparison))
 
@@ -81,45 +82,50 @@ def _explained(difference: Difference, where: str) -> Iterator[Text]:
     yield Text.assemble("     predicted ", (difference.predicted, "bold"), ", observed ", (difference.observed, "bold"))
 
 
-def _raw_runs(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> Iterator[Text]:
+def _found_out(steps: Sequence[StepPair]) -> Iterator[Text]:
     """A line for each run of the verdict loop over a private array, for what a step found out, and for what the kernel warned of."""
-    expected = {step.step: step for step in predicted}
-    for step in observed:
-        same = step.step in expected and replace(expected[step.step], errno=0, slots=()) == replace(step, errno=0, slots=())
-        mark = ("✓", "green") if same else ("✗", "bold red")
+    for pair in steps:
+        step = pair.observed
+        if step is None:
+            continue
         if step.raw is not None:
-            yield Text.assemble(f"step {step.step}  nf_hook_slow over {step.slots[0][0]}: {describe.raw(step.raw)}  ", mark)
+            yield Text.assemble(f"step {step.step}  nf_hook_slow over {step.slots[0][0]}: {describe.raw(step.raw)}  ", _mark(pair.raw))
         if step.facts:
-            yield Text.assemble(f"step {step.step}  found {describe.facts(step.facts)}  ", mark)
-        for splat in step.splats:
-            yield Text.assemble(f"step {step.step}  the kernel warned: {splat}  ", mark)
+            yield Text.assemble(f"step {step.step}  found {describe.facts(step.facts)}  ", _mark(*pair.facts))
+        for splat in pair.splats:
+            if splat.observed is not None:
+                yield Text.assemble(f"step {step.step}  the kernel warned: {splat.observed}  ", _mark(splat))
 
 
-def _steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome], differences: Sequence[Difference]) -> Iterator[Text]:
+def _mark(*pairs: PartPair[Any]) -> tuple[str, str]:
+    """✓ if nothing about the pairs differs."""
+    return ("✗", "bold red") if any(pair.differences for pair in pairs) else ("✓", "green")
+
+
+def _steps(steps: Sequence[StepPair], differences: Sequence[Difference]) -> Iterator[Text]:
     """The differences of the steps, an array in question slot by slot."""
-    expected = {f"steps[{step.step}]/{key}": slots for step in predicted for key, slots in step.slots}
-    found = {f"steps[{step.step}]/{key}": slots for step in observed for key, slots in step.slots}
+    arrays = {f"steps[{step.step}]/{array.name}": array for step in steps for array in step.arrays}
     of_steps = [difference for difference in differences if difference.where.startswith("steps[")]
     if of_steps:
         yield Text()
     for difference in of_steps:
         explanation = list(_explained(difference, difference.where))
-        if difference.where in expected.keys() | found.keys():
+        if difference.where in arrays:
             yield explanation[0]
-            yield from _side_by_side(expected.get(difference.where, ()), found.get(difference.where, ()))
+            yield from _side_by_side(arrays[difference.where])
         else:
             yield from explanation
 
 
-def _side_by_side(predicted: Sequence[Slot], observed: Sequence[Slot]) -> Iterator[Text]:
-    left, right = list(map(_slot, predicted)), list(map(_slot, observed))
+def _side_by_side(array: ArrayPair) -> Iterator[Text]:
+    left, right = [_slot(pair.predicted) for pair in array.slots], [_slot(pair.observed) for pair in array.slots]
     width = max(map(len, ("predicted", *left)))
     yield Text(f"     slot  {'predicted':<{width}}  observed", "dim")
-    for index in range(max(len(left), len(right))):
-        before, after = (side[index] if index < len(side) else "-" for side in (left, right))
-        same = index < min(len(left), len(right)) and predicted[index] == observed[index]
-        yield Text(f"     {index:>4}  {before:<{width}}  {after}", "" if same else "red")
+    for index, (pair, before, after) in enumerate(zip(array.slots, left, right, strict=True)):
+        yield Text(f"     {index:>4}  {before:<{width}}  {after}", "red" if pair.differences else "")
 
 
-def _slot(slot: Slot) -> str:
+def _slot(slot: Slot | None) -> str:
+    if slot is None:
+        return "-"
     return "dummy" if slot.dummy else f"{describe.priority(slot.priority)} {describe.name(slot)}"

@@ -47,7 +47,7 @@ def test_a_walk_can_be_shown_in_any_encoding(encoding: str) -> None:
     predicted = predict(scenario, KernelProfile())
     raw = io.BytesIO()
     stream = degrading(io.TextIOWrapper(raw, encoding))
-    render_run(Terminal(file=stream, width=120), "title ✗", predicted, predicted, compare(predicted, predicted))
+    render_run(Terminal(file=stream, width=120), "title ✗", compare(predicted, predicted))
     stream.write("\udcff \ud800")
     stream.flush()
     shown = raw.getvalue().decode(encoding)

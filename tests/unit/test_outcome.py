@@ -128,7 +128,7 @@ def test_nanoseconds_reasons_and_summaries_are_never_compared() -> None:
     assert compare(EXPECTED, observed).verdict == "conformant"
 
 
-def test_strangers_packets_are_not_compared() -> None:
+def test_unrelated_packets_are_not_compared() -> None:
     assert conclude(EXPECTED, seen(PacketOutcome("arp", None, Fate("unknown"), (FWD,)), ONE, TWO)) == "conformant"
 
 

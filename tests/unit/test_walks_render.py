@@ -36,7 +36,7 @@ def outcome(verdict: Verdict = DROP, returned: int = -errno.EHOSTUNREACH, fate: 
 
 def shown(predicted: Outcome, observed: Outcome, width: int = 100, **console: bool) -> str:
     out = io.StringIO()
-    render_run(Console(file=out, width=width, **console), "router on 6.12 (tcg)", predicted, observed,  # type: ignore[arg-type]
+    render_run(Console(file=out, width=width, **console), "router on 6.12 (tcg)",  # type: ignore[arg-type]
                compare(predicted, observed))
     return out.getvalue()
 
