@@ -65,7 +65,7 @@ RULES = (
         *_there("first.order", "order.ascending", "order.stable", "unregister.shrinks", "unregister.last"),
     ), needs=("static_keys",)),
     Rule("first.inet", "In the first namespace an NFPROTO_INET hook is in IPV4 and IPV6, and goes out of both.", (
-        *_there("first.inet", "inet.fanout", "inet.unregister"),
+        *_there("first.inet", "inet.unregister", "inet.fanout"),
     )),
     Rule("first.devices", "In the first namespace a device's hooks run for what it receives, and each counts.", (
         script(
