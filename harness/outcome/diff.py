@@ -130,7 +130,9 @@ def _diff_step(where: str, pair: StepPair, predicted: StepOutcome, observed: Ste
                          "the queue holds or counts other packets", [queue])
     if predicted.splats != observed.splats:
         unexpected = Counter(observed.splats) - Counter(predicted.splats)
-        explanation = "the kernel warned where the model does not" if unexpected else "the kernel did not warn"
+        missing = Counter(predicted.splats) - Counter(observed.splats)
+        explanation = ("the kernel warned where the model does not" if unexpected
+                       else "the kernel did not warn" if missing else "the kernel warned in another order")
         yield _found(f"{where}/splats", "; ".join(predicted.splats) or "none", "; ".join(observed.splats) or "none", explanation,
                      [splat for splat in pair.splats if splat.predicted != splat.observed])
 

@@ -115,7 +115,7 @@ class PacketPair(NamedPair[PacketOutcome]):
 
 
 def aligned_steps(predicted: Sequence[StepOutcome], observed: Sequence[StepOutcome]) -> tuple[StepPair, ...]:
-    """PartPair the steps by their positions."""
+    """Pair the steps by their positions."""
     expected, found = {step.step: step for step in predicted}, {step.step: step for step in observed}
     return tuple(_step(number, expected.get(number), found.get(number)) for number in sorted(expected.keys() | found.keys()))
 
@@ -183,7 +183,7 @@ def _traversal(predicted: Traversal | None, observed: Traversal | None) -> Trave
 
 
 def _calls(predicted: Traversal | None, observed: Traversal | None) -> tuple[PartPair[HookCall], ...]:
-    """PartPair calls by the hook; the same hooks in another order find their partners too."""
+    """Pair calls by the hook; the same hooks in another order find their partners too."""
     before, after = predicted.calls if predicted else (), observed.calls if observed else ()
     if not reordered(before, after):
         return tuple(PartPair(*pair) for pair in _align(before, after, identity))

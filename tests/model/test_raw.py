@@ -76,6 +76,14 @@ def test_a_splat_that_does_not_come_makes_a_run_different() -> None:
     assert {difference.explanation for difference in compare(predicted, observed).differences} == {"the kernel did not warn"}
 
 
+def test_two_warnings_in_another_order_are_not_said_to_be_missing() -> None:
+    predicted = predict(BUILTIN["raw-start"])
+    before, after = (replace(predicted, steps=(*predicted.steps[:-1], replace(predicted.steps[-1], splats=splats)))
+                     for splats in (("BUG: one", "BUG: two"), ("BUG: two", "BUG: one")))
+    (difference,) = compare(before, after).differences
+    assert difference.explanation == "the kernel warned in another order"
+
+
 def test_each_warning_comes_once_in_a_step() -> None:
     both = UnregisterAbsent("host", Family.INET, "INPUT")
     assert run(both).steps[0].splats == (CORE,)

@@ -96,6 +96,7 @@ class Meanings:
 
     def __init__(self, tree: ast.AST) -> None:
         self._known: dict[str, str] = {}
+        self._unions: dict[str, list[type[Step]]] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -105,6 +106,9 @@ class Meanings:
         for node in ast.walk(tree):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute) and self.kind(node.value):
                 self._known |= {target.id: self._path(node.value) for target in node.targets if isinstance(target, ast.Name)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp) and (kinds := list(self.bare(node.value))):
+                self._unions |= {target.id: kinds for target in node.targets if isinstance(target, ast.Name)}
 
     def _path(self, node: ast.AST) -> str:
         if isinstance(node, ast.Attribute):
@@ -121,7 +125,9 @@ class Meanings:
 
     def bare(self, node: ast.AST | None) -> Iterator[type[Step]]:
         """``A``, ``A | B``, ``(A, B)``."""
-        if isinstance(node, ast.Name | ast.Attribute) and (kind := self.kind(node)):
+        if isinstance(node, ast.Name) and node.id in self._unions:
+            yield from self._unions[node.id]
+        elif isinstance(node, ast.Name | ast.Attribute) and (kind := self.kind(node)):
             yield kind
         elif isinstance(node, ast.BinOp):
             yield from (*self.bare(node.left), *self.bare(node.right))
@@ -234,6 +240,7 @@ def test_every_kinds_name_for_a_key_is_seen(text: str, found: list[str]) -> None
     "import harness.scenario.steps.hooks\nX = harness.scenario.steps.hooks.Dump",
     "import harness.scenario.steps.hooks as hooks\nX = hooks.Dump",
     "from harness.scenario import steps\nX = steps.hooks.Dump",
+    "from harness.scenario.steps.hooks import Dump\nX = Dump | int",
 ])
 @pytest.mark.parametrize("use", [
     "isinstance(step, X)", "isinstance(step, (int, X))", "isinstance(step, int | X)", "issubclass(kind, X)", "type(step) is X", "kind == X",
