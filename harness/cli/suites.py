@@ -15,7 +15,7 @@ from harness.host.scratch import scratch
 __all__ = ("chosen", "run", "tests_file")
 
 #: A guest has hung if it lives longer than a test may, and this for the rest: its checks, the test's end.
-_SLACK_S = 30
+_SLACK_S = 10
 _NEVER_S = 1e9
 _FILE = '''"""Written by nfharness {command}."""
 

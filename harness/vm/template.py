@@ -16,6 +16,7 @@ from typing import Any, ClassVar, get_args
 
 from harness.host import process
 from harness.host.again import tried_again
+from harness.host.deadlines import slowness
 from harness.host.paths import cache_dir, copies_dir, source_dir
 from harness.host.progress import Progress
 from harness.host.store import building, discard, files_hash, is_kept, is_writable, keep, read_record, remove_tree
@@ -63,8 +64,8 @@ class Template:
 
     @property
     def slowness(self) -> float:
-        """How many times as long things take as with KVM; never below 1."""
-        return max(1.0, float(str(self.facts["cold_boot_s"])) / _KVM_BOOT_S)
+        """How many times as long things take on an idle host as with KVM; never below 1. A deadline asks how busy the host is."""
+        return max(1.0, float(str(self.facts["cold_boot_s"])) / float(str(self.facts.get("host_slowness", 1.0))) / _KVM_BOOT_S)
 
     def guest(self) -> AbstractAsyncContextManager[guest.VirtualGuest]:
         """A fresh guest, with the code as it is on disk now."""
@@ -236,7 +237,7 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
         archive = begin(bytecode.ready_made, code, userland, new)
         built = begin(module, layer, userland, Progress(quiet=True))
         async with guest.booted(replace(machine, ram=new / "ram", shared=True), code, archive=archive) as vm:
-            booted = time.monotonic()
+            booted, busy = time.monotonic(), slowness()
             began = await reading(vm)
             source = await vm.place(bare=kind == "bare")
             programs = begin(bytecode.programs, source, layer, userland, new) if source else None
@@ -253,7 +254,7 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
     if not facts.pop("bare"):
         facts |= await _probed(made)
     facts |= {"import_s": imported, "cold_boot_s": booted - start, "prepare_s": prepared - booted, "template_save_s": saved - prepared,
-              "probe_s": time.monotonic() - saved}
+              "host_slowness": busy, "probe_s": time.monotonic() - saved}
     (new / _RECORD).write_text(json.dumps({"code": code.identity, "facts": facts, "append": append}))
     return made
 

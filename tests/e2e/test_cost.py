@@ -18,4 +18,4 @@ def test_fresh_guests_count_the_same(nfharness: CommandLine) -> None:
     for figure in kernel["figures"].values():
         assert len(figure["samples"]) == 3
         assert figure["instructions"] > 0
-        assert figure["spread"] < 0.001
+        assert figure["spread"] < 0.005  # half of what must be seen as a difference

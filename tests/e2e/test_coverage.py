@@ -68,7 +68,8 @@ def test_accepts(lab):
 def test_lines_are_linked_to_the_tests_that_reach_them(nfharness: CommandLine, source: list[str], tmp_path: Path) -> None:
     (tmp_path / "test_counted.py").write_text(_TESTS)
     kept = str(tmp_path / "kept")
-    done = nfharness("test", "--kernel", _SPEC, "--coverage", kept, str(tmp_path / "test_counted.py"), deadline_s=1200)
+    done = nfharness("test", "--kernel", _SPEC, "--coverage", kept, f"--rootdir={tmp_path}", str(tmp_path / "test_counted.py"),
+                     deadline_s=1200)
     assert done.status == 0, done
     assert f"coverage --kernel {_SPEC} --read {kept}" in done.out.decode()
     result = nfharness("coverage", "--kernel", _SPEC, "--read", kept, "--json", deadline_s=120)

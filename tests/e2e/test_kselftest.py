@@ -60,7 +60,7 @@ def with_scripts_of_ours(nfharness: CommandLine, tmp_path: Path) -> CommandLine:
 def test_a_script_has_the_kernel_as_it_is_and_answers_for_what_it_does_to_it(with_scripts_of_ours: CommandLine, tmp_path: Path) -> None:
     names = [f"{name}.sh" for name in SCRIPTS]
     report = tmp_path / "out.jsonl"
-    done = with_scripts_of_ours("kselftest", COLLECTION, *names, "--deadline", "6", "-n", "2", "--report-jsonl", str(report))
+    done = with_scripts_of_ours("kselftest", COLLECTION, *names, "--deadline", "4", "-n", "2", "--report-jsonl", str(report))
     assert done.status == 1, done
     judged(SCRIPTS, report, ".sh")
 
