@@ -52,6 +52,9 @@ _TCP_RECEIVES = ("tcp_rcv_established", "tcp_rcv_state_process", "tcp_data_queue
 _TCP_REFUSES = ("tcp_validate_incoming", "tcp_drop")
 """Where TCP frees what it has no use for; kernels without a reason there (before 5.18) do so by no tracepoint."""
 
+_TCP_CLOSES = ("tcp_rcv_state_process",)
+"""Where TCP frees an ACK that it has acted upon while the connection closes; where there are reasons, what is of no use has one."""
+
 _TCP_HANDS_OVER = ("tcp_v4_do_rcv", "tcp_v6_do_rcv")
 """Whose tail calls end in ``tcp_drop``: what ``tcp_rcv_established`` has no use for. What it acted upon it frees before its own end."""
 
@@ -110,6 +113,8 @@ class Ends:
         self._function, self._reasons, self._loops, self._tells = function, reasons, loops, tells
         #: Whether TCP passes a tracepoint with what it has no use for, and a reason.
         self._tells_tcp = any(name.startswith("TCP_") for name in reasons.values())
+        #: Whether ``tcp_rcv_state_process`` has a reason for each segment that is of no use to it.
+        self._gives_reasons = "TCP_CLOSE" in reasons.values()
 
     def of(self, packet: Packet) -> Fate:
         """The end that the last run tells; delivery of another skb of the packet, if that one's was an end behind the hook points."""
@@ -310,6 +315,8 @@ class Ends:
         if life.came(Came.USELESS, since) and not self._payload(run):
             why = "its connection has no use for what it acknowledges"
             return Fate("dropped by the stack", reason=", ".join(filter(None, (why, reason))))
+        if self._gives_reasons and self._is_silent(end) and self._is_at(end, _TCP_CLOSES) and not self._payload(run):
+            return Fate("delivered", reason=reason)
         kind = self._without_word(run, end) if end.how is How.RELEASED and not self._tells_tcp else None
         return Fate(kind, reason=reason) if kind else None
 
@@ -340,8 +347,11 @@ class Ends:
 
     def _assumes_failure(self, end: End) -> bool:
         """Whether a protocol has freed an skb for no reason, as it frees what it acted upon, too."""
-        silent = end.how is How.FREED and self._reasons.get(end.reason, _NO_REASON) == _NO_REASON
-        return silent and self._is_at(end, _ASSUMES_FAILURE)
+        return self._is_silent(end) and self._is_at(end, _ASSUMES_FAILURE)
+
+    def _is_silent(self, end: End) -> bool:
+        """Whether an skb was freed, and no reason given."""
+        return end.how is How.FREED and self._reasons.get(end.reason, _NO_REASON) == _NO_REASON
 
     def _is_at(self, end: End | None, functions: Sequence[str]) -> bool:
         """Whether one of these functions freed an skb."""

@@ -80,6 +80,18 @@ def test_tcp_frees_alike_what_is_of_use_to_it_and_what_is_not(flags: int, length
     assert told(seen, call(1), Exit(1, 1, 0), LOCAL, *map(turn, came), freed, reasons=["TCP_CLOSE"]).kind == kind
 
 
+@pytest.mark.parametrize(("reason", "length", "came", "kind"), [
+    (0, 40, (), "delivered"), (0, 90, (), "dropped by the stack"), (1, 40, (), "dropped by the stack"),
+    (0, 40, (Came.USELESS,), "dropped by the stack"),
+])
+def test_an_ack_that_is_freed_for_no_reason_while_its_connection_closes_was_of_use(
+        reason: int, length: int, came: Sequence[Came], kind: str) -> None:
+    seen = entry(1, head=segment(0x10))._replace(length=length)
+    events: list[Event] = [seen, call(1), Exit(1, 1, 0), LOCAL, *map(turn, came), end(how=FREED, reason=reason, location=0xB004)]
+    assert told(*events, reasons=["TCP_CLOSE"]).kind == kind
+    assert told(*events, reasons=["TCP_FLAGS"]).kind == "dropped by the stack"
+
+
 @pytest.mark.parametrize(("driver", "fate", "reason"), [
     (GENEVE, Fate("dropped by the stack"), "eth1 found no way for it, in geneve_xmit"), (DUMMY, Fate("sent"), "by eth1"),
 ])
