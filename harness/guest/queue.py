@@ -62,10 +62,14 @@ class Waiting:
     """A packet that was queued and has not been answered.
 
     :param cookie: ``None`` if it carries none, or was not copied so far
+    :param protocol: ``skb->protocol``, host order
+    :param data: from the network header on, as far as it was copied
     """
 
     id: int
     cookie: int | None
+    protocol: int = 0
+    data: bytes = b""
 
 
 class Listener:
@@ -106,6 +110,10 @@ class Listener:
         """Hang up, as a listener does that dies: the kernel drops what waits."""
         self._socket.close()
 
+    def fileno(self) -> int:
+        """The socket's descriptor, readable when the kernel has sent something."""
+        return self._socket.fileno()
+
     def waiting(self) -> tuple[Waiting, ...]:
         """Packets that came and were not answered, oldest first; some may be gone, of which the kernel does not tell."""
         self._socket.setblocking(False)
@@ -124,7 +132,13 @@ class Listener:
         :param verdict: what ``nf_reinject`` gets
         :returns: positive errno of the kernel's, 0 if it took the answer. ENOENT: no such packet waits
         """
-        chosen = next((one for one in self.waiting() if cookie in (None, one.cookie)), Waiting(self._last + 1, None))
+        return self.answer_to(next((one for one in self.waiting() if cookie in (None, one.cookie)), Waiting(self._last + 1, None)), verdict)
+
+    def answer_to(self, chosen: Waiting, verdict: int) -> int:
+        """Answer a packet of :meth:`waiting`.
+
+        :param verdict: as of :meth:`answer`, as is what is returned
+        """
         try:
             self._request(_VERDICT, attribute(_Attribute.VERDICT_HDR, _VERDICT_HEADER.pack(verdict, chosen.id)))
         except OSError as error:
@@ -158,8 +172,9 @@ class Listener:
     def _take(self, kind: int, body: bytes) -> None:
         if kind == _PACKET:
             found = attributes(body[_NFGEN.size:])
-            self._last = _PACKET_HEADER.unpack_from(found[_Attribute.PACKET_HDR])[0]
-            self._waiting.append(Waiting(self._last, cookie_of(found.get(_Attribute.PAYLOAD, b""))))
+            self._last, protocol, _hook = _PACKET_HEADER.unpack_from(found[_Attribute.PACKET_HDR])
+            data = found.get(_Attribute.PAYLOAD, b"")
+            self._waiting.append(Waiting(self._last, cookie_of(data), protocol, data))
 
     def _receive(self) -> Iterator[tuple[int, int, bytes]]:
         """Kind, sequence number and body of each message."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from scapy.packet import Packet
 
 __all__ = (
-    "COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "cookie_of", "fragments", "let_in", "payload", "send_echo", "send_frame", "send_ip",
-    "send_udp", "udp_packet",
+    "COOKIE_BYTES", "MAGIC", "Arrival", "Sinks", "be_transparent", "cookie_of", "family_of", "fragments", "let_in", "payload", "send_echo",
+    "send_frame", "send_ip", "send_udp", "udp_packet",
 )
 
 _COOKIE = struct.Struct("!8sQ")
@@ -34,6 +34,9 @@ _ICMP_FILTER, _ICMPV6_FILTER, _SOL_RAW = 1, 1, 255
 _ECHO_TYPES = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}
 _RECEIVE = 1 << 16
 _UDP_SEGMENT = 103
+_IP_TRANSPARENT, _IPV6_TRANSPARENT, _SO_RCVBUFFORCE, _SO_MEMINFO = 19, 75, 33, 55
+#: What ``SO_MEMINFO`` says of a socket: numbers of 32 bits, at this place how much it dropped.
+_MEMINFO, _MEMINFO_DROPS = struct.Struct("=9I"), 8
 
 
 def payload(size: int, cookie: int) -> bytes:
@@ -59,7 +62,7 @@ def send_udp(netns: Namespace, to: str, port: int, data: bytes, *, source_port: 
     :param segment: ``UDP_SEGMENT``: so many bytes of payload in each of several datagrams, which the kernel keeps together
     :returns: positive errno of ``sendto()``, 0 if it was taken
     """
-    with netns.inside(), socket.socket(_family(to), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+    with netns.inside(), socket.socket(family_of(to), socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _set_ttl(sender, ttl)
         if segment:
@@ -76,11 +79,11 @@ def send_echo(netns: Namespace, to: str, data: bytes, *, identifier: int = 1, tt
     from scapy.layers.inet import ICMP  # noqa: PLC0415 - seconds in an emulated guest
     from scapy.layers.inet6 import ICMPv6EchoRequest  # noqa: PLC0415
 
-    if _family(to) is socket.AF_INET6:
+    if family_of(to) is socket.AF_INET6:
         protocol, request = socket.IPPROTO_ICMPV6, bytes(ICMPv6EchoRequest(id=identifier, seq=1, cksum=0, data=data))
     else:
         protocol, request = socket.IPPROTO_ICMP, bytes(ICMP(id=identifier, seq=1) / data)
-    with netns.inside(), socket.socket(_family(to), socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sender:
+    with netns.inside(), socket.socket(family_of(to), socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol) as sender:
         _set_ttl(sender, ttl)
         return _sendto(sender, request, (to, 0))
 
@@ -90,7 +93,7 @@ def udp_packet(source: str, to: str, source_port: int, port: int, data: bytes, *
     from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - seconds in an emulated guest
     from scapy.layers.inet6 import IPv6  # noqa: PLC0415
 
-    header = IPv6(src=source, dst=to, hlim=ttl) if _family(to) is socket.AF_INET6 else IP(src=source, dst=to, ttl=ttl)
+    header = IPv6(src=source, dst=to, hlim=ttl) if family_of(to) is socket.AF_INET6 else IP(src=source, dst=to, ttl=ttl)
     return header / UDP(sport=source_port, dport=port) / data
 
 
@@ -180,15 +183,20 @@ class Sinks:
                 key.fileobj.close()
         self._open = {key for key in self._open if key[0] != netns.name}
 
-    def add_udp(self, netns: Namespace, family: socket.AddressFamily, port: int) -> None:
-        """Take the datagrams for a port of a namespace, whatever its address; a second time changes nothing."""
-        self._add(netns, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, port)
+    def add_udp(self, netns: Namespace, family: socket.AddressFamily, port: int, *, transparent: bool = False, room: int = 0) -> None:
+        """Take the datagrams for a port of a namespace, whatever its address; a second time changes nothing.
+
+        :param transparent: let tproxy lead datagrams to it
+        :param room: bytes of its receive buffer; 0 for the kernel's default
+        """
+        self._add(netns, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, port, transparent=transparent, room=room)
 
     def add_echo(self, netns: Namespace, family: socket.AddressFamily) -> None:
         """Look at the echo requests and replies that reach a namespace; the kernel answers requests all the same."""
         self._add(netns, family, socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP, 0)
 
-    def _add(self, netns: Namespace, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int, port: int) -> None:
+    def _add(self, netns: Namespace, family: socket.AddressFamily, kind: socket.SocketKind, protocol: int, port: int, *,
+             transparent: bool = False, room: int = 0) -> None:
         key = (netns.name, int(family) << 8 | protocol, port)
         if key in self._open:
             return
@@ -199,6 +207,10 @@ class Sinks:
                 sink.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if kind == socket.SOCK_RAW:
                 let_in(sink, _ECHO_TYPES[family])  # and no errors: whether a socket takes one is a packet's end
+            if transparent:
+                be_transparent(sink)
+            if room:
+                sink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, room)
             sink.bind(("", port))
             self._selector.register(sink, selectors.EVENT_READ, (netns.name, port))
         except BaseException:
@@ -210,6 +222,13 @@ class Sinks:
     def cookies(self) -> Collection[int]:
         """The cookies that have arrived, as far as they are taken."""
         return self._cookies
+
+    @property
+    def overrun(self) -> int:
+        """The packets that the open sockets did not take, for want of room (``sk_drops``)."""
+        sockets = (key.fileobj for key in self._selector.get_map().values())
+        return sum(_MEMINFO.unpack(sink.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))[_MEMINFO_DROPS]
+                   for sink in sockets if isinstance(sink, socket.socket))
 
     def wait(self, cookies: Collection[int], seconds: float) -> tuple[Arrival, ...]:
         """Wait for *cookies*; return all that has arrived since the sinks were made, when they are among it or the time is up."""
@@ -255,7 +274,16 @@ def let_in(sink: socket.socket, types: Collection[int]) -> None:
         sink.setsockopt(_SOL_RAW, _ICMP_FILTER, (blocked & 0xFFFFFFFF).to_bytes(4, "little"))
 
 
-def _family(address: str) -> socket.AddressFamily:
+def be_transparent(server: socket.socket) -> None:
+    """Let tproxy lead packets to a socket of TCP or UDP (``IP_TRANSPARENT``)."""
+    if server.family == socket.AF_INET6:
+        server.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
+    else:
+        server.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """``AF_INET`` or ``AF_INET6``."""
     return socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
 
 

@@ -100,7 +100,10 @@ MIRRORS: dict[Any, dict[str, dict[str, str]]] = {
         "neighbour.h": {"_NTF_MASTER": "NTF_MASTER", "_NUD_NOARP": "NUD_NOARP"},
     },
     traffic: {"icmp.h": {"_ICMP_FILTER": "ICMP_FILTER"},
-              "icmpv6.h": {"_ICMPV6_FILTER": "ICMPV6_FILTER"}, "udp.h": {"_UDP_SEGMENT": "UDP_SEGMENT"}},
+              "icmpv6.h": {"_ICMPV6_FILTER": "ICMPV6_FILTER"}, "udp.h": {"_UDP_SEGMENT": "UDP_SEGMENT"},
+              "in.h": {"_IP_TRANSPARENT": "IP_TRANSPARENT"}, "in6.h": {"_IPV6_TRANSPARENT": "IPV6_TRANSPARENT"},
+              "sock_diag.h": {"_MEMINFO_DROPS": "SK_MEMINFO_DROPS"},
+              "../asm-generic/socket.h": {"_SO_RCVBUFFORCE": "SO_RCVBUFFORCE", "_SO_MEMINFO": "SO_MEMINFO"}},
 }
 _LATER = {"BPF_PROG_TYPE_NETFILTER", "BPF_NETFILTER"}
 """Since 6.4, while headers of 6.1 may be those of the host; ``tests/kernel/test_enums.py`` compares them with a kernel."""
