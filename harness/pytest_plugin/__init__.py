@@ -2,8 +2,9 @@
 
 What a test may import from here: the fates of a packet, to compare :attr:`Walk.fate` with.
 
-What a test uses lies beside this file: ``lab`` and what it is made of (``networks``, ``sending``, ``walks``, ``chains``), ``kernel``,
-``modules`` (a test author's, loaded), ``vm``, the ``fixtures`` that give them, and ``mistakes``, a test author's.
+What a test uses lies beside this file: ``lab`` and what it is made of (``networks``, ``sending``, ``connecting``, ``flooding``,
+``listening``, ``walks``, ``chains``), ``kernel``, ``modules`` (a test author's, loaded), ``vm``, the ``fixtures`` that give them, and
+``mistakes``, a test author's.
 
 The life of a test: ``plugin`` is what pytest loads, on the host and in the guest: options, markers, and which tests are for a kernel
 (``selection``). It registers the half that is for its side: the host's (``host``) sends each test to a guest, where ``guest`` runs it and

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import errno
 import itertools
+import math
 import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from harness.guest.module import Hook, HookModule, HookRefused, LiveSlot
+from harness.guest.softirq import softirqs_first
 from harness.guest.tracing import tracer
+from harness.guest.traffic import Sinks, family_of
 from harness.netfilter import HOOK_POINTS, PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind, hook_number
 from harness.outcome import Outcome
 from harness.pytest_plugin import networks
 from harness.pytest_plugin.chains import load
+from harness.pytest_plugin.connecting import TcpConnection, connection_of, exchanged
+from harness.pytest_plugin.flooding import ROOM, Flood, flooded
 from harness.pytest_plugin.guest.comparing import WALKED
 from harness.pytest_plugin.guest.watch import SEEN, SENT, Watch
 from harness.pytest_plugin.kernel import RunningKernel
+from harness.pytest_plugin.listening import Answers, QueueListener, answered, listening
 from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold, text
 from harness.pytest_plugin.modules import LoadedModule, loaded
 from harness.pytest_plugin.networks import Bridge, Host, Network, Pair, Router
-from harness.pytest_plugin.sending import Inconclusive, Sender, check_packet, traced
+from harness.pytest_plugin.sending import Inconclusive, Sender, check_packet, close_sinks, cookies, open_sinks, traced
 from harness.pytest_plugin.walks import Walk
+from harness.scenario.addresses import ip_address
 from harness.scenario.reader import quote
+from harness.scenario.steps.packets import COOKIE_BYTES
 from harness.scenario.topologies import check_netns_name, check_topology
 from harness.scenario.topology import PAIR, ROUTER, Link, Topology, VethEnd
 from harness.trace.capture import Capture
@@ -43,8 +51,9 @@ _Kind = TypeVar("_Kind", bound=Network)
 _numbers = itertools.count(1)
 _FAMILIES = {family.name: family for family in HOOK_POINTS}
 _NUMBERED, _COOKIE_MAX = re.compile(r"HOOK\d{1,9}", re.IGNORECASE), (1 << 64) - 1
-#: Where a rule leads datagrams: ``dnat to 10.0.2.2:53``, ``redirect to :53``.
-_NAT_PORT = re.compile(r"\b(?:dnat|redirect)\b[^;}\n]*:(\d{1,5})\b")
+#: Where a rule leads packets: ``dnat to 10.0.2.2:53``, ``redirect to :53``, ``tproxy to :53``.
+_LED = re.compile(r"\b(dnat|redirect|tproxy)\b[^;}\n]*:(\d{1,5})\b")
+_PORT_MAX, _DATAGRAM_MAX, _FLOOD_MAX, _FLOWS_MAX = 0xFFFF, 65507, 1_000_000, 500
 #: What a hook of nfharness.ko may answer: REPEAT would not end, and STOP is the queue's affair.
 _VERDICTS = {kind.name: kind for kind in (VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.STOLEN, VerdictKind.QUEUE)}
 #: Families whose packets ``nf_reinject`` finds its way back for.
@@ -104,8 +113,10 @@ class Lab:
         watch = item.config.pluginmanager.getplugin("nfharness-watch")
         assert isinstance(watch, Watch)  # noqa: S101
         self._watch = watch
+        self._sinks = self._stack.enter_context(Sinks())
         self._sender: Sender | None = None
-        self._nat_ports: set[int] = set()
+        self._led: dict[int, bool] = {}
+        self._listeners: list[QueueListener] = []
         self._capture: Capture | None = None
         self._tracing = False
         self._sent = item.stash.setdefault(SENT, [])
@@ -278,7 +289,7 @@ class Lab:
         if at is None and not self._networks:
             raise Mistake("there is no network to load the ruleset in", hint="make one before, or name a host: nft(…, at=host)")
         text("the ruleset", ruleset, '"table inet t { … }", as nft -f reads it')
-        self._nat_ports.update(int(port) for port in _NAT_PORT.findall(ruleset))
+        self._led.update((int(port), how == "tproxy") for how, port in _LED.findall(ruleset))
         with retold("the ruleset"):
             load((self._networks[-1].main if at is None else self._own(at)).namespace, ruleset)
 
@@ -286,24 +297,129 @@ class Lab:
         """Send a scapy packet and see where it goes.
 
         An IP packet is routed like a local one; a frame (``Ether``) leaves by *device*. A source address that is not given is the host's.
-        Where a datagram is meant to end, or a NAT rule of :meth:`nft` leads it, a socket takes it unless a server of the test's does.
+        Where a datagram is meant to end, or a NAT or tproxy rule of :meth:`nft` leads it, a socket takes it unless a server of the test's
+        does.
 
         :param cookie: to carry; by default one that no other packet has
         :raises Inconclusive: the tracer lost something
         """
-        if self._tracing:
-            raise Mistake("send() traces its own packet, and the block is traced already",
-                          hint="send the packet outside of trace(), or by a program of the host's: host.run(…)")
+        self._check_untraced("send() traces its own packet")
         check_packet(self._own(host), packet, device)
         if cookie is not None:
             number("the cookie", cookie, 0, _COOKIE_MAX)
         if self._sender is None:
-            self._sender = self._stack.enter_context(Sender(self._armed()))
+            self._sender = Sender(self._armed(), self._sinks)
         with self._by_itself():
-            walk = self._sender.send(host, packet, self._hosts, self._labels, device=device, cookie=cookie, ports=self._nat_ports,
-                                     kept=self._all)
+            walk = self._sender.send(host, packet, self._hosts, self._labels, device=device, cookie=cookie, ports=self._led,
+                                     listeners=self._listeners, kept=self._all)
         self._keep(walk, *walk.answers)
         return walk
+
+    def connect(self, client: Host, server: Host | str, port: int, data: bytes = b"", *, answer: bytes = b"", listen: bool = True,
+                timeout: float = 1.5) -> TcpConnection:
+        """Make a TCP connection, and see where its packets go: the client sends its bytes and closes its direction, the server answers.
+
+        A server of the lab's listens on the port, and on those to which a NAT or tproxy rule of :meth:`nft` leads, on every host where no
+        server of the test's does. Of that one only its kernel's acknowledgements are seen.
+
+        :param server: host, at its first address, or an address
+        :param data: that the client sends
+        :param answer: that the lab's server sends when it has got all
+        :param listen: whether servers of the lab's listen; without one, a host refuses the connection
+        :param timeout: seconds in which something has to move; then it is given up. A SYN that has no answer is sent again after one second
+        :raises Inconclusive: the tracer lost something
+        """
+        self._check_untraced("connect() traces its own connection")
+        address = self._address(self._own(client), server)
+        ports = {number("the port", port, 1, _PORT_MAX): False, **self._led} if listen else {}
+        of_kind("the data", data, bytes, 'bytes: b"hello"')
+        of_kind("the answer", answer, bytes, 'bytes: b"hello"')
+        walks: list[Walk] = []
+        with self._by_itself(), softirqs_first(), traced(self._armed(), self._hosts, self._labels, walks, self._all):
+            seen = exchanged(client, address, port, data=data, answer=answer, servers=dict.fromkeys(self._hosts.values(), ports),
+                             timeout=_seconds(timeout), goes_on=self._goes_on)
+            answered(self._listeners, self._drain)
+        connection = connection_of(seen, walks)
+        self._keep(*connection.walks)
+        return connection
+
+    def flood(self, client: Host, to: Host | str, packets: int = 1000, *, port: int = 9, size: int = 64, flows: int = 1,
+              trace: bool = False, timeout: float = 0.5) -> Flood:
+        """Send many datagrams, one after the other, and count those that come.
+
+        Sockets take them as those of :meth:`send`; what a server of the test's takes is not counted.
+
+        :param to: host, at its first address, or an address
+        :param size: bytes of payload of each
+        :param flows: source ports that take turns
+        :param trace: whether the walks are wanted, too; a walk takes the tracer some milliseconds
+        :param timeout: seconds in which a datagram has to come; then the rest is lost
+        :raises Inconclusive: the tracer lost something, or a socket that takes the datagrams had no room for one
+        """
+        self._check_untraced("flood() counts packets, and has them traced if it is asked to")
+        address = self._address(self._own(client), to)
+        numbers = list(itertools.islice(cookies, number("the number of packets", packets, 1, _FLOOD_MAX)))
+        number("the size", size, COOKIE_BYTES, _DATAGRAM_MAX)
+        number("the number of flows", flows, 1, _FLOWS_MAX)
+        ports = {number("the port", port, 1, _PORT_MAX): False, **self._led}
+        walks: list[Walk] = []
+        with self._by_itself() if trace else nullcontext(), softirqs_first():
+            open_sinks(self._sinks, self._hosts, family_of(address), ports, room=ROOM)
+            before = self._sinks.overrun
+            with traced(self._armed(), self._hosts, self._labels, walks, self._all) if trace else nullcontext():
+                flood = flooded(client, address, port, numbers=numbers, size=size, flows=flows, sinks=self._sinks, hosts=self._hosts,
+                                timeout=_seconds(timeout), goes_on=self._goes_on)
+                answered(self._listeners, self._drain)
+            if overrun := self._sinks.overrun - before:
+                raise Inconclusive(f"inconclusive: the sockets that take the flood had no room for {overrun} datagrams")
+            close_sinks(self._sinks, self._hosts)
+        own = set(numbers)
+        flood = replace(flood, walks=tuple(walk for walk in walks if walk.outcome.cookie in own and walk.outcome.kind == "udp"))
+        self._keep(*flood.walks)
+        return flood
+
+    @contextmanager
+    def listener(self, host: Host, queue: int = 0, verdict: Answers = "ACCEPT") -> Iterator[QueueListener]:
+        """Listen to an NFQUEUE queue for the time of a block. What is in the queue when the block ends is still answered.
+
+        :param verdict: ``"ACCEPT"``, ``"DROP"`` or ``"STOP"``; ``None`` leaves each packet without an answer, and the kernel drops it
+            behind the block; or a function that says one of these, or ``"REPEAT"``, for a scapy packet
+        """
+        with listening(self._own(host), number("the queue", queue, 0, 0xFFFF), verdict) as listener:
+            self._listeners.append(listener)
+            try:
+                yield listener
+            finally:
+                self._listeners.remove(listener)
+
+    def _address(self, client: Host, server: Host | str) -> str:
+        """The address that a client is to reach.
+
+        :raises Mistake: it is none, or a host of no lab
+        """
+        if isinstance(server, Host):
+            if not self._own(server).addresses:
+                raise Mistake(f"{server} has no address", hint='give it one (host.routes()), or name one: "10.0.2.2"')
+            return server.addresses[0].partition("/")[0]
+        hint = f'a host, or an address that {client} is to reach: "10.0.2.2"'
+        try:
+            return str(ip_address(text("the address", server, hint)))
+        except ValueError:
+            raise Mistake(f"{quote(server)} is no address", hint=hint) from None
+
+    def _check_untraced(self, what: str) -> None:
+        if self._tracing:
+            raise Mistake(f"{what}, and the block is traced already",
+                          hint="call it outside of trace(), or send by a program of the host's: host.run(…)")
+
+    def _goes_on(self) -> bool:
+        """Take what the tracer has, so that its rings do not overrun; whether a listener is still to answer."""
+        self._drain()
+        return any(listener.is_busy for listener in self._listeners)
+
+    def _drain(self) -> None:
+        if self._capture is not None:
+            self._capture.drain()
 
     def _keep(self, *walks: Walk) -> None:
         """Keep walks for what a failure of the test shows."""
@@ -343,6 +459,16 @@ class Lab:
         except (re.error, TypeError) as error:
             raise Mistake(f"the pattern {pattern!r} is no regular expression: {error}") from None
         return self._watch.expecting(pattern, harmless=harmless)
+
+
+def _seconds(timeout: object) -> float:
+    """The timeout.
+
+    :raises Mistake: it is no time
+    """
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not 0 < timeout < math.inf:
+        raise Mistake(f"the timeout is {timeout!r}", hint="seconds, more than 0")
+    return timeout
 
 
 def _has_device(family: Family, hook: str) -> bool:

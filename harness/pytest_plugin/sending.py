@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.guest import traffic
@@ -21,6 +21,7 @@ from harness.outcome import Outcome, describe
 from harness.outcome.fate import Fate
 from harness.outcome.types import PacketOutcome
 from harness.outcome.unseen import unseen
+from harness.pytest_plugin.listening import QueueListener, answered
 from harness.pytest_plugin.mistakes import Mistake, chosen, of_kind
 from harness.pytest_plugin.networks import Host
 from harness.pytest_plugin.walks import Walk
@@ -30,9 +31,10 @@ from harness.walks.assembly import assembled
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-__all__ = ("Inconclusive", "Sender", "check_packet", "traced")
+__all__ = ("Inconclusive", "Sender", "check_packet", "close_sinks", "cookies", "open_sinks", "traced")
 
-_cookies = itertools.count(1)
+#: Numbers for packets, no two alike.
+cookies = itertools.count(1)
 
 
 class Inconclusive(AssertionError):
@@ -70,26 +72,23 @@ class Sender:
     """Packets with cookies, and the sockets that take them.
 
     :param capture: armed
+    :param sinks: may be open where a packet waits for a listener
     """
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, sinks: traffic.Sinks) -> None:
         self._capture = capture
-        self._sinks = traffic.Sinks()
-
-    def __enter__(self) -> Sender:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._sinks.close()
+        self._sinks = sinks
 
     def send(self, host: Host, packet: Packet, hosts: Mapping[str, Host], labels: Mapping[int, str], *, device: str | None,
-             cookie: int | None, ports: Collection[int] = (), kept: list[Outcome] | None = None) -> Walk:
+             cookie: int | None, ports: Mapping[int, bool], listeners: Collection[QueueListener] = (), kept: list[Outcome] | None = None,
+             ) -> Walk:
         """See :meth:`harness.pytest_plugin.lab.Lab.send`.
 
-        :param ports: to which NAT may lead a datagram
+        :param ports: to which a rule may lead a datagram, each with whether it is tproxy's
+        :param listeners: what they are sent they answer before this returns
         :param kept: as :func:`traced` has it
         """
-        cookie = next(_cookies) if cookie is None else cookie
+        cookie = next(cookies) if cookie is None else cookie
         packet = _addressed(host, packet)
         target = self._open_sinks(host, packet, hosts, ports)
         walks: list[Walk] = []
@@ -99,18 +98,17 @@ class Sender:
                 sent = traffic.send_frame(host.namespace, device, packet, cookie)
             else:
                 sent = traffic.send_ip(host.namespace, packet, cookie)
-            watch.settle(cookie)
+            answered(listeners, partial(watch.settle, cookie))
         arrived = Counter(arrival.netns for arrival in self._sinks.wait((), 0) if arrival.cookie == cookie)
         copies = arrived[target.namespace.name] if target else 0
         own, *answers = [walk for walk in walks if walk.outcome.cookie == cookie] or [
             Walk(PacketOutcome(packet.summary(), cookie, Fate("delivered" if copies else "unknown"), ()))]
         answers += [answer for answer in own.answers if answer.outcome.cookie != cookie]  # a reset quotes no payload
         if own.outcome.fate.kind != "queued":  # the ports are free for a server of the test's
-            for each in hosts.values():
-                self._sinks.close_netns(each.namespace)
+            close_sinks(self._sinks, hosts)
         return Walk(replace(own.outcome, fate=_fate(own.outcome, copies), sent_errno=sent), answers)
 
-    def _open_sinks(self, host: Host, packet: Packet, hosts: Mapping[str, Host], ports: Collection[int]) -> Host | None:
+    def _open_sinks(self, host: Host, packet: Packet, hosts: Mapping[str, Host], ports: Mapping[int, bool]) -> Host | None:
         """Sockets where the packet may end, on each of the lab's hosts as NAT may lead it there; without them the kernel answers with an
         error. A server of the test's that has the port takes the packet itself.
 
@@ -125,21 +123,33 @@ class Sender:
         target = next((one for one in hosts.values() if any(text.partition("/")[0] == layer.dst for text in one.addresses)), None)
         family = socket.AF_INET6 if layer.version == 6 else socket.AF_INET
         if UDP in packet:
-            for end in hosts.values():
-                for port in {packet[UDP].dport, *ports}:
-                    self._open_sink(end, family, port)
+            open_sinks(self._sinks, hosts, family, {packet[UDP].dport: False, **ports})
         elif target:
             for end in (target, host):
                 self._sinks.add_echo(end.namespace, family)
         return target
 
 
-    def _open_sink(self, host: Host, family: socket.AddressFamily, port: int) -> None:
-        try:
-            self._sinks.add_udp(host.namespace, family, port)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:  # a server of the test's own takes it
-                raise
+def open_sinks(sinks: traffic.Sinks, hosts: Mapping[str, Host], family: socket.AddressFamily, ports: Mapping[int, bool], *, room: int = 0,
+               ) -> None:
+    """Take the datagrams for these ports on each host. A server of the test's that has one takes them itself.
+
+    :param ports: each with whether tproxy leads datagrams there
+    :param room: as :meth:`harness.guest.traffic.Sinks.add_udp` has it
+    """
+    for host in hosts.values():
+        for port, transparent in ports.items():
+            try:
+                sinks.add_udp(host.namespace, family, port, transparent=transparent, room=room)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+
+
+def close_sinks(sinks: traffic.Sinks, hosts: Mapping[str, Host]) -> None:
+    """Leave the ports to a server of the test's. What has arrived is kept."""
+    for host in hosts.values():
+        sinks.close_netns(host.namespace)
 
 
 def _fate(packet: PacketOutcome, copies: int) -> Fate:

@@ -207,7 +207,7 @@ def test_a_mistake_is_told_with_what_there_is(lab: Lab) -> None:
 def test_a_block_is_traced_once(lab: Lab) -> None:
     net = lab.pair()
     with lab.trace():
-        with pytest.raises(Mistake, match="send the packet outside of trace"):
+        with pytest.raises(Mistake, match="call it outside of trace"):
             lab.send(net.peer, IP(dst=net.host.address) / UDP(dport=9))
         with pytest.raises(Mistake, match="one trace"), lab.trace():
             pass
