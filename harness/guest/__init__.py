@@ -14,5 +14,5 @@ what a step meets; ``leaks``, ``slabs`` and ``procs`` look at what should have g
 ``observe`` watches a command, ``listing`` lists nftables' rules for it, ``pcap`` filters for a host without libpcap, ``symbolise`` names
 addresses for the host, ``tracing`` holds the process's tracer, ``gcov`` takes its counters. ``stress`` with ``stress_tasks``, ``bench``
 with ``costs``, and ``cost`` are the guest's ends of commands of these names; ``files`` takes files, ``clock`` tells the time, ``privilege``
-says who may run scenarios. Nothing here knows the host: :mod:`harness.agent` calls it.
+says who may run scenarios, ``inotify`` tells what is made and written. Nothing here knows the host: :mod:`harness.agent` calls it.
 """

@@ -11,7 +11,6 @@ than an emulated guest, where a flood would overrun the ring meanwhile.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -23,7 +22,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.guest import inotify
 from harness.guest.health import KernelLog, splats, taint, taint_names
+from harness.guest.inotify import Inotify
 from harness.guest.listing import Listings
 from harness.guest.netns import DIRECTORY, current_inum
 from harness.guest.tracing import tracer
@@ -38,7 +39,6 @@ _CHUNK = 1 << 16
 #: Bytes that may wait for the host. While there are more, none are taken: what the rings have no room for then is counted as lost.
 _WAITING_MOST = 8 << 20
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-_IN_CREATE, _IN_MOVED_TO, _IN_DELETE = 0x100, 0x80, 0x200
 
 
 def main(hold: bool = False, registrations: bool = False) -> None:
@@ -194,32 +194,24 @@ class Namespaces:
         self.unresolved: set[str] = set()
         self._nsfs = Path("/proc/self/ns/net").stat().st_dev
         DIRECTORY.mkdir(parents=True, exist_ok=True)
-        libc = ctypes.CDLL(None, use_errno=True)
-        self.fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.fd < 0 or libc.inotify_add_watch(self.fd, os.fsencode(DIRECTORY), _IN_CREATE | _IN_MOVED_TO | _IN_DELETE) < 0:
-            raise OSError(ctypes.get_errno(), "inotify")
+        self._inotify = Inotify()
+        self.fd = self._inotify.fd
+        self._inotify.add(DIRECTORY, inotify.CREATE | inotify.MOVED_TO | inotify.DELETE)
         self._resolve({path.name for path in DIRECTORY.iterdir()})
 
     def __enter__(self) -> Namespaces:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
+        self._inotify.close()
 
     def look(self) -> None:
         """Take notice of new names."""
         found = set(self.unresolved)
-        try:
-            events = os.read(self.fd, 1 << 16)
-            while events:
-                mask, length = struct.unpack_from("I4xI", events, 4)
-                name = os.fsdecode(events[16:16 + length].rstrip(b"\0"))
-                if mask & _IN_DELETE:
-                    self._gone(name)
-                found.add(name)
-                events = events[16 + length:]
-        except BlockingIOError:
-            pass
+        for event in self._inotify.events():
+            if event.mask & inotify.DELETE:
+                self._gone(event.name)
+            found.add(event.name)
         self._resolve(found)
 
     def _gone(self, name: str) -> None:
