@@ -274,6 +274,40 @@ def test_shortens_the_mtu_of_lo() -> None:
     ip("link set lo mtu 500")
 
 
+TTL = Path("/proc/sys/net/ipv4/ip_default_ttl")
+
+
+def test_shortens_the_life_of_packets() -> None:
+    TTL.write_text("3")
+
+
+def test_packets_live_as_long_as_ever() -> None:
+    assert TTL.read_text() == "64\n"
+
+
+def test_shortens_their_life_through_a_child() -> None:
+    subprocess.run(["sysctl", "-w", "net.ipv4.ip_default_ttl=3"], check=True)
+
+
+def test_puts_their_life_back() -> None:
+    TTL.write_text("3")
+    TTL.write_text("64")
+
+
+@pytest.fixture(scope="module")
+def _for_the_module() -> Iterator[None]:
+    """A setting that the module's tests run with."""
+    setting = Path("/proc/sys/net/ipv4/tcp_fin_timeout")
+    setting.write_text("61")
+    yield
+    setting.write_text("60")
+
+
+@pytest.mark.usefixtures("_for_the_module")
+def test_needs_another_setting() -> None:
+    pass
+
+
 def test_tidies_up() -> None:
     ip("link set lo up")
     ip("address add 192.0.2.9/32 dev lo")

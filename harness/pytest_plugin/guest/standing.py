@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.guest.inventory import Inventory
 from harness.guest.module import KERNEL_OBJECT
+from harness.pytest_plugin.guest import settings
 from harness.pytest_plugin.guest.state import foreign_modules, mounts
 from harness.pytest_plugin.selection import TREE
 
@@ -19,12 +20,6 @@ Standing = frozenset[tuple[str, str]]
 _TRACEFS = Path("/sys/kernel/tracing")
 _PATHS = (Path(__file__).parents[2], TREE, KERNEL_OBJECT, "/tmp", "/root", "/dev/null", "/usr/bin/python3", "/usr/sbin/nft", "/usr/sbin/ip",  # noqa: S108
           "/usr/sbin/modprobe", "/lib/modules")
-#: What decides how new namespaces begin, and whether probes work; those that a kernel has.
-_SETTINGS = ("/sys/kernel/debug/kprobes/enabled", *(f"/proc/sys/{name}" for name in (
-    "debug/kprobes-optimization", "kernel/ftrace_enabled", "kernel/modprobe", "kernel/modules_disabled", "kernel/panic_on_warn",
-    "kernel/panic_on_oops", "net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter", "net/ipv4/conf/default/rp_filter",
-    "net/ipv6/conf/all/forwarding", "net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/default/disable_ipv6",
-    "net/bridge/bridge-nf-call-iptables", "net/core/devconf_inherit_init_net")))
 _OF_THE_WORKER = "the worker's"
 #: A kernel of few options has no cgroup and no user.
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
@@ -37,7 +32,7 @@ def standing(inventory: Inventory) -> Standing:
     :raises OSError: /proc is not what it was
     """
     network = ((f"the {entry}", "") for entry in inventory.read())
-    return frozenset((*_modules(), *_mounts(), *_probes(), *_descriptors(), *_paths(), *_lo(), *network, *_settings(), *_own()))
+    return settings.watched().read().union(_modules(), _mounts(), _probes(), _descriptors(), _paths(), _lo(), network, _own())
 
 
 def missing(before: Standing, after: Standing) -> list[str]:
@@ -93,15 +88,6 @@ def _lo() -> Iterator[tuple[str, str]]:
             yield f"the address {address} of lo", ""
     if "|-- 127.0.0.1" in Path("/proc/net/fib_trie").read_text():
         yield "the address 127.0.0.1 of lo", ""
-
-
-def _settings() -> Iterator[tuple[str, str]]:
-    for path in _SETTINGS:
-        try:
-            with open(path) as file:  # noqa: PTH123 - twice as fast
-                yield f"the setting {path}", file.read().strip()
-        except OSError:
-            continue
 
 
 def _own() -> Iterator[tuple[str, str]]:

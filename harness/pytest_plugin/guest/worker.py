@@ -24,7 +24,7 @@ import xdist.remote
 
 from harness.outcome.profile import VARIABLE, KernelProfile
 from harness.pytest_plugin import plugin
-from harness.pytest_plugin.guest import limits, rehearsal
+from harness.pytest_plugin.guest import limits, rehearsal, settings
 from harness.pytest_plugin.guest.half import GuestHalf
 from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.live import is_live
@@ -69,8 +69,8 @@ def _plugins() -> str:
     return ",".join([plugin.__name__, *(entry.module for entry in importlib.metadata.entry_points(group="pytest11"))])
 
 
-# Found out here, so that a template holds them; the last is what xdist's worker asks platform for, which starts a program for it.
-_WORKER, _PLUGINS, _ = _worker(), _plugins(), platform.platform()
+# Found out here, so that a template holds them; the third is what xdist's worker asks platform for, which starts a program for it.
+_WORKER, _PLUGINS, *_ = _worker(), _plugins(), platform.platform(), settings.watched()
 
 
 def rehearse() -> None:
