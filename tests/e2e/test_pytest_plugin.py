@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -111,8 +112,8 @@ def harm_ko(ready: None) -> Path:
     root = userland(progress)
     made = layer(kernels.resolve(KERNEL, at_hand=lambda kernel: layer_path(kernel).is_dir()), root, progress)
     sources = [HERE / "harm" / name for name in ("harm.c", "Kbuild")]
-    stamp = f"harm_{made.path.name}_{abs(hash(tuple(source.read_text() for source in sources))):x}"
-    path = cache_dir() / "modules" / stamp
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    path = cache_dir() / "modules" / f"harm_{made.path.name}_{digest[:12]}"
     with building(path) as new:
         if new:
             place = new / "upper/build/harm"
