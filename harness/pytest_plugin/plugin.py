@@ -38,7 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--backend", choices=("qemu", "vagrant"), default="qemu",
                     help="qemu: fresh guests; vagrant: the machine that 'vagrant up' has started for each kernel [qemu]")
     group.addoption("--bare", action="store_true",
-                    help="guests whose kernel has nothing of nfharness (no module, no probes, no taint); tests cannot use lab and kernel")
+                    help="guests whose kernel has nothing of nfharness (no module, no probes, no taint), if it lists its hooks itself "
+                         "(nfnetlink_hook: 5.10 and 6.1 do not); tests cannot use lab and kernel")
     group.addoption("--isolation", choices=("worker", "module", "test"), default="worker",
                     help="give each worker, each module or each test a freshly restored kernel [worker]")
     group.addoption("--deadline", type=_seconds, default=30, metavar="SECONDS",

@@ -25,6 +25,7 @@ def _fuzz(nfharness: CommandLine, kernel: str, requests: int) -> None:
     result = nfharness(*arguments, stdin=_FUZZ.read_bytes(), deadline_s=requests * _REQUEST_S + _PATIENCE_S)
     again = f"nfharness {' '.join(arguments)} < {_FUZZ.relative_to(Path(__file__).parents[2])}"
     assert (result.status, result.out.count(b" requests, ")) == (0, 2), f"{again}\n{result.out.decode(errors='replace')}{result.err}"
+    assert ("nfharness.ko and its probes are in it" in result.err) is (kernel == OLDEST)
 
 
 @pytest.mark.parametrize("kernel", [OLDEST, NEWEST])
