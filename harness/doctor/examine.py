@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import shlex
 import shutil
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ __all__ = ("Finding", "examine")
 
 _NEEDED_GIB = 4
 _GUEST_MIB = 1024
+#: What QEMU maps beside a guest's memory when it emulates: program, libraries, the cache of translated code.
+_QEMU_MIB = 700
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def examine(kernel: str | None = None, *, deep: bool = False) -> list[Finding]:
                 one.hint or f"apt-get install {one.package}")
         for one in requirements()
     ]  # fmt: skip
-    return [*found, *_qemu(), _acceleration(), _memory(), _disk(), _kernels(), _userland(), _building(), *_trees(kernel),
+    return [*found, *_qemu(), _acceleration(), _memory(), _address_space(), _disk(), _kernels(), _userland(), _building(), *_trees(kernel),
             *(_contents() if deep else ())]  # fmt: skip
 
 
@@ -85,6 +88,15 @@ def _memory() -> Finding:
         available = next(int(line.split()[1]) >> 10 for line in file if line.startswith("MemAvailable:"))
     why = f"a guest has {_GUEST_MIB} MiB, of which it shares what its template holds"
     return Finding("memory", why, "ok" if available > _GUEST_MIB else "missing", f"{available} MiB available", "end something")
+
+
+def _address_space() -> Finding:
+    """What a process may map (``RLIMIT_AS``): of all limits the one that QEMU meets."""
+    limit, needed = resource.getrlimit(resource.RLIMIT_AS)[0], _GUEST_MIB + _QEMU_MIB
+    why, hint = f"QEMU maps up to {needed} MiB", "raise the limit: ulimit -v unlimited"
+    if limit == resource.RLIM_INFINITY:
+        return Finding("address space", why, "ok", "unlimited")
+    return Finding("address space", why, "ok" if limit >= needed << 20 else "missing", f"limited to {limit >> 20} MiB", hint)
 
 
 def _disk() -> Finding:

@@ -209,6 +209,8 @@ def judged(status: int, said: str, shown: str, see: str) -> NfharnessError:
     if status > 0:
         return HostError(f"QEMU ended with status {status}{told}", hint=see)
     name = _named(-status) if status else "a signal"
+    if -status in _CRASHES and told.endswith(os.strerror(errno.ENOMEM)):
+        return EmulatorFailed(f"QEMU crashed, by {name}{told}: that is this host's doing, not the kernel's", hint=_MORE_MEMORY)
     if -status in _CRASHES:
         return EmulatorFailed(f"QEMU crashed, by {name}{told}: that is the emulator's fault, not the kernel's", hint=f"try again; {see}")
     hint = "look for it in this host's log (dmesg, journalctl -k): its OOM killer wants more memory, or fewer guests at once"

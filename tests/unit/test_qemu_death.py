@@ -32,6 +32,8 @@ LIVES = "Out of memory: Killed process 170 (python3)\nBUG: workqueue lockup - po
     (0, "qemu-system-x86_64: terminating on signal 15 from pid 7 (kill)", LIVES, EmulatorFailed,
      "QEMU was killed by a signal: terminating on signal 15 from pid 7 (kill): that is this host's doing, not the kernel's"),
     (-signal.SIGSEGV, "", LIVES, EmulatorFailed, "QEMU crashed, by SIGSEGV: that is the emulator's fault, not the kernel's"),
+    (-signal.SIGABRT, "qemu-system-x86_64: failed to allocate memory for stack: Cannot allocate memory", LIVES, EmulatorFailed,
+     "QEMU crashed, by SIGABRT: failed to allocate memory for stack: Cannot allocate memory: that is this host's doing, not the kernel's"),
     (-signal.SIGABRT, "qemu-system-x86_64: kvm.c:1: f: Assertion `x' failed.", "", EmulatorFailed,
      "QEMU crashed, by SIGABRT: kvm.c:1: f: Assertion `x' failed.: that is the emulator's fault, not the kernel's"),
     (1, "qemu-system-x86_64: load of migration failed", "", HostError, "QEMU ended with status 1: load of migration failed"),
