@@ -51,3 +51,9 @@ def test_a_subject_names_its_subsystem_in_72_characters(subject: str, passes: bo
     environment = {**os.environ, "LC_ALL": "C"}
     done = subprocess.run([ROOT / ".ci/subject", message], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode == 0) is passes, done.stderr
+
+
+def test_the_weekly_job_fuzzes_and_names_tests_that_there_are() -> None:
+    named = re.findall(r"(tests/\w+/\w+\.py)(?:::(\w+))?", (ROOT / ".ci/long").read_text())
+    assert "tests/e2e/test_fuzz.py" in dict(named)
+    assert [file for file, function in named if f"def {function}" not in (ROOT / file).read_text()] == []
