@@ -80,6 +80,7 @@ class Capture:
             self._control(Control.CT_ID_KEY, tracer.id_key.address())
             with setting(*_EXPEDITED):
                 self._arm(stack)
+                self._set_off()
                 stack.callback(self._control, Control.PHASE, _OFF)
                 self._control(Control.PHASE, _STARTING)
                 grace_period()
@@ -199,6 +200,18 @@ class Capture:
             stack.callback(os.close, _opened(tracer.lib.bpf_attach_tracepoint(program, group, name.encode()), name))
         for name, program in tracer.raw.items():
             stack.callback(os.close, _opened(tracer.lib.bpf_attach_raw_tracepoint(program, name.encode()), name))
+
+    def _set_off(self) -> None:
+        """Take what the probes hit before they had their programs off the books: perf arms a probe first (``perf_trace_init``)."""
+        unsettled = set(self._ran)
+        for _ in _glances():
+            (_, earlier), profile, (_, ran) = self._books(), self._tracer.kprobes.profile(), self._books()
+            for name in [name for name in unsettled if earlier[name] == ran[name]]:
+                old, seen = self._profile[name], ran[name] - self._ran[name]
+                self._profile[name] = old._replace(hits=max(old.hits, profile[name].hits - seen))
+                unsettled.discard(name)
+            if not unsettled:
+                return
 
     def _control(self, what: Control, value: int) -> None:
         self._tracer.bpf["control"][what] = value

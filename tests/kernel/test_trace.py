@@ -6,19 +6,20 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
 from harness.guest import traffic
 from harness.guest.module import Hook, HookModule
-from harness.guest.netns import Namespace
+from harness.guest.netns import Namespace, create
 from harness.guest.topology import Network
 from harness.guest.tracing import tracer
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Family, Verdict, VerdictKind
 from harness.outcome.types import HookCall, PacketOutcome
 from harness.trace.capture import Capture
+from harness.trace.kprobes import TRACEFS
 from harness.trace.tracer import Counter
 from harness.walks.assembly import assembled
 from harness.walks.counts import Count, compare_calls
@@ -152,6 +153,24 @@ def test_records_that_do_not_fit_are_counted_and_doubted(
     assert capture.lost_events >= capture.counters[Counter.LOST]
     assert capture.doubts == (f"{capture.counters[Counter.LOST]} records found no room in the ring buffer",)
     assert capture.counters[Counter.TRAVERSALS] == capture.counters[Counter.EXITS]
+
+
+def test_what_a_probe_hit_before_it_had_its_program_is_no_doubt(network: Network) -> None:
+    class Late(Capture):
+        def _arm(self, stack: ExitStack) -> None:
+            tracefs = next(root for root in TRACEFS if (root / "kprobe_events").exists())
+            probe = tracefs / "events" / tracer().kprobes.group / "gone" / "enable"
+            before = tracer().kprobes.profile()["gone"].hits
+            probe.write_text("1")
+            create("late").delete()
+            while tracer().kprobes.profile()["gone"].hits == before:
+                os.sched_yield()
+            probe.write_text("0")
+            super()._arm(stack)
+
+    with Late(tracer()) as capture:
+        send(network)
+    assert capture.doubts == ()
 
 
 def test_nothing_is_armed_and_no_setting_is_changed_after_a_capture(network: Network) -> None:
