@@ -31,6 +31,8 @@ _BOOT_DEADLINE_S = 180
 _PREPARE_DEADLINE_S = 240
 _ANSWER_DEADLINE_S = 30
 _BEAT_S, _SILENCE_S = 5, 90
+#: What was saved answers within a fraction of a second; a memory that was overwritten mostly hangs.
+_FIRST_ANSWER_S = 5
 #: A guest that dies within it may have been dead when it was restored; seconds of an idle host.
 _YOUNG_S = 1
 _TASK_FAILED = 120
@@ -239,16 +241,28 @@ class VirtualGuest(Guest):
 
     async def _beat(self) -> None:
         with suppress(NfharnessError):
+            await self._await_first_answer()
             try:
                 while True:
                     await asyncio.sleep(_BEAT_S)
                     async with within(_SILENCE_S) as deadline:
                         await self.channel.ping()
             except TimeoutError:
-                died = await self.examined(await self.hangs(f"answer {deadline}"), hangs=True)
-                if not self.death.done():
-                    self.death.set_result(died)
-                await self.qemu.kill()
+                await self._give_up(await self.examined(await self.hangs(f"answer {deadline}"), hangs=True))
+
+    async def _await_first_answer(self) -> None:
+        """Look what the guest is made of if it is slow to answer at all; one that is whole has its time still."""
+        try:
+            async with within(_FIRST_ANSWER_S):
+                await self.channel.ping()
+        except TimeoutError:
+            if damaged := await self._damage():
+                await self._give_up(damaged)
+
+    async def _give_up(self, error: NfharnessError) -> None:
+        if not self.death.done():
+            self.death.set_result(error)
+        await self.qemu.kill()
 
     async def _replace_code(self, code: CodeArchive) -> None:
         for start in range(0, len(code.data), CHUNK):
