@@ -21,6 +21,8 @@ __all__ = ("State", "cgroups", "children", "foreign_modules", "leftovers", "moun
 
 _INIT = "init"
 _MODULE = Path("/sys/module/nfharness")
+#: ``waitid()``: also children that end without a signal.
+_WALL = 0x40000000
 _CGROUPS = "/sys/fs/cgroup"
 #: What a machine's systemd makes and removes while tests run.
 _OF_SYSTEMD = (".slice", ".scope", ".service", ".mount")
@@ -146,7 +148,7 @@ def mounts() -> Iterator[str]:
 def children() -> Iterator[tuple[int, str]]:
     """Living descendants that ended up as this process's own children: a worker is their subreaper."""
     own = str(os.getpid())
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").iterdir() if _has_children() else ():
         if not entry.name.isdigit():
             continue
         try:
@@ -156,6 +158,15 @@ def children() -> Iterator[tuple[int, str]]:
         state, parent, *_ = rest.split()
         if parent == own and state != "Z":
             yield int(entry.name), name
+
+
+def _has_children() -> bool:
+    """Whether there is any, dead or alive: the look at all processes takes half of what the whole state does."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _devices_of(name: str) -> list[tuple[int, str]]:
