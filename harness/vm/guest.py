@@ -216,6 +216,19 @@ class VirtualGuest(Guest):
             return died
         return await self._damage() or died
 
+    async def listen(self) -> None:
+        """Wait for a first answer. If none comes soon, look what the guest is made of; one that is whole has its time still.
+
+        :raises HostError: it is damaged
+        """
+        self.channel.start()
+        try:
+            async with within(_FIRST_ANSWER_S):
+                await self.channel.ping()
+        except TimeoutError:
+            if damaged := await self._damage():
+                raise damaged from None
+
     async def wake(self, code: CodeArchive, *, guest_has: str) -> None:
         """First words after a boot or a restore: the time, fresh entropy, and newer code if the guest's is another."""
         message = {"time_ns": str(time.time_ns()), "entropy": os.urandom(64).hex()}
@@ -226,6 +239,8 @@ class VirtualGuest(Guest):
                     await self._replace_code(code)
         except TimeoutError:
             raise await self.examined(await self.hangs(f"take over newer code {deadline}"), hangs=True) from None
+        except NfharnessError as error:
+            raise await self.examined(error, hangs=True) from None
 
     async def lay_over(self, image: Path) -> None:
         """Plug in a disk, and lay what it has over the root: every command from now on finds it there.
@@ -241,28 +256,16 @@ class VirtualGuest(Guest):
 
     async def _beat(self) -> None:
         with suppress(NfharnessError):
-            await self._await_first_answer()
             try:
                 while True:
                     await asyncio.sleep(_BEAT_S)
                     async with within(_SILENCE_S) as deadline:
                         await self.channel.ping()
             except TimeoutError:
-                await self._give_up(await self.examined(await self.hangs(f"answer {deadline}"), hangs=True))
-
-    async def _await_first_answer(self) -> None:
-        """Look what the guest is made of if it is slow to answer at all; one that is whole has its time still."""
-        try:
-            async with within(_FIRST_ANSWER_S):
-                await self.channel.ping()
-        except TimeoutError:
-            if damaged := await self._damage():
-                await self._give_up(damaged)
-
-    async def _give_up(self, error: NfharnessError) -> None:
-        if not self.death.done():
-            self.death.set_result(error)
-        await self.qemu.kill()
+                died = await self.examined(await self.hangs(f"answer {deadline}"), hangs=True)
+                if not self.death.done():
+                    self.death.set_result(died)
+                await self.qemu.kill()
 
     async def _replace_code(self, code: CodeArchive) -> None:
         for start in range(0, len(code.data), CHUNK):
@@ -312,7 +315,7 @@ async def restored(machine: Machine, state: Path, code: CodeArchive, *, guest_ha
     await guest.start()
     try:
         await guest.load(state)
-        guest.channel.start()
+        await guest.listen()
         await guest.wake(code, guest_has=guest_has)
         guest.watch_heart()
         if machine.packages:
