@@ -45,8 +45,8 @@ _ON_HOST = ("tests/unit", "tests/model")
 def command(specs: tuple[str, ...], host: bool, arguments: tuple[str, ...]) -> None:
     """Run tests with pytest, those for a kernel inside guests, once for each --kernel; what follows is pytest's.
 
-    In a checkout these are the project's own tests, less those that are slow (-m slow: those, which CI runs; -m '': all), with a worker
-    for each processor (-n 0: none), unless a file or directory is named; elsewhere those of the current directory.
+    In a checkout these are the project's own tests, less those that are slow (-m slow: those, which CI runs; -m '': all), with three
+    workers for two processors (-n 0: none), unless a file or directory is named; elsewhere those of the current directory.
     Exit status: 0 all passed, 1 a test failed, 2 no tests or wrong usage, 125 this host cannot run them.
     """
     kernels = [part for spec in specs for part in ("--kernel", from_anywhere(spec))]
@@ -101,13 +101,13 @@ def _is_here(word: str) -> bool:
 def _defaults(checkout: Path | None, arguments: Sequence[str]) -> list[str]:
     """pytest's arguments for a run of the project's own tests, unless *arguments* say otherwise.
 
-    What is slow is left out, and there are as many workers as processors, each file's tests with one of them: an emulated guest
-    keeps one processor busy. Files come in the order of their directories, tests/e2e first: those of a few long tests at the end would
-    leave all workers but one without work.
+    What is slow is left out, and there are half as many workers again as processors, each file's tests with one of them: an emulated
+    guest keeps one processor busy, and a fifth of a worker's time is waiting. Files come in the order of their directories, tests/e2e
+    first: those of a few long tests at the end would leave all workers but one without work.
     """
     if checkout is None:
         return []
     chosen = any(argument.startswith("-m") for argument in arguments)
-    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    workers = min((os.cpu_count() or 1) * 3 // 2, _MOST_WORKERS)
     alone = workers == 1 or any(argument.startswith(_ALONE) for argument in arguments)
     return [*([] if chosen else ["-m", _QUICK]), *([] if alone else [f"-n{workers}", "--dist=loadfile", "--no-loadscope-reorder"])]

@@ -14,7 +14,7 @@ _OWN = Path(command.__file__).parents[2]
 
 
 QUICK = "not slow and not long"
-_WORKERS = ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]
+_WORKERS = ["-n3", "--dist=loadfile", "--no-loadscope-reorder"]
 
 
 @pytest.mark.parametrize(
