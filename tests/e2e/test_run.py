@@ -58,6 +58,7 @@ def test_a_file_of_ones_own_runs_and_equal_priorities_run_newest_first(nfharness
     assert [call["label"] for call in packet["traversals"][-1]["calls"]] == ["newer", "older"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in BUILTIN if name != "router"])
 def test_each_built_in_scenario_is_conformant(nfharness: CommandLine, name: str) -> None:
     result = nfharness("run", name)
@@ -79,6 +80,7 @@ def test_two_at_once_do_not_meet(nfharness: CommandLine) -> None:
     assert [process.communicate(timeout=DEADLINE_S)[0].decode().splitlines()[-1] for process in processes] == ["conformant"] * 2
 
 
+@pytest.mark.slow
 def test_from_a_clean_clone_with_nothing_but_python(ready: None, tmp_path: Path) -> None:
     """``.venv`` is made from the lock; the images are those that are here."""
     clone = tmp_path / "clone"

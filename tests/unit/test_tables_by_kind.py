@@ -6,15 +6,14 @@ import ast
 import re
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 
-import harness
 from harness.scenario.step import KINDS, Step
 from harness.scenario.steps.hooks import Dump
+from tests.modules import ROOT, modules, tree
 
-ROOT = Path(harness.__file__).parent
+PATHS = [str(path.relative_to(ROOT)) for _, path in modules()]
 CLASSES = frozenset(KINDS.values())
 NAMES = {kind.__name__ for kind in CLASSES}
 #: The rooms in which ``type(…)`` is a step's unless it is listed below.
@@ -165,8 +164,8 @@ def told_apart(tree: ast.AST) -> Iterator[type[Step]]:
         yield from (kind for one in asked for kind in meanings.bare(one))
 
 
-def source(path: str | Path) -> ast.AST:
-    return ast.parse((ROOT / path).read_text(encoding="utf-8"))
+def source(path: str) -> ast.AST:
+    return tree(ROOT / path)
 
 
 def own_kinds(path: str) -> set[type[Step]]:
@@ -175,32 +174,26 @@ def own_kinds(path: str) -> set[type[Step]]:
     return {kind for kind in CLASSES if place.parent.name == "steps" and kind.concern == place.stem}
 
 
-PATHS = pytest.mark.parametrize("path", sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")))
-
-
-@PATHS
-def test_no_room_asks_a_step_for_a_name_that_is_not_common(path: str) -> None:
+def test_no_room_asks_a_step_for_a_name_that_is_not_common() -> None:
     """``getattr(step, "fail", ())`` would be a promise that no kind has read, ``step.do == "tee"`` a fact that other kinds do not say."""
-    asked = list(asked_of_steps(source(path)))
+    asked = {path: found for path in PATHS if (found := list(asked_of_steps(source(path))))}
     assert not asked, "Step.common(name), with the name in COMMON (harness/scenario/step.py), or one of the kind's facts"
 
 
-@PATHS
-def test_only_listed_places_ask_for_a_kind(path: str) -> None:
-    found = names_of_kinds(source(path), in_room=path.startswith(ROOMS))
-    assert sorted(found) == PLACES.get(path, []), "one of the kind's facts (harness/scenario/step.py) says it without a table"
+def test_only_listed_places_ask_for_a_kind() -> None:
+    found = {path: sorted(asked) for path in PATHS if (asked := list(names_of_kinds(source(path), in_room=path.startswith(ROOMS))))}
+    assert found == PLACES, "one of the kind's facts (harness/scenario/step.py) says it without a table"
 
 
-@PATHS
-def test_no_table_has_kinds_names_for_keys(path: str) -> None:
-    own = {kind.do for kind in own_kinds(path)}
-    assert set(written_kinds(source(path))) - own == NAMESAKES.get(path, set()), "one of the kind's facts, or another word: NAMESAKES"
+def test_no_table_has_kinds_names_for_keys() -> None:
+    found = {path: keys for path in PATHS if (keys := set(written_kinds(source(path))) - {kind.do for kind in own_kinds(path)})}
+    assert found == NAMESAKES, "one of the kind's facts, or another word: NAMESAKES"
 
 
-@PATHS
-def test_no_table_by_kind(path: str) -> None:
+def test_no_table_by_kind() -> None:
     """A file of a concern may tell its own kinds apart, where it draws them and where it does them together."""
-    assert set(told_apart(source(path))) <= own_kinds(path)
+    found = {path: kinds for path in PATHS if (kinds := set(told_apart(source(path))) - own_kinds(path))}
+    assert not found
 
 
 @pytest.mark.parametrize(("text", "found"), [
@@ -263,7 +256,3 @@ def test_a_kind_by_its_modules_name_is_seen(use: str) -> None:
 ])
 def test_a_kind_that_is_made_or_typed_is_no_table(use: str) -> None:
     assert not list(told_apart(ast.parse(f"from harness.scenario.steps.hooks import Dump as X\n{use}")))
-
-
-def test_every_place_is_there() -> None:
-    assert {*PLACES, *NAMESAKES} <= {str(path.relative_to(ROOT)) for path in ROOT.rglob("*.py")}
