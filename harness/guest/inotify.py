@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
-__all__ = ("CREATE", "DELETE", "MODIFY", "MOVED_TO", "Q_OVERFLOW", "Event", "Inotify")
+__all__ = ("CREATE", "DELETE", "MODIFY", "MOVED_TO", "Q_OVERFLOW", "Inotify", "InotifyEvent")
 
 MODIFY, MOVED_TO, CREATE, DELETE, Q_OVERFLOW = 0x2, 0x80, 0x100, 0x200, 0x4000
 #: ``struct inotify_event``: watch, mask, cookie, the length of the name that follows.
 _HEAD = struct.Struct("iIII")
 
 
-class Event(NamedTuple):
+class InotifyEvent(NamedTuple):
     """An event.
 
     :param watch: as :meth:`Inotify.add` returned it; -1 if events were lost (``Q_OVERFLOW``)
@@ -46,7 +46,7 @@ class Inotify:
         """
         return self._checked("inotify_add_watch", self._libc.inotify_add_watch(self.fd, os.fsencode(directory), mask))
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[InotifyEvent]:
         """The events since the last call; does not wait."""
         with suppress(BlockingIOError):
             while True:
@@ -54,7 +54,7 @@ class Inotify:
                 while place < len(data):
                     watch, mask, _, length = _HEAD.unpack_from(data, place)
                     place += _HEAD.size + length
-                    yield Event(watch, mask, os.fsdecode(data[place - length:place].rstrip(b"\0")))
+                    yield InotifyEvent(watch, mask, os.fsdecode(data[place - length:place].rstrip(b"\0")))
 
     def close(self) -> None:
         """End all watches."""

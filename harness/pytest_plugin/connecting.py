@@ -42,7 +42,7 @@ class Exchange:
     :param source: the client's address and port as that server has them
     :param destination: the server's own address and port
     :param received: bytes that this server got
-    :param answered: bytes that the client got
+    :param reply: bytes that the client got
     :param is_complete: whether all bytes came: this server and the client have them; of another server, its kernel acknowledged them
     """
 
@@ -53,7 +53,7 @@ class Exchange:
     source: tuple[str, int] | None = None
     destination: tuple[str, int] | None = None
     received: bytes = b""
-    answered: bytes = b""
+    reply: bytes = b""
     is_complete: bool = False
 
 
@@ -67,7 +67,7 @@ class TcpConnection:
     :param source: the client's address and port as that server has them: NAT may have changed them
     :param destination: the server's own address and port: NAT may have led the client here
     :param received: bytes that this server got
-    :param answered: bytes that the client got
+    :param reply: bytes that the client got
     :param there: walks of the client's packets, in order
     :param back: walks of the packets to the client, in order
     :param answers: walks of the resets and ICMP errors that answer a packet of the connection; a reset is among *there* or *back*, too
@@ -79,7 +79,7 @@ class TcpConnection:
     source: tuple[str, int] | None
     destination: tuple[str, int] | None
     received: bytes
-    answered: bytes
+    reply: bytes
     there: tuple[Walk, ...]
     back: tuple[Walk, ...]
     answers: tuple[Walk, ...]
@@ -92,7 +92,7 @@ class TcpConnection:
     def __repr__(self) -> str:
         failed = f", {errno_name(self.errno)}" if self.errno else ""
         packets = f"{len(self.there)} packets there, {len(self.back)} back, {len(self.answers)} answers"
-        return f"<connection {describe.fate(self.fate)}{failed}: {packets}; bytes: {len(self.received)} there, {len(self.answered)} back>"
+        return f"<connection {describe.fate(self.fate)}{failed}: {packets}; bytes: {len(self.received)} there, {len(self.reply)} back>"
 
 
 class _End:
@@ -174,9 +174,9 @@ def exchanged(client: Host, address: str, port: int, *, data: bytes, answer: byt
         if seen.errno in (0, errno.EINPROGRESS):
             waiting.register(opened, own.wants, own)
             accepted = _until_done(waiting, own, answer, seen, stack, timeout=timeout, goes_on=goes_on)
-            seen.answered, seen.received = bytes(own.got), bytes(accepted.got) if accepted else b""
+            seen.reply, seen.received = bytes(own.got), bytes(accepted.got) if accepted else b""
             seen.is_complete = own.is_acknowledged and (accepted is None or (
-                accepted.is_done and seen.received == data and seen.answered == answer))
+                accepted.is_done and seen.received == data and seen.reply == answer))
             seen.errno = own.errno or (0 if seen.is_complete else errno.ETIMEDOUT)
         if not seen.is_complete:
             for end in filter(None, (own, accepted)):
@@ -280,7 +280,7 @@ def connection_of(seen: Exchange, walks: Sequence[Walk]) -> TcpConnection:
     numbered = {walk.outcome.number: walk for walk in walks}
     answers = _in_order(numbered[answer.outcome.number] for walk in (*there, *back) for answer in walk.answers)
     fate = _fate(seen, _in_order((*there, *back)))
-    return TcpConnection(fate, seen.errno, seen.host, seen.source, seen.destination, seen.received, seen.answered, tuple(there),
+    return TcpConnection(fate, seen.errno, seen.host, seen.source, seen.destination, seen.received, seen.reply, tuple(there),
                          tuple(back), tuple(answers))
 
 

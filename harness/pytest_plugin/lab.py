@@ -29,7 +29,7 @@ from harness.pytest_plugin.flooding import ROOM, Flood, flooded
 from harness.pytest_plugin.guest.comparing import WALKED
 from harness.pytest_plugin.guest.watch import SEEN, SENT, Watch
 from harness.pytest_plugin.kernel import RunningKernel
-from harness.pytest_plugin.listening import Answers, QueueListener, answered, listening
+from harness.pytest_plugin.listening import QueueListener, QueueVerdict, listening, settle_queues
 from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold, text
 from harness.pytest_plugin.modules import LoadedModule, loaded
 from harness.pytest_plugin.networks import Bridge, Host, Network, Pair, Router
@@ -276,7 +276,7 @@ class Lab:
     def _own(self, host: object) -> Host:
         """The host.
 
-        :raises Mistake: it is none of this lab's
+        :raises Mistake: what is given is no host
         """
         return of_kind("the host", host, Host, f"hosts, as in net.host: {', '.join(map(str, self._hosts.values())) or 'none yet'}")
 
@@ -338,7 +338,7 @@ class Lab:
         with self._by_itself(), softirqs_first(), traced(self._armed(), self._hosts, self._labels, walks, self._all):
             seen = exchanged(client, address, port, data=data, answer=answer, servers=dict.fromkeys(self._hosts.values(), ports),
                              timeout=_seconds(timeout), goes_on=self._goes_on)
-            answered(self._listeners, self._drain)
+            settle_queues(self._listeners, self._drain)
         connection = connection_of(seen, walks)
         self._keep(*connection.walks)
         return connection
@@ -369,7 +369,7 @@ class Lab:
             with traced(self._armed(), self._hosts, self._labels, walks, self._all) if trace else nullcontext():
                 flood = flooded(client, address, port, numbers=numbers, size=size, flows=flows, sinks=self._sinks, hosts=self._hosts,
                                 timeout=_seconds(timeout), goes_on=self._goes_on)
-                answered(self._listeners, self._drain)
+                settle_queues(self._listeners, self._drain)
             if overrun := self._sinks.overrun - before:
                 raise Inconclusive(f"inconclusive: the sockets that take the flood had no room for {overrun} datagrams")
             close_sinks(self._sinks, self._hosts)
@@ -379,7 +379,7 @@ class Lab:
         return flood
 
     @contextmanager
-    def listener(self, host: Host, queue: int = 0, verdict: Answers = "ACCEPT") -> Iterator[QueueListener]:
+    def listener(self, host: Host, queue: int = 0, verdict: QueueVerdict = "ACCEPT") -> Iterator[QueueListener]:
         """Listen to an NFQUEUE queue for the time of a block. What is in the queue when the block ends is still answered.
 
         :param verdict: ``"ACCEPT"``, ``"DROP"`` or ``"STOP"``; ``None`` leaves each packet without an answer, and the kernel drops it
@@ -395,7 +395,7 @@ class Lab:
     def _address(self, client: Host, server: Host | str) -> str:
         """The address that a client is to reach.
 
-        :raises Mistake: it is none, or a host of no lab
+        :raises Mistake: *server* is no address, and no host that has one
         """
         if isinstance(server, Host):
             if not self._own(server).addresses:

@@ -20,9 +20,9 @@ from harness.scenario.steps.queue import Listen
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-__all__ = ("Answers", "QueueListener", "answered", "listening")
+__all__ = ("QueueListener", "QueueVerdict", "listening", "settle_queues")
 
-Answers = str | None | Callable[["Packet"], str | None]
+QueueVerdict = str | None | Callable[["Packet"], str | None]
 """What a listener answers: a verdict, ``None`` for no answer, or a function that says which for each packet."""
 
 #: What ``nfqnl_recv_verdict`` takes and a test has a use for.
@@ -36,13 +36,13 @@ class QueueListener:
 
     :ivar host: where the queue is
     :ivar queue: its number
-    :ivar answers: how many packets it has answered
+    :ivar answered: how many packets it has answered
     """
 
-    def __init__(self, host: Host, queue: int, verdict: Answers) -> None:
+    def __init__(self, host: Host, queue: int, verdict: QueueVerdict) -> None:
         self.host = host
         self.queue = queue
-        self.answers = 0
+        self.answered = 0
         self._verdict = verdict
         self._listener = _bound(host, queue)
         self._came: list[Waiting] = []
@@ -55,7 +55,7 @@ class QueueListener:
         self._thread.start()
 
     def __repr__(self) -> str:
-        return f"<listener to queue {self.queue} of {self.host}: {len(self._came)} came, {self.answers} answered>"
+        return f"<listener to queue {self.queue} of {self.host}: {len(self._came)} came, {self.answered} answered>"
 
     @property
     def packets(self) -> list[Packet]:
@@ -107,7 +107,7 @@ class QueueListener:
                 refused = self._listener.answer_to(waiting, chosen("answer", verdict, _VERDICTS))
                 if refused not in (0, errno.ENOENT):  # a packet is gone with its device
                     raise OSError(refused, f"the kernel refuses the answer {verdict}: {os.strerror(refused)}")
-                self.answers += 1
+                self.answered += 1
 
 
 def _bound(host: Host, queue: int) -> Listener:
@@ -129,7 +129,7 @@ def _parsed(waiting: Waiting) -> Packet:
 
 
 @contextmanager
-def listening(host: Host, queue: int, verdict: Answers) -> Iterator[QueueListener]:
+def listening(host: Host, queue: int, verdict: QueueVerdict) -> Iterator[QueueListener]:
     """A listener for the time of a block.
 
     :raises Mistake: the queue has one already, or there is no such verdict
@@ -143,16 +143,16 @@ def listening(host: Host, queue: int, verdict: Answers) -> Iterator[QueueListene
         listener.close()
 
 
-def answered(listeners: Collection[QueueListener], settle: Callable[[], object]) -> None:
+def settle_queues(listeners: Collection[QueueListener], settle: Callable[[], object]) -> None:
     """Go on when the listeners have answered all that comes to them, for three seconds at most.
 
     :param settle: waits until no packet is under way; one that is answered may come to another listener
     """
     deadline = time.monotonic() + _ANSWER_S
     while time.monotonic() < deadline:
-        before = sum(listener.answers for listener in listeners)
+        before = sum(listener.answered for listener in listeners)
         settle()
         while any(listener.is_busy for listener in listeners) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-        if before == sum(listener.answers for listener in listeners):
+        if before == sum(listener.answered for listener in listeners):
             return

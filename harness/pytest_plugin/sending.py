@@ -21,7 +21,7 @@ from harness.outcome import Outcome, describe
 from harness.outcome.fate import Fate
 from harness.outcome.types import PacketOutcome
 from harness.outcome.unseen import unseen
-from harness.pytest_plugin.listening import QueueListener, answered
+from harness.pytest_plugin.listening import QueueListener, settle_queues
 from harness.pytest_plugin.mistakes import Mistake, chosen, of_kind
 from harness.pytest_plugin.networks import Host
 from harness.pytest_plugin.walks import Walk
@@ -98,7 +98,7 @@ class Sender:
                 sent = traffic.send_frame(host.namespace, device, packet, cookie)
             else:
                 sent = traffic.send_ip(host.namespace, packet, cookie)
-            answered(listeners, partial(watch.settle, cookie))
+            settle_queues(listeners, partial(watch.settle, cookie))
         arrived = Counter(arrival.netns for arrival in self._sinks.wait((), 0) if arrival.cookie == cookie)
         copies = arrived[target.namespace.name] if target else 0
         own, *answers = [walk for walk in walks if walk.outcome.cookie == cookie] or [

@@ -34,7 +34,7 @@ def test_a_connection_that_nobody_stops(lab: Lab) -> None:
     lab.hook(net.router, "ipv4", "FORWARD", name="seen")
     connection = lab.connect(net.client, net.server, PORT, b"question", answer=b"answer")
     assert connection.fate == Delivered()
-    assert (connection.errno, connection.host, connection.received, connection.answered) == (0, net.server, b"question", b"answer")
+    assert (connection.errno, connection.host, connection.received, connection.reply) == (0, net.server, b"question", b"answer")
     assert connection.destination == (net.server.address, PORT)
     assert [walk.at("FORWARD").names for walk in (connection.there[0], connection.back[0])] == [["seen"], ["seen"]]
     assert {walk.fate for walk in connection.walks} == {Delivered()}
@@ -47,8 +47,8 @@ def test_a_connection_of_many_bytes_one_of_none_and_one_over_ipv6(lab: Lab) -> N
     net = lab.router()
     data = bytes(range(256)) * 4096
     many, none = (lab.connect(net.client, net.server, PORT, sent, answer=sent[::-1]) for sent in (data, b""))
-    assert (many.received == data, many.answered == data[::-1], many.fate) == (True, True, Delivered())
-    assert (none.received, none.answered, none.fate, none.errno) == (b"", b"", Delivered(), 0)
+    assert (many.received == data, many.reply == data[::-1], many.fate) == (True, True, Delivered())
+    assert (none.received, none.reply, none.fate, none.errno) == (b"", b"", Delivered(), 0)
     lab.hook(net.router, "ipv6", "FORWARD", name="seen")
     connection = lab.connect(net.client, net.server.address6, PORT, b"six")
     assert (connection.fate, connection.received) == (Delivered(), b"six")
@@ -97,7 +97,7 @@ def test_a_connection_that_nat_leads_elsewhere(lab: Lab) -> None:
                    tcp dport 80 dnat to 10.0.2.2:8080; tcp dport 81 redirect to :8081; }; }""")
     for port, host in ((80, net.server), (81, net.router)):
         connection = lab.connect(net.client, "10.0.1.1", port, b"led", answer=b"back")
-        assert (connection.fate, connection.received, connection.answered) == (Delivered(), b"led", b"back")
+        assert (connection.fate, connection.received, connection.reply) == (Delivered(), b"led", b"back")
         assert (connection.host, connection.destination) == (host, (host.address, port + 8000))
         assert connection.there and connection.back
 
@@ -146,9 +146,9 @@ def test_a_connection_through_a_queue(lab: Lab) -> None:
     lab.nft(queueing("tcp dport 80 queue num 7"))
     with lab.listener(net.router, queue=7) as queue:
         connection = lab.connect(net.client, net.server, PORT, b"queued", answer=b"not")
-    assert (connection.fate, connection.received, connection.answered) == (Delivered(), b"queued", b"not")
+    assert (connection.fate, connection.received, connection.reply) == (Delivered(), b"queued", b"not")
     assert all(packet[TCP].dport == PORT for packet in queue.packets)
-    assert queue.answers == len(queue.packets) == len(connection.there)
+    assert queue.answered == len(queue.packets) == len(connection.there)
     unheard = lab.connect(net.client, net.server, PORT, b"queued")
     assert (unheard.fate, unheard.errno) == (Dropped(0), errno.ETIMEDOUT)
     assert unheard.there[0].reason == "its queue has no listener, in nf_queue"
@@ -189,7 +189,7 @@ def test_a_packet_in_two_queues_and_back_in_one_of_them(lab: Lab) -> None:
     with lab.listener(net.router, 7, lambda _: next(answers)) as first, lab.listener(net.server, 7) as second:
         walk = lab.send(net.client, IP(dst=net.server.address) / UDP(dport=9))
     assert walk.fate == Delivered()
-    assert (first.answers, second.answers) == (2, 1)
+    assert (first.answered, second.answered) == (2, 1)
 
 
 def test_a_listener_that_nobody_hits_is_no_error(lab: Lab) -> None:
@@ -243,7 +243,7 @@ def test_a_flood_through_a_queue(lab: Lab) -> None:
     lab.nft(queueing())
     with lab.listener(net.router, queue=7) as queue:
         flood = lab.flood(net.client, net.server, 200)
-    assert (flood.came, flood.lost, queue.answers) == (200, 0, 200)
+    assert (flood.came, flood.lost, queue.answered) == (200, 0, 200)
 
 
 def test_a_socket_without_room_is_no_loss_of_the_path(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
