@@ -34,6 +34,7 @@ from harness.guest import (
 )
 from harness.guest.steps import conntrack, link
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
+from harness.pytest_plugin.guest import settings, state
 from harness.trace import bytecode, capture
 from harness.walks import changes, framing
 from tests.c_source import every_enumerator
@@ -91,6 +92,8 @@ MIRRORS: dict[Any, dict[str, dict[str, str]]] = {
         "if.h": {"_IFF_UP": "IFF_UP"},
         "sockios.h": {"_SIOCGIFFLAGS": "SIOCGIFFLAGS", "_SIOCSIFFLAGS": "SIOCSIFFLAGS"},
     },
+    settings: {"mount.h": {"_OPEN_TREE_CLONE": "OPEN_TREE_CLONE"}},
+    state: {"wait.h": {"_WALL": "__WALL"}},
     privilege: {"capability.h": {"_CAP_NET_ADMIN": "CAP_NET_ADMIN"}},
     queue: {"netlink.h": {"_NETLINK_NETFILTER": "NETLINK_NETFILTER", "_REQUEST": "NLM_F_REQUEST", "_ACK": "NLM_F_ACK",
                           "_ERROR": "NLMSG_ERROR"},
@@ -143,6 +146,14 @@ def test_what_is_put_together_has_the_headers_numbers() -> None:
     assert instructions["BPF_JMP"] | instructions["BPF_EXIT"] == bpf._EXIT
     assert {socket.AF_INET: (icmp["ICMP_ECHO"], icmp["ICMP_ECHOREPLY"]),
             socket.AF_INET6: (icmpv6["ICMPV6_ECHO_REQUEST"], icmpv6["ICMPV6_ECHO_REPLY"])} == traffic._ECHO_TYPES
+
+
+def test_the_head_of_an_inotify_event_is_the_headers() -> None:
+    body = re.search(r"struct inotify_event \{(.*?)\};", (HEADERS / "inotify.h").read_text(), re.DOTALL)
+    assert body
+    fields = re.findall(r"^\s*(__[su]32)\s+(\w+);", body[1], re.MULTILINE)
+    assert [name for _, name in fields] == ["wd", "mask", "cookie", "len"]
+    assert "".join({"__s32": "i", "__u32": "I"}[c_type] for c_type, _ in fields) == inotify._HEAD.format
 
 
 def test_a_kernel_that_has_warned_has_the_bit_of_the_letter_w() -> None:
