@@ -17,7 +17,7 @@ __all__ = ("BOX_MODULE", "BOX_MODULE_KEY", "AttachedMachine", "Purpose", "runnin
 
 Purpose = Literal["command", "trace", "scenarios", "tests", "bare", "counted"]
 """What is about to be done there: what is loaded before a guest is handed over. Only our own guest can be ``bare``: with nothing of
-ours in its kernel, if that lists its hooks itself."""
+ours in its kernel, if that kernel lists its hooks itself."""
 
 #: Where a box has the module of its kernel, and the hash of the sources that it was built from.
 BOX_MODULE, BOX_MODULE_KEY = "/usr/lib/nfharness/nfharness.ko", "/usr/lib/nfharness/module-key"

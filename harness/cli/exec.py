@@ -47,7 +47,7 @@ _EMPTY = "COMMAND is an empty word: look whether a variable that it stands in is
 @click.option("--python", is_flag=True, help="Run what would follow python3, with scapy, pyroute2, bcc and pytest imported already.")
 @click.option("--bare", is_flag=True,
               help="In a kernel that has nothing of nfharness (no module, no probes, no taint), if it lists its hooks itself "
-                   "(nfnetlink_hook); 5.10 and 6.1 do not and have all three, which is said.")
+                   "(nfnetlink_hook). 5.10 and 6.1 do not: they have all three, and a note says so.")
 @append_option
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write there how it ended, as JSON: exit status, why the guest died, its console.")

@@ -116,7 +116,7 @@ def fragments(packet: Packet, size: int) -> list[Packet]:
 
 
 def send_ip(netns: Namespace, packet: Packet, cookie: int | None = None) -> int:
-    """A scapy IP or IPv6 packet as it is, routed like a local one (it crosses OUTPUT).
+    """Send a scapy IP or IPv6 packet as it is, routed like a local one (it crosses OUTPUT).
 
     :param cookie: appended to its payload
     :returns: positive errno of ``sendto()``, 0 if it was taken
@@ -128,7 +128,7 @@ def send_ip(netns: Namespace, packet: Packet, cookie: int | None = None) -> int:
 
 
 def send_frame(netns: Namespace, device: str, frame: Packet, cookie: int | None = None) -> int:
-    """A scapy Ethernet frame out of a device (it crosses NETDEV EGRESS, no IP hook point of the sender).
+    """Send a scapy Ethernet frame out of a device (it crosses NETDEV EGRESS, no IP hook point of the sender).
 
     :param cookie: appended to its payload
     :returns: positive errno of ``sendto()``, 0 if it was taken

@@ -81,7 +81,7 @@ def flooded(client: Host, address: str, port: int, *, numbers: Sequence[int], si
 
 
 def _await(sinks: traffic.Sinks, numbers: Collection[int], sent: int, timeout: float, goes_on: Callable[[], bool]) -> None:
-    """Return when all have come, or none has for so long."""
+    """Return when all have come, or none has for *timeout* seconds."""
     expected, before, quiet_since = set(numbers), 0, time.monotonic()
     while (come := len(expected.intersection(sinks.cookies))) < sent:
         if come > before or goes_on():

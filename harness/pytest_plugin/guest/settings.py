@@ -1,9 +1,9 @@
-"""What a kernel is set to: the settings below ``/proc/sys``, its modules' parameters, whether kprobes are on; and which were written.
+"""What a kernel is set to: the settings below ``/proc/sys``, its modules' parameters, and whether kprobes are on.
 
-A guest takes a quarter of a second to read them all. So they are read once, and inotify tells which are written: ``vfs_write()`` ends with
-``fsnotify_modify()`` on procfs, sysfs and debugfs, too. ``/proc/sys/net`` has other inodes in each network namespace; only the first one's
-are watched. Not seen are writes through another mount of procfs, which is another super block since 5.8, and the settings of a module that
-is loaded later.
+A guest takes a quarter of a second to read them all. So they are read once, and inotify tells which are written then: ``vfs_write()``
+ends with ``fsnotify_modify()`` on procfs, sysfs and debugfs, too. ``/proc/sys/net`` has other inodes in each network namespace; only the
+first one's are watched. Not seen are writes through another mount of procfs, which is another super block since 5.8, and the settings of a
+module that is loaded later.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NO_SETTINGS = {
     "/sys/module/nfharness/parameters/orphans",  # our driver writes what it has found out about the kernel (harness/guest/ct.py)
 }
 _AT_FDCWD, _OPEN_TREE_CLONE = -100, 1
-#: So many descriptors a message holds (``SCM_MAX_FD``), and less.
+#: How many descriptors are sent in one message, which holds 253 (``SCM_MAX_FD``).
 _AT_ONCE = 250
 
 

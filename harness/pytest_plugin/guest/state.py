@@ -161,7 +161,7 @@ def children() -> Iterator[tuple[int, str]]:
 
 
 def _has_children() -> bool:
-    """Whether there is any, dead or alive: the look at all processes takes half of what the whole state does."""
+    """Whether this process has a child, dead or alive. To look at all processes takes longer than all the rest of the state."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
     except ChildProcessError:
