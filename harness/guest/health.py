@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import GuestError
-from harness.trace.kmsg import KernelMessages
+from harness.trace.kmsg import KernelMessages, LogLine
 
 __all__ = ("KMEMLEAK", "WARNED", "KernelLog", "Splat", "leaks_in", "memory_leaks", "show_tasks", "splats",
            "taint", "taint_names", "warn_again")
@@ -52,11 +52,14 @@ class Splat:
     first_line: str
 
 
-def splats(lines: Iterable[str]) -> Iterator[Splat]:
-    """The splats in a log's lines: messages between ``cut here`` and the headline belong to it."""
+def splats(log: Iterable[LogLine]) -> Iterator[Splat]:
+    """The splats in a log's lines: messages between ``cut here`` and the headline belong to it.
+
+    What a process wrote to ``/dev/kmsg`` is no splat, and does not part one: a test may say there what it likes.
+    """
     message: list[str] = []
     cut = False
-    for line in lines:
+    for line in (one.text for one in log if one.kernel):
         if line == _CUT:
             cut, message = True, []
             continue
@@ -75,7 +78,7 @@ class KernelLog(KernelMessages):
 
     def splats(self) -> list[Splat]:
         """The splats since the last call. The kernel writes a warning whole before it goes on."""
-        return list(splats(line.text for line in self.lines()))
+        return list(splats(self.lines()))
 
 
 def taint() -> int:

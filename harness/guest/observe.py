@@ -62,7 +62,7 @@ def main(hold: bool = False, registrations: bool = False) -> None:
         deadline = time.monotonic() + _SETTLE_SECONDS
         while capture.drain(_QUIET_SECONDS) and time.monotonic() < deadline:
             continue
-        lines, tainted = [line.text for line in log.lines()], taint() & ~before
+        lines, tainted = log.lines(), taint() & ~before
     pending += capture.hand_over()
     os.set_blocking(1, True)
     while pending:
@@ -71,7 +71,7 @@ def main(hold: bool = False, registrations: bool = False) -> None:
         return
     complaints = [splat.summary for splat in splats(lines)]
     _say(records=sent, lost_events=capture.lost_events, doubts=capture.doubts, namespaces=namespaces.seen, frees=tracer().modules.frees,
-         splats=complaints, taint=taint_names(tainted), log=lines if complaints else [])
+         splats=complaints, taint=taint_names(tainted), log=[line.text for line in lines] if complaints else [])
     while not host.gone:
         host.tell_rules(wait=True)  # of listings that were under way when the command ended, too: the host waits for them
         host.heed()

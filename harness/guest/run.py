@@ -135,10 +135,10 @@ class Run:
 
     def splats(self) -> tuple[str, ...]:
         """What the kernel warned of since the last call; it will warn of the same again."""
-        lines = [line.text for line in self.log.lines()]
+        lines = self.log.lines()
         found = tuple(splat.summary for splat in splats(lines))
         if found:
-            self.said += lines
+            self.said += [line.text for line in lines]
             warn_again()
         return found
 

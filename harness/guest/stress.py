@@ -46,14 +46,13 @@ class _Watched:
     wrong: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
-    _read: int = 0
 
     def look(self, world: World) -> None:
         """Take what the tasks and the kernel's log have said since."""
         self.wrong += world.faults()
-        self.lines += [line.text for line in self.log.lines() if line.kernel]
-        self.wrong += [f"{splat.kind}: {splat.summary}" for splat in splats(self.lines[self._read:])]
-        self._read = len(self.lines)
+        said = self.log.lines()
+        self.lines += [line.text for line in said if line.kernel]
+        self.wrong += [f"{splat.kind}: {splat.summary}" for splat in splats(said)]
 
 
 def main(seconds: float, seed: str) -> None:

@@ -27,6 +27,16 @@ class LogLine:
     text: str
     kernel: bool = True
 
+    @classmethod
+    def read(cls, record: str) -> LogLine:
+        """A record as ``/dev/kmsg`` gives it.
+
+        The kernel gives no process its own facility: a message that asks for it becomes one of the user's.
+        """
+        head, _, text = record.partition(";")
+        priority, sequence, *_ = head.split(",")
+        return cls(int(sequence), text.partition("\n")[0], int(priority) >> _FACILITY_SHIFT == 0)
+
 
 class KernelMessages:
     """What the kernel says from now on. A reader has its own place: clearing the log (``dmesg --clear``) does not move it.
@@ -63,7 +73,5 @@ class KernelMessages:
             except BrokenPipeError:
                 self.lost = True
                 continue
-            head, _, text = record.partition(";")
-            priority, sequence, *_ = head.split(",")
-            found.append(LogLine(int(sequence), text.partition("\n")[0], int(priority) >> _FACILITY_SHIFT == 0))
+            found.append(LogLine.read(record))
         return found

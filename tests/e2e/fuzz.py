@@ -32,6 +32,7 @@ from harness.guest.module import KERNEL_OBJECT, ensure, unload
 from harness.guest.netns import Namespace
 from harness.guest.traffic import payload
 from harness.guest.uapi import Attribute, Command
+from harness.trace.kmsg import LogLine
 
 TASKS = 5
 NOBODY, PR_SET_DUMPABLE, CLONE_NEWUSER, CLONE_NEWNET = 65534, 4, 0x10000000, 0x40000000
@@ -358,7 +359,7 @@ def last_requests(world: World, random: Random) -> None:
                     sender.send(command, body + (attribute(Attribute.CT_TRACK, b"") if command is Command.CT_RUN else b""), flags)
 
 
-def phase(world: World, lines: list[str], log: KernelLog) -> list[str]:
+def phase(world: World, lines: list[LogLine], log: KernelLog) -> list[str]:
     """One phase from its beginning to the end of the module; the tasks that failed."""
     if world.root:
         begin(world)
@@ -366,7 +367,7 @@ def phase(world: World, lines: list[str], log: KernelLog) -> list[str]:
         world.start("nobody", as_nobody)
     while world.progress() < 1 and all(task.is_alive() for task in world.tasks):
         time.sleep(0.1)
-        lines += [line.text for line in log.lines()]
+        lines += log.lines()
     world.quiet.set()
     if world.root:
         for task in world.tasks:
@@ -378,7 +379,7 @@ def phase(world: World, lines: list[str], log: KernelLog) -> list[str]:
     time.sleep(0.5)
     world.over.set()
     failed = world.join()
-    lines += [line.text for line in log.lines()]
+    lines += log.lines()
     return failed
 
 
@@ -408,7 +409,7 @@ def slub_validates() -> None:
         (cache / "validate").write_text("1")
 
 
-def faults(lines: list[str], *, root: bool) -> list[Splat]:
+def faults(lines: list[LogLine], *, root: bool) -> list[Splat]:
     """What the kernel should not have said: root's requests may make core warn."""
     return [splat for splat in splats(lines) if not (root and splat.kind == "WARNING" and CORE_WARNS.search(splat.summary))]
 
@@ -425,12 +426,12 @@ def main(wanted: int, seed: str) -> None:
             for place in places:
                 with place.inside():
                     run("ip", "link", "set", "lo", "up")
-            world, lines = World(seed, wanted * (2 if root else 1) // 3, places, root=root), list[str]()
+            world, lines = World(seed, wanted * (2 if root else 1) // 3, places, root=root), list[LogLine]()
             wrong += [f"task failed: {failed}" for failed in phase(world, lines, log)]
             for place in places:
                 place.delete()
             slub_validates()
-            lines += [line.text for line in log.lines()]
+            lines += log.lines()
             wrong += [f"{splat.first_line}: {splat.summary}" for splat in faults(lines, root=root)]
             wrong += report(world)
         if log.lost:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ("WARNS", "Program", "fails", "hangs", "judged", "skips", "written")
+__all__ = ("SAYS", "WARNS", "Program", "fails", "hangs", "judged", "skips", "written")
 
 
 class Program(NamedTuple):
@@ -23,7 +23,11 @@ class Program(NamedTuple):
     said: str
 
 
-WARNS = Program("echo 'WARNING: CPU: 0 PID: 1 at net/made_up.c:1 f+0x1/0x2' > /dev/kmsg", "failed", "the kernel warned: ")
+#: The kernel itself begins this message with the name of the process, which ``/dev/kmsg`` lets no process do.
+WARNS = Program("printf 'WARNING: x.c:1' > /proc/self/comm; echo 1 > /proc/sys/vm/drop_caches", "failed",
+                "the kernel warned: WARNING: x.c:1 (")
+#: What a process says there is its own, and no warning of the kernel's.
+SAYS = Program("echo '<4>WARNING: CPU: 0 PID: 1 at net/made_up.c:1 f+0x1/0x2' > /dev/kmsg", "passed", "")
 
 
 def fails(status: int) -> Program:

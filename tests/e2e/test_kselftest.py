@@ -12,7 +12,7 @@ import pytest
 from harness.host.paths import cache_dir
 from harness.images import kernels
 from tests.e2e.conftest import CommandLine
-from tests.e2e.programs import WARNS, Program, fails, hangs, judged, skips, written
+from tests.e2e.programs import SAYS, WARNS, Program, fails, hangs, judged, skips, written
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +23,7 @@ SCRIPTS = {
     "skips": skips(4),
     "hangs": hangs(1000),
     "warns": WARNS,
+    "says": SAYS,
     "leaves": Program("nft 'table ip t { chain c { type filter hook input priority 7; }; }'", "error",
                       "a hook is left behind in namespace init: nft_do_chain_ipv4 at IPV4 INPUT, priority 7"),
 }

@@ -32,13 +32,14 @@ _FRESH = """
 from pathlib import Path
 from harness.guest import health, netns, raw
 from harness.guest.module import HookModule
+from harness.trace.kmsg import LogLine
 from harness.netfilter import VerdictKind
 import json, os
 log = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
 lines = []
 while True:
     try:
-        lines.append(os.read(log, 8192).decode().partition(";")[2].partition(chr(10))[0])
+        lines.append(LogLine.read(os.read(log, 8192).decode()))
     except BlockingIOError:
         break
 taint = health.taint()  # before the warning that is asked for next

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.e2e.conftest import DEADLINE_S, CommandLine
-from tests.e2e.programs import WARNS, Program, fails, hangs, judged, skips, written
+from tests.e2e.programs import SAYS, WARNS, Program, fails, hangs, judged, skips, written
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +23,7 @@ PROGRAMS = {
                      "the guest's disk is full"),
     "floods": Program("exec yes without end", "failed", "SIGXFSZ: more than 64 MiB"),
     "warns": WARNS,
+    "says": SAYS,
     "points": Program(f"{_TAP} echo 'not ok 4 fourth # TODO later'; exit 1", "passed", ""),
     "stops": Program(f"{_TAP} exit 0", "failed", "the plan is 4 tests, and 3 were seen"),
 }

@@ -187,16 +187,16 @@ nft 'table ip t { chain in { type filter hook input priority 0; }; }'; ping -q -
 
 WARNS = """\
 echo 512 > /proc/sys/kernel/tainted
-echo '<4>------------[ cut here ]------------' > /dev/kmsg
-echo '<4>WARNING: CPU: 0 PID: 1 at net/core/dev.c:1 dev_open+0x1/0x2' > /dev/kmsg
+echo '<4>WARNING: CPU: 0 PID: 1 at net/core/sock.c:1 sock_init+0x1/0x2' > /dev/kmsg
+printf 'WARNING: x.c:1' > /proc/self/comm; echo 1 > /proc/sys/vm/drop_caches
 """
 
 
 def test_what_the_kernel_s_log_and_taint_tell_is_told() -> None:
     done = trace(["--json", "--", "sh"], WARNS)
     document = json.loads(done.stdout)
-    assert (document["verdict"], document["splats"], document["taint"]) == ("traced", ["net/core/dev.c"], "W"), done.stderr
-    assert any("dev_open" in line for line in document["log"])
+    assert (document["verdict"], document["splats"], document["taint"]) == ("traced", ["x.c"], "W"), done.stderr
+    assert any("sock_init" in line for line in document["log"])
 
 
 def test_the_report_follows_the_output_of_the_command() -> None:

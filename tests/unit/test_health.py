@@ -8,9 +8,15 @@ import pytest
 
 from harness.errors import GuestError
 from harness.guest.health import Splat, leaks_in, memory_leaks, splats, taint_names
+from harness.trace.kmsg import LogLine
 
 CUT = "------------[ cut here ]------------"
 CORE = "net/netfilter/core.c"
+
+
+def logged(*lines: str) -> list[LogLine]:
+    """A log in which all lines are the kernel's."""
+    return [LogLine(number, line) for number, line in enumerate(lines)]
 
 
 @pytest.mark.parametrize(("lines", "kind", "summary"), [
@@ -25,18 +31,27 @@ CORE = "net/netfilter/core.c"
 ], ids=["warning to 7.0", "warning later", "message", "bug", "oops", "stall"])
 def test_a_splat_is_told_by_its_message_or_its_place(lines: list[str], kind: str, summary: str) -> None:
     log = ["eth0: renamed", *lines, "Modules linked in: nfharness", "Call Trace:", "---[ end trace 0 ]---"]
-    assert list(splats(log)) == [Splat(kind, summary, lines[-1])]
+    assert list(splats(logged(*log))) == [Splat(kind, summary, lines[-1])]
 
 
 @pytest.mark.parametrize("line", ["INFO: lockdep is turned off.", "nfharness: loading out-of-tree module taints kernel.", "warning: x",
                                   "DEBUG: y"])
 def test_what_is_no_splat(line: str) -> None:
-    assert list(splats([line])) == []
+    assert list(splats(logged(line))) == []
 
 
 def test_splats_in_one_log_keep_their_order_and_their_own_messages() -> None:
     log = [CUT, "first", "WARNING: CPU: 0 PID: 1 at a.c:1 f+0x0/0x1", CUT, "WARNING: CPU: 0 PID: 1 at lib/b.c:2 g+0x0/0x1"]
-    assert [splat.summary for splat in splats(log)] == ["first", "lib/b.c"]
+    assert [splat.summary for splat in splats(logged(*log))] == ["first", "lib/b.c"]
+
+
+@pytest.mark.parametrize("said", [CUT, "WARNING: CPU: 0 PID: 1 at a.c:1 f+0x0/0x1", "BUG: kernel NULL pointer dereference, address: 0"])
+def test_what_a_process_writes_to_the_log_is_no_splat_and_parts_none(said: str) -> None:
+    records = (f"4,1,0,-;{CUT}\n", f"12,2,0,-;{said}\n SUBSYSTEM=x\n", "4,3,0,-;first\n",
+               "4,4,0,-;WARNING: CPU: 0 PID: 1 at b.c:2 g+0x0/0x1\n")
+    log = [LogLine.read(record) for record in records]
+    assert [(line.sequence, line.kernel) for line in log] == [(1, True), (2, False), (3, True), (4, True)]
+    assert [splat.summary for splat in splats(log)] == ["first"]
 
 
 @pytest.mark.parametrize("line", [
@@ -56,7 +71,7 @@ def test_splats_in_one_log_keep_their_order_and_their_own_messages() -> None:
     "general protection fault, probably for non-canonical address",
 ])
 def test_every_checker_of_the_kernel_is_heard(line: str) -> None:
-    assert [splat.first_line for splat in splats([line])] == [line]
+    assert [splat.first_line for splat in splats(logged(line))] == [line]
 
 
 def test_kmemleaks_report_becomes_a_line_for_each_object() -> None:

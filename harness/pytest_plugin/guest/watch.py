@@ -102,8 +102,8 @@ class Watch:
         return frozenset() if self._alone else standing(self._inventory)
 
     def _read(self) -> list[Splat]:
-        lines = [line.text for line in self._log.lines()]
-        self._lines += lines
+        lines = self._log.lines()
+        self._lines += [line.text for line in lines]
         return list(health.splats(lines))
 
     def _unexpected(self, splats: list[Splat]) -> list[str]:
