@@ -1,22 +1,18 @@
-"""A kernel that ``nfharness kernel build`` built, end to end: coverage, and ten mutants of its core.c. ``.ci/long`` builds it first.
-
-``NFHARNESS_BUILT_TREE`` names another built tree whose mutants are run.
-"""
+"""A kernel that ``nfharness kernel build`` built, end to end: coverage, and ten mutants of its core.c. ``.ci/long`` builds it first."""
 
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
 from harness.conformance import RULES
-from harness.images.kernel_tree import built_path, built_specs
+from harness.images.kernel_tree import built_specs
+from tests.e2e.built import SPEC, tree
 from tests.e2e.conftest import CommandLine
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-SPEC = "6.12+gcov"
 MUTANTS = 10
 DEADLINE_S = 3600
 
@@ -38,9 +34,8 @@ def test_its_rules_hold_and_reach_lines(nfharness: CommandLine, built: str) -> N
 
 
 def test_ten_mutants_are_caught_or_proved_equivalent(nfharness: CommandLine, built: str) -> None:
-    tree = os.environ.get("NFHARNESS_BUILT_TREE") or str(built_path(*SPEC.split("+")))
     chosen = ("--only", "nf_unregister_net_hooks", "--only", "nf_hook_slow_list", "--limit", str(MUTANTS))
-    done = nfharness("mutate", "--source", tree, *chosen, "--jobs", "1", "--json", deadline_s=DEADLINE_S)
+    done = nfharness("mutate", "--source", str(tree()), *chosen, "--jobs", "1", "--json", deadline_s=DEADLINE_S)
     assert done.status == 0, done
     outcomes = [one["outcome"] for one in json.loads(done.out)["mutants"]]
     assert len(outcomes) == MUTANTS
