@@ -23,6 +23,7 @@ __all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "code_of", "d
            "place_all", "read_kernel", "returns", "stack_use")
 
 KCORE = Path("/proc/kcore")
+_INT3 = b"\xcc"
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 _HINT = "this kernel's code is laid out in a way the tracer does not know: report its version and compiler"
 
@@ -230,12 +231,12 @@ def stack_use(instruction: capstone.CsInsn) -> int:
 
 
 def code_of(symbols: Symbols, function: str, module: str | None = None) -> tuple[int, bytes]:
-    """Address and bytes of a function of the running kernel.
+    """Address and bytes of a function of the running kernel, without the ``int3`` that fill what follows it.
 
     :raises GuestError: it has none, or /proc/kcore cannot be read
     """
     symbol = symbols.one(function, module)
-    return symbol.address, read_kernel(symbol.address, symbols.end(symbol) - symbol.address)
+    return symbol.address, read_kernel(symbol.address, symbols.end(symbol) - symbol.address).rstrip(_INT3)
 
 
 class KernelMemory:

@@ -18,6 +18,8 @@ from harness.walks.symbol import Symbol
 __all__ = ("Symbols",)
 
 KALLSYMS = Path("/proc/kallsyms")
+#: More bytes than any function of a module has.
+_LONGEST = 1 << 16
 _HINT = "run as root with kernel.kptr_restrict at 0 or 1 and CONFIG_KALLSYMS_ALL=y"
 
 
@@ -89,14 +91,17 @@ class Symbols:
         return names
 
     def end(self, symbol: Symbol) -> int:
-        """First address after ``symbol`` at which another one of its owner's begins.
+        """First address after ``symbol`` at which another one begins.
 
-        :raises GuestError: there is none
+        Nothing need follow the last function of a module's code for megabytes: kernels that keep modules' code in large pages fill what
+        is free there with ``int3`` (``execmem_cache_populate``). It is taken to be no longer than ``_LONGEST``.
+
+        :raises GuestError: there is none in vmlinux
         """
         if symbol.module:
-            if later := [one.address for one in self._in_modules if one.address > symbol.address and one.module == symbol.module]:
-                return min(later)
-            raise GuestError(f"cannot tell where {symbol.name} ends", hint=_HINT)
+            index = bisect_right(self._in_modules, symbol.address, key=attrgetter("address"))
+            most = symbol.address + _LONGEST
+            return min(self._in_modules[index].address, most) if index < len(self._in_modules) else most
         if 0 <= (at := self._text.find(b"\n", self._last(symbol.address) + 1)) < self._cut:
             return int(self._text[at + 1:at + 17], 16)
         raise GuestError(f"cannot tell where {symbol.name} ends", hint=_HINT)

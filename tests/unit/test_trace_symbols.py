@@ -23,6 +23,7 @@ ffffffffc0002000 t nft_do_chain\t[nf_tables]
 ffffffffc0001000 t nft_first\t[nf_tables]
 ffffffffc0000000 t twice\t[other]
 ffffffffc0003000 b seed.30\t[nf_tables]
+ffffffffc0500000 t nf_nat_inet_fn\t[nf_nat]
 """
 
 
@@ -49,6 +50,17 @@ def test_an_address_of_a_module_belongs_to_the_symbol_at_or_before_it(symbols: S
 def test_a_function_ends_where_the_next_address_begins(symbols: Symbols) -> None:
     assert symbols.end(symbols.one("nf_hook_slow")) == 0xFFFFFFFF81000200
     assert symbols.end(symbols.one("__x86_indirect_thunk_array")) == 0xFFFFFFFF81000300
+
+
+def test_a_function_of_a_module_ends_where_any_other_s_begins(symbols: Symbols) -> None:
+    assert symbols.end(symbols.one("nft_first", "nf_tables")) == 0xFFFFFFFFC0002000
+    assert symbols.end(symbols.one("twice", "other")) == 0xFFFFFFFFC0001000
+
+
+@pytest.mark.parametrize(("name", "module"), [("seed.30", "nf_tables"), ("nf_nat_inet_fn", "nf_nat")])
+def test_a_function_that_none_follows_for_long_is_not_taken_to_be_as_long(symbols: Symbols, name: str, module: str) -> None:
+    symbol = symbols.one(name, module)
+    assert symbols.end(symbol) == symbol.address + 0x10000
 
 
 def test_an_address_has_all_its_names(symbols: Symbols) -> None:
