@@ -18,6 +18,7 @@ from harness.walks.assembly import assembled
 from harness.walks.events import ArraySlot, Call, Came, End, Entry, Event, Exit, Gone, Registered, Turn, decode, in_order
 from harness.walks.framing import records, whole
 from harness.walks.lives import Numbers, grouped
+from harness.walks.losses import began
 from harness.walks.recording import Recording
 from harness.walks.rules import called, rules_wanted
 from harness.walks.sightings import number_and_life, numbered, told_apart
@@ -180,7 +181,7 @@ class Observation:
         events, _ = told_apart(in_order(self._events), self._namespaces)
         packets = grouped(numbered(events, self._frees), self._armed["loops"], self._numbers)
         self._events = in_order(self._events)
-        self._begin = self._events[0].time if self._begin is None else self._begin
+        self._begin = began(self._events) if self._begin is None else self._begin
         window = needed(self._events, packets, told)
         self._events, self._left = window.events, len(window.events)
         self._numbers.keep(window.traversals)

@@ -166,6 +166,7 @@ def _packet_json(packet: PacketOutcome) -> dict[str, Any]:
         "reason": packet.fate.reason,
         "sent_errno": _errno_json(packet.sent_errno),
         "alive": packet.alive,
+        **({"lost_events": packet.lost_events} if packet.lost_events else {}),
         "traversals": [_traversal_json(traversal) for traversal in packet.traversals],
     }
 
@@ -184,6 +185,7 @@ def _packet(document: Mapping[str, Any]) -> PacketOutcome:
         kind=document["kind"],
         number=document.get("number", 0),
         relation=Relation(**document["relation"]) if document.get("relation") else None,
+        lost_events=document.get("lost_events", 0),
     )
 
 

@@ -10,8 +10,8 @@ from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, VerdictKind, errno_nam
 from harness.outcome.fate import Fate
 from harness.outcome.types import Change, Connection, HookCall, PacketOutcome, QueueState, RawOutcome, Slot, Traversal
 
-__all__ = ("answer", "calls", "changed", "changed_by", "cookie", "decided_by", "devices", "duration", "errno", "facts", "fate",
-           "for_no_listener", "moment", "name", "point", "priority", "queue", "raw", "returned", "slots", "tracked", "when")
+__all__ = ("answer", "beside", "calls", "changed", "changed_by", "cookie", "decided_by", "devices", "duration", "errno", "facts", "fate",
+           "for_no_listener", "losses", "moment", "name", "point", "priority", "queue", "raw", "returned", "slots", "tracked", "when")
 
 
 _ENQUEUES = ("nfqnl_enqueue_packet", "__nfqnl_enqueue_packet")
@@ -74,6 +74,20 @@ def priority(number: int | None) -> str:
     """The two ends of the range by their names; ``?`` for one that could not be read."""
     names = {PRIORITY_MIN: "INT_MIN", PRIORITY_MAX: "INT_MAX", None: "?"}
     return names.get(number, str(number))
+
+
+def beside(packet: PacketOutcome) -> tuple[str, ...]:
+    """What stands beside a packet's summary: ``answer to packet 3``, what it is to another one, and whether it may be seen in part."""
+    related = (f"{packet.relation.kind} packet {packet.relation.packet}",) if packet.relation else ()
+    return (*related, losses(packet.lost_events)) if packet.lost_events else related
+
+
+def losses(count: int) -> str:
+    """Whether a packet may be seen in part.
+
+    :param count: of events that were lost while it was under way
+    """
+    return f"{count:,} events were lost meanwhile: not all of it may be seen" if count > 1 else "an event was lost meanwhile, maybe of it"
 
 
 def answer(traversal: Traversal) -> str:

@@ -250,6 +250,7 @@ class PacketOutcome:
     :param kind: what its headers say that it is (``udp``, ``echo reply``, ``arp request``): that differs from what it answers
     :param number: which one of a capture it is, from 1
     :param relation: to another one of them; neither is compared
+    :param lost_events: that the tracer lost while the packet was under way, perhaps some about it; never compared
     """
 
     packet: str
@@ -261,6 +262,7 @@ class PacketOutcome:
     kind: str = ""
     number: int = field(default=0, compare=False)
     relation: Relation | None = field(default=None, compare=False)
+    lost_events: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

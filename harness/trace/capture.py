@@ -16,8 +16,8 @@ from harness.trace.kprobes import Profile
 from harness.trace.ring import Ring, Rings
 from harness.trace.tracer import Control, Counter, Tracer
 from harness.trace.witness import Witness
-from harness.walks.events import Event, decode, in_order
-from harness.walks.framing import records
+from harness.walks.events import Event, decode, in_order, lost_record
+from harness.walks.framing import framed, records
 from harness.walks.recording import Recording
 
 __all__ = ("Capture", "doubts", "grace_period", "setting", "unoptimised")
@@ -54,6 +54,8 @@ class Capture:
         self._taken: list[bytes] = []
         self._events: list[Event] = []
         self._undo = ExitStack()
+        #: When the rings were read last (``CLOCK_MONOTONIC``, ns), and how many records had found no room there before.
+        self._read, self._lost = 0, 0
         #: Traversals whose exits were lost before: as many more entries than exits there are while nothing is under way.
         self._unpaired = 0
         self.counters: dict[Counter, int] = dict.fromkeys(Counter, 0)
@@ -100,6 +102,7 @@ class Capture:
     def begin(self) -> None:
         """Forget what was seen so far; the books are about what comes from now on."""
         self.drain()
+        self._unfinished()
         self._taken, self._events = [], []
         self._witness.begin()
         for _ in _glances():
@@ -112,6 +115,7 @@ class Capture:
         """Take what the kernel has, and balance the books. What others have under way gets a moment to come to its end."""
         for _ in _glances():
             self.drain()
+            self._unfinished()
             (after, ran), profile = self._books(), self._tracer.kprobes.profile()
             self.counters = {counter: after[counter] - self._before[counter] for counter in Counter}
             books = doubts(self.counters, {name: runs - self._ran[name] for name, runs in ran.items()},
@@ -138,6 +142,16 @@ class Capture:
         if taken:
             self._taken.append(taken)
         return bool(taken)
+
+    def _heed_losses(self, lost: int) -> None:
+        """Put a record of those that found no room among the others, so that what was under way meanwhile can be told.
+
+        :param lost: how many there were so far
+        """
+        now = time.monotonic_ns()
+        if lost > self._lost:
+            self._taken.append(framed(lost_record(self._read, now, lost - self._lost)))
+        self._read, self._lost = now, lost
 
     def hand_over(self) -> bytes:
         """What was drained since the last call, for :func:`harness.walks.framing.records`; :meth:`events` does not see it then."""
@@ -217,8 +231,10 @@ class Capture:
         self._tracer.bpf["control"][what] = value
 
     def _unfinished(self) -> list[int]:
-        """How many records each processor has reserved and not submitted."""
-        return [count for count, in self._tracer.bpf["writing"].per_processor(0)]
+        """How many records each processor has reserved and not submitted; how many were lost is heeded."""
+        found = self._tracer.bpf["writing"].per_processor(0)
+        self._heed_losses(sum(lost for _, lost in found))
+        return [count for count, _ in found]
 
     def _books(self) -> tuple[dict[Counter, int], dict[str, int]]:
         """The counters, and how often each probe's program ran, both summed over all processors."""

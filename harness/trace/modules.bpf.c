@@ -17,7 +17,7 @@ static __always_inline int module_changed(u64 module, u32 gone)
 	struct module_event *event = modules.ringbuf_reserve(sizeof(struct module_event));
 
 	if (!event) {
-		count(N_LOST);
+		lose();
 		return 0;
 	}
 	event->module = module;

@@ -43,7 +43,7 @@ static __always_inline void nat_enter(struct frame *frame, u16 loop)
 	event = reserve_entry_event();
 	if (!event) {
 		frame->traversal = 0;
-		count(N_LOST);
+		lose();
 		return;
 	}
 	event->type = EV_ENTRY;

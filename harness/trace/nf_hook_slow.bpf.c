@@ -40,7 +40,7 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 		submit(event);
 	} else {
 		frame->traversal = 0;
-		count(N_LOST);
+		lose();
 	}
 	frame->skb = skb;
 	frame->since = bpf_ktime_get_ns();
@@ -127,7 +127,7 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 	}
 	count(N_CALLS);
 	if (!frame->traversal) {
-		count(N_LOST);
+		lose();
 		return 0;
 	}
 	slot = frame->entries + ENTRIES_HOOKS;
@@ -141,7 +141,7 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 		event = reserve_call_event();
 	}
 	if (!event) {
-		count(N_LOST);
+		lose();
 		goto out;
 	}
 	event->type = chain ? EV_CHAIN_CALL : EV_CALL;
@@ -205,7 +205,7 @@ static __always_inline int leave(u64 key, struct frame *frame, s32 returned)
 		event->time = bpf_ktime_get_ns();
 		submit(event);
 	} else {
-		count(N_LOST);
+		lose();
 	}
 out:
 	frames.delete(&key);

@@ -173,6 +173,11 @@ struct books {
 	u64 apart;	/* whether that was taken apart since */
 };
 
+/* Open: records that are reserved and not submitted. Lost: records that found no room, as N_LOST counts them, where it is read often. */
+struct writing {
+	u64 open, lost;
+};
+
 RINGS
 BPF_TABLE("hash", u64, struct frame, frames, 4096);
 BPF_TABLE("hash", u64, u8, skbs, 16384);
@@ -180,7 +185,7 @@ BPF_TABLE("hash", u64, u8, chained, 64);	/* hook functions whose priv is a chain
 BPF_PERCPU_ARRAY(books, struct books, 1);
 BPF_PERCPU_ARRAY(drafts, struct frame, 1);
 BPF_ARRAY(control, u64, CONTROLS);
-BPF_PERCPU_ARRAY(writing, u64, 1);	/* how many records are reserved and not submitted */
+BPF_PERCPU_ARRAY(writing, struct writing, 1);
 
 /* control[PHASE] */
 #define OFF 0		/* traversals under way are seen to their end, new ones are not looked at */
@@ -194,6 +199,16 @@ static __always_inline void count(int what)
 
 	if (own)
 		own->counters[what]++;
+}
+
+static __always_inline void lose(void)
+{
+	int only = 0;
+	struct writing *own = writing.lookup(&only);
+
+	if (own)
+		own->lost++;
+	count(N_LOST);
 }
 
 static __always_inline void runs(int probe)
@@ -238,10 +253,10 @@ static __always_inline u64 number(void)
 static __always_inline void unfinished(int more)
 {
 	int only = 0;
-	u64 *own = writing.lookup(&only);
+	struct writing *own = writing.lookup(&only);
 
 	if (own)
-		*own += more;
+		own->open += more;
 }
 
 static __always_inline void submit(void *event)

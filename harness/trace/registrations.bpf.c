@@ -40,7 +40,7 @@ static __always_inline int begin_registration(u32 how, u64 net, u32 pf, u64 ops)
 	/* A task's registrations have different times. */
 	fresh.number = fresh.time = bpf_ktime_get_ns();
 	if (registrations.update(&task, &fresh))
-		count(N_LOST);
+		lose();
 	return 0;
 }
 
@@ -82,7 +82,7 @@ static __always_inline u16 tell_array(u64 array, u64 number, u8 after, u64 now)
 			break;
 		event = reserve_slot_event();
 		if (!event) {
-			count(N_LOST);
+			lose();
 			break;
 		}
 		hook.function = hook.priv = ops = 0;
@@ -123,7 +123,7 @@ static __always_inline int tell_registration(struct pt_regs *ctx, struct registr
 	u32 hook = 0;
 
 	if (!event) {
-		count(N_LOST);
+		lose();
 		return 0;
 	}
 	FETCH(hook, told->ops + OPS_HOOKNUM);

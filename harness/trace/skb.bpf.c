@@ -190,7 +190,7 @@ static __always_inline void changed(struct frame *frame, u64 now)
 	frame->shape = shape;
 	event = reserve_change_event();
 	if (!event) {
-		count(N_LOST);
+		lose();
 		return;
 	}
 	event->type = EV_CHANGE;
@@ -284,7 +284,7 @@ static __always_inline int end(u64 skb, u8 how, u32 reason, u64 location)
 	skbs.delete(&skb);
 	event = reserve_end_event();
 	if (!event) {
-		count(N_LOST);
+		lose();
 		return 0;
 	}
 	event->type = EV_END;

@@ -34,7 +34,7 @@ static __always_inline int tell(u64 skb, u8 what, u64 other)
 
 	event = reserve_turn_event();
 	if (!event) {
-		count(N_LOST);
+		lose();
 		return 0;
 	}
 	event->type = EV_TURN;
@@ -436,7 +436,7 @@ int probe_gone(struct pt_regs *ctx)
 		return 0;
 	event = reserve_gone_event();
 	if (!event) {
-		count(N_LOST);
+		lose();
 		return 0;
 	}
 	event->type = EV_GONE;

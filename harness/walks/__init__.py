@@ -13,6 +13,7 @@ Read ``events``, ``lives``, ``assembly``, ``ends`` in this order. ``sightings`` 
 namespaces, addresses of modules), ``window`` which events a long session still needs, ``totals`` what is counted of the others and
 ``names`` which names they met; ``registrations`` tells which hooks came and went meanwhile and over which array each traversal ran,
 ``timeline`` puts both in order. ``symbol`` is an address's name, ``filter`` with ``pcap`` says which packets are wanted, ``counts``
-compares calls with the hooks' counters. A ``recording`` is all that assembling needs, ``joined`` makes one of several, ``session_lines``
-is a followed one as JSON. What makes the records is in :mod:`harness.trace`; ``events`` mirrors ``records.bpf.c``.
+compares calls with the hooks' counters, ``losses`` tells when records were lost and which packets were under way. A ``recording`` is all
+that assembling needs, ``joined`` makes one of several, ``session_lines`` is a followed one as JSON. What makes the records is in
+:mod:`harness.trace`; ``events`` mirrors ``records.bpf.c``.
 """

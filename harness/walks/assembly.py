@@ -24,6 +24,7 @@ from harness.walks.changes import CONNECTIONS, Shape, differences, tracked
 from harness.walks.ends import Ends, in_order
 from harness.walks.events import Call, Entry, Event
 from harness.walks.lives import Life, LoopRun, Packet, grouped
+from harness.walks.losses import Losses, began
 from harness.walks.recording import Recording
 from harness.walks.registrations import Generation, Registrations
 from harness.walks.rules import Decided, decided
@@ -46,10 +47,11 @@ def assembled(recording: Recording, but: Container[int] = ()) -> Outcome:
     teller = _Teller(recording, netns, events)
     every = grouped(events, recording.loops, recording.numbers)
     packets = tuple(teller.packet(packet) for packet in every if packet.number not in but)
-    began = None if recording.clock is None or not recording.events else recording.clock + teller.begin
+    since = None if recording.clock is None or not recording.events else recording.clock + teller.begin
+    doubts = (*recording.doubts, *teller.doubts, *teller.losses.doubts(teller.begin))
     rulesets = tuple(Ruleset(netns.get(number, f"net:[{number}]"), first - teller.begin, last - teller.begin, tuple(listed))
                      for number, first, last, listed in recording.rulesets)
-    return Outcome((), packets, recording.lost_events, (*recording.doubts, *teller.doubts), tuple(recording.blind.items()), began=began,
+    return Outcome((), packets, recording.lost_events, doubts, tuple(recording.blind.items()), began=since,
                    registrations=teller.registrations.all if teller.registrations else (), rulesets=rulesets)
 
 
@@ -65,9 +67,9 @@ class _Teller:
         self._rules: dict[int, dict[tuple[int, int], tuple[str, str]]] = {}
         for (netns_number, table, handle), told in recording.rules.items():
             self._rules.setdefault(netns_number, {})[table, handle] = told
+        self.losses = Losses(events)
         self._ends = Ends(recording.function, recording.reasons, recording.loops, tells=recording.tells)
-        first = recording.events[0].time if recording.events else 0
-        self.begin = first if recording.begin is None else recording.begin
+        self.begin = began(recording.events) if recording.begin is None else recording.begin
         self.registrations = Registrations(events, recording.function, netns, self.begin) if recording.sees_registrations else None
         self.doubts = list(self.registrations.doubts if self.registrations else ())
 
@@ -84,6 +86,7 @@ class _Teller:
             kind=kind_of(first.protocol, first.head),
             number=packet.number,
             relation=packet.relation,
+            lost_events=self.losses.during(packet),
         )
 
     def _traversal(self, run: LoopRun) -> Traversal | None:

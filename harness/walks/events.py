@@ -12,7 +12,7 @@ from typing import NamedTuple
 from harness.walks.summary import number_of
 
 __all__ = ("NAME_BYTES", "ArraySlot", "Call", "Came", "Change", "Decision", "Did", "End", "Entry", "Event", "Exit", "Gone", "How",
-           "Registered", "Turn", "chain_name", "decode", "in_order")
+           "Loss", "Registered", "Turn", "chain_name", "decode", "in_order", "lost_record")
 
 
 #: Of a name in a record, with its NUL; nft's have up to 256.
@@ -235,6 +235,19 @@ class Gone(NamedTuple):
     time: int
 
 
+class Loss(NamedTuple):
+    """Records found no room in a ring: no record of the kernel's programs, but of what read the rings.
+
+    :param time: when it had read them before (``CLOCK_MONOTONIC``, ns)
+    :param until: when it had read how many were lost
+    :param records: how many, of all processors
+    """
+
+    time: int
+    until: int
+    records: int
+
+
 class Did(IntEnum):
     """What was done to an array of hooks.
 
@@ -305,7 +318,7 @@ class Registered(NamedTuple):
     name: str | None = None
 
 
-Event = Entry | Call | Change | Exit | End | Turn | Gone | ArraySlot | Registered
+Event = Entry | Call | Change | Exit | End | Turn | Gone | ArraySlot | Registered | Loss
 
 _ENTRY = struct.Struct("<BBBBIQQQQQQIIHHHHHHIBxHII16s16s64s16s")
 _CHANGE = struct.Struct("<BBHHHIIQQIIH6x64s")
@@ -318,6 +331,9 @@ _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQQ")
 _TURN = struct.Struct("<BB16s6xQQQQ")
 _GONE = struct.Struct("<B3xIQ")
+_LOST = struct.Struct("<B7xQQQ")
+#: The type of a record that no program makes.
+_LOST_TYPE = 255
 _FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 #: Of a record's ``ct``: skb.bpf.c.
 _CT_MASK, _HAS_SOCKET = 0xF, 0x10
@@ -399,6 +415,16 @@ def _gone(record: bytes) -> Gone:
     return Gone(netns, time)
 
 
+def _lost(record: bytes) -> Loss:
+    _type, time, until, count = _LOST.unpack_from(record)
+    return Loss(time, until, count)
+
+
+def lost_record(time: int, until: int, count: int) -> bytes:
+    """The record that is decoded as :class:`Loss`."""
+    return _LOST.pack(_LOST_TYPE, time, until, count)
+
+
 def _hook_name(handle: int, family: int, kind: int, table: bytes, chain: bytes) -> str | None:
     if kind == _CHAIN_NAMED:
         return chain_name(family, table, chain)
@@ -420,7 +446,8 @@ def _registered(record: bytes) -> Registered:
 
 
 _DECODERS: dict[int, Callable[[bytes], Event]] = {1: _entry, 2: _call, 3: _exit, 4: _end, 5: _chain_call, 6: _turn,
-                                                   7: _change, 8: _gone, 9: _registered, 10: _slot}
+                                                   7: _change, 8: _gone, 9: _registered, 10: _slot,
+                                                   _LOST_TYPE: _lost}
 
 
 def decode(records: Iterable[bytes]) -> list[Event]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-__all__ = ("BUSY", "DISCARD", "HEADER", "LENGTH", "records", "whole")
+__all__ = ("BUSY", "DISCARD", "HEADER", "LENGTH", "framed", "records", "whole")
 
 BUSY, DISCARD = 1 << 31, 1 << 30  # BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 HEADER = 8  # BPF_RINGBUF_HDR_SZ
@@ -21,6 +21,14 @@ def records(taken: bytes) -> Iterator[bytes]:
         if not length & DISCARD:
             yield taken[at:at + length]
         at += (length & ~DISCARD) + 7 & ~7
+
+
+def framed(record: bytes) -> bytes:
+    """A record as a ring has it, of which :func:`records` makes the record again.
+
+    :param record: of a length that eight divides
+    """
+    return LENGTH.pack(len(record)) + bytes(HEADER - LENGTH.size) + record
 
 
 def whole(taken: bytes) -> int:

@@ -59,8 +59,8 @@ def _bytes(text: str) -> bytes:
 
 
 def _told(packet: PacketOutcome, traversal: Traversal) -> Iterator[str]:
-    related = f" ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
-    yield f"packet {packet.number}{related}, {describe.devices(traversal)}".rstrip(", ")
+    beside = "".join(f" ({said})" for said in describe.beside(packet))
+    yield f"packet {packet.number}{beside}, {describe.devices(traversal)}".rstrip(", ")
     if traversal.generation is not None:
         yield f"generation {traversal.generation} of the array"
     if traversal.missed:

@@ -122,9 +122,9 @@ def _registered(registration: Registration, pids: Mapping[str, int]) -> Event:
 
 def _crossed(one: _Slice) -> Event:
     packet, traversal = one.packet, one.traversal
-    related = f"{packet.relation.kind} packet {packet.relation.packet}" if packet.relation else ""
     return _complete(one, "traversal", f"{describe.point(traversal)} packet {packet.number}", (one.begin, one.end), {
-        "packet": traversal.packet or packet.packet, "related": related, "devices": describe.devices(traversal), "loop": traversal.loop,
+        "packet": traversal.packet or packet.packet, "beside": ", ".join(describe.beside(packet)),
+        "devices": describe.devices(traversal), "loop": traversal.loop,
         "mark": f"{traversal.mark:#x}" if traversal.mark else "", "connection": traversal.connection,
         "tracked": describe.tracked(traversal.tracked),
         "generation of the array": "" if traversal.generation is None else str(traversal.generation),

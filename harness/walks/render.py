@@ -48,8 +48,7 @@ def render_walks(console: Console, observed: Outcome) -> None:
         if isinstance(packet, Registration):
             _print(console, *registration_tree(packet, observed.began))
             continue
-        related = f"  ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
-        named = replace(packet, packet=packet.packet + related)
+        named = replace(packet, packet="  ".join((packet.packet, *(f"({said})" for said in describe.beside(packet)))))
         _print(console, *packet_tree(alone(f"packet {packet.number}", named), console.width, observed.began))
     if observed.lost_events:
         lost = "1 event was" if observed.lost_events == 1 else f"{observed.lost_events} events were"

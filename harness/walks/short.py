@@ -65,7 +65,7 @@ def one_line(packet: PacketOutcome, began: int | None = None) -> Text:
 
     :param began: for the time of day, as of an outcome
     """
-    related = f" ({packet.relation.kind} packet {packet.relation.packet})" if packet.relation else ""
+    beside = "".join(f" ({said})" for said in describe.beside(packet))
     old = registrations.missed([change for traversal in packet.traversals for change in traversal.missed])
     points: list[str] = []
     netns = None
@@ -73,7 +73,7 @@ def one_line(packet: PacketOutcome, began: int | None = None) -> Text:
         points.append(describe.point(traversal) if traversal.netns == netns else f"{traversal.netns} {describe.point(traversal)}")
         netns = traversal.netns
     first = f"{seen}  " if (seen := describe.when(packet, began)) else ""
-    return Text.assemble((f"packet {packet.number}", "bold cyan"), "  ", (first, "dim"), f"{packet.packet}{related}  ",
+    return Text.assemble((f"packet {packet.number}", "bold cyan"), "  ", (first, "dim"), f"{packet.packet}{beside}  ",
                          (", ".join(points), "dim"), "  ", (_end(packet), _STYLES.get(packet.fate.kind, "yellow")),
                          (f"  old array: {old}" if old else "", "bold yellow"))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from harness.walks.events import ArraySlot, Came, End, Event, Gone, Registered, Turn
+from harness.walks.events import ArraySlot, Came, End, Event, Gone, Loss, Registered, Turn, in_order
 from harness.walks.lives import LoopRun, Packet
+from harness.walks.losses import merged
 
 __all__ = ("Window", "needed")
 
@@ -18,7 +19,7 @@ _OTHERS = (Came.MERGED, Came.DUPLICATED, Came.ANSWERED)
 class Window(NamedTuple):
     """What is kept of a session.
 
-    :param events: in the order of time
+    :param events: in the order of time; losses that follow each other are one
     :param traversals: of those
     :param packets: numbers of theirs
     """
@@ -41,13 +42,15 @@ def needed(events: Sequence[Event], packets: Iterable[Packet], told: Collection[
     kept |= {relation.packet for number in kept if (relation := every[number].relation)} & every.keys()
     traversals = {run.entry.traversal for number in kept for run in _runs(every[number].runs)}
     skbs = {skb for number in kept for skb in _skbs(every[number])}
-    found = [event for event in events if event.time >= since or _is_of(event, traversals, skbs)]
+    losses = merged(event for event in events if isinstance(event, Loss))
+    others = (event for event in events if not isinstance(event, Loss))
+    found = in_order([*losses, *(event for event in others if event.time >= since or _is_of(event, traversals, skbs))])
     return Window(found, frozenset(traversals), frozenset(kept))
 
 
 def _is_of(event: Event, traversals: Collection[int], skbs: Collection[int]) -> bool:
     # Which of the namespaces that had a number an older event is of; and how often an array has changed.
-    if isinstance(event, (Gone, Registered, ArraySlot)):
+    if isinstance(event, (Gone, Registered, ArraySlot, Loss)):
         return True
     return event.skb in skbs if isinstance(event, (End, Turn)) else event.traversal in traversals
 

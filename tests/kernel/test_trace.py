@@ -23,6 +23,7 @@ from harness.trace.kprobes import TRACEFS
 from harness.trace.tracer import Counter
 from harness.walks.assembly import assembled
 from harness.walks.counts import Count, compare_calls
+from harness.walks.events import End, Entry, Loss
 
 pytestmark = pytest.mark.usefixtures("nfharness_ko")
 
@@ -153,6 +154,34 @@ def test_records_that_do_not_fit_are_counted_and_doubted(
     assert capture.lost_events >= capture.counters[Counter.LOST]
     assert capture.doubts == (f"{capture.counters[Counter.LOST]} records found no room in the ring buffer",)
     assert capture.counters[Counter.TRAVERSALS] == capture.counters[Counter.EXITS]
+    losses = [event for event in capture.events() if isinstance(event, Loss)]
+    assert sum(loss.records for loss in losses) == capture.counters[Counter.LOST]
+    assert all(loss.time < loss.until for loss in losses)
+
+
+def test_a_loss_marks_the_packets_that_were_under_way_and_no_others(
+    network: Network, flood: Callable[[Namespace, str], AbstractContextManager[None]], module: HookModule
+) -> None:
+    def one(number: int) -> None:
+        traffic.send_udp(network.namespaces["peer"], "10.0.0.1", 9, traffic.payload(32, number))
+        skbs: set[int] = set()
+        while not any(isinstance(event, End) and event.skb in skbs for event in capture.events()):
+            capture.fresh(1)
+            skbs |= {event.skb for event in capture.events() if isinstance(event, Entry) and event.cookie == number}
+        while capture.drain():
+            continue
+
+    module.add_hook(Hook(1, Family.IPV4, INPUT, 0, STOLEN))
+    with Capture(tracer()) as capture:
+        one(2)
+        with flood(network.namespaces["peer"], "10.0.0.1"):
+            while module.hook(1).calls < 12_000:
+                os.sched_yield()
+        while capture.drain():
+            continue
+        one(3)
+    marked = {packet.cookie: packet.lost_events > 0 for packet in assembled(capture.recording()).packets}
+    assert (marked[2], marked[1], marked[3]) == (False, True, False)
 
 
 def test_what_a_probe_hit_before_it_had_its_program_is_no_doubt(network: Network) -> None:

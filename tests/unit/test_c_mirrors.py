@@ -36,10 +36,13 @@ from harness.walks.events import (
     Exit,
     Gone,
     How,
+    Loss,
     Registered,
     Turn,
     decode,
+    lost_record,
 )
+from harness.walks.framing import framed, records
 from harness.walks.summary import COOKIE_MAGIC
 from tests.c_source import Packed, constants, enumerators, packed, structure
 
@@ -97,6 +100,12 @@ def test_a_record_is_decoded_as_the_program_lays_it_out(name: str, members: Pack
     assert decode([packed(structure(PROGRAMS, name, SIZES), members)]) == [event]
 
 
+def test_the_record_of_what_was_lost_is_no_program_s_and_comes_out_of_a_ring_as_it_went_in() -> None:
+    record = lost_record(1, 2, 3)
+    assert record[0] not in TYPES.values()
+    assert decode(records(framed(record) + framed(record))) == [Loss(1, 2, 3)] * 2
+
+
 def test_an_entry_without_the_flag_has_no_tail() -> None:
     """Where the flags lie matters only to a record that lacks one: what is beside them is all ones in a sample."""
     (_, members, event), *_ = DECODED
@@ -125,7 +134,7 @@ def test_every_record_is_compared() -> None:
 
 
 def test_every_type_of_record_is_decoded_and_no_other() -> None:
-    assert sorted(TYPES.values()) == sorted(events._DECODERS)
+    assert sorted([*TYPES.values(), lost_record(1, 2, 3)[0]]) == sorted(events._DECODERS)
 
 
 @pytest.mark.parametrize(("name", "layout"), [

@@ -56,6 +56,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *counts: tuple[int, int]) -> Captur
 
     monkeypatch.setattr(Capture, "_books", books)
     monkeypatch.setattr(Capture, "drain", lambda _: False)
+    monkeypatch.setattr(Capture, "_unfinished", lambda _: [])
     tracer = Tracer()
     tracer.bpf, tracer.kprobes = object(), SimpleNamespace(profile=dict)  # type: ignore[assignment]
     capture = Capture(tracer)

@@ -14,7 +14,7 @@ from harness.outcome.fate import Fate
 from harness.outcome.types import HookCall, Outcome, PacketOutcome, Relation, Traversal
 from harness.walks.assembly import assembled
 from harness.walks.counts import Count, calls_by_hook, compare_calls
-from harness.walks.events import Call, Came, Decision, End, Entry, Event, Exit, Gone, How, Turn
+from harness.walks.events import Call, Came, Decision, End, Entry, Event, Exit, Gone, How, Loss, Turn
 from harness.walks.recording import Recording
 from harness.walks.symbol import Symbol
 
@@ -72,6 +72,20 @@ def test_a_traversal_says_where_its_loop_began_and_what_is_to_follow() -> None:
                      loops=("nf_hook_slow", "nf_hook_bridge_pre")).packets
     assert [(one.okfn, one.start, one.loop) for one in packet.traversals] == [
         ("br_forward_finish", 2, "nf_hook_bridge_pre"), (None, 0, "nf_hook_slow_list"), (None, 0, "nf_hook_slow")]
+
+
+def test_packets_that_were_under_way_while_records_were_lost_are_marked_and_no_others() -> None:
+    def crossed(number: int, first: int, last: int | None) -> list[Event]:
+        over = [] if last is None else [end(skb=number)._replace(time=last)]
+        return [entry(number, skb=number, cookie=number)._replace(time=first), Exit(number, 1, first), *over]
+
+    events = [Loss(90, 105, 7), *crossed(1, 100, 110), *crossed(2, 106, 120), *crossed(3, 121, 129), *crossed(4, 130, None),
+              Loss(140, 150, 5), *crossed(5, 160, 170)]
+    seen = walked(*events)
+    assert [(packet.cookie, packet.lost_events) for packet in seen.packets] == [(1, 7), (2, 0), (3, 0), (4, 5), (5, 0)]
+    assert seen.packets[0].traversals[0].time == 0  # the session began with its first packet
+    assert seen.doubts == ("records were lost between 0.000 s and 0.000 s, between 0.000 s and 0.000 s; "
+                           "packets that were under way then are marked",)
 
 
 def test_what_has_no_name_keeps_its_number() -> None:

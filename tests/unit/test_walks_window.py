@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.outcome.types import NF_HOOK_SLOW
-from harness.walks.events import Call, Came, End, Entry, Event, Exit, Gone, How, Turn
+from harness.walks.events import Call, Came, End, Entry, Event, Exit, Gone, How, Loss, Turn
 from harness.walks.lives import Numbers, grouped
 from harness.walks.window import needed
 
@@ -40,6 +40,13 @@ def test_what_another_packet_is_an_answer_to_is_kept() -> None:
 
 def test_when_a_namespace_went_is_not_forgotten() -> None:
     assert window([Gone(7, 1), *crossed(1, 0xA, 20 * SECOND)], {1})[0][0] == Gone(7, 1)
+
+
+def test_losses_are_kept_and_those_that_follow_each_other_become_one() -> None:
+    losses = [Loss(0, 5, 3), Loss(5, 8, 4), Loss(9, 10, 1)]
+    found, _ = window([*losses, *crossed(1, 0xA, 20 * SECOND)], {1})
+    assert found[:2] == [Loss(0, 8, 7), Loss(9, 10, 1)]
+    assert found[2:] == crossed(1, 0xA, 20 * SECOND)
 
 
 def test_a_packet_keeps_its_number_when_others_are_forgotten() -> None:
