@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -268,6 +270,63 @@ def test_empties_the_path() -> None:
 
 def test_forbids_files() -> None:
     os.umask(0o777)
+
+
+def test_goes_to_another_directory() -> None:
+    os.chdir("/")
+
+
+def test_handles_a_signal() -> None:
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+
+
+def test_lets_broken_pipes_end_it() -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def test_blocks_a_signal() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+
+
+def test_sets_an_alarm() -> None:
+    signal.alarm(1000)
+
+
+def test_lowers_a_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+
+def test_joins_a_group() -> None:
+    os.setgroups([7])
+
+
+def test_changes_its_group() -> None:
+    os.setegid(7)
+
+
+def test_becomes_a_user() -> None:
+    os.seteuid(7)
+
+
+def test_is_nice() -> None:
+    os.nice(5)
+
+
+def test_changes_its_policy() -> None:
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def test_renames_the_host() -> None:
+    socket.sethostname("other")
+
+
+def test_limits_recursion() -> None:
+    sys.setrecursionlimit(900)
+
+
+@pytest.mark.isolation("test")
+def test_does_what_it_likes_where_no_other_test_runs() -> None:
+    signal.alarm(1000)
 
 
 def test_shortens_the_mtu_of_lo() -> None:

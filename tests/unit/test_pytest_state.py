@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,3 +101,24 @@ def test_a_kernel_lacks_kinds_of_namespaces(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(standing, "_NAMESPACES", ("net", "cgroup of another kernel"))
     names = [what for what, _ in standing._own() if what.endswith(" namespace")]
     assert names == ["the worker's net namespace"]
+
+
+@pytest.mark.parametrize(("change", "name", "value"), [
+    ("signal.signal(signal.SIGUSR1, signal.SIG_IGN)", "the handling of SIGUSR1", "ignored"),
+    ("signal.signal(signal.SIGRTMIN, print)", "the handling of SIGRTMIN", "print"),
+    ("signal.setitimer(signal.ITIMER_VIRTUAL, 1000)", "the timer ITIMER_VIRTUAL", "running"),
+    ("resource.setrlimit(resource.RLIMIT_CORE, (0, 0))", "the limit RLIMIT_CORE", "0, at most 0"),
+    ("directory = tempfile.mkdtemp(); os.chdir(directory); os.rmdir(directory)", "the working directory", ""),
+    ("os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))", "the scheduling policy", "3, priority 0"),
+    ("os.umask(0o123)", "the umask", "0123"),
+])
+def test_what_a_process_hands_on_is_read_anew(change: str, name: str, value: str) -> None:
+    script = f"""
+import os, resource, signal, tempfile
+from harness.pytest_plugin.guest.process import process_state
+process_state()
+{change}
+print(dict(process_state())[{name!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{value}\n"

@@ -16,6 +16,7 @@ from harness.guest.module import HookModule, HookRefused, LiveSlot
 from harness.guest.netns import DIRECTORY, Namespace
 from harness.guest.nfnetlink_hook import HookList, ListedHook, decoded
 from harness.netfilter import HOOK_POINTS, Family, hook_name
+from harness.pytest_plugin.guest.process import process_state
 
 __all__ = ("State", "cgroups", "children", "foreign_modules", "leftovers", "mounts")
 
@@ -41,7 +42,7 @@ class State:
     :param devices: namespace and name, less those that modules bring
     :param network: what else stands in the first network namespace
     :param cgroups: their directories
-    :param process: name and value of what a test may change in the process that runs the next one: environment variables, umask
+    :param process: name and value of what a test may change in the process that runs the next one
     """
 
     namespaces: frozenset[str]
@@ -69,7 +70,7 @@ class State:
             devices |= {(name, device) for _, device in found if device not in _FALLBACKS}
             hooks.update(_hooks_of(name, found))
         return cls(names, frozenset(foreign_modules()), frozenset(children()), frozenset(hooks), frozenset(devices),
-                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), frozenset(_process()))
+                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), process_state())
 
     def changed(self, before: State, after: State) -> State:
         """This state with what came, and without what went, between two others: what a fixture of a wider scope changes is no test's."""
@@ -114,14 +115,6 @@ def cgroups(directory: str | Path = _CGROUPS) -> Iterator[str]:
             for path in own:
                 yield path
                 yield from cgroups(path)
-
-
-def _process() -> Iterator[tuple[str, str]]:
-    """The environment, less what pytest writes there, and the umask."""
-    yield from ((f"the environment variable {name}", value) for name, value in os.environ.items() if not name.startswith("PYTEST_"))
-    mask = os.umask(0o077)
-    os.umask(mask)
-    yield "the umask", f"{mask:#o}"
 
 
 def _article(noun: str) -> str:

@@ -23,7 +23,7 @@ from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.standing import Standing, missing, standing
 from harness.pytest_plugin.guest.state import State, leftovers
 from harness.pytest_plugin.mistakes import shortened
-from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS
+from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS, isolation_of
 from harness.walks.joined import joined
 
 __all__ = ("SEEN", "SENT", "Watch")
@@ -175,18 +175,24 @@ class Watch:
             report = yield
         except BaseException as error:
             report = unshown(item, call, error)
+        problems: list[str] = []
         try:
-            problems = self._harm()
+            problems += self._harm()
             if report.when == "teardown":
-                left = missing(self._needed, self._standing()) + leftovers(self._before, State.read(self._inventory))
-                left += [f"memory leaked: {leak}" for leak in health.memory_leaks()]
-                problems += left
+                after = State.read(self._inventory)
+                if isolation_of(item) == "test":  # no other runs in this process
+                    after = replace(after, process=self._before.process)
+                left = missing(self._needed, self._standing()) + leftovers(self._before, after)
                 self._spoilt += left
+                problems += left
+                leaks = [f"memory leaked: {leak}" for leak in health.memory_leaks()]
+                self._spoilt += leaks
+                problems += leaks
                 if shutil.disk_usage("/").free < _DISK:
                     self._spoilt.append("the guest's disk is full")
         except (OSError, GuestError) as error:
-            problems = [f"the kernel's health cannot be told: {error}"]
-            self._spoilt += problems
+            problems.append(f"the kernel's health cannot be told: {error}")
+            self._spoilt += problems[-1:]
         self._judge(report, problems)
         walks = item.stash.get(SENT, [])
         if report.outcome == "failed" and walks:
