@@ -329,6 +329,32 @@ def test_does_what_it_likes_where_no_other_test_runs() -> None:
     signal.alarm(1000)
 
 
+def test_closes_standard_output() -> None:
+    print("said before")
+    sys.stdout.close()
+
+
+def test_prints_where_another_has_closed_standard_output() -> None:
+    print("said")
+
+
+@pytest.fixture
+def said_at_the_end() -> Iterator[None]:
+    yield
+    print("said at the end", file=sys.stderr)
+
+
+@pytest.mark.usefixtures("said_at_the_end")
+def test_closes_standard_error_and_fails() -> None:
+    sys.stderr.close()
+    raise AssertionError("closed it")
+
+
+def test_closes_what_python_began_with() -> None:
+    assert sys.__stdout__
+    sys.__stdout__.close()
+
+
 def test_shortens_the_mtu_of_lo() -> None:
     ip("link set lo mtu 500")
 

@@ -94,6 +94,10 @@ EXPECTED = {
     "test_renames_the_host": ("error", "the host name is 'other' now, and was "),
     "test_limits_recursion": ("error", "Python's recursion limit is '900' now, and was '1000'"),
     "test_does_what_it_likes_where_no_other_test_runs": ("passed", ""),
+    "test_closes_standard_output": ("failed", "the test closed sys.stdout"),
+    "test_prints_where_another_has_closed_standard_output": ("passed", ""),
+    "test_closes_standard_error_and_fails": ("failed", "closed it"),
+    "test_closes_what_python_began_with": ("failed", "the test closed sys.__stdout__"),
     "test_leaves_a_cgroup": ("error", "a cgroup is left behind: /sys/fs/cgroup/mine"),
     "test_shortens_the_mtu_of_lo": ("error", "the device lo (its MTU) is 500, and was 65536"),
     "test_shortens_the_life_of_packets": ("error", "the setting /proc/sys/net/ipv4/ip_default_ttl is 3, and was 64"),
@@ -232,6 +236,12 @@ def test_a_failure_shows_the_walks_of_a_traced_block_too(results: dict[str, dict
 
 def test_a_mistake_is_told_at_the_tests_own_line(results: dict[str, dict[str, Any]]) -> None:
     assert "lab.py" not in results["test_misspells_a_hook_point"]["detail"]
+
+
+def test_a_failure_tells_of_a_stream_that_the_test_closed(results: dict[str, dict[str, Any]]) -> None:
+    closed = results["test_closes_standard_error_and_fails"]
+    assert dict(closed["sections"])["Kernel"] == "the test closed sys.stderr"
+    assert "during handling" not in closed["detail"].lower()
 
 
 def test_a_command_that_fails_shows_what_it_said(results: dict[str, dict[str, Any]]) -> None:

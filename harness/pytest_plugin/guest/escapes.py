@@ -1,4 +1,5 @@
-"""What would end a guest's pytest instead of one test: KeyboardInterrupt, ``pytest.exit()``, a forked child that comes back."""
+"""What would end a guest's pytest instead of one test: KeyboardInterrupt, ``pytest.exit()``, a forked child that comes back, a closed
+standard stream."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from collections.abc import Callable, Generator
 
 import pytest
 
+from harness.pytest_plugin.guest.streams import reopened
 from harness.pytest_plugin.selection import EXIT
 
-__all__ = ("Escapes", "unshown")
+__all__ = ("Escapes", "Innermost", "unshown")
 
 
 class Escapes:
@@ -54,8 +56,50 @@ class Escapes:
                 item.user_properties.append((EXIT, str(error)))
             raise _named(error).with_traceback(error.__traceback__) from None
         finally:
-            if os.getpid() != self._pid:
-                os._exit(1)  # a child that the test forked: the tests that follow are its parent's
+            _end_child(self._pid)
+
+
+class Innermost:
+    """Hooks around each phase of a test, within pytest's own: what is written there is in the test's report.
+
+    :param told: takes what the test did to a standard stream
+    """
+
+    def __init__(self, told: Callable[[str], None]) -> None:
+        self._told = told
+        self._pid = os.getpid()
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """A fixture's."""
+        return (yield from self._held(item))
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The test's own."""
+        return (yield from self._held(item))
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """A fixture's."""
+        return (yield from self._held(item))
+
+    def _held(self, item: pytest.Item) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        finally:
+            _end_child(self._pid)
+            for name in reopened(item.config):
+                self._told(f"the test closed {name}")
+
+
+def _end_child(pid: int) -> None:
+    """End this process if it is a child that the test forked: the tests that follow are its parent's.
+
+    :param pid: the worker's
+    """
+    if os.getpid() != pid:
+        os._exit(1)
 
 
 class _Escaped(Exception):

@@ -12,7 +12,7 @@ from harness.outcome.profile import KernelProfile
 from harness.pytest_plugin.carried import Carrier
 from harness.pytest_plugin.guest.comparing import Comparing
 from harness.pytest_plugin.guest.counting import Counting
-from harness.pytest_plugin.guest.escapes import Escapes
+from harness.pytest_plugin.guest.escapes import Escapes, Innermost
 from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.watch import Watch
 from harness.pytest_plugin.live import BEGINS
@@ -53,6 +53,7 @@ class GuestHalf:
         watch = Watch(config, self.shell)
         config.pluginmanager.register(watch, "nfharness-watch")
         config.pluginmanager.register(Escapes(watch.spoil))
+        config.pluginmanager.register(Innermost(watch.complain))
         config.pluginmanager.register(Carrier(config))
         config.pluginmanager.register(Comparing())
         if config.getoption("coverage"):

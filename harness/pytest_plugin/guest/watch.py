@@ -98,6 +98,10 @@ class Watch:
         """Give no other test this guest."""
         self._spoilt.append(reason)
 
+    def complain(self, problem: str) -> None:
+        """Let the phase that is under way fail over a problem, after which no other test gets this guest."""
+        self._note([problem])
+
     def _standing(self) -> Standing:
         return frozenset() if self._alone else standing(self._inventory)
 
