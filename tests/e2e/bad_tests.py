@@ -175,6 +175,14 @@ def test_forks_and_both_come_back() -> None:
         os.wait()
 
 
+def test_fails_in_a_child() -> None:
+    print("said before the fork", file=sys.stderr)
+    if not os.fork():
+        raise AssertionError("in the child")
+    os.wait()
+    raise AssertionError("in the parent")
+
+
 def test_says_what_is_no_text() -> None:
     said = "\udcff"
     warnings.warn(said, stacklevel=1)

@@ -60,6 +60,7 @@ EXPECTED = {
     "test_exits_python": ("failed", "SystemExit: 3"),
     "test_leaves_without_a_word": ("lost", "the worker in the guest ended (exit status 0)"),
     "test_forks_and_both_come_back": ("passed", ""),
+    "test_fails_in_a_child": ("failed", "in the parent"),
     "test_says_what_is_no_text": ("failed", r"assert '\udcff' == '1'"),
     "test_records_what_cannot_be_sent": ("passed", ""),
     "test_compares_what_cannot_be_shown": ("failed", "KeyboardInterrupt while its report was made"),
@@ -242,6 +243,12 @@ def test_a_failure_tells_of_a_stream_that_the_test_closed(results: dict[str, dic
     closed = results["test_closes_standard_error_and_fails"]
     assert dict(closed["sections"])["Kernel"] == "the test closed sys.stderr"
     assert "during handling" not in closed["detail"].lower()
+
+
+def test_a_failure_shows_what_failed_in_a_forked_process(results: dict[str, dict[str, Any]]) -> None:
+    said = dict(results["test_fails_in_a_child"]["sections"])["Captured stderr call"]
+    assert said.startswith("said before the fork\nin the forked process ")
+    assert "AssertionError: in the child\n" in said
 
 
 def test_a_command_that_fails_shows_what_it_said(results: dict[str, dict[str, Any]]) -> None:

@@ -4,6 +4,8 @@ standard stream."""
 from __future__ import annotations
 
 import os
+import sys
+import traceback
 from collections.abc import Callable, Generator
 
 import pytest
@@ -56,7 +58,7 @@ class Escapes:
                 item.user_properties.append((EXIT, str(error)))
             raise _named(error).with_traceback(error.__traceback__) from None
         finally:
-            _end_child(self._pid)
+            _end_child(self._pid, item)
 
 
 class Innermost:
@@ -88,18 +90,34 @@ class Innermost:
         try:
             return (yield)
         finally:
-            _end_child(self._pid)
+            _end_child(self._pid, item)
             for name in reopened(item.config):
                 self._told(f"the test closed {name}")
 
 
-def _end_child(pid: int) -> None:
+def _end_child(pid: int, item: pytest.Item) -> None:
     """End this process if it is a child that the test forked: the tests that follow are its parent's.
 
     :param pid: the worker's
+    :param item: shows what failed in the child
     """
-    if os.getpid() != pid:
+    if os.getpid() == pid:
+        return
+    try:
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, SystemExit):
+            # Not sys.stderr, which may be a child's own copy.
+            os.write(2, f"in the forked process {os.getpid()}:\n{_shown(item)}\n".encode(errors="backslashreplace"))
+    finally:
         os._exit(1)
+
+
+def _shown(item: pytest.Item) -> str:
+    """The exception that is being handled, as pytest shows it."""
+    try:
+        return str(item.repr_failure(pytest.ExceptionInfo.from_current()))
+    except BaseException:
+        return traceback.format_exc()
 
 
 class _Escaped(Exception):
