@@ -8,6 +8,7 @@ from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
+from _pytest._code.code import ReprEntryNative, ReprExceptionInfo, ReprFileLocation, ReprTraceback
 from _pytest.reports import pytest_report_from_serializable, pytest_report_to_serializable
 
 from harness.pytest_plugin.host.gateway import Lost
@@ -55,6 +56,18 @@ def test_a_tests_outcome_is_its_worst_phase(reports: list[pytest.TestReport], ou
 def test_a_test_that_failed_twice_says_so() -> None:
     twice = result(report("setup"), report(outcome="failed", text="first"), report("teardown", "failed", text="second"))
     assert (twice.message, twice.detail) == ("first", "first\n\nteardown: second")
+
+
+def test_of_an_expected_failure_without_a_reason_the_first_line_is_told() -> None:
+    trace = ReprTraceback([ReprEntryNative(["[gw0] linux -- Python 3.13 /usr/bin/python3\nmore"])], None, "native")
+    shown = ReprExceptionInfo(trace, ReprFileLocation("t.py", 1, "assert 0\nmore"))
+    for why in ("", "reason: "):  # of the marker, and of pytest.xfail()
+        expected = result(report(outcome="skipped", wasxfail=why, longrepr=shown))
+        assert (expected.outcome, expected.message, expected.detail) == ("xfailed", "assert 0", str(shown))
+
+
+def test_a_skip_without_a_reason_has_none() -> None:
+    assert result(report(outcome="skipped")).message == ""
 
 
 def test_durations_of_phases_add_up() -> None:

@@ -149,9 +149,10 @@ def _outcome(report: pytest.TestReport, *, lost: bool) -> Outcome:
 
 def _why(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str]:
     if report.outcome == "skipped":
-        reason = getattr(report, "wasxfail", "") or (report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext)
+        reason = getattr(report, "wasxfail", "") or (report.longrepr[2] if isinstance(report.longrepr, tuple) else "")
         reason = reason.removeprefix("Skipped: ").removeprefix("reason: ")
-        return reason, reason
+        if reason or isinstance(report.longrepr, tuple):
+            return reason, reason
     # Not longreprtext: where there are several workers, that begins with which one it was.
     detail = str(report.longrepr)
     crash = getattr(report.longrepr, "reprcrash", None)
