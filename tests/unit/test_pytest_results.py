@@ -58,6 +58,14 @@ def test_a_test_that_failed_twice_says_so() -> None:
     assert (twice.message, twice.detail) == ("first", "first\n\nteardown: second")
 
 
+def test_a_lost_guest_ranks_above_what_failed_before() -> None:
+    lost = report(outcome="failed", text="it panicked", properties=[(LOST, "it panicked")])
+    both = result(report("setup"), report(outcome="failed", text="sub a"), lost, report("teardown"))
+    assert (both.outcome, both.message, both.detail) == ("lost", "it panicked", "sub a\n\ncall: it panicked")
+    assert any("not ok 1 a[6.12] # ERROR lost: it panicked" in line for line in ktap({"6.12": [both]}))
+    assert result(lost, report("teardown", "failed", text="later")).outcome == "lost"
+
+
 def test_of_an_expected_failure_without_a_reason_the_first_line_is_told() -> None:
     trace = ReprTraceback([ReprEntryNative(["[gw0] linux -- Python 3.13 /usr/bin/python3\nmore"])], None, "native")
     shown = ReprExceptionInfo(trace, ReprFileLocation("t.py", 1, "assert 0\nmore"))

@@ -117,13 +117,15 @@ class Results:
     def _judge(result: Result, report: pytest.TestReport | pytest.CollectReport, outcome: Outcome) -> None:
         if outcome == "passed":
             return
+        message, detail = _why(report)
         if result.good:
-            result.outcome = outcome
-            result.message, result.detail = _why(report)
+            result.outcome, result.message, result.detail = outcome, message, detail
             result.sections = list(report.sections)
-        else:  # the test failed, and so did what came after it
-            result.detail += f"\n\n{report.when}: {_why(report)[1]}"
-            result.sections += [section for section in report.sections if section not in result.sections]
+            return
+        if outcome == "lost":  # a subtest had failed before
+            result.outcome, result.message = outcome, message
+        result.detail += f"\n\n{report.when}: {detail}"  # the test failed, and so did what came after it
+        result.sections += [section for section in report.sections if section not in result.sections]
 
     def __iter__(self) -> Iterator[Result]:
         return iter(self._results.values())
