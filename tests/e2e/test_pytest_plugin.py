@@ -294,6 +294,42 @@ def test_a_skip_fails_where_skips_are_not_allowed(tmp_path: Path) -> None:
     assert (done.returncode, "--strict-skip does not allow" in done.stdout) == (1, True)
 
 
+SPOILING = """
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+@pytest.fixture(scope="module")
+def wide():
+    yield
+    raise RuntimeError("in the module's teardown")
+
+@pytest.fixture(scope="session")
+def widest():
+    yield
+    assert not "in the session's teardown"
+
+def test_uses(wide, widest): pass
+def test_leaves(): subprocess.Popen(["sleep", "1000"])
+def test_next(): pass
+"""
+
+
+def test_wider_fixtures_are_torn_down_before_a_guest_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "test_it.py").write_text(SPOILING)
+    done = run(tmp_path, "--kernel", KERNEL, "-n", "1", "--report-jsonl", "out.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    found = {line["test"].partition("::")[2].partition("[")[0]: line for line in lines if "test" in line}
+    assert {name: line["outcome"] for name, line in found.items()} == {"test_uses": "passed", "test_leaves": "error", "test_next": "passed"}
+    told = [line for line in found["test_leaves"]["detail"].splitlines() if "the teardown of a wider fixture failed" in line]
+    assert sorted(told) == [
+        """the teardown of a wider fixture failed: AssertionError: assert not "in the session's teardown\"""",
+        "the teardown of a wider fixture failed: RuntimeError: in the module's teardown"], done.stdout
+
+
 def test_a_killed_run_leaves_no_guest(tmp_path: Path, eventually: Callable[..., None]) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_it.py").write_text("import pytest, time\n\n@pytest.mark.kernel\ndef test_a():\n    time.sleep(1000)\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -204,6 +205,8 @@ class Watch:
             report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
             item.stash[SENT] = []
         self._offer_shell(report)
+        if report.when == "teardown" and self._spoilt:
+            self._judge(report, self._torn_down(item, report))
         if report.when == "teardown" and SEEN in item.stash:
             captures = item.stash[SEEN]
             seen = joined(captures)
@@ -214,6 +217,20 @@ class Watch:
             item.session.shouldstop = "this kernel is not fit for another test"
         report.sections = [(title, _shortened(text)) for title, text in report.sections]
         return report
+
+    def _torn_down(self, item: pytest.Item, report: pytest.TestReport) -> list[str]:
+        """Tear down the fixtures of wider scopes, which were to serve the next test: the host ends this guest after the report."""
+        try:
+            item.session._setupstate.teardown_exact(None)
+        except BaseException as error:
+            report.sections.append(("Teardown of wider fixtures", "".join(traceback.format_exception(error))))
+            found = [f"the teardown of a wider fixture failed: {said}" for said in _said(error)]
+        else:
+            found = []
+        try:
+            return found + self._harm()
+        except (OSError, GuestError) as error:
+            return [*found, f"the kernel's health cannot be told: {error}"]
 
     def _offer_shell(self, report: pytest.TestReport) -> None:
         """Let the host's user look around, once a test, before anything of the test is cleaned up. What is done there is not the test's."""
@@ -234,10 +251,22 @@ class Watch:
                 report.outcome = "failed"
                 report.longrepr = "\n".join(problems)
                 report.__dict__.pop("wasxfail", None)
+            elif isinstance(report.longrepr, str):
+                report.longrepr += "".join(f"\n{problem}" for problem in problems)
             else:
                 report.sections.append(("Kernel", "\n".join(problems)))
         if report.outcome == "failed" and self._lines:
+            report.sections = [section for section in report.sections if section[0] != "Kernel log"]
             report.sections.append(("Kernel log", "\n".join(self._lines)))
+
+
+def _said(error: BaseException) -> Iterator[str]:
+    """What failed, a line for each exception of a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _said(one)
+    else:
+        yield traceback.format_exception_only(error)[-1].partition("\n")[0]
 
 
 def _shortened(text: str) -> str:
