@@ -4,6 +4,8 @@ import signal
 
 # Whatever comes while Python imports waits until it can be told as what it is.
 signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+# A parent may have ignored it (trap '' CHLD): the kernel then keeps no exit status of a child for us.
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 import subprocess
 import sys
 import tomllib
@@ -106,3 +107,12 @@ def test_the_installed_command_holds_signals_back_before_it_imports_anything_els
     assert done.stdout == f"{['harness', entry]} True [1, 2, 15]\n"
     first = ast.parse(Path(harness.__file__).read_text()).body
     assert not [one for one in first if isinstance(one, (ast.Import, ast.ImportFrom)) and getattr(one, "module", "") != "__future__"]
+
+
+def test_children_have_an_exit_status_although_a_parent_ignores_sigchld() -> None:
+    def ignore() -> None:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+    program = "import subprocess, harness.__main__; print(subprocess.run(['false'], check=False).returncode)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, preexec_fn=ignore)
+    assert (done.stdout, done.stderr) == ("1\n", "")
