@@ -28,12 +28,12 @@ class Escapes:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        """A fixture's."""
+        """Look at what a fixture does."""
         return (yield from self._held(item))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """The test's own."""
+        """Look at what the test itself does."""
         return (yield from self._held(item))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -73,17 +73,17 @@ class Innermost:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
-        """A fixture's."""
+        """Look at what a fixture does."""
         return (yield from self._held(item))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """The test's own."""
+        """Look at what the test itself does."""
         return (yield from self._held(item))
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        """A fixture's."""
+        """Look at what a fixture does."""
         return (yield from self._held(item))
 
     def _held(self, item: pytest.Item) -> Generator[None, object, object]:
