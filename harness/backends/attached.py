@@ -52,11 +52,13 @@ class AttachedGuest(Guest):
     """A kernel reached through a process whose standard input and output are the agent's.
 
     :param argv: starts the agent
+    :param gone: what to do when what reaches it has lost it
     """
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], gone: str = "") -> None:
         super().__init__()
         self._argv = argv
+        self._gone = gone
         self._said = b""
         self._process: asyncio.subprocess.Process
         self._port: socket.socket
@@ -102,8 +104,7 @@ class AttachedGuest(Guest):
         said = [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
         if status == _NO_CONNECTION:
             last = said[-1].strip() if said else "it does not answer any more"
-            hint = "a kernel that panics boots again by itself; one that hangs does after 'vagrant reload --force'"
-            self.death.set_result(KernelDied(f"the connection to the machine is gone: {last}", hint=hint))
+            self.death.set_result(KernelDied(f"the connection to the machine is gone: {last}", hint=self._gone))
         else:
             last = said[-1].strip() if said else f"it ended with status {status}"
             lacking = re.search(r"^ModuleNotFoundError: No module named '(\w+)", last)
@@ -135,13 +136,14 @@ class AttachedGuest(Guest):
 
 
 @asynccontextmanager
-async def attached(argv: Sequence[str]) -> AsyncIterator[AttachedGuest]:
+async def attached(argv: Sequence[str], gone: str = "") -> AsyncIterator[AttachedGuest]:
     """An agent that *argv* starts; it is gone, and all that it did, when the block ends.
 
+    :param gone: what to do when the connection to it is lost
     :raises HostError: what starts it is not installed
     :raises Unreachable: it did not come up
     """
-    guest = AttachedGuest(argv)
+    guest = AttachedGuest(argv, gone)
     await guest.start()
     try:
         await guest.greet()

@@ -13,7 +13,7 @@ from harness.images import kernels
 from harness.images.kernels import Kernel
 from harness.vm.preparation import PREPARATIONS
 
-__all__ = ("BOX_MODULE", "BOX_MODULE_KEY", "AttachedMachine", "Purpose", "running_kernel")
+__all__ = ("BOX_MODULE", "BOX_MODULE_KEY", "AttachedMachine", "Purpose", "is_emulated", "running_kernel")
 
 Purpose = Literal["command", "trace", "scenarios", "tests", "bare", "counted"]
 """What is about to be done there: what is loaded before a guest is handed over. Only our own guest can be ``bare``: with nothing of
@@ -89,3 +89,11 @@ def running_kernel(release: str, version: str) -> Kernel:
     """A kernel that runs: one that Debian has, or one of which only its name is known."""
     known = next((kernel for kernel in kernels.catalogue_at_hand() if kernel.release == release), None)
     return known or Kernel(release, version, kernels.series_of(release), "", ())
+
+
+def is_emulated(processors: str) -> bool:
+    """Whether a machine's processor is QEMU's emulation, and says so.
+
+    :param processors: its ``/proc/cpuinfo``
+    """
+    return "QEMU TCG" in processors

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from harness.backends.local import LocalMachine
-from harness.backends.machine import Purpose
+from harness.backends.machine import AttachedMachine, Purpose
+from harness.backends.names import Backend, reached
+from harness.backends.ssh import SshMachine
 from harness.backends.vagrant import VagrantMachine
 from harness.errors import UserError
 from harness.host.progress import Progress
@@ -20,10 +22,7 @@ from harness.vm.guest import Guest
 from harness.vm.preparation import Saved
 from harness.vm.template import Template, forget_older_builds, template
 
-__all__ = ("Backend", "OpenGuest", "Source", "made_ready", "open_guest", "source")
-
-Backend = Literal["qemu", "vagrant", "local"]
-"""Our own guests, a Vagrant machine that is up, or the kernel that this very machine runs."""
+__all__ = ("OpenGuest", "Source", "made_ready", "open_guest", "source")
 
 #: Those that a lean template does not serve.
 _TEMPLATES: dict[Purpose, Saved] = {"bare": "bare", "counted": "counted", "tests": "template"}
@@ -89,7 +88,7 @@ async def source(
 ) -> tuple[Kernel, Source]:
     """Kernel and source of guests for *spec*, ready for a purpose; to be closed.
 
-    :param spec: for another backend than qemu, what Vagrant is asked for; the local kernel is what it is
+    :param spec: for another backend than qemu, what Vagrant is asked for; this machine's kernel, and one that ssh reaches, is what it is
     :param append: more for a fresh guest's kernel command line
     :param with_packages: Debian packages that a fresh guest has beside the userland's
     :raises UserError: no such kernel, or no such package
@@ -107,13 +106,25 @@ async def source(
         raise UserError(f"--append and --backend {backend}: only a fresh guest is booted", hint="leave --backend away")
     if with_packages:
         raise UserError(f"--with and --backend {backend}: only a fresh guest gets packages", hint="install them there with apt-get")
-    machine = await VagrantMachine.found(spec, progress) if backend == "vagrant" else LocalMachine(progress)
+    machine = await _machine(spec, progress, backend)
     try:
         await machine.prepare(purpose)
     except BaseException:
         await machine.close()
         raise
     return machine.kernel, machine
+
+
+async def _machine(spec: str, progress: Progress, backend: Backend) -> AttachedMachine:
+    """The machine that a backend other than qemu is.
+
+    :raises HostError: there is none that is up
+    """
+    if backend == "vagrant":
+        return await VagrantMachine.found(spec, progress)
+    if there := reached(backend):
+        return await SshMachine.at(there, progress)
+    return LocalMachine(progress)
 
 
 @asynccontextmanager

@@ -10,8 +10,9 @@ from typing import Any
 
 from harness.backends.filtering import compiled, filtered, in_guest
 from harness.backends.following import Choose, Told, following
+from harness.backends.names import Backend
 from harness.backends.observer import Observation
-from harness.backends.sources import Backend, open_guest
+from harness.backends.sources import open_guest
 from harness.errors import KernelDied, UserError
 from harness.host.progress import Progress
 from harness.images.kernels import DEFAULT

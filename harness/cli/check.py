@@ -28,7 +28,7 @@ from harness.errors import ExitCode, HostError, NfharnessError
 from harness.host.terminal import Terminal
 
 if TYPE_CHECKING:
-    from harness.backends.sources import Backend
+    from harness.backends.names import Backend
     from harness.conformance.collect import Collect
     from harness.conformance.judge import State
     from harness.conformance.matrix import RuleResult, Target

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from harness.backends.sources import Backend
+from harness.backends.names import Backend, has_its_kernel
 from harness.cli.options import backend_option, json_option
 from harness.doctor.examine import Finding, examine
 from harness.errors import ExitCode
@@ -50,6 +50,9 @@ def _examined(spec: str | None, backend: Backend, deep: bool) -> list[Finding]:
         from harness.doctor.local import examine_local  # noqa: PLC0415
 
         return examine_local()
+    if has_its_kernel(backend):
+        raise click.UsageError(f"doctor looks at the machine that it runs on, and --backend {backend} is another: start it there, with "
+                               "--backend local.")
     if backend == "vagrant":
         from harness.doctor.vagrant import examine_vagrant  # noqa: PLC0415
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from harness.backends.machine import Purpose
-from harness.backends.sources import Backend, OpenGuest, open_guest
+from harness.backends.names import Backend
+from harness.backends.sources import OpenGuest, open_guest
 from harness.cli import report
 from harness.cli.guest_files import copy_into
 from harness.cli.options import append_option, backend_option, files_option, kernel_option, with_option

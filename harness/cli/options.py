@@ -12,10 +12,10 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from harness.backends.names import Backend, backend_name, has_its_kernel
 from harness.images.kernels import DEFAULT, DEFAULT_FLAVOUR, catalogue_at_hand
 
 if TYPE_CHECKING:
-    from harness.backends.sources import Backend
     from harness.conformance.matrix import Target
 
 __all__ = ("Seconds", "backend_option", "bundle_argument", "complete_kernel", "files_option", "json_option", "kernel_option",
@@ -96,12 +96,32 @@ async def targets(
 
     found: dict[str, Target] = {}
     progress = Progress()
-    for spec in specs if backend != "local" else ():
+    for spec in specs if not has_its_kernel(backend) else ():
         foresee(spec, progress)
     for spec in specs or (DEFAULT,):
         one = await target(spec, progress, backend, like=like, allowed=allowed, dead=dead, append=append)
         found.setdefault(one.kernel.label, one)
     return list(found.values())
+
+
+class _BackendName(click.ParamType[str]):
+    """What :func:`harness.backends.names.backend_name` takes."""
+
+    name = "backend"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002
+        return "qemu|vagrant|local|ssh=HOST"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """A backend's name."""
+        try:
+            return backend_name(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """The names, and how that of a machine begins."""
+        return [CompletionItem(name) for name in ("qemu", "vagrant", "local", "ssh=") if name.startswith(incomplete)]
 
 
 def backend_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -110,18 +130,19 @@ def backend_option(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def checked(*arguments: Any, **named: Any) -> Any:
         given = any(click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("spec", "specs"))
-        if given and named["backend"] == "local":
-            raise click.UsageError("--kernel chooses a kernel, and --backend local is the one that runs here.")
+        if given and has_its_kernel(named["backend"]):
+            raise click.UsageError(f"--kernel chooses a kernel, and --backend {named['backend']} is the one that runs there.")
         return function(*arguments, **named)
 
     return click.option(
         "--backend",
-        type=click.Choice(["qemu", "vagrant", "local"]),
+        type=_BackendName(),
         default="qemu",
         show_default=True,
         envvar="NFHARNESS_BACKEND",
         help="qemu: a fresh guest; vagrant: the machine of that kernel that 'vagrant up' has started; local: the kernel of this very "
-             "machine, which may not survive it.  [env: NFHARNESS_BACKEND]",
+             "machine, which may not survive it; ssh=HOST: that of a machine which ssh reaches, nor may that (ssh=HOST:/PATH: its "
+             "Python is there).  [env: NFHARNESS_BACKEND]",
     )(checked)
 
 

@@ -20,7 +20,7 @@ from harness.images.kernel_tree import means_tree
 from harness.images.kernels import DEFAULT
 
 if TYPE_CHECKING:
-    from harness.backends.sources import Backend
+    from harness.backends.names import Backend
     from harness.conformance.bundle import Bundle
     from harness.conformance.judge import Judgement
     from harness.conformance.matrix import Target

@@ -16,7 +16,7 @@ from harness.errors import ExitCode, UserError
 from harness.scenario import builtin
 
 if TYPE_CHECKING:
-    from harness.backends.sources import Backend
+    from harness.backends.names import Backend
     from harness.outcome.diff import Comparison
     from harness.outcome.types import Outcome
     from harness.scenario.step import Scenario

@@ -9,7 +9,8 @@ import sys
 
 import click
 
-from harness.backends.sources import Backend, open_guest
+from harness.backends.names import Backend
+from harness.backends.sources import open_guest
 from harness.cli.options import backend_option, kernel_option, with_option
 from harness.cli.relay import in_background, relay
 from harness.errors import UserError

@@ -19,7 +19,7 @@ from harness.errors import ExitCode
 from harness.host.terminal import Terminal
 
 if TYPE_CHECKING:
-    from harness.backends.sources import Backend
+    from harness.backends.names import Backend
     from harness.conformance.matrix import Target
     from harness.conformance.stress import Stressed
 

@@ -22,7 +22,7 @@ from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
     from harness.backends.following import Told
-    from harness.backends.sources import Backend
+    from harness.backends.names import Backend
     from harness.cli.explained import Explained
     from harness.cli.sessions import Obeyed, Seen
     from harness.host.terminal import Terminal

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.executor import DEADLINE_S, Executor, started
-from harness.backends.sources import Backend, Source, source
+from harness.backends.names import Backend, has_its_kernel
+from harness.backends.sources import Source, source
 from harness.conformance import durations
 from harness.conformance.bundle import save
 from harness.conformance.collect import Collector
@@ -202,7 +203,7 @@ async def target(
             raise
         kernel, found = resolved(spec, progress), NeverUp(death)
     references = (load(like),) if like else nearest(kernel.release)
-    return Target(spec if backend != "local" else backend, kernel, found, references, tuple(allowed))
+    return Target(backend if has_its_kernel(backend) else spec, kernel, found, references, tuple(allowed))
 
 
 async def run(

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
+import os
 import struct
+import subprocess
 import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.backends import vagrant
+from harness.backends.attached import AttachedGuest, Unreachable
+from harness.backends.machine import running_kernel
 from harness.backends.observer import ends_of
-from harness.backends.vagrant import Ssh
+from harness.backends.ssh import Ssh, SshMachine
 from harness.boxes.box import box_of, disk_header
 from harness.boxes.vagrantfile import machine_name, unused
 from harness.host.paths import package_file
+from harness.host.progress import Progress
 from harness.images.guest_packages import command_line
 
 BASE = "nfharness-VAGRANTSLASH-6.12.118-deb13-cloud-amd64_vagrant_box_image_1.42_box.img"
@@ -60,10 +69,17 @@ def test_a_machine_is_called_after_its_kernel(spec: str, name: str) -> None:
     assert machine_name(spec) == name
 
 
-def test_a_command_reaches_the_machine_whole_and_says_which_connection_it_is_on() -> None:
-    argv = Ssh(Path(), Path("config"), "kernel-6.12").command(["sh", "-c", "echo 'a b'"])
+def test_a_command_reaches_the_machine_whole_and_says_which_connection_it_is_on(tmp_path: Path) -> None:
+    argv = Ssh("kernel-6.12", "", "", Path("config")).command(["sh", "-c", "echo 'a b' $SSH_CONNECTION"])
     assert argv[:3] == ["ssh", "-F", "config"]
-    assert re.fullmatch(r"""sudo -n -- env "SSH_CONNECTION=\$SSH_CONNECTION" sh -c 'echo '"'"'a b'"'"''""", argv[-1])
+    assert argv[-2] == "kernel-6.12"
+    # Its shell there makes words of that again; root is found by a sudo that has nothing to do here.
+    (tmp_path / "sudo").write_text('#!/bin/sh\nshift 2\nunset SSH_CONNECTION\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SSH_CONNECTION": "10.0.0.1 1 10.0.0.2 22"}
+    assert subprocess.check_output(["sh", "-c", argv[-1]], env=environment, text=True) == "a b 10.0.0.1 1 10.0.0.2 22\n"
 
 
 def test_a_trace_knows_both_ends_of_its_own_connection() -> None:
@@ -72,3 +88,30 @@ def test_a_trace_knows_both_ends_of_its_own_connection() -> None:
 
 def test_a_trace_that_goes_over_no_connection_leaves_nothing_out() -> None:
     assert ends_of("") == frozenset()
+
+
+@pytest.mark.parametrize(("kind", "tries"), [(vagrant.VagrantMachine, 3), (SshMachine, 1)])
+def test_a_machine_of_vagrants_may_be_booting_and_one_that_ssh_reaches_answers_at_once(
+        kind: type[SshMachine], tries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+
+    @asynccontextmanager
+    async def attached(argv: list[str], gone: str) -> AsyncIterator[AttachedGuest]:
+        said.append((argv[0], gone))
+        if len(said) < 3:
+            raise Unreachable("Connection refused", hint="wait")
+        yield AttachedGuest(argv, gone)
+
+    async def reach() -> Any:
+        machine = kind(running_kernel("6.12.1", "#1"), Ssh("box", "", "look there"), Progress(quiet=True))
+        async with machine._attached() as guest:
+            return guest.networked
+
+    monkeypatch.setattr("harness.backends.ssh.attached", attached)
+    monkeypatch.setattr(vagrant, "_RETRY_S", 0)
+    if tries == 3:
+        assert asyncio.run(reach())
+    else:
+        with pytest.raises(Unreachable, match="Connection refused"):
+            asyncio.run(reach())
+    assert said == [("ssh", "look there")] * tries
