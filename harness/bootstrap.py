@@ -143,7 +143,8 @@ def main() -> None:
     """Set up as far as needed, then become the command line."""
     if sys.version_info < (3, 11):  # noqa: UP036 - that is what is being told
         _give_up(f"Python {sys.version.split()[0]} is too old", "start it with Python 3.11 or later, as in python3.11 -m harness")
-    if not (_ROOT / "requirements.lock").exists() or Path(sys.prefix) == _VENV:
+    # A pytest that runs in another Python than .venv's starts our command line in its own.
+    if not (_ROOT / "requirements.lock").exists() or Path(sys.prefix) == _VENV or "nfharness-ready" in sys._xoptions:
         if Path(sys.prefix) == _VENV and not _is_ready():
             _look_for_packages()
         from harness.cli import main as cli  # noqa: PLC0415 - an installed package has all it needs

@@ -10,6 +10,7 @@ import argparse
 import math
 import os
 import sys
+from collections.abc import Generator
 from datetime import date
 from pathlib import Path
 
@@ -30,13 +31,16 @@ _MARKERS = (
 )
 
 
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options and the settings that stand in for them."""
     group = parser.getgroup("nfharness", "tests inside real kernels (nfharness)")
     group.addoption("--kernel", action="append", default=[], metavar="SPEC", dest="kernels",
                     help="run tests marked for a kernel in a guest of kernel SPEC (6.12, 6.12-rt, a Debian version, a release); repeatable")
-    group.addoption("--backend", choices=("qemu", "vagrant"), default="qemu",
-                    help="qemu: fresh guests; vagrant: the machine that 'vagrant up' has started for each kernel [qemu]")
+    group.addoption("--backend", type=_backend, default="qemu", metavar="qemu|vagrant|local|ssh=HOST",
+                    help="qemu: fresh guests; vagrant: the machine that 'vagrant up' has started for each kernel; local: the kernel of "
+                         "this very machine, which may not survive it; ssh=HOST: that of a machine which ssh reaches, nor may that "
+                         "(ssh=HOST:/PATH: its Python is there) [qemu]")
     group.addoption("--bare", action="store_true",
                     help="guests whose kernel has nothing of nfharness (no module, no probes, no taint), if it lists its hooks itself "
                          "(nfnetlink_hook: 5.10 and 6.1 do not); tests cannot use lab and kernel")
@@ -80,6 +84,18 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _backend(text: str) -> str:
+    """An option's backend."""
+    if text == "qemu":  # the default, in guests too
+        return text
+    from harness.backends.names import backend_name  # noqa: PLC0415 - a guest has no backends
+
+    try:
+        return backend_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Remove an earlier run's reports before pytest can end over a ``conftest.py`` or an option that there is not."""
@@ -109,6 +125,11 @@ def pytest_configure(config: pytest.Config) -> None:
         from harness.pytest_plugin.report.points import Points  # noqa: PLC0415
         from harness.pytest_plugin.report.reports import Reports  # noqa: PLC0415
 
+        if backend_of(config) != "qemu":
+            from harness.pytest_plugin.host.machines import check_options, name_kernel  # noqa: PLC0415
+
+            check_options(config)
+            name_kernel(config)
         config.pluginmanager.register(HostHalf(config), "nfharness-host")
         config.pluginmanager.register(Controller(config), "nfharness-controller")
         if hasattr(config, "workerinput"):
@@ -171,8 +192,14 @@ def _forgive(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{error.message}\n  hint: {error.hint}") from None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    """No more workers than there may be; before xdist counts them, in whichever order the plugins were loaded."""
+    _cap_workers(config)
+    return (yield)
+
+
+def _cap_workers(config: pytest.Config) -> None:
     """No more workers than this host has memory for, should each have a guest; and one for a machine that they would share."""
     wanted = getattr(config.option, "numprocesses", None)
     if os.environ.get(IN_GUEST) or not kernels(config) or not wanted:
@@ -180,7 +207,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     from harness.pytest_plugin.host.controller import capped, workers_of  # noqa: PLC0415
 
     number = workers_of(config, wanted)
-    allowed, why = (1, "a Vagrant machine") if backend_of(config) == "vagrant" else (capped(number), "this host's memory")
+    shared = "one machine" if backend_of(config) != "qemu" else ""
+    allowed, why = (1, shared) if shared else (capped(number), "this host's memory")
     if allowed < number:
         config.option.numprocesses = allowed
         print(f"nfharness: -n {number} is more guests than {why} holds; using -n {allowed}", file=sys.stderr)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, cast
 
 import pytest
 
 from harness.outcome.profile import KernelProfile
 
 __all__ = ("CANNOT", "COUNTERS", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PACKETS", "POINTS", "PROFILE", "SPOILT",
-           "TREE", "WALKS", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
+           "TREE", "WALKS", "Isolation", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
 
+Isolation = Literal["worker", "module", "test"]
 #: Set in a guest's environment: this side of the plugin is the guest's.
 IN_GUEST = "NFHARNESS_IN_GUEST"
 #: Where a guest has the tests, under their paths from the host's root directory.
@@ -44,7 +46,12 @@ _WORD, _SERIES = re.compile(r"[\w:+\-.\[\]\\/]+"), re.compile(r"\d+\.\d+")
 
 
 def kernels(config: pytest.Config) -> list[str]:
-    """The kernels to use: the command line's, else the configuration's; each once."""
+    """The kernels to use: the command line's, else the configuration's, each once; on a machine that has one just that."""
+    if (backend := backend_of(config)) != "qemu":
+        from harness.backends.names import has_its_kernel  # noqa: PLC0415 - a guest has no backends
+
+        if has_its_kernel(backend):
+            return list(config.getoption("kernels") or ["unknown"])  # known once pytest is configured
     return list(dict.fromkeys(config.getoption("kernels") or config.getini("kernels")))
 
 
@@ -54,7 +61,7 @@ def packages(config: pytest.Config) -> list[str]:
 
 
 def backend_of(config: pytest.Config) -> str:
-    """Where kernel tests run: ``qemu`` or ``vagrant``."""
+    """Where kernel tests run: as :mod:`harness.backends.names` has it."""
     return str(config.getoption("backend"))
 
 
@@ -94,7 +101,7 @@ def _keyword(spec: str) -> str:
     return f"[kernel:{safe}]"
 
 
-def isolation_of(item: pytest.Item) -> str:
-    """``worker``, ``module`` or ``test``."""
+def isolation_of(item: pytest.Item) -> Isolation:
+    """How long the test's kernel may have been in use."""
     mark = item.get_closest_marker("isolation")
-    return str(mark.args[0] if mark and mark.args else item.config.getoption("isolation"))
+    return cast(Isolation, mark.args[0] if mark and mark.args else item.config.getoption("isolation"))

@@ -15,8 +15,9 @@ import pytest
 from harness.pytest_plugin.host.gateway import Gateway
 from harness.pytest_plugin.live import BEGINS, Live
 
-#: In the place of ``python -m harness exec … --``: a Python on the host.
+#: In the place of ``python -m harness exec … --``: a Python on the host; what it was given stands beside it.
 _EXEC = """#!/bin/sh
+echo "$@" >"$0.given"
 while [ "$1" != -- ]; do shift; done
 shift
 exec {python} "$@"
@@ -24,14 +25,33 @@ exec {python} "$@"
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    script = tmp_path / "exec"
-    script.write_text(_EXEC.format(python=shlex.quote(sys.executable)))
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = tmp_path / "exec"
+    made.write_text(_EXEC.format(python=shlex.quote(sys.executable)))
+    made.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(made))
+    return made
+
+
+@pytest.fixture
+def gateway(script: Path) -> Iterator[Gateway]:
     made = Gateway("6.12", "qemu")
     yield made
     made.close()
+
+
+@pytest.mark.parametrize(("backend", "chosen"), [("qemu", "--kernel=6.12 "), ("vagrant", "--kernel=6.12 "), ("local", ""),
+                                                 ("ssh=box:/opt/python", "")])
+def test_a_machine_that_has_its_kernel_is_asked_for_no_other(script: Path, backend: str, chosen: str) -> None:
+    Gateway("6.12", backend).close()
+    given = Path(f"{script}.given").read_text()
+    assert f"-m harness exec {chosen}--backend={backend} --record" in given
+
+
+def test_a_session_on_a_machine_has_time_to_undo_what_it_did(script: Path) -> None:
+    gateway = Gateway("6.12", "local")
+    gateway.close()
+    assert gateway._process.returncode == 0
 
 
 @pytest.mark.parametrize(("number", "taken"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])

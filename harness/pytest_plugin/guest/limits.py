@@ -9,9 +9,10 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ("apply",)
+__all__ = ("apply", "lift")
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN = _CGROUPS / "tests"
 _PROCESSES, _FILE_SIZE, _RESERVED = 256, 64 << 20, 192 << 20
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -25,12 +26,18 @@ def apply() -> None:
     soft = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_SIZE, soft[1]))
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    own = _CGROUPS / "tests"
     with suppress(OSError):
         (_CGROUPS / "cgroup.subtree_control").write_text("+pids +memory")
-        own.mkdir(exist_ok=True)
+        _OWN.mkdir(exist_ok=True)
         total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())
         assert total is not None  # noqa: S101
-        (own / "pids.max").write_text(str(_PROCESSES))
-        (own / "memory.max").write_text(str(int(total[1]) * 1024 - _RESERVED))
-        (own / "cgroup.procs").write_text(str(os.getpid()))
+        (_OWN / "pids.max").write_text(str(_PROCESSES))
+        (_OWN / "memory.max").write_text(str(int(total[1]) * 1024 - _RESERVED))
+        (_OWN / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def lift() -> None:
+    """Leave the cgroup, which goes unless a test's process is in it: a machine that was there before us keeps none."""
+    with suppress(OSError):
+        (_CGROUPS / "cgroup.procs").write_text(str(os.getpid()))
+        _OWN.rmdir()

@@ -52,7 +52,10 @@ def serve(channel: execnet.Channel) -> None:
     _settle(TREE, order["options"], json.loads(os.environ[VARIABLE]))
     limits.apply()
     sys.path[:] = [entry for entry in sys.path if entry != str(TREE)]
-    exec(_WORKER, {"__name__": "__channelexec__", "channel": channel})  # noqa: S102 - as execnet would, less the compiling
+    try:
+        exec(_WORKER, {"__name__": "__channelexec__", "channel": channel})  # noqa: S102 - as execnet would, less the compiling
+    finally:
+        limits.lift()
 
 
 def _worker() -> CodeType:

@@ -31,14 +31,18 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give every worker the same seed, so that all shuffle alike."""
+        """Give every worker the same seed, so that all shuffle alike, and the name of the machine's kernel."""
         node.workerinput[_SEED] = self._seed
+        if backend_of(self._config) != "qemu":
+            from harness.pytest_plugin.host.machines import tell_worker  # noqa: PLC0415 - not for runs with guests
+
+            tell_worker(self._config, node.workerinput)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
         """Refuse kernels and packages that there are not, once and before any test. With several workers nothing is collected here."""
         option = self._config.option
-        checks = not (option.collectonly or hasattr(self._config, "workerinput") or backend_of(self._config) == "vagrant")
+        checks = not (option.collectonly or hasattr(self._config, "workerinput") or backend_of(self._config) != "qemu")
         distributed = getattr(option, "dist", "no") != "no"
         if checks and distributed:
             self._examine(kernels(self._config))
@@ -65,7 +69,9 @@ class Controller:
     def pytest_report_header(self) -> list[str]:
         """Kernels, and the order."""
         names = kernels(self._config)
-        lines = [f"kernels: {', '.join(names)}"] if names else []
+        backend = backend_of(self._config)
+        which = "" if backend in ("qemu", "vagrant") else f" (--backend {backend})"
+        lines = [f"kernels: {', '.join(names)}{which}"] if names else []
         if self._seed is not None:
             lines.append(f"random order: --random-order-seed {self._seed}")
         return lines
@@ -73,7 +79,7 @@ class Controller:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The commands that report on what ``--coverage`` has kept."""
         directory = self._config.option.coverage
-        if not directory or hasattr(self._config, "workerinput") or backend_of(self._config) == "vagrant":
+        if not directory or hasattr(self._config, "workerinput") or backend_of(self._config) != "qemu":
             return
         from harness.pytest_plugin.host.coverage import place_of  # noqa: PLC0415 - not for runs without --coverage
 

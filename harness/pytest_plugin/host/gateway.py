@@ -15,6 +15,7 @@ from typing import Any
 
 import execnet
 
+from harness.backends.names import has_its_kernel
 from harness.host import process
 from harness.host.deadlines import Deadline
 from harness.host.scratch import scratch
@@ -28,11 +29,15 @@ __all__ = ("SHELL", "Gateway", "Lost")
 SHELL = "shell"
 
 _GONE = object()
+#: Python's arguments for our command line with this Python as it is, which has all that is needed.
+_COMMAND_LINE = ("-P", "-X", "nfharness-ready", "-m", "harness")
 _SERVE = "from harness.pytest_plugin.guest.worker import serve; serve(channel)"
 _ERROR, _SAID = "nfharness: error: ", 16384
 #: How nfharness exec tells that a kernel has died: the end of the console, then the error.
 _TOLD = re.compile(rf"^(  \| .*\n)*{_ERROR}", re.MULTILINE)
 _QUIT_S, _AGAIN_S, _DIAGNOSIS_S = 1.0, 0.5, 30.0
+#: For a session on a machine to undo what it did there: the tracer's probes, and what the agent was told.
+_UNDO_S = 30.0
 
 
 class Lost(Exception):
@@ -66,6 +71,7 @@ class Gateway:
 
     def __init__(self, spec: str, backend: str, *, bare: bool = False, with_packages: Sequence[str] = (),
                  show: Callable[[bytes], None] | None = None) -> None:
+        self._stays = backend != "qemu"
         self._scratch = ExitStack()
         directory = self._scratch.enter_context(scratch("worker"))
         self._record, self._stderr, fifo = directory / "ending.json", directory / "stderr", directory / "output"
@@ -74,9 +80,9 @@ class Gateway:
         self._channel: execnet.Channel
         self.shell: execnet.Channel
         self._events: queue.Queue[Any]
-        command = [sys.executable, "-P", "-m", "harness", "exec", "--kernel", spec, "--backend", backend,
-                   "--record", str(self._record), *(["--bare"] if bare else []), *(f"--with={name}" for name in with_packages),
-                   "--python", "--"]
+        chosen = [] if has_its_kernel(backend) else [f"--kernel={spec}"]
+        command = [sys.executable, *_COMMAND_LINE, "exec", *chosen, f"--backend={backend}", "--record", str(self._record),
+                   *(["--bare"] if bare else []), *(f"--with={name}" for name in with_packages), "--python", "--"]
         # In its own session: Ctrl-C is for pytest, which then ends this. The kernel ends it with us in any case.
         bound = process.bound(["setsid", "sh", "-c", 'exec "$@" 2>"$0"', str(fifo), *command])
         try:
@@ -189,8 +195,11 @@ class Gateway:
         return Lost(what, known, f"{told}\n{said[-_SAID:]}".strip())
 
     def close(self) -> None:
-        """End the guest."""
+        """End the guest; a session on a machine first undoes what it did there."""
         process = getattr(self, "_process", None)
+        if process is not None and self._stays:
+            self._gateway.exit()
+            self._await_end(_UNDO_S)
         if process is not None and process.poll() is None:
             process.kill()
         self._group.terminate(timeout=1)

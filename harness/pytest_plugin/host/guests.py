@@ -27,8 +27,9 @@ from harness.pytest_plugin.carried import plain
 from harness.pytest_plugin.host import shell
 from harness.pytest_plugin.host.files import archive, built_modules
 from harness.pytest_plugin.host.gateway import SHELL, Gateway, Lost
+from harness.pytest_plugin.host.machines import LastingMachine, Machines, Refused
 from harness.pytest_plugin.host.markers import check_markers
-from harness.pytest_plugin.host.vagrant import Machines
+from harness.pytest_plugin.host.vagrant import VagrantMachines
 from harness.pytest_plugin.live import shower
 from harness.pytest_plugin.selection import CANNOT, LOST, SPOILT, backend_of, isolation_of, kernel_of, packages
 from harness.vm.preparation import Saved
@@ -39,6 +40,10 @@ _START_S, _COLLECT_S, _END_S = 60.0, 60.0, 60.0
 _AHEAD = 2
 #: Warnings that a test's author can do nothing about: of how guests are made, and of BCC.
 _NOT_THE_TESTS = ("Module already imported", "This process (pid=", "not a bytes object")
+
+
+class _NotCollected(Lost):
+    """The guest's pytest cannot run a test, of which nothing has run."""
 
 
 @dataclass(slots=True)
@@ -73,7 +78,9 @@ class Guests:
         self._config = config
         self._guest: _Guest | None = None
         self._speed: dict[str, float] = {}
-        self._machines = Machines(config) if backend_of(config) == "vagrant" else None
+        backend = backend_of(config)
+        kind: type[Machines] = VagrantMachines if backend == "vagrant" else LastingMachine
+        self._machines = None if backend == "qemu" else kind(config)
         self._bare = bool(config.getoption("bare"))
         self._packages = packages(config)
         self._show = shower(config)
@@ -91,6 +98,7 @@ class Guests:
         start = time.time()
         try:
             check_markers(item)
+            self._admit(item)
             self._make_ready(kernel)
             guest = self._fitting(item, kernel)
             for report in self._life(guest, item, nextitem):
@@ -101,7 +109,7 @@ class Guests:
             ended = any(report.when == "teardown" for report in phases)
             if self._guest and self._guest.last and not self._guest.begun:
                 lost.reason += f" (before this test had begun, after {self._guest.last})"
-            self._spoil(kernel)
+            self._spoil(kernel, item, "" if isinstance(lost, _NotCollected) else lost.reason)
             self._end()
             if lost.taken:
                 if not ended:
@@ -111,13 +119,12 @@ class Guests:
             yield _lost(item, lost, start, "teardown" if any(report.when == "call" for report in phases) else "call")
             yield from _rest(item, phases)
         except NfharnessError as error:
-            self._end()
+            self._end_after(error)
             yield _cannot(item, error, start)
             yield from _rest(item, phases)
         else:
-            spoilt = any(name == SPOILT for report in phases for name, _ in report.user_properties)
-            if spoilt:
-                self._spoil(kernel)
+            spoilt = next((str(why) for report in phases for name, why in report.user_properties if name == SPOILT), "")
+            self._spoil(kernel, item, spoilt)
             if spoilt or isolation_of(item) == "test":
                 self._end()
 
@@ -135,6 +142,19 @@ class Guests:
             lost.reason += f" ({ATTEMPTS} times, and so with {ATTEMPTS} guests)"
             yield _lost(item, lost, start, "setup")
             yield from _rest(item, ())
+
+    def _admit(self, item: pytest.Item) -> None:
+        """Look whether the machine, if tests have one, may run the test.
+
+        :raises Refused: it may not
+        """
+        if self._machines:
+            self._machines.admit(isolation_of(item))
+
+    def _end_after(self, error: NfharnessError) -> None:
+        """End the guest at hand over an error, unless that has left it as it was."""
+        if not isinstance(error, Refused) or (self._guest and self._guest.queued is not None):
+            self._end()
 
     def _make_ready(self, kernel: str) -> None:
         """Build what is not there, and find out how much slower guests of *kernel* are than with KVM."""
@@ -210,10 +230,10 @@ class Guests:
             elif name == "collectionfinish":
                 guest.ids = list(arguments["ids"])
                 if item.nodeid not in guest.ids:
-                    raise Lost("it was not collected in the guest", None, "\n".join(failures))
+                    raise _NotCollected("it was not collected in the guest", None, "\n".join(failures))
                 return
             self._general(name, arguments)
-        raise Lost("pytest ended in the guest before it had collected", None, "\n".join(failures))
+        raise _NotCollected("pytest ended in the guest before it had collected", None, "\n".join(failures))
 
     def _arguments(self, item: pytest.Item, kernel: str) -> list[str]:
         config = self._config
@@ -282,10 +302,13 @@ class Guests:
             data = arguments["warning_message_data"]
             warnings.warn_explicit(data["message_str"], UserWarning, data["filename"] or "guest", data["lineno"] or 1)
 
-    def _spoil(self, kernel: str) -> None:
-        """A guest of ours is thrown away; a machine must boot anew."""
-        if self._machines:
-            self._machines.spoilt.add(kernel)
+    def _spoil(self, kernel: str, item: pytest.Item, why: str) -> None:
+        """A guest of ours is thrown away; a machine is not fit for another test as it is.
+
+        :param why: empty if the test spoilt nothing
+        """
+        if self._machines and why:
+            self._machines.spoil(kernel, f"{why} ({item.nodeid})")
 
     def _end(self) -> None:
         """End the guest at hand."""

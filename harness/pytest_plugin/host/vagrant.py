@@ -13,24 +13,20 @@ import pytest
 
 from harness.backends.vagrant import VagrantMachine
 from harness.host.progress import Progress
+from harness.pytest_plugin.host.machines import EMULATED, Machines
+from harness.pytest_plugin.selection import Isolation
 from harness.vm import acceleration
 
-__all__ = ("Machines",)
-
-#: How much slower than with KVM an emulated machine is taken to be.
-_EMULATED = 8.0
+__all__ = ("VagrantMachines",)
 
 
-class Machines:
-    """The machines that a run's tests use.
-
-    :ivar spoilt: kernels whose machine is not fit for another test
-    """
+class VagrantMachines(Machines):
+    """The machines that a run's tests use."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.spoilt: set[str] = set()
+        super().__init__(config)
+        self._spoilt: set[str] = set()
         self._boots: dict[str, str] = {}
-        self._capture = config.pluginmanager.getplugin("capturemanager")
 
     def found(self, kernel: str) -> float:
         """Look whether a machine is there; how much slower than with KVM it is.
@@ -42,7 +38,10 @@ class Machines:
 
         self._boots[kernel] = asyncio.run(boot())
         proof = acceleration.remembered()
-        return 1.0 if proof and proof["accelerator"] == "kvm" else _EMULATED
+        return 1.0 if proof and proof["accelerator"] == "kvm" else EMULATED
+
+    def admit(self, isolation: Isolation) -> None:
+        """Refuse none: a machine is made fresh for it."""
 
     @contextmanager
     def fit(self, kernel: str, *, fresh: bool) -> Iterator[None]:
@@ -51,8 +50,12 @@ class Machines:
         :raises HostError: it does not come up again
         """
         with self._capture.global_and_fixture_disabled():
-            if fresh or kernel in self.spoilt:
+            if fresh or kernel in self._spoilt:
                 self._boots[kernel] = asyncio.run(VagrantMachine.refreshed(kernel, self._boots[kernel], Progress()))
-                self.spoilt.discard(kernel)
+                self._spoilt.discard(kernel)
             with Progress().step("vagrant: preparing for tests", expected_s=30):
                 yield
+
+    def spoil(self, kernel: str, why: str) -> None:  # noqa: ARG002 - it is made fresh, whatever it was
+        """The next test gets the machine fresh."""
+        self._spoilt.add(kernel)
