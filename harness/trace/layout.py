@@ -36,6 +36,7 @@ _OFFSETS = {
     "OPS_PF": ("nf_hook_ops", "pf"),
     "OPS_HOOKNUM": ("nf_hook_ops", "hooknum"),
     "SKB_DEV": ("sk_buff", "dev"),
+    "SKB_USERS": ("sk_buff", "users"),
     "SKB_LEN": ("sk_buff", "len"),
     "SKB_DATA_LEN": ("sk_buff", "data_len"),
     "SKB_PROTOCOL": ("sk_buff", "protocol"),

@@ -19,7 +19,7 @@ from capstone import x86_const as x86
 from harness.errors import GuestError
 from harness.trace.symbols import Symbols
 
-__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "code_of", "decoder", "indirect_calls", "leaves", "place",
+__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "calls_of", "code_of", "decoder", "indirect_calls", "leaves", "place",
            "place_all", "read_kernel", "returns", "stack_use")
 
 KCORE = Path("/proc/kcore")
@@ -181,6 +181,14 @@ def calls(code: bytes, address: int) -> set[int]:
     jumps = (x86.X86_INS_CALL, x86.X86_INS_JMP)
     operands = [instruction.operands[0] for instruction in decoder().disasm(code, address) if instruction.id in jumps]
     return {operand.imm & 2**64 - 1 for operand in operands if operand.type == x86.X86_OP_IMM}
+
+
+def calls_of(code: bytes, address: int, callee: int) -> tuple[tuple[int, int], ...]:
+    """Places of a function's direct calls of another one, each with that of the instruction behind it. Parameters as of :func:`place`."""
+    return tuple((instruction.address - address, instruction.address - address + instruction.size)
+                 for instruction in decoder().disasm(code, address)
+                 if instruction.id == x86.X86_INS_CALL and instruction.operands[0].type == x86.X86_OP_IMM
+                 and instruction.operands[0].imm & 2**64 - 1 == callee)
 
 
 def depth_at(code: bytes, address: int, callee: int) -> int:

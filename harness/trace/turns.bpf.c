@@ -22,10 +22,12 @@
 #define REFUSED 14
 #define USELESS 15
 #define HEEDED 16
+#define CLONED 17
+#define TAPPED 18
 
 /*
  * What an skb comes to between two hook points. @other: the device of XMIT, the answer of ANSWERED and REJECTED, the datagram of MERGED, the
- * copy of DUPLICATED, what was taken of TAKEN, the errno of REFUSED
+ * copy of DUPLICATED, the clone of CLONED, what was taken of TAKEN, the errno of REFUSED
  */
 static __always_inline int tell(u64 skb, u8 what, u64 other)
 {
@@ -389,18 +391,76 @@ int probe_copy_begin(struct pt_regs *ctx)
 	return remember(ctx, PT_REGS_PARM1(ctx));
 }
 
-/* Followed from here on, so that its end is told even if no verdict loop sees it. */
-int probe_copy_end(struct pt_regs *ctx)
+/* The copy is followed from here on, so that its end is told even if no verdict loop sees it. */
+static __always_inline int duplicated(u64 skb, u64 copy)
 {
-	u64 skb = remembered(ctx), copy = PT_REGS_RC(ctx);
 	u8 alive = ALIVE;
 
-	runs(RAN_COPY_END);
 	if (!skb || !copy)
 		return 0;
 	if (skbs.update(&copy, &alive))
 		count(N_SKBS_FULL);
 	return turn(skb, DUPLICATED, copy);
+}
+
+int probe_copy_end(struct pt_regs *ctx)
+{
+	runs(RAN_COPY_END);
+	return duplicated(remembered(ctx), PT_REGS_RC(ctx));
+}
+
+/* Around calls of skb_clone(): a bridge sends the clone to a port, or IP back to the host. */
+int probe_spread_begin(struct pt_regs *ctx)
+{
+	runs(RAN_SPREAD_BEGIN);
+	return remember(ctx, PT_REGS_PARM1(ctx));
+}
+
+int probe_spread_end(struct pt_regs *ctx)
+{
+	runs(RAN_SPREAD_END);
+	return duplicated(remembered(ctx), PT_REGS_RC(ctx));
+}
+
+/*
+ * Around the call of skb_clone() in skb_share_check(): a packet socket holds the skb, too, and the stack goes on with the clone. What the
+ * socket does with the skb is no end of the packet.
+ */
+int probe_clone_begin(struct pt_regs *ctx)
+{
+	runs(RAN_CLONE_BEGIN);
+	return remember(ctx, PT_REGS_PARM1(ctx));
+}
+
+int probe_clone_end(struct pt_regs *ctx)
+{
+	u64 skb = remembered(ctx), clone = PT_REGS_RC(ctx);
+	u8 alive = ALIVE;
+
+	runs(RAN_CLONE_END);
+	if (!skb)
+		return 0;
+	if (!clone)	/* no memory: it frees its share of the skb, which no tracepoint tells */
+		return end(skb, FREED, 0, PT_REGS_IP(ctx));
+	if (skbs.update(&clone, &alive))
+		count(N_SKBS_FULL);
+	turn(skb, CLONED, clone);
+	skbs.delete(&skb);
+	return 0;
+}
+
+/*
+ * int packet_rcv(struct sk_buff *skb, struct net_device *dev, struct packet_type *pt, struct net_device *orig_dev), and tpacket_rcv(): what
+ * a layer holds, too, is cloned or copied for the packet socket. What nobody else holds was of no use to any layer.
+ */
+int probe_tap(struct pt_regs *ctx)
+{
+	u64 skb = PT_REGS_PARM1(ctx);
+	u32 users = 0;
+
+	runs(RAN_TAP);
+	FETCH(users, skb + SKB_USERS);
+	return users == 1 ? turn(skb, TAPPED, 0) : 0;
 }
 
 /* struct iphdr *nf_reject_iphdr_put(struct sk_buff *nskb, const struct sk_buff *oldskb, ...), and nf_reject_ip6hdr_put() with the same first ones */

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from harness.errors import GuestError
-from harness.trace.probes import Placement, after_prologue, code_of, leaves, place_all, returns
+from harness.trace.probes import Placement, after_prologue, calls_of, code_of, leaves, place_all, returns
 from harness.trace.symbols import Symbols
 from harness.walks.events import Came
 
@@ -22,6 +22,7 @@ _ENTRIES = {
     "fragment": ("ip_do_fragment", "ip6_fragment"),
     "reassemble": ("inet_frag_reasm_prepare",),
     "morph": ("skb_morph",),
+    "tap": ("packet_rcv", "tpacket_rcv"),
     "gone": ("netfilter_net_exit",),
 }
 #: What is asked whether it takes an skb: event of the answer → functions.
@@ -39,6 +40,12 @@ _ACKNOWLEDGES = "tcp_ack"
 _HEEDS = (("__udp4_lib_err", "udp_err"), ("tcp_v4_err",), ("__udp6_lib_err", "udpv6_err"), ("tcp_v6_err",))
 #: Copies an skb; another one goes on as the copy.
 _COPY = "__pskb_copy_fclone"
+#: Clones an skb, which is called by each connection of TCP's for what it sends: its calls are probed, in these functions.
+_CLONE = "skb_clone"
+#: Take a packet in, and go on with a clone of an skb that others hold, too (``skb_share_check``).
+_SHARE = ("ip_rcv_core", "ip6_rcv_core", "arp_rcv", "br_handle_frame", "vlan_do_receive", "skb_vlan_untag")
+#: Send a clone to each port of a bridge but the last; back to the host itself, if what is sent is for many.
+_SPREAD = ("deliver_clone", "maybe_deliver", "br_flood", "br_multicast_flood", "ip_mc_output", "ip6_finish_output2")
 #: Event → the function that puts together what ICMP sends, and the one that it gets the payload from.
 _REPLIES = {"reply": ("ip_append_data", "icmp_glue_bits"), "reply6": ("ip6_append_data", "icmpv6_getfrag")}
 #: Gives a packet to a queue's handler, its one indirect call; the first name that the kernel has: some compilers put that function into the
@@ -51,7 +58,8 @@ _REJECTS_WHOLE = ("nf_reject_skb_v4_unreach", "nf_reject_skb_v4_tcp_reset", "nf_
 
 #: Names of all events.
 EVENTS = (*_ENTRIES, *_TAKERS, *_REPLIES, "offer", "complaint", "synack", "check_begin", "check_end", "useless", "error", "heed",
-          "copy_begin", "copy_end", "queue_begin", "queue_asked", "reject", "reject_begin", "reject_end")
+          "copy_begin", "copy_end", "clone_begin", "clone_end", "spread_begin", "spread_end",
+          "queue_begin", "queue_asked", "reject", "reject_begin", "reject_end")
 
 
 class Turns(NamedTuple):
@@ -71,8 +79,9 @@ def turns_of(symbols: Symbols) -> Turns:
     """Where the running kernel can be probed; an event that cannot be is left out, and what it would tell."""
     events: dict[str, Places] = {}
     tells: list[Came] = []
-    for group, told in ((_copies, ()), (_takers, (Came.TAKEN, Came.LINGERED, Came.SYNACKED)), (_again, ()), (_useless, (Came.USELESS,)),
-                        (_heeded, (Came.HEEDED,)), (_replies, (Came.REPLIED,)), (_rejects, (Came.REJECTED,))):
+    for group, told in ((_copies, ()), (_shares, (Came.CLONED,)), (_spreads, ()), (_takers, (Came.TAKEN, Came.LINGERED, Came.SYNACKED)),
+                        (_again, ()), (_useless, (Came.USELESS,)), (_heeded, (Came.HEEDED,)), (_replies, (Came.REPLIED,)),
+                        (_rejects, (Came.REJECTED,))):
         try:
             events |= group(symbols)
         except GuestError:  # the compiler has put a function into its caller, or its ends cannot be probed
@@ -119,6 +128,31 @@ def _entries(symbols: Symbols, names: Iterable[str]) -> Places:
 def _ends(symbols: Symbols, names: Iterable[str]) -> Places:
     """Every place where these functions return."""
     return tuple(place for name in names for place in leaves(symbols, name))
+
+
+def _clones(symbols: Symbols, names: Iterable[str]) -> tuple[Places, Places]:
+    """Where functions clone an skb: the calls, and what is behind them.
+
+    :raises GuestError: none does
+    """
+    clone = symbols.one(_CLONE).address
+    found = [(symbol, places) for name in names if symbols.named(name)
+             for symbol, address, code in (_code(symbols, name),) for places in calls_of(code, address, clone)]
+    if not found:
+        raise GuestError(f"none of them calls {_CLONE}")
+    return tuple((symbol, call) for symbol, (call, _) in found), tuple((symbol, after) for symbol, (_, after) in found)
+
+
+def _shares(symbols: Symbols) -> dict[str, Places]:
+    """Where a layer goes on with a clone of an skb."""
+    begin, end = _clones(symbols, _SHARE)
+    return {"clone_end": end, "clone_begin": begin}
+
+
+def _spreads(symbols: Symbols) -> dict[str, Places]:
+    """Where clones of an skb are sent beside it."""
+    begin, end = _clones(symbols, _SPREAD)
+    return {"spread_end": end, "spread_begin": begin}
 
 
 def _takers(symbols: Symbols) -> dict[str, Places]:

@@ -92,6 +92,13 @@ def _header(run: LoopRun) -> tuple[int, bytes]:
     return next((header for header in headers if transport_of(*header)[2] == 0), headers[0])
 
 
+def _tapped(last: Turn | None, reason: str | None) -> Fate | None:
+    """What became of a packet that only a packet socket had a use for; ``None`` for others."""
+    if last is None or last.what is not Came.TAPPED:
+        return None
+    return Fate("dropped by the stack", reason=", ".join(filter(None, ("only a packet socket got it", reason))))
+
+
 def in_order(packet: Packet) -> Sequence[LoopRun]:
     """The packet's runs, those of one in fragments as :func:`harness.outcome.types.by_namespace` has them."""
     if any(is_fragment(run.entry.protocol, run.entry.head) for run in packet.runs):
@@ -209,11 +216,11 @@ class Ends:
         """
         life, end = run.life, run.life.end
         reason = self._reason(end)
-        turns = [turn for place, turn in life.turns if place > since and turn.what in (Came.LOCAL, Came.XMIT)]
+        turns = [turn for place, turn in life.turns if place > since and turn.what in (Came.LOCAL, Came.XMIT, Came.TAPPED)]
         last = turns[-1] if turns else None
         if life.into:
             return Fate("absorbed", reason=f"in packet {life.into.packet.number}")
-        if fate := self._at_home(run, since, last):
+        if fate := self._at_home(run, since, last) or _tapped(last, reason):
             return fate
         if end and (end.how is How.FREED or self._is_at(end, _FRAGMENTS)):
             return Fate("dropped by the stack", reason=reason)
@@ -236,7 +243,7 @@ class Ends:
     def _at_home(self, run: LoopRun, since: int, last: Turn | None) -> Fate | None:
         """What became of a packet that a host took, for its own or for a socket's; ``None`` if no host took it, or had a use for it.
 
-        :param last: whether it came last to a host or to a device
+        :param last: whether it came last to a host, to a device or to a packet socket
         """
         if self._is_alerted(run.life, since):
             return Fate("delivered", reason=self._reason(run.life.end))

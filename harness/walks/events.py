@@ -37,12 +37,15 @@ class Came(IntEnum):
     TAKEN: a socket's queue took it, a clone or a segment of it (``__sock_queue_rcv_skb``, ``__udp_enqueue_schedule_skb``), or its queue
     of errors did, if it is an ICMP error (``sock_queue_err_skb``).
     MERGED: another skb, which no verdict loop has seen, goes on as the datagram that it began (``skb_morph``). DUPLICATED: a copy was
-    made of it, with its own data (``__pskb_copy_fclone``). LINGERED: a connection in TIME-WAIT has seen it, and sends no reset
-    (``tcp_timewait_state_process``). SYNACKED: a listener answers it with a SYN-ACK, also again (``tcp_make_synack``). REJECTED: the answer
-    of a reject on a bridge or of a device was made (``nf_reject_iphdr_put``); elsewhere that may still find no way, and ANSWERED tells.
+    made of it (``__pskb_copy_fclone``), or a clone that a bridge floods or a host sends to itself, too (``skb_clone``).
+    LINGERED: a connection in TIME-WAIT has seen it, and sends no reset (``tcp_timewait_state_process``). SYNACKED: a listener
+    answers it with a SYN-ACK, also again (``tcp_make_synack``). REJECTED: the answer of a reject on a bridge or of a device was made
+    (``nf_reject_iphdr_put``); elsewhere that may still find no way, and ANSWERED tells.
     REPLIED: ICMP sends something about it, an echo reply or an error (``ip_append_data``, ``ip6_append_data``). REFUSED: its queue did
     not take it (``nfqnl_enqueue_packet``). USELESS: its connection finds what it acknowledges too old, or not sent yet
     (``tcp_ack``). HEEDED: it is an ICMP error, and the socket was found that it is about (``udp_err``, ``tcp_v4_err``).
+    CLONED: a packet socket holds it, too, and the stack goes on with a clone (``skb_share_check``).
+    TAPPED: a packet socket gets it, and nothing else holds it any more (``packet_rcv``, ``tpacket_rcv``).
     """
 
     LOCAL = 1
@@ -61,6 +64,8 @@ class Came(IntEnum):
     REFUSED = 14
     USELESS = 15
     HEEDED = 16
+    CLONED = 17
+    TAPPED = 18
 
 
 class Entry(NamedTuple):
@@ -211,8 +216,8 @@ class Turn(NamedTuple):
     """What an skb that was seen at a hook point came to behind it.
 
     :param other: address of the device that got it (:attr:`Came.XMIT`), of the skb that answers it (:attr:`Came.ANSWERED`,
-        :attr:`Came.REJECTED`), goes on as it (:attr:`Came.MERGED`) or is its copy (:attr:`Came.DUPLICATED`); the
-        errno of :attr:`Came.REFUSED`; else 0
+        :attr:`Came.REJECTED`), goes on as it (:attr:`Came.MERGED`, :attr:`Came.CLONED`) or is its copy
+        (:attr:`Came.DUPLICATED`); the errno of :attr:`Came.REFUSED`; else 0
     :param device: the device's name
     :param driver: address of the device's ``ndo_start_xmit``, else 0
     """

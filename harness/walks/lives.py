@@ -139,6 +139,8 @@ class _Grouping:
             if life := self._lives.get(event.skb, ended):
                 life.turns.append((place, event))
                 self._turn(life, event)
+            elif event.what is Came.CLONED and (copied := self._copied.pop(event.skb, None)):
+                self._copied[event.other] = copied
         elif isinstance(event, End):
             self._copied.pop(event.skb, None)
             if life := self._lives.pop(event.skb, None):
@@ -202,6 +204,8 @@ class _Grouping:
         elif turn.what is Came.MERGED:
             self._lives[turn.other] = self._lives.pop(turn.skb)
             self._absorb(life)
+        elif turn.what is Came.CLONED:
+            self._lives[turn.other] = self._lives.pop(turn.skb)
 
     def _absorb(self, life: Life) -> None:
         """The fragments that wait where the last one has come are part of a datagram now."""

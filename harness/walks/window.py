@@ -13,7 +13,7 @@ __all__ = ("Window", "needed")
 
 _RELATED_NS = 2_000_000_000
 """For so long a packet that has been told is kept: an answer, a segment or a copy of it may come."""
-_OTHERS = (Came.MERGED, Came.DUPLICATED, Came.ANSWERED)
+_OTHERS = (Came.MERGED, Came.CLONED, Came.DUPLICATED, Came.ANSWERED)
 
 
 class Window(NamedTuple):

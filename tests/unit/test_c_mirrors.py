@@ -177,7 +177,7 @@ def test_every_enum_of_the_header_has_a_mirror() -> None:
 @pytest.mark.parametrize(("mirror", "names"), [
     (How, ("FREED", "CONSUMED", "RELEASED")),
     (Came, ("LOCAL", "XMIT", "ANSWERED", "SEGMENTED", "REASSEMBLED", "TAKEN", "MERGED", "DUPLICATED", "LINGERED", "SYNACKED",
-            "FRAGMENTED", "REJECTED", "REPLIED", "REFUSED", "USELESS", "HEEDED")),
+            "FRAGMENTED", "REJECTED", "REPLIED", "REFUSED", "USELESS", "HEEDED", "CLONED", "TAPPED")),
     (Did, ("REGISTERED", "UNREGISTERED", "INSERTED", "DELETED")),
 ])
 def test_what_becomes_of_an_skb_has_the_programs_numbers(mirror: type[IntEnum], names: tuple[str, ...]) -> None:

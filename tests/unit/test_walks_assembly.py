@@ -121,6 +121,18 @@ def test_a_packet_is_all_that_happens_to_its_skb() -> None:
     assert [traversal.hook for traversal in packet.traversals] == [3, 4]
 
 
+def test_a_packet_goes_on_as_the_clone_that_its_stack_made_of_it() -> None:
+    packet = only(entry(1), Exit(1, 1, 0), turn(Came.CLONED, other=0xC), entry(2, skb=0xC, hook=1), Exit(2, 1, 0),
+                  LOCAL._replace(skb=0xC), end(0xC))
+    assert ([traversal.hook for traversal in packet.traversals], packet.fate) == ([3, 1], Fate("delivered"))
+
+
+def test_what_the_stack_made_of_a_copy_is_the_copy() -> None:
+    _, copy = walked(entry(1), turn(Came.DUPLICATED, other=0xB), Exit(1, 1, 0), Turn(0xB, Came.CLONED, 0, 0xC), entry(2, skb=0xC, hook=1),
+                     Exit(2, 1, 0)).packets
+    assert copy.relation == Relation("copy of", 1)
+
+
 def test_an_address_that_is_used_again_is_another_packet() -> None:
     packets = walked(entry(1), Exit(1, 1, 0), end(), entry(2), Exit(2, 1, 0)).packets
     assert [len(packet.traversals) for packet in packets] == [1, 1]

@@ -144,3 +144,11 @@ def test_the_answer_of_a_reject_on_a_bridge_says_what_it_answers() -> None:
               answer, call(2), Exit(2, 1, 0))
     packets = assembled(Recording(events, SYMBOLS.get)).packets
     assert [one.relation for one in packets] == [None, Relation("answer to", 1)]
+
+
+def test_what_only_a_packet_socket_gets_was_of_no_use_to_the_stack() -> None:
+    crossed = (entry(1), call(1), Exit(1, 1, 0))
+    assert told(*crossed, turn(Came.TAPPED)) == Fate("dropped by the stack")
+    assert told(*crossed, turn(Came.TAPPED), end(how=CONSUMED, location=0x2004)).reason == \
+        "only a packet socket got it, udp_queue_rcv_one_skb"
+    assert told(*crossed, turn(Came.TAPPED), LOCAL, end(how=CONSUMED)) == Fate("delivered")
