@@ -15,6 +15,7 @@ from harness.walks.summary import (
     flow_of,
     is_answer,
     is_bare,
+    is_discarded,
     is_fin,
     is_fragment,
     is_syn,
@@ -295,6 +296,8 @@ class Ends:
         header = _header(run)
         if self._is_drop(end):
             return None
+        if is_discarded(*header):
+            return "ICMP discards what is of its type"
         if kind_of(*header) in _QUESTIONS and Came.REPLIED in self._tells and not run.life.came(Came.REPLIED, since):
             return "the host did not answer it"
         if concerns(*header) in _LOOKED_FOR and Came.HEEDED in self._tells and not run.life.came(Came.HEEDED, since):

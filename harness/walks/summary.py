@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-__all__ = ("COOKIE_MAGIC", "concerns", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer", "is_bare",
-           "is_fin", "is_fragment", "is_syn", "kind_of", "number_of", "protocol_of", "quotes", "resets", "summary", "transport_of",
-           "useless_to_icmpv6")
+__all__ = ("COOKIE_MAGIC", "concerns", "cookie_of", "datagram_of", "error_checksum", "fields_of", "flow_of", "is_answer",
+           "is_bare", "is_discarded", "is_fin", "is_fragment", "is_syn", "kind_of", "number_of", "protocol_of", "quotes",
+           "resets", "summary", "transport_of", "useless_to_icmpv6")
 
 COOKIE_MAGIC = b"nfharnes"
 
@@ -26,6 +26,10 @@ _ICMP_TYPES = {
 _ERRORS = {*((_ICMP, kind) for kind in (3, 5, 11, 12)), *((_ICMPV6, kind) for kind in (1, 2, 3, 4))}
 #: Those that the stack itself has a use for: fragmentation needed, redirect, packet too big.
 _FOR_THE_STACK = (_ICMP, 3, 4), (_ICMP, 5), (_ICMPV6, 2)
+#: What ``icmp_pointers`` of net/ipv4/icmp.c has ``icmp_discard`` for, which calls that a success; up to 18, unknown types are freed.
+_DISCARDED = (1, 2, 6, 7, 9, 10, 14, 15, 16, 17, 18)
+#: What ``icmpv6_rcv`` has a use for of what is no error, or hands to the multicast listeners' code or to neighbour discovery.
+_USED = (128, 129, 130, 131, 133, 134, 135, 136, 137, 160, 161)
 _DISCOVERY = range(133, 138)
 _INFORMATION = 128
 _QUOTED_AT_LEAST = 8 + 40 + 8
@@ -133,6 +137,19 @@ def is_answer(protocol: int, head: bytes) -> bool:
     if number == _TCP:
         return len(transport) > 13 and bool(transport[13] & _RST)
     return bool(transport) and (number, transport[0]) in _ERRORS
+
+
+def is_discarded(protocol: int, head: bytes) -> bool:
+    """Whether ICMP has no use for a packet of its type, and discards it as it consumes what it has acted upon.
+
+    Those of ICMPv6 are informational: types that it names and leaves alone, and unknown ones.
+
+    :param protocol: as of :func:`kind_of`, as is *head*
+    """
+    number, transport, _ = _transport(_protocol(protocol, head), head)
+    if number == _ICMP:
+        return transport[:1] != b"" and transport[0] in _DISCARDED
+    return number == _ICMPV6 and transport[:1] != b"" and transport[0] >= _INFORMATION and transport[0] not in _USED
 
 
 def is_fin(protocol: int, head: bytes) -> bool:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6, IPv6ExtHdrFragment, fragment6
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6Unknown, IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.packet import Packet, Raw
 from scapy.sendrecv import send
 
@@ -96,6 +96,31 @@ def test_a_ping_in_fragments_that_the_host_ignores_is_dropped(lab: Lab, *, last_
     assert fates() == [Absorbed(), Delivered()]
     net.host.sysctl("net.ipv6.icmp.echo_ignore_all", 1)
     assert fates() == [Absorbed(), DroppedByStack()]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_icmp_of_a_type_that_the_host_only_discards_is_dropped_unless_a_raw_socket_takes_it(
+        lab: Lab, family: socket.AddressFamily) -> None:
+    net = lab.pair()
+    lab.hook(net.host, "ipv6" if family is socket.AF_INET6 else "ipv4", "INPUT")
+    packets: list[Packet]
+    if family is socket.AF_INET6:
+        packets = [IPv6(dst=net.host.address6) / ICMPv6Unknown(type=kind, code=0, msgbody=b"x" * 24) for kind in (132, 140, 144, 200)]
+        icmp = socket.IPPROTO_ICMPV6
+    else:
+        packets = [IP(dst=net.host.address) / ICMP(type=kind) / Raw(b"x" * 24) for kind in (1, 9, 10, 14, 15, 17, 18)]
+        icmp = socket.IPPROTO_ICMP
+
+    def fates() -> list[Fate]:
+        with lab.trace() as walks, net.peer.inside():
+            send(packets, verbose=False)
+        return [walk.fate for walk in walks if walk.points[-1].endswith("INPUT")]
+
+    assert fates() == [DroppedByStack()] * len(packets)
+    with net.host.inside():
+        heard = socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, icmp)
+    with heard:
+        assert fates() == [Delivered()] * len(packets)
 
 
 IP_RECVERR, IPV6_RECVERR = (socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)

@@ -62,7 +62,8 @@ def told(*events: Event, tells: Collection[Came] = TOLD, reasons: Sequence[str] 
     (error(3, 3, 17), (), "dropped by the stack"), (error(3, 3, 17), (Came.HEEDED,), "delivered"),
     (error(11, 0, 6), (), "dropped by the stack"), (error(11, 0, 6), (Came.TAKEN,), "delivered"),
     (error(3, 3, ICMP), (), "consumed"), (error(3, 3, ICMP), (Came.TAKEN,), "delivered"), (error(3, 3, 136), (Came.HEEDED,), "delivered"),
-    (error(3, 4, 17), (), "delivered"), (error(5, 1, 17), (), "delivered"), (ip(ICMP, 18), (), "delivered"),
+    (error(3, 4, 17), (), "delivered"), (error(5, 1, 17), (), "delivered"), (ip(ICMP, 14), (), "dropped by the stack"),
+    (ip(ICMP, 18), (), "dropped by the stack"), (ip(ICMP, 9), (Came.TAKEN,), "delivered"), (ip(ICMP, 4), (), "delivered"),
 ])
 def test_what_icmp_consumes_was_of_use_if_it_answered_or_a_socket_was_found(head: bytes, came: Sequence[Came], kind: str) -> None:
     events: list[Event] = [entry(1, head=head), call(1), Exit(1, 1, 0), LOCAL, *map(turn, came), end()]
