@@ -10,9 +10,15 @@ import pytest
 
 from harness.pytest_plugin.selection import KERNEL, POINTS
 
-__all__ = ("phases_of_points",)
+__all__ = ("failed_points", "phases_of_points")
 
 _Judgement = tuple[Literal["passed", "failed", "skipped"], Any, dict[str, str]]
+
+
+def failed_points(report: pytest.TestReport) -> str:
+    """The names of the points that failed; empty if none did, or the test speaks no TAP."""
+    points = json.loads(str(dict(report.user_properties).get(POINTS, "[]"))) if report.when == "call" else []
+    return "\n".join(f"not ok: {point['name']}" for point in points if point["outcome"] == "failed")
 
 
 def phases_of_points(report: pytest.TestReport) -> list[pytest.TestReport]:

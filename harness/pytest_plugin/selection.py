@@ -12,7 +12,7 @@ import pytest
 from harness.outcome.profile import KernelProfile
 
 __all__ = ("CANNOT", "COUNTERS", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PACKETS", "POINTS", "PROFILE", "SPOILT",
-           "TREE", "WALKS", "Isolation", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
+           "TREE", "WALKS", "WIDER", "Isolation", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
 
 Isolation = Literal["worker", "module", "test"]
 #: Set in a guest's environment: this side of the plugin is the guest's.
@@ -32,6 +32,8 @@ KERNEL = "kernel"
 SPOILT, LOST, CANNOT, EXIT = "nfharness-spoilt", "nfharness-lost", "nfharness-cannot", "nfharness-exit"
 #: Property of a report of a test that passed in a second kernel: what it failed with before that.
 FLAKY = "nfharness-flaky"
+#: Property of a report: what failed in the teardown of fixtures of wider scopes, which no other test could have in this guest.
+WIDER = "nfharness-wider"
 #: Property of a report: the walks of the packets that the test sent.
 WALKS = "nfharness-walks"
 #: Property of a report: all packets of a test with ``--trace-all``, as JSON.

@@ -258,6 +258,41 @@ def test_what_passes_in_another_guest_is_flaky_and_every_channel_says_so(tmp_pat
     assert run(tmp_path, "--kernel", KERNEL, "--flaky", "1", "-k", "mark or none").returncode == 0
 
 
+WIDE = """
+import pytest
+from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+
+@pytest.fixture(scope="module")
+def wide():
+    Path("/run/mark").touch()
+    yield
+    raise RuntimeError("in the module's teardown")
+
+@pytest.fixture(scope="session")
+def widest():
+    yield
+    assert not "in the session's teardown"
+
+def test_uses(wide, widest): pass
+def test_finds_none(): assert not Path("/run/mark").exists(), "a mark"
+def test_next(): pass
+"""
+
+
+def test_wider_fixtures_are_torn_down_before_a_test_runs_again_in_another_guest(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=WIDE), "--kernel", KERNEL, "-n", "1", "--flaky", "2", *OPTIONS)
+    assert outcomes(tmp_path / "out.jsonl") == {"passed": [f"test_uses[{KERNEL}]", f"test_next[{KERNEL}]"],
+                                                "error": [f"test_finds_none[{KERNEL}]"]}, done.stdout
+    line, = (line for line in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()) if "finds_none" in line.get("test", ""))
+    assert sorted(line["detail"].splitlines()) == [
+        "in guest 1: the teardown of a wider fixture failed: AssertionError: assert not \"in the session's teardown\"",
+        "the teardown of a wider fixture failed: RuntimeError: in the module's teardown"]
+    assert "AssertionError: a mark" in dict(line["sections"])["Earlier failures of this test"]
+    assert (done.returncode, contradictions(tmp_path, 1, summary(done.stdout))) == (1, [])
+
+
 def test_a_panic_that_was_seen_live_is_told_once_with_what_its_own_test_printed(tmp_path: Path) -> None:
     done = run(suite(tmp_path, test_it=PANICKING), "-s", "--kernel", KERNEL, "--report-jsonl", "out.jsonl")
     live, _, failures = (done.stdout + done.stderr).partition("= FAILURES =")

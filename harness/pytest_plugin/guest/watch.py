@@ -24,7 +24,8 @@ from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.standing import Standing, missing, standing
 from harness.pytest_plugin.guest.state import State, leftovers
 from harness.pytest_plugin.mistakes import shortened
-from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS, isolation_of
+from harness.pytest_plugin.points import failed_points
+from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS, WIDER, isolation_of
 from harness.walks.joined import joined
 
 __all__ = ("SEEN", "SENT", "Watch")
@@ -63,7 +64,7 @@ class Watch:
     def __init__(self, config: pytest.Config, shell: Shell | None = None) -> None:
         self._config = config
         self._shell = shell
-        self._offered = False
+        self._offered = self._failed = False
         self._log = KernelLog()
         self._lines: list[str] = []
         self._expected: list[_Expected] = []
@@ -146,7 +147,7 @@ class Watch:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """A test begins with a kernel that complains of nothing."""
         health.warn_again()
-        self._spoilt, self._warned, self._offered = [], False, False
+        self._spoilt, self._warned, self._offered, self._failed = [], False, False, False
         self._expected = [_Expected(re.compile(str(mark.args[0])), harmless=True) for mark in item.iter_markers("may_warn")]
         self._problems = [f"{problem} (after {self._last})" for problem in self._unexpected(self._read())]
         self._lines = []
@@ -205,7 +206,8 @@ class Watch:
             report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
             item.stash[SENT] = []
         self._offer_shell(report)
-        if report.when == "teardown" and self._spoilt:
+        self._failed |= report.failed or bool(failed_points(report))
+        if report.when == "teardown" and (self._spoilt or (self._failed and self._config.getoption("flaky"))):
             self._judge(report, self._torn_down(item, report))
         if report.when == "teardown" and SEEN in item.stash:
             captures = item.stash[SEEN]
@@ -219,18 +221,23 @@ class Watch:
         return report
 
     def _torn_down(self, item: pytest.Item, report: pytest.TestReport) -> list[str]:
-        """Tear down the fixtures of wider scopes, which were to serve the next test: the host ends this guest after the report."""
+        """Tear down the fixtures of wider scopes, which were to serve the next test: the host ends this guest after the report.
+
+        It does so after a test that spoilt the guest, and with ``--flaky`` after one that failed.
+        """
+        found: list[str] = []
         try:
             item.session._setupstate.teardown_exact(None)
         except BaseException as error:
             report.sections.append(("Teardown of wider fixtures", "".join(traceback.format_exception(error))))
-            found = [f"the teardown of a wider fixture failed: {said}" for said in _said(error)]
-        else:
-            found = []
+            found += [f"the teardown of a wider fixture failed: {said}" for said in _said(error)]
         try:
-            return found + self._harm()
+            found += self._harm()
         except (OSError, GuestError) as error:
-            return [*found, f"the kernel's health cannot be told: {error}"]
+            found.append(f"the kernel's health cannot be told: {error}")
+        if found:
+            report.user_properties = [*report.user_properties, (WIDER, "\n".join(found))]
+        return found
 
     def _offer_shell(self, report: pytest.TestReport) -> None:
         """Let the host's user look around, once a test, before anything of the test is cleaned up. What is done there is not the test's."""

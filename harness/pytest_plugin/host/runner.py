@@ -16,7 +16,8 @@ from urllib.parse import quote
 import pytest
 
 from harness.pytest_plugin.host.walks import show_walks
-from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, POINTS, kernel_of
+from harness.pytest_plugin.points import failed_points
+from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, WIDER, kernel_of
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
@@ -74,10 +75,15 @@ class HostHalf:
         """The reports of a test's phases. With ``--flaky`` those of its last life, which tell of the earlier ones."""
         reports = list(self._guests.run(item, nextitem))
         failed: list[str] = []
+        wider: list[str] = []
         while (why := _failure(reports)) and len(failed) < item.config.getoption("flaky"):
             failed.append(why)
+            wider += [f"in guest {len(failed)}: {text}" for report in reports for name, text in report.user_properties if name == WIDER]
             self._guests.renew()
             reports = list(self._guests.run(item, nextitem))
+        if why and item.config.getoption("flaky"):  # it has no wider fixtures any more, as if another life came
+            self._guests.renew()
+        _add_wider(reports, wider)
         if failed:
             earlier = "\n\n".join(f"in guest {number}:\n{text}" for number, text in enumerate(failed, 1))
             for report in reports:
@@ -99,17 +105,19 @@ class HostHalf:
             self._guests.close()
 
 
+def _add_wider(reports: Sequence[pytest.TestReport], wider: Sequence[str]) -> None:
+    """Let the end of a test fail over fixtures that are not its own, in the teardown of which something failed in guests before."""
+    for report in reports if wider else ():
+        if report.when == "teardown":
+            before = [str(report.longrepr)] if report.failed else []
+            report.outcome, report.longrepr = "failed", "\n".join([*before, *wider])
+
+
 def _failure(reports: Sequence[pytest.TestReport]) -> str:
     """What a test failed with, in the first phase that did; empty if it passed, or could not be run at all."""
     if any(name == CANNOT for report in reports for name, _ in report.user_properties):
         return ""
-    return next((why for report in reports if (why := _failed_points(report) or (str(report.longrepr) if report.failed else ""))), "")
-
-
-def _failed_points(report: pytest.TestReport) -> str:
-    """The names of the points that failed; empty if none did, or the test speaks no TAP."""
-    points = json.loads(str(dict(report.user_properties).get(POINTS, "[]"))) if report.when == "call" else []
-    return "\n".join(f"not ok: {point['name']}" for point in points if point["outcome"] == "failed")
+    return next((why for report in reports if (why := failed_points(report) or (str(report.longrepr) if report.failed else ""))), "")
 
 
 def _heed_exit(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from harness.pytest_plugin.report.results import HOST, Result
-from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, LOST, SPOILT
+from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, LOST, SPOILT, WIDER
 
 __all__ = ("rewrite",)
 
 #: Properties of ours.
-_OWN = (KERNEL, LOST, SPOILT, CANNOT, EXIT, FLAKY)
+_OWN = (KERNEL, LOST, SPOILT, CANNOT, EXIT, FLAKY, WIDER)
 
 
 def rewrite(file: Path, ends: Iterable[Result]) -> None:
