@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Generator
 from datetime import date
 from pathlib import Path
@@ -99,6 +101,7 @@ def _backend(text: str) -> str:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Remove an earlier run's reports before pytest can end over a ``conftest.py`` or an option that there is not."""
+    _know_how_children_end()
     wanted = early_config.known_args_namespace
     reports, without_a_run = ("ktap", "report_jsonl", "report_html", "xmlpath"), ("help", "version", "markers")
     # Before pytest has read the command line, only xdist's workers have options: those of the process that writes the reports.
@@ -109,6 +112,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     from harness.pytest_plugin.report.reports import remove_old  # noqa: PLC0415 - not for runs without a report
 
     remove_old(wanted)
+
+
+def _know_how_children_end() -> None:
+    """Take SIGCHLD as it is by default where a parent ignored it (``trap '' CHLD``): the kernel keeps no exit status of children then."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import harness
 
 PREPARED = """
@@ -109,10 +111,19 @@ def test_the_installed_command_holds_signals_back_before_it_imports_anything_els
     assert not [one for one in first if isinstance(one, (ast.Import, ast.ImportFrom)) and getattr(one, "module", "") != "__future__"]
 
 
-def test_children_have_an_exit_status_although_a_parent_ignores_sigchld() -> None:
-    def ignore() -> None:
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def ignore() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
+
+def test_children_have_an_exit_status_although_a_parent_ignores_sigchld() -> None:
     program = "import subprocess, harness.__main__; print(subprocess.run(['false'], check=False).returncode)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, preexec_fn=ignore)
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_they_have_one_in_pytest_too(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "test_it.py").write_text("import subprocess\ndef test_it(): assert subprocess.run(['false']).returncode == 1\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", workers, "--rootdir", str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, preexec_fn=ignore)
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout + done.stderr
