@@ -140,3 +140,21 @@ def test_what_a_bridge_floods_and_what_a_host_sends_itself_are_copies() -> None:
     assert sent.relation is None
     assert {packet.relation for packet in copies} == {Relation("copy of", sent.number)}
     assert {packet.traversals[-1].hook for packet in copies} == {INPUT, FORWARD}
+
+
+@pytest.mark.parametrize("group", ["1 0", "0 0"], ids=["raw", "ping socket"])
+@pytest.mark.parametrize("version", [4, 6])
+def test_an_icmp_error_that_ping_has_in_its_error_queue_is_delivered_beside_a_tap(lab: Lab, version: int, group: str) -> None:
+    """The error is seen at no hook point behind the tap."""
+    net = lab.pair()
+    net.host.sysctl("net.ipv4.ping_group_range", group)
+    net.peer.sysctl("net.ipv4.icmp_ratelimit", 0)
+    for pf in ("ipv4", "ipv6"):
+        lab.hook(net.peer, pf, "OUTPUT")
+    lab.nft("table inet t { chain i { type filter hook input priority 0; meta l4proto { icmp, icmpv6 } reject; }; }", at=net.peer)
+    address = net.peer.address if version == 4 else net.peer.address6
+    with lab.trace() as walks, taps((net.host, "eth0"), protocols=[IP, IPV6]):
+        said = net.host.run("ping", "-c1", "-W2", "-n", address, check=False)
+    assert "+1 errors" in said
+    error, = told(walks, "destination unreachable")
+    assert (error.fate, error.points[0].split()[0], error.points[-1].split()[0]) == (Delivered(), "peer", "peer")
