@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import capstone
 from capstone import x86_const as x86
 
-from harness.trace.probes import decoder, stack_use
+from harness.trace.stack import decoder, stack_use
 from harness.trace.symbols import Symbols
 
 __all__ = ("ARGUMENTS", "VERDICT", "Spot", "emulates_jumps", "spot")

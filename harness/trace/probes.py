@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import capstone
 from capstone import x86_const as x86
 
 from harness.errors import GuestError
+from harness.trace.stack import decoder, depths
 from harness.trace.symbols import Symbols
 
-__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "calls_of", "code_of", "decoder", "indirect_calls", "leaves", "place",
-           "place_all", "read_kernel", "returns", "stack_use")
+__all__ = ("KernelMemory", "Placement", "after_prologue", "calls", "calls_of", "code_of", "depth_at", "indirect_calls", "leaves", "place",
+           "place_all", "read_kernel", "returns")
 
 KCORE = Path("/proc/kcore")
 _INT3 = b"\xcc"
@@ -63,7 +64,7 @@ def place(code: bytes, address: int, names: Callable[[int], Set[str]], function:
                          hint=_HINT)
     if okfn is not None and not found.okfns:
         raise GuestError(f"{function} does not call {okfn}", hint=_HINT)
-    return found
+    return _measured(found, code, function)
 
 
 def place_all(code: bytes, address: int, names: Callable[[int], Set[str]], function: str) -> Placement:
@@ -75,7 +76,21 @@ def place_all(code: bytes, address: int, names: Callable[[int], Set[str]], funct
     if not found.calls or not found.exits or decoded < len(code) - 16:
         raise GuestError(f"{function}: {len(found.calls)} indirect calls and {len(found.exits)} ends in {decoded} of {len(code)} bytes",
                          hint=_HINT)
-    return found
+    return _measured(found, code, function)
+
+
+def _measured(found: Placement, code: bytes, function: str) -> Placement:
+    """The placement with the depth of the stack at its calls.
+
+    :raises GuestError: they are not equally deep, or nothing shows how deep they are
+    """
+    known = depths(code)
+    deep = {known.get(offset) for offset in (*(call for call, _ in found.calls), *found.okfns)}
+    depth, *others = deep
+    if others or depth is None:
+        told = ", ".join("unknown" if one is None else str(one) for one in deep)
+        raise GuestError(f"{function} calls with different depths of its stack: {told} bytes", hint=_HINT)
+    return replace(found, depth=depth)
 
 
 def indirect_calls(code: bytes, address: int, names: Callable[[int], Set[str]]) -> tuple[int, ...]:
@@ -139,11 +154,11 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
     def through(to: int | None, kind: str) -> bool:
         return to is not None and any(kind in name for name in names(to))
 
-    entry = after_prologue(code)
+    entry, deep = after_prologue(code), depths(code) if tail_calls else {}
     calls: list[tuple[int, int]] = []
     exits: list[int] = []
     okfns: list[int] = []
-    depth = body = decoded = 0
+    decoded = 0
     for instruction in decoder().disasm(code, address):
         offset, decoded = instruction.address - address, instruction.address - address + instruction.size
         if offset < entry:
@@ -161,19 +176,14 @@ def _scan(code: bytes, address: int, names: Callable[[int], Set[str]], function:
                 okfns.append(offset)
         elif instruction.id == x86.X86_INS_RET:
             exits.append(offset)
-            depth = body  # what is behind a return has all of the stack that was taken before it
         elif instruction.id == x86.X86_INS_JMP:
             if (to := target(instruction)) is not None and (address <= to < address + len(code) or to in other):
                 continue
             # A tail call has given all of its stack back; a jump to the function's cold part has not.
-            if not through(to, "return_thunk") and not (tail_calls and depth == 0 and to is not None and names(to)):
+            if not through(to, "return_thunk") and not (deep.get(offset) == 0 and to is not None and names(to)):
                 raise GuestError(f"{function} ends in a jump at +{offset:#x} ({instruction.op_str})", hint=_HINT)
             exits.append(offset)
-            depth = body
-        else:
-            depth += stack_use(instruction)
-            body = max(body, depth)
-    return Placement(entry, tuple(calls), body, tuple(exits), tuple(okfns)), decoded
+    return Placement(entry, tuple(calls), 0, tuple(exits), tuple(okfns)), decoded
 
 
 def calls(code: bytes, address: int) -> set[int]:
@@ -198,12 +208,9 @@ def depth_at(code: bytes, address: int, callee: int) -> int:
 
     :raises GuestError: it does not call that one
     """
-    depth = 0
-    for instruction in decoder().disasm(code, address):
-        operand = instruction.operands[0] if instruction.operands else None
-        if instruction.id == x86.X86_INS_CALL and operand and operand.type == x86.X86_OP_IMM and operand.imm & 2**64 - 1 == callee:
+    for place, _ in calls_of(code, address, callee):
+        if (depth := depths(code).get(place)) is not None:
             return depth
-        depth += stack_use(instruction)
     raise GuestError(f"the function at {address:#x} does not call {callee:#x}", hint=_HINT)
 
 
@@ -216,26 +223,6 @@ def after_prologue(code: bytes) -> int:
     # The site is a nop, or a call while another tracer traces the function.
     skipped = (x86.X86_INS_ENDBR64, x86.X86_INS_NOP, x86.X86_INS_CALL)
     return next((instruction.address for instruction in decoder().disasm(code, 0) if instruction.id not in skipped), 0)
-
-
-def decoder() -> capstone.Cs:
-    """A disassembler of x86-64 that tells operands and registers."""
-    made = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    made.detail = True
-    return made
-
-
-def stack_use(instruction: capstone.CsInsn) -> int:
-    """Bytes by which an instruction moves the stack pointer down."""
-    if instruction.id == x86.X86_INS_PUSH:
-        return 8
-    if instruction.id == x86.X86_INS_POP:
-        return -8
-    if instruction.id in (x86.X86_INS_SUB, x86.X86_INS_ADD):
-        target, amount = instruction.operands
-        if target.type == x86.X86_OP_REG and target.reg == x86.X86_REG_RSP and amount.type == x86.X86_OP_IMM:
-            return int(amount.imm) if instruction.id == x86.X86_INS_SUB else -int(amount.imm)
-    return 0
 
 
 def code_of(symbols: Symbols, function: str, module: str | None = None) -> tuple[int, bytes]:
