@@ -121,6 +121,13 @@ RULES = (
             Array(*_IN, ""),
         ),
         script(
+            "batch.rollback, none before it",
+            RegisterBatch("host", (Register("no-device", "host", Family.NETDEV, "INGRESS"), Register("a", *_IN))),
+            Returns(errno.EINVAL),
+            Array(*_IN, ""),
+            Splats(),
+        ),
+        script(
             "batch.rollback, forty before it",
             Register("own", *_IN, 0),
             RegisterBatch("host", (*(Register(name, *_IN, 0) for name in _MANY[:40]),

@@ -15,6 +15,7 @@ __all__ = ("RULES",)
 
 _V4, _INET, _NETDEV = Family.IPV4, Family.INET, Family.NETDEV
 _IN = ("host", _V4, "INPUT")
+_ELSEWHERE = (("IPV6's point", ("host", Family.IPV6, "INPUT"), None), ("a device's point", ("host", _NETDEV, "INGRESS"), "eth0"))
 
 MEMORY = (
     Rule("memory.freed", "An array that another one has taken the place of is freed, whatever its size and whatever replaced it.", (
@@ -83,7 +84,14 @@ TOGETHER = (
             Returns(0),
             Array(*_IN, "first second"),
         ),
-    ), needs=("failing_allocations",)),
+        *(script(
+            f"register.at-once, at {name}",
+            Register("there", *point, 5, device=device),
+            RegisterTogether(Register("first", *point, device=device), Register("second", *point, device=device)),
+            Returns(0),
+            Array(*point, "second first there", device),
+        ) for name, point, device in _ELSEWHERE),
+    ), needs=("netdev", "failing_allocations")),
     Rule("unregister.at-once", "Two tasks unregister at one point at once: both hooks are gone, and the others stay.", (
         script(
             "unregister.at-once",
@@ -95,7 +103,15 @@ TOGETHER = (
             Send("peer", "host", cookie=1),
             Crosses((At("host", "INPUT", "a d"),)),
         ),
-    ), needs=("failing_allocations",)),
+        *(script(
+            f"unregister.at-once, at {name}",
+            *(Register(each, *point, priority, device=device) for priority, each in enumerate("abcd")),
+            UnregisterTogether("b", "c"),
+            Returns(0),
+            Array(*point, "a d", device),
+            Splats(),
+        ) for name, point, device in _ELSEWHERE),
+    ), needs=("netdev", "failing_allocations")),
 )
 
 RULES = (*MEMORY, *TOGETHER)

@@ -9,7 +9,7 @@ from harness.guest.run import Run
 from harness.netfilter import Family, hook_number
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import first_address
-from harness.scenario.steps.churn import CHURN_COOKIE, Churn, torn
+from harness.scenario.steps.churn import CHURN_COOKIE, Churn, passed_by, torn
 
 __all__ = ("churn",)
 
@@ -38,7 +38,7 @@ def churn(run: Run, index: int, step: Churn) -> StepOutcome:
             sender.end()
         arrived = sink.arrived(sender.sent)
     run.capture.drain()
-    facts = {"sent": sender.sent, "arrived": len(arrived), "rounds": step.rounds, "torn": _torn(run, step, cookies)}
+    facts = {"sent": sender.sent, "arrived": len(arrived), "rounds": step.rounds, "torn": _torn(run, step, cookies, len(arrived))}
     return StepOutcome(index, 0, run.arrays(step.netns, step.pf, step.hook, step.device), facts=tuple(sorted(facts.items())))
 
 
@@ -48,13 +48,14 @@ def _turn(run: Run, module: HookModule, hook: Hook, turns: int) -> int:
     return turns + _TURNS
 
 
-def _torn(run: Run, step: Churn, cookies: range) -> int:
-    """How many traversals were torn; a doubt if the hook was always there or never."""
+def _torn(run: Run, step: Churn, cookies: range, arrived: int) -> int:
+    """How many traversals were torn, or missing; a doubt if the hook was always there or never."""
     labels, count, met = run.labels, 0, 0
     arrays = dict(run.arrays(step.netns, step.pf, step.hook, step.device))
-    seen = 0
+    seen, stands = 0, False
     for (pf, number, _), slots in zip(points_of(step.pf, hook_number(step.pf, step.hook), step.device), arrays.values(), strict=True):
         before = [slot.label for slot in slots if slot.label is not None]
+        stands |= bool(before)
         for ids in calls_of(run.capture, run.network.namespaces[step.netns].inum, pf, number, cookies):
             called = [labels[number] for number in ids]
             seen += 1
@@ -62,7 +63,7 @@ def _torn(run: Run, step: Churn, cookies: range) -> int:
             count += torn(called, before, step.id)
     if before and not 0 < met < seen:
         run.doubts.append(f"of {seen} packets {met} met {step.id}: none was under way while it came or went")
-    return count
+    return count + passed_by(arrived, seen, stands=stands)
 
 
 def _slices(total: int) -> list[int]:

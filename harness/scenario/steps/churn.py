@@ -13,7 +13,7 @@ from harness.scenario.scope import Scope
 from harness.scenario.step import Facts, Step, Traffic, no_rules, no_sinks, none_wait, nothing, nowhere, same_topology, stays
 from harness.scenario.steps.hooks import Register
 
-__all__ = ("CHURN_COOKIE", "Churn", "torn")
+__all__ = ("CHURN_COOKIE", "Churn", "passed_by", "torn")
 
 CHURN_COOKIE = COOKIE_MAX + 1
 """The first of its packets' cookies; no other packet's is as large."""
@@ -26,7 +26,7 @@ class Churn(Step):
     """A hook is registered and unregistered, over and over, on one processor, while another one sends datagrams through its point.
 
     The step finds how many datagrams were ``sent`` and ``arrived``, how many ``rounds`` there were, and how many traversals were
-    ``torn``: what was called at the point is not what one of the two arrays has.
+    ``torn``: what was called at the point is not what one of the two arrays has, or nothing was although other hooks stand there.
 
     :param rounds: registrations, and as many unregistrations; more as long as packets are under way
     :param source: sends the datagrams (``from`` in JSON) to the first IPv4 address of the namespace *to*
@@ -84,3 +84,13 @@ def torn(called: list[str], before: list[str], own: str) -> bool:
     :param before: those that stay, in the order of the array
     """
     return [name for name in called if name != own] != before or called.count(own) > 1
+
+
+def passed_by(arrived: int, seen: int, *, stands: bool) -> int:
+    """How many packets found no array at the point: ``nf_hook()`` calls nothing then, and there is no traversal to look at.
+
+    :param arrived: packets that came to their destination
+    :param seen: traversals of the point
+    :param stands: other hooks are there all the time; without them an empty point is one of the two states
+    """
+    return max(0, arrived - seen) if stands and seen else 0
