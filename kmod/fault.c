@@ -16,6 +16,7 @@
  *
  * @lock: protects the rest
  * @probe: on core's allocator while the fault is armed
+ * @proved: @probe was there once
  * @task: whose allocations
  * @fail: bits of those to come, the next one's the lowest
  * @count: length of @memory
@@ -26,6 +27,7 @@
 static struct nfh_fault {
 	struct mutex lock;
 	struct kretprobe probe;
+	bool proved;
 	struct task_struct *task;
 	u32 fail;
 	u32 count;
@@ -109,11 +111,14 @@ int nfh_fail_next_doit(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "attribute FAIL is missing");
 		return -EINVAL;
 	}
-	/* To know now that it will do. */
+	/* To know now that it will do; once, as unregistering a probe waits for RCU. */
 	mutex_lock(&nfh_fault.lock);
-	err = nfh_fault_arm(0);
-	if (!err)
-		nfh_fault_disarm();
+	if (!nfh_fault.proved) {
+		err = nfh_fault_arm(0);
+		if (!err)
+			nfh_fault_disarm();
+		nfh_fault.proved = !err;
+	}
 	mutex_unlock(&nfh_fault.lock);
 	if (err) {
 		NL_SET_ERR_MSG(info->extack, "no kretprobe can be put on the kernel's allocator");
