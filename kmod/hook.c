@@ -41,6 +41,13 @@ static bool nfh_skb_has_cookie(const struct sk_buff *skb, u64 cookie)
 	       (end[1] == magic && end[0] == cpu_to_be64(cookie));
 }
 
+static bool nfh_state_is(const struct nf_hook_state *state, const struct nf_hook_state *given)
+{
+	return state->hook == given->hook && state->pf == given->pf && state->in == given->in &&
+	       state->out == given->out && state->sk == given->sk && state->net == given->net &&
+	       state->okfn == given->okfn;
+}
+
 /**
  * nfh_hook_called - note a call in the run over the private array that the hook is in
  *
@@ -62,6 +69,7 @@ static unsigned int nfh_hook_called(struct nfh_hook *hook, const struct sk_buff 
 	if (run->count < run->room)
 		run->called[run->count] = (struct nfh_call){ hook->id, skb, verdict, skb->next };
 	run->count++;
+	run->altered += !nfh_state_is(state, &run->given);
 	return verdict;
 }
 

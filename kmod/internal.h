@@ -92,6 +92,8 @@ struct nfh_call {
  * struct nfh_run - one run over a private array
  *
  * @state: what core gets, and hands to the hook functions
+ * @given: what @state was then
+ * @altered: calls with another one
  * @skb: see nfh_array_run()
  * @ret: of nf_hook_slow()
  * @users: references to @skb afterwards
@@ -101,6 +103,8 @@ struct nfh_call {
  */
 struct nfh_run {
 	struct nf_hook_state state;
+	struct nf_hook_state given;
+	u32 altered;
 	struct sk_buff *skb;
 	int ret;
 	u32 users;

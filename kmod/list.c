@@ -137,7 +137,8 @@ static int nfh_list_put(struct sk_buff *msg, const struct nfh_run *run, const st
 
 	if (nla_put(msg, NFHARNESS_A_PASSED, list->passed * sizeof(u64), list->out) ||
 	    nla_put(msg, NFHARNESS_A_LIST_USERS, list->count * sizeof(u32), list->users) ||
-	    nla_put(msg, NFHARNESS_A_LIST_LINKED, list->count * sizeof(u32), list->linked))
+	    nla_put(msg, NFHARNESS_A_LIST_LINKED, list->count * sizeof(u32), list->linked) ||
+	    nla_put_u32(msg, NFHARNESS_A_ALTERED, run->altered))
 		return -EMSGSIZE;
 	called = nla_reserve(msg, NFHARNESS_A_CALLED, calls * 2 * sizeof(u64));
 	if (!called)
@@ -161,7 +162,8 @@ static int nfh_list_reply(struct genl_info *info, const struct nfh_run *run,
 
 	msg = genlmsg_new(
 		nla_total_size(run->room * 2 * sizeof(u64)) + nla_total_size(sizeof(list->out)) +
-			nla_total_size(sizeof(list->users)) + nla_total_size(sizeof(list->linked)),
+			nla_total_size(sizeof(list->users)) + nla_total_size(sizeof(list->linked)) +
+			nla_total_size(sizeof(u32)),
 		GFP_KERNEL);
 	if (!msg)
 		return -ENOMEM;

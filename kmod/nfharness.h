@@ -48,8 +48,8 @@
  *	the private array that it is in, which ends with its last hook; or from
  *	another ARRAY, where core must not find it.
  * @NFHARNESS_CMD_RAW_RUN: nf_hook_slow() over the private ARRAY, from START on,
- *	with a datagram that carries COOKIE. Answers with RETURN, CALLED and
- *	USERS. The packet gets nowhere, whatever the verdicts.
+ *	with a datagram that carries COOKIE. Answers with RETURN, CALLED, USERS
+ *	and ALTERED. The packet gets nowhere, whatever the verdicts.
  * @NFHARNESS_CMD_BATCH_ADD: nf_register_net_hooks() of the HOOKS, in their order.
  * @NFHARNESS_CMD_BATCH_DEL: nf_unregister_net_hooks() of the batch that the hook
  *	ID came with; all of its hooks are registered still.
@@ -86,7 +86,7 @@
  *	caller's. HOOK_FLUSH gives it back the first one.
  * @NFHARNESS_CMD_RAW_LIST: nf_hook_slow_list() over the private ARRAY with one
  *	datagram for each of COOKIES, 16 at most. Answers with PASSED, LIST_USERS,
- *	LIST_LINKED, and in CALLED with two numbers for each call: the datagram's cookie and the
+ *	LIST_LINKED, ALTERED, and in CALLED with two numbers for each call: the datagram's cookie and the
  *	hook's ID. The packets get nowhere, whatever the verdicts.
  * @NFHARNESS_CMD_MEMORY_GET: what became of the arrays that core has allocated in
  *	commands of the module since the first MEMORY_GET: MEMORY and LEAKED. With
@@ -227,6 +227,8 @@ enum nfharness_tamper {
  * @NFHARNESS_A_CT_CLOSINGS: u32, calls of the module's set_closing, if there is one
  * @NFHARNESS_A_LIST_LINKED: u32 each, in the order of COOKIES: 1 if a hook met the
  *	datagram while it was linked to another one, else 0
+ * @NFHARNESS_A_ALTERED: u32, calls of hooks in a private array with another
+ *	nf_hook_state than core was given
  */
 enum nfharness_attr {
 	NFHARNESS_A_UNSPEC,
@@ -285,6 +287,7 @@ enum nfharness_attr {
 	NFHARNESS_A_CT_CLOSE,
 	NFHARNESS_A_CT_CLOSINGS,
 	NFHARNESS_A_LIST_LINKED,
+	NFHARNESS_A_ALTERED,
 
 	/* private: */
 	__NFHARNESS_A_MAX,

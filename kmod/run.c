@@ -97,7 +97,8 @@ static int nfh_run_put(struct sk_buff *msg, const struct nfh_run *run)
 	u32 i;
 
 	if (nla_put_s32(msg, NFHARNESS_A_RETURN, run->ret) ||
-	    nla_put_u32(msg, NFHARNESS_A_USERS, run->users))
+	    nla_put_u32(msg, NFHARNESS_A_USERS, run->users) ||
+	    nla_put_u32(msg, NFHARNESS_A_ALTERED, run->altered))
 		return -EMSGSIZE;
 	called = nla_reserve(msg, NFHARNESS_A_CALLED, min(run->count, run->room) * sizeof(u64));
 	if (!called)
@@ -112,7 +113,7 @@ static int nfh_run_reply(struct genl_info *info, const struct nfh_run *run)
 	struct sk_buff *msg;
 	void *hdr;
 
-	msg = genlmsg_new(nla_total_size(run->room * sizeof(u64)) + 2 * nla_total_size(sizeof(u32)),
+	msg = genlmsg_new(nla_total_size(run->room * sizeof(u64)) + 3 * nla_total_size(sizeof(u32)),
 			  GFP_KERNEL);
 	if (!msg)
 		return -ENOMEM;
@@ -147,8 +148,11 @@ struct nfh_run *nfh_run_alloc(struct net *net, struct nfh_array *array, u32 pack
 	run->state.hook = NF_INET_LOCAL_IN;
 	run->state.pf = NFPROTO_IPV4;
 	run->state.in = net->loopback_dev;
+	run->state.out = net->loopback_dev;
+	run->state.sk = net->genl_sock;
 	run->state.net = net;
 	run->state.okfn = dst_discard_out;
+	run->given = run->state;
 	return run;
 }
 

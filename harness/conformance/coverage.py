@@ -101,7 +101,7 @@ FUNCTIONS = (
         Branch((128, 130), "no memory: -ENOMEM", _rules("grow.enomem inet.enomem inet.ingress-enomem batch.enomem raw.enomem")),
         Branch((137, 140), "dummies are left behind", _rules("grow.drops-dummies limit.dummies queue.dummies-go")),
         Branch((142, 145), "smaller priorities stay before, what follows the new one after it",
-               _rules("order.ascending order.stable order.foreign order.many")),
+               _rules("order.ascending order.stable order.foreign order.many raw.every-size")),
         Branch((146, 151), "before the first of no smaller priority",
                _rules("order.equal-newest-first order.ascending order.foreign order.many order.every-point order.layer-2 order.devices "
                       "order.egress order.inet-ingress")),
@@ -227,7 +227,7 @@ FUNCTIONS = (
                       "path.families-together netdev.egress-dummy path.fragments path.fragments-full "
                       "path.fragments-error path.fragments-egress path.fragments-refused path.fragments-cut-short path.gso "
                       "path.gso-apart list list.batch sysctl.ip-forward sysctl.rp-filter "
-                      "sysctl.bridge-nf-call")),
+                      "sysctl.bridge-nf-call raw.every-size")),
         Branch((511, 511), "s > 0", _rules("start-index start-index.bridge")),
         Branch((514, 515), "ACCEPT: the next one", _rules("accept.all accept.high-bits drop.only-its-packet")),
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",

@@ -6,11 +6,13 @@ No packet of the stack's is at stake: the module makes one, keeps a reference, a
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from harness.conformance.expect import Finds, PrivateArray, Ran, Returns, Splats
+from harness.conformance.expect import Expectation, Finds, PrivateArray, Ran, Returns, Splats
 from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import PRIORITY_MAX, PRIORITY_MIN, Verdict, VerdictKind
+from harness.scenario.step import Step
 from harness.scenario.steps.raw import RawAlter, RawDelete, RawInsert, RawList, RawRun
 from harness.scenario.topology import SINGLE
 
@@ -24,24 +26,37 @@ _BEFORE = " ".join(f"before.{number}" for number in range(_MANY, 0, -1))
 
 
 def _tried(name: str, verdict: int, ran: Ran, *splats: str, before: int = 1) -> Script:
-    """One hook with that verdict between others that accept.
+    """One hook with that verdict between others that accept; and as the first, the last and the only one of its array.
 
     :param before: so many before it
     """
-    return script(
-        name,
-        RawInsert("before", *_A, -1, count=before),
-        RawInsert("tried", *_A, 0, verdict),
-        RawInsert("after", *_A, 1),
-        RawRun(*_A),
-        ran,
-        Splats(splats),
-        topology=SINGLE,
-    )
+    def at(place: str, *others: str) -> Iterator[Step | Expectation]:
+        """An array without some of the others."""
+        left_out = {f"{other}{place}" for other in others}
+        hooks = (RawInsert(f"before{place}", "host", f"a{place}", -1, count=before),
+                 RawInsert(f"tried{place}", "host", f"a{place}", 0, verdict), RawInsert(f"after{place}", "host", f"a{place}", 1))
+        yield from (hook for hook in hooks if hook.id not in left_out)
+        yield RawRun("host", f"a{place}")
+        called = [f"{label.partition('.')[0]}{place}{''.join(label.partition('.')[1:])}" for label in ran.hooks.split()]
+        yield replace(ran, hooks=" ".join(label for label in called if label.partition(".")[0] not in left_out))
+        yield Splats(splats)
+
+    others = (at("-first", "before"), at("-last", "after"), at("-alone", "before", "after")) if before == 1 else ()
+    return script(name, *at(""), *(line for each in others for line in each), topology=SINGLE)
 
 
 def _drop(number: int) -> int:
     return Verdict(VerdictKind.DROP, errno=number).encode()
+
+
+_SIZES = [f"h{number}" for number in range(33)]
+_SIZES_AT = {name: number * 13 % 33 for number, name in enumerate(_SIZES)}
+_GO = _SIZES[::3] + _SIZES[2::3] + _SIZES[1::3]
+"""In which order they go: the first, the last and some between."""
+
+
+def _in_order(names: Sequence[str]) -> str:
+    return " ".join(sorted(names, key=_SIZES_AT.__getitem__))
 
 
 ARRAYS = (
@@ -141,6 +156,17 @@ ARRAYS = (
             Splats(),
             RawInsert("new", *_A),
             PrivateArray(*_A, "new"),
+            topology=SINGLE,
+        ),
+    )),
+    Rule("raw.every-size", "Of each size from 1 to 33 a larger array has the hooks of the smaller one, a smaller one those of the larger, "
+         "and every hook runs.", (
+        script(
+            "raw.every-size",
+            *(line for size in range(1, len(_SIZES) + 1) for line in (
+                RawInsert(_SIZES[size - 1], *_A, _SIZES_AT[_SIZES[size - 1]]), Returns(0), RawRun(*_A), Ran(_in_order(_SIZES[:size]), 1))),
+            *(line for size in range(1, len(_SIZES)) for line in (
+                RawDelete(_GO[size - 1]), PrivateArray(*_A, _in_order(_GO[size:])), RawRun(*_A), Ran(_in_order(_GO[size:]), 1))),
             topology=SINGLE,
         ),
     )),
@@ -260,7 +286,8 @@ def _list(name: str, hooks: Sequence[RawInsert], packets: int, calls: str, *, pa
     """
     return script(
         name, *hooks, RawList(*_A, packets),
-        Finds((("calls", calls), ("passed", passed or "none"), ("freed", freed or "none"), ("linked", "none"))), Splats(),
+        Finds((("calls", calls), ("passed", passed or "none"), ("freed", freed or "none"), ("linked", "none"),
+                ("altered", 0))), Splats(),
         RawList(*_A, 1), Returns(0),
         topology=SINGLE,
     )

@@ -41,12 +41,14 @@ class ListResult:
     :param passed: cookies of the packets that came out, in order
     :param users: of each packet that went in, in order, as of :class:`RawResult`
     :param linked: 1 for each that a hook met while it was linked to another packet
+    :param altered: calls with another ``nf_hook_state`` than core was given
     """
 
     calls: tuple[tuple[int, int], ...]
     passed: tuple[int, ...]
     users: tuple[int, ...]
     linked: tuple[int, ...]
+    altered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,13 @@ class RawResult:
     :param returned: its return value
     :param called: ids of the hooks that it called, in order
     :param users: ``skb->users`` afterwards, a reference of the module's among them: 1 if core freed the skb, 2 if not
+    :param altered: as of :class:`ListResult`
     """
 
     returned: int
     called: tuple[int, ...]
     users: int
+    altered: int = 0
 
 
 def insert(module: HookModule, hook: RawHook) -> None:
@@ -108,7 +112,8 @@ def run(module: HookModule, array: int, start: int = 0, cookie: int = 0) -> RawR
     (reply,) = module.request(
         Command.RAW_RUN, pack(Attribute.ARRAY, array) + pack(Attribute.START, start) + pack(Attribute.COOKIE, cookie))
     called = reply[Attribute.CALLED]
-    return RawResult(unpack(reply, Attribute.RETURN), struct.unpack(f"={len(called) // 8}Q", called), unpack(reply, Attribute.USERS))
+    return RawResult(unpack(reply, Attribute.RETURN), struct.unpack(f"={len(called) // 8}Q", called), unpack(reply, Attribute.USERS),
+                     unpack(reply, Attribute.ALTERED))
 
 
 def run_list(module: HookModule, array: int, cookies: Sequence[int]) -> ListResult:
@@ -122,7 +127,8 @@ def run_list(module: HookModule, array: int, cookies: Sequence[int]) -> ListResu
     (reply,) = module.request(Command.RAW_LIST, pack(Attribute.ARRAY, array) + packed)
     called = _numbers(reply[Attribute.CALLED], "Q")
     return ListResult(tuple(zip(called[::2], called[1::2], strict=True)), _numbers(reply[Attribute.PASSED], "Q"),
-                      _numbers(reply[Attribute.LIST_USERS], "I"), _numbers(reply[Attribute.LIST_LINKED], "I"))
+                      _numbers(reply[Attribute.LIST_USERS], "I"), _numbers(reply[Attribute.LIST_LINKED], "I"),
+                      unpack(reply, Attribute.ALTERED))
 
 
 def _numbers(data: bytes, kind: str) -> tuple[int, ...]:

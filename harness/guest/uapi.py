@@ -98,6 +98,7 @@ class Attribute(IntEnum):
     CT_CLOSE = 53
     CT_CLOSINGS = 54
     LIST_LINKED = 55
+    ALTERED = 56
 
 
 class Tamper(IntEnum):
@@ -114,7 +115,7 @@ _FORMATS = {
     **dict.fromkeys((Attribute.HOOKNUM, Attribute.IFINDEX, Attribute.VERDICT, Attribute.ERRNO, Attribute.SLOT_INDEX,
                     Attribute.ARRAY, Attribute.RAW_VERDICT, Attribute.START, Attribute.USERS, Attribute.FAIL, Attribute.CT_OWN,
                     Attribute.CT_INFO, Attribute.CT_USES, Attribute.REINJECT_VERDICT, Attribute.TIMES, Attribute.TAMPER,
-                    Attribute.CT_CLOSINGS), "=I"),
+                    Attribute.CT_CLOSINGS, Attribute.ALTERED), "=I"),
     **dict.fromkeys((Attribute.PRIORITY, Attribute.RETURN, Attribute.DEVICE_NETNS), "=i"),
     **dict.fromkeys((Attribute.SPORT, Attribute.DPORT), "!H"),
     Attribute.QUEUE_NUM: "=H", Attribute.PF: "=B",

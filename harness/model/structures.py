@@ -181,6 +181,7 @@ class Context:
 
     :param okfn: ``state->okfn``, bound to what it needs
     :param reinjected: it is ``nf_reinject`` that runs
+    :param states: what each of the calls was given
     """
 
     skb: Skb
@@ -188,12 +189,14 @@ class Context:
     okfn: Callable[[], object] = lambda: None
     reinjected: bool = False
     calls: list[HookCall] = field(default_factory=list)
+    states: list[HookState] = field(default_factory=list)
     warnings: Warnings = field(default_factory=list)
 
     def call(self, hooks: Entries, index: int) -> Verdict:
         """``nf_hook_entry_hookfn``."""
         ops = hooks[index]
         self.skb.met_linked |= self.skb.linked
+        self.states.append(self.state)
         verdict = ops.hook(ops, self)
         self.calls.append(HookCall(index, ops.function, ops.module, ops.priority, verdict, label=ops.label))
         return verdict

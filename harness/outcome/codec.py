@@ -90,7 +90,8 @@ def report(*, kernel: Mapping[str, Any], scenario: str, observed: Outcome, compa
 
 def _step_json(step: StepOutcome) -> dict[str, Any]:
     slots = {key: [_slot_json(slot) for slot in array] for key, array in step.slots}
-    raw = step.raw and {"returned": step.raw.returned, "called": list(step.raw.called), "users": step.raw.users}
+    raw = step.raw and {"returned": step.raw.returned, "called": list(step.raw.called), "users": step.raw.users,
+                        **({"altered": step.raw.altered} if step.raw.altered else {})}
     return {"step": step.step, "errno": _errno_json(step.errno), "slots": slots, "raw": raw, "splats": list(step.splats),
             "facts": dict(step.facts), "disputes": list(step.disputes),
             "queues": {key: asdict(state) for key, state in step.queues}}
@@ -100,8 +101,8 @@ def _step(document: Mapping[str, Any]) -> StepOutcome:
     slots = tuple((key, tuple(map(_slot, array))) for key, array in document["slots"].items())
     raw = document.get("raw")
     return StepOutcome(document["step"], _errno(document["errno"]), slots,
-                       raw and RawOutcome(raw["returned"], tuple(raw["called"]), raw["users"]), tuple(document.get("splats", ())),
-                       tuple(document.get("facts", {}).items()), tuple(document.get("disputes", ())),
+                       raw and RawOutcome(raw["returned"], tuple(raw["called"]), raw["users"], raw.get("altered", 0)),
+                       tuple(document.get("splats", ())), tuple(document.get("facts", {}).items()), tuple(document.get("disputes", ())),
                        tuple((key, QueueState(**state)) for key, state in document.get("queues", {}).items()))
 
 

@@ -209,7 +209,8 @@ def raw(run: RawOutcome | None) -> str:
     if run is None:
         return "not run"
     called = ", ".join(run.called[:8]) + (f" … {run.called[-1]}: {len(run.called)} hooks" if len(run.called) > 8 else "")
-    return f"{called or 'none'} called, returned {returned(run.returned)}, skb {'freed' if run.users == 1 else 'not freed'}"
+    altered = f", {run.altered} of them with another state than the loop was given" if run.altered else ""
+    return f"{called or 'none'} called{altered}, returned {returned(run.returned)}, skb {'freed' if run.users == 1 else 'not freed'}"
 
 
 def queue(state: QueueState | None) -> str:

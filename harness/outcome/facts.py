@@ -62,17 +62,19 @@ def port(number: int | None) -> Facts:
     return (("port", "none" if number is None else number),)
 
 
-def listed(calls: Iterable[tuple[int, str]], passed: Sequence[int], freed: Sequence[int], linked: Sequence[int]) -> Facts:
+def listed(calls: Iterable[tuple[int, str]], passed: Sequence[int], freed: Sequence[int], linked: Sequence[int],
+           altered: int) -> Facts:
     """What became of a list of packets, which are numbered from 1.
 
     :param calls: packet and hook of each, in order
     :param passed: packets that came out of the list, in that order
     :param freed: those that core freed
     :param linked: those that a hook met while they were linked to another one
+    :param altered: calls with another ``nf_hook_state`` than the list came with
     """
     each = (f"{number}: {' '.join(hook for _, hook in called)}" for number, called in groupby(calls, key=lambda call: call[0]))
     return (("calls", ", ".join(each) or "none"), ("passed", " ".join(map(str, passed)) or "none"),
-            ("freed", " ".join(map(str, freed)) or "none"), ("linked", " ".join(map(str, linked)) or "none"))
+            ("freed", " ".join(map(str, freed)) or "none"), ("linked", " ".join(map(str, linked)) or "none"), ("altered", altered))
 
 
 def remembered(allocated: int, left: int, early: int, overwritten: int) -> Facts:

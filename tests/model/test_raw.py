@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from harness.model import predict
 from harness.netfilter import Family, VerdictKind
 from harness.outcome import KernelProfile, Outcome, RawOutcome, compare, conclude
+from harness.outcome import from_json as outcome_from_json
+from harness.outcome import to_json as outcome_to_json
 from harness.scenario import BUILTIN, Scenario, Step
 from harness.scenario.codec import from_json, to_json
 from harness.scenario.steps.batches import RegisterBatch, UnregisterAbsent
@@ -53,6 +55,16 @@ def test_what_the_loop_makes_of_a_verdict(verdict: int, result: RawOutcome, spla
 def test_older_kernels_keep_a_stolen_errno_and_warn_of_nothing() -> None:
     assert tried(errno.EACCES << 16 | VerdictKind.STOLEN, OLD) == (RawOutcome(0, ("a",), 2), ())
     assert tried(0x42, OLD) == (RawOutcome(0, ("a",), 2), ())
+
+
+def test_calls_with_another_state_are_told_and_kept() -> None:
+    predicted = predict(BUILTIN["raw-start"])
+    last = predicted.steps[-1]
+    assert last.raw is not None
+    observed = replace(predicted, steps=(*predicted.steps[:-1], replace(last, raw=replace(last.raw, altered=2))))
+    (difference,) = compare(predicted, observed).differences
+    assert "2 of them with another state than the loop was given" in difference.observed
+    assert (outcome_from_json(outcome_to_json(observed)), "altered" in str(outcome_to_json(predicted))) == (observed, False)
 
 
 @given(st.lists(st.tuples(priorities, returns), min_size=1, max_size=5), st.integers(0, 2**32 - 1))

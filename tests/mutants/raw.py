@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.model import entries, register, slow, structures
@@ -72,6 +73,48 @@ def still_linked(contexts: Sequence[structures.Context], e: Entries, *, profile:
     return [context for context in contexts if slow.nf_hook_slow(context, e, profile=profile) == 1]
 
 
+def forgets_out_behind_the_first(context: structures.Context, e: Entries, s: int = 0, *, profile: KernelProfile) -> int:
+    """What the loop was given is the loop's own to change."""
+    def called(ops: HookOps, other: structures.Context) -> Verdict:
+        verdict = ops.hook(ops, other)
+        other.state = replace(other.state, outdev="")
+        return verdict
+
+    return slow.nf_hook_slow(context, [replace(ops, hook=lambda _ops, other, ops=ops: called(ops, other)) for ops in e], s,  # type: ignore[misc]
+                             profile=profile)
+
+
+def dummies_forget_out(context: structures.Context, e: Entries, s: int = 0, *, profile: KernelProfile) -> int:
+    def forgets(_ops: HookOps, other: structures.Context) -> Verdict:
+        other.state = replace(other.state, outdev="")
+        return ACCEPT
+
+    return slow.nf_hook_slow(context, [replace(ops, hook=forgets) if ops is entries.DUMMY_OPS else ops for ops in e], s, profile=profile)
+
+
+def second_of_a_list_without_in(contexts: Sequence[structures.Context], e: Entries, *, profile: KernelProfile) -> list[structures.Context]:
+    for context in contexts[1:]:
+        context.state = replace(context.state, indev="")
+    return right_list(contexts, e, profile=profile)
+
+
+def seventeen_without_the_last(context: structures.Context, e: Entries, s: int = 0, *, profile: KernelProfile) -> int:
+    return slow.nf_hook_slow(context, e[:-1] if len(e) == _SEVENTEEN else e, s, profile=profile)
+
+
+def the_last_of_several(become: Verdict) -> Callable[..., int]:
+    """A loop that takes the whole word of the last one's verdict."""
+    def mutant(context: structures.Context, e: Entries, s: int = 0, *, profile: KernelProfile) -> int:
+        def whole(ops: HookOps, other: structures.Context) -> Verdict:
+            found = ops.hook(ops, other)
+            return become if found.kind is VerdictKind.ACCEPT and found.encode() != VerdictKind.ACCEPT else found
+
+        last = [replace(e[-1], hook=lambda _ops, other: whole(e[-1], other))] if len(e) > 1 else e[-1:]
+        return slow.nf_hook_slow(context, [*e[:-1], *last], s, profile=profile)
+    return mutant
+
+
+_SEVENTEEN = 17
 right_list = slow.nf_hook_slow_list
 
 
@@ -103,5 +146,10 @@ MUTANTS = collected([
     rules_only(named("a list ends with what is dropped", steps, "nf_hook_slow_list", until_one_is_dropped, "list.verdicts")),
     rules_only(named("a list goes on with what is stolen", steps, "nf_hook_slow_list", stolen_ones_too, "list.verdicts")),
     rules_only(named("a list's packets stay in it", steps, "nf_hook_slow_list", still_linked, "list.order", "list.verdicts")),
+    private("a state's out is gone behind the first hook", forgets_out_behind_the_first, "accept.high-bits", "raw.insert"),
+    rules_only(private("dummies change the state", dummies_forget_out, "dummy.accepts", "raw.enomem")),
+    rules_only(named("the second of a list has another state", steps, "nf_hook_slow_list", second_of_a_list_without_in, "list.order")),
+    rules_only(private("of seventeen hooks the last does not run", seventeen_without_the_last, "raw.every-size")),
+    rules_only(private("the whole word of the last decides", the_last_of_several(Verdict(VerdictKind.STOP)), "accept.high-bits")),
     private("QUEUE goes on", without(VerdictKind.QUEUE, lambda _verdict: ACCEPT), "queue.frees"),
 ])

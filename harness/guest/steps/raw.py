@@ -53,7 +53,7 @@ def raw_run(run: Run, index: int, step: RawRun) -> StepOutcome:
     except HookRefused as refusal:
         return StepOutcome(index, refusal.errno or 0, _array(run, step.netns, step.array))
     labels = run.labels
-    outcome = RawOutcome(result.returned, tuple(labels[number] for number in result.called), result.users)
+    outcome = RawOutcome(result.returned, tuple(labels[number] for number in result.called), result.users, result.altered)
     return StepOutcome(index, 0, _array(run, step.netns, step.array), outcome)
 
 
@@ -66,7 +66,7 @@ def raw_list(run: Run, index: int, step: RawList) -> StepOutcome:
     calls = [(numbers[cookie], run.labels[hook]) for cookie, hook in result.calls]
     freed = [number for number, users in zip(numbers.values(), result.users, strict=True) if users == 1]
     linked = [number for number, met in zip(numbers.values(), result.linked, strict=True) if met]
-    facts = listed(calls, [numbers[cookie] for cookie in result.passed], freed, linked)
+    facts = listed(calls, [numbers[cookie] for cookie in result.passed], freed, linked, result.altered)
     return StepOutcome(index, 0, _array(run, step.netns, step.array), facts=facts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 from harness.model.entries import nf_hook_entries_delete_raw, nf_hook_entries_insert_raw
 from harness.model.run import Arrays, Run, slots_of
@@ -91,10 +92,11 @@ def raw_run(run: Run, index: int, step: RawRun) -> StepOutcome:
     entries = _head(run, key).entries
     if entries is None:
         return StepOutcome(index, errno.ENOENT, _array(run, key))
-    context = Context(Skb(), HookState(Family.IPV4, hook_number(Family.IPV4, "INPUT"), key[0], "lo"), warnings=run.core.warnings)
+    context = Context(Skb(), _state(key), warnings=run.core.warnings)
     returned = nf_hook_slow(context, entries, step.start, profile=run.core.profile)
     called = tuple(call.label for call in context.calls if call.label is not None)
-    return StepOutcome(index, 0, _array(run, key), RawOutcome(returned, called, 1 if context.skb.state == "freed" else 2))
+    return StepOutcome(index, 0, _array(run, key), RawOutcome(returned, called, 1 if context.skb.state == "freed" else 2,
+                                                                    _altered(key, [context])))
 
 
 def raw_list(run: Run, index: int, step: RawList) -> StepOutcome:
@@ -102,13 +104,24 @@ def raw_list(run: Run, index: int, step: RawList) -> StepOutcome:
     entries = _head(run, key).entries
     if entries is None:
         return StepOutcome(index, errno.ENOENT, _array(run, key))
-    state = HookState(Family.IPV4, hook_number(Family.IPV4, "INPUT"), key[0], "lo")
-    contexts = [Context(Skb(number, linked=True), state, warnings=run.core.warnings) for number in range(1, step.packets + 1)]
+    contexts = [Context(Skb(number, linked=True), _state(key), warnings=run.core.warnings) for number in range(1, step.packets + 1)]
     passed = nf_hook_slow_list(contexts, entries, profile=run.core.profile)
     calls = [(number, str(call.label)) for number, context in enumerate(contexts, 1) for call in context.calls if call.label is not None]
     freed = [number for number, context in enumerate(contexts, 1) if context.skb.state == "freed"]
     linked = [number for number, context in enumerate(contexts, 1) if context.skb.met_linked]
-    return StepOutcome(index, 0, _array(run, key), facts=listed(calls, [contexts.index(one) + 1 for one in passed], freed, linked))
+    return StepOutcome(index, 0, _array(run, key), facts=listed(calls, [contexts.index(one) + 1 for one in passed], freed, linked,
+                                                             _altered(key, contexts)))
+
+
+def _state(key: Key) -> HookState:
+    """What core is given, with something in every field."""
+    return HookState(Family.IPV4, hook_number(Family.IPV4, "INPUT"), key[0], "lo", "lo", "dst_discard_out")
+
+
+def _altered(key: Key, contexts: Sequence[Context]) -> int:
+    """How many calls were given another state; the module sees those of its hooks."""
+    return sum(state != _state(key) for context in contexts for call, state in zip(context.calls, context.states, strict=True)
+               if call.label is not None)
 
 
 def _head(run: Run, key: Key) -> Head:
