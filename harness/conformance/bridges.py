@@ -76,7 +76,9 @@ _FRAMES = script(
     Crosses((_br("PREROUTING", _IN, ""), *_forwarded(_OTHER), *_forwarded(_OUT), _br("INPUT", _IN, "")), BY_STACK),
     Frame("left", "eth0", "bridge/br0", 4), Crosses((_br("PREROUTING", _IN, ""), _br("INPUT", _IN, "")), BY_STACK),
     Frame("left", "eth0", "left/eth0", 5), Crosses((_br("PREROUTING", _IN, ""),), BY_STACK),
-    *(line for cookie, to in ((6, "unknown"), (7, "broadcast")) for line in (
+    Frame("left", "eth0", "multicast", 8),
+    Crosses((_br("PREROUTING", _IN, ""), *_forwarded(_OTHER), *_forwarded(_OUT), _br("INPUT", _IN, "")), BY_STACK),
+    *(line for cookie, to in ((6, "unknown"), (7, "broadcast"), (9, "multicast")) for line in (
         Frame("bridge", "br0", to, cookie), Crosses(tuple(at for port in (_OTHER, _OUT, _IN) for at in _sent(port)), BY_STACK))),
     topology=BRIDGE,
 )
@@ -104,6 +106,16 @@ _VERDICTS = script(
     Frame("left", "eth0", "right/eth0", 5),
     Crosses((At("bridge", "PREROUTING", "drop steal queue bypass last", 1, _BR, loop=_OWN_LOOP),
              At("bridge", "FORWARD", "forward", -errno.EHOSTUNREACH, _BR)), "dropped", errno.EHOSTUNREACH),
+    topology=BRIDGE,
+)
+
+
+_CLONED = script(
+    "drop.reason-cloned",
+    Register("guard", "third", _NETDEV, "INGRESS", verdict=Verdict(VerdictKind.DROP), device="eth0"),
+    *(line for cookie, to in enumerate(("unknown", "broadcast", "multicast"), 1) for line in (
+        Frame("left", "eth0", to, cookie),
+        Crosses((At("third", "INGRESS", "guard", -errno.EPERM, _NETDEV),), "dropped", errno.EPERM, reason="NETFILTER_DROP"))),
     topology=BRIDGE,
 )
 
@@ -226,6 +238,8 @@ RULES = (
          "OUTPUT; what leaves, POSTROUTING.", (*_unicast(_V4), *_unicast(_V6), _FRAMES), needs=("bridge",)),
     Rule("path.bridge-verdicts", "The bridge's pre-routing loop takes verdicts as nf_hook_slow does, but nobody learns a drop's errno.",
          (_VERDICTS,), needs=("bridge",)),
+    Rule("drop.reason-cloned", "The reason of a drop is that of any packet, also where another port of a bridge gets a clone of it.",
+         (_CLONED,), needs=("netdev", "bridge", "drop_reasons")),
     Rule("path.families-together", "One packet crosses the points of its devices, of the bridge and, with br_netfilter, of IP, which "
          "believes that it comes and goes by the bridge.", (*_together(_V4), *_together(_V6), _only(_V4), _only(_V6)),
          needs=("netdev", "arp", "bridge", "br_netfilter")),

@@ -221,7 +221,7 @@ FUNCTIONS = (
     CoveredFunction("nf_hook_slow", (505, 536), (
         Branch((511, 512), "each hook from s on, with the state of its point",
                _rules("accept.all order.ascending netns.isolated path.local-in path.local-out path.forward path.loopback path.own-address "
-                      "path.no-forward path.no-route path.ttl path.echo path.moved path.martian path.netdev path.netdev-egress "
+                      "path.no-forward path.no-route path.group path.ttl path.echo path.moved path.martian path.netdev path.netdev-egress "
                       "netdev.ingress netdev.egress state.fields path.arp path.arp-forward path.vlan path.vlan-egress "
                       "path.vlan-bridge path.bridge path.bridge-verdicts path.bridge-routed path.other-host "
                       "path.families-together netdev.egress-dummy path.fragments path.fragments-full "
@@ -232,7 +232,8 @@ FUNCTIONS = (
         Branch((514, 515), "ACCEPT: the next one", _rules("accept.all accept.high-bits drop.only-its-packet")),
         Branch((516, 521), "DROP: freed; -EPERM, or the errno it carries",
                _rules("drop.eperm drop.errno drop.only-its-packet drop.first-decides netdev.ingress-drop netdev.egress-drop "
-                      "drop.frees drop.positive drop.reason drop.reason-arp drop.errno-arp first.verdicts")),
+                      "drop.frees drop.positive drop.reason drop.reason-whole drop.reason-cloned drop.reason-arp "
+                      "drop.errno-arp first.verdicts")),
         Branch((522, 523), "QUEUE: nf_queue",
                _rules("queue.no-handler queue.bypass queue.frees queue.number queue.order queue.bypass-listener queue.full queue.fail-open "
                       "queue.one-listener")),

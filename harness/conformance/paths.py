@@ -11,7 +11,7 @@ from harness.netfilter import Family
 from harness.scenario.step import Step
 from harness.scenario.steps.hooks import Register
 from harness.scenario.steps.namespaces import MoveDevice
-from harness.scenario.steps.packets import Send
+from harness.scenario.steps.packets import Group, Send
 from harness.scenario.topology import PAIR, ROUTER, SINGLE, Link, Route, Topology, VethEnd
 
 __all__ = ("RULES",)
@@ -44,6 +44,7 @@ _OKFN = {
     _V6: {"PREROUTING": "ip6_rcv_finish", "INPUT": "ip6_input_finish", "FORWARD": "ip6_forward_finish", "OUTPUT": "dst_output",
           "POSTROUTING": "ip6_finish_output"},
 }
+_GROUPS: tuple[Group | None, ...] = ("broadcast", "multicast", None)
 _ALL = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 
 
@@ -62,6 +63,18 @@ def _pair(name: str, pf: Family, source: str, to: str) -> Script:
         Send(source, to, 1, pf),
         Crosses((_at(pf, source, "OUTPUT", "", "eth0"), _at(pf, source, "POSTROUTING", "", "eth0"),
                  _at(pf, to, "PREROUTING", "eth0", ""), _at(pf, to, "INPUT", "eth0", ""))),
+    )
+
+
+def _group(pf: Family) -> Script:
+    """One frame for all, one for a group, and one for the host."""
+    return script(
+        f"path.group, {pf.name}", *_everywhere(pf, PAIR), Register("ingress", "host", _NETDEV, "INGRESS", device="eth0"),
+        *(line for cookie, group in enumerate(_GROUPS, 1) for line in (
+            Send("peer", "host", cookie, pf, source_port=40000 + cookie, group=group),
+            Crosses((_at(pf, "peer", "OUTPUT", "", "eth0"), _at(pf, "peer", "POSTROUTING", "", "eth0"),
+                     At("host", "INGRESS", "ingress", 1, _NETDEV), _at(pf, "host", "PREROUTING", "eth0", ""),
+                     _at(pf, "host", "INPUT", "eth0", ""))))),
     )
 
 
@@ -165,6 +178,8 @@ RULES = (
          tuple(_pair("path.local-out", pf, "host", "peer") for pf in (_V4, _V6))),
     Rule("path.forward", "A forwarded packet crosses PREROUTING, FORWARD and POSTROUTING; from FORWARD on both devices are known.",
          tuple(_forward(pf) for pf in (_V4, _V6))),
+    Rule("path.group", "A packet whose frame is for a group, or for all, crosses the points of any.",
+         tuple(_group(pf) for pf in (_V4, _V6)), needs=("netdev",)),
     Rule("path.loopback", "A packet to oneself crosses OUTPUT, POSTROUTING, PREROUTING and INPUT, all on lo.",
          (_loopback(_V4, "127.0.0.1"), _loopback(_V6, "::1"))),
     Rule("path.own-address", "A packet to an address of the sending host goes by way of lo.", (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
+from itertools import product
 
 from harness.conformance.expect import At, Crosses, Returns
 from harness.conformance.rule import Rule, Script, script
@@ -46,6 +48,9 @@ def _ends_at_every_point(rule: str, pf: Family, verdict: Verdict, number: int, *
     return script(f"{rule}, {pf.name}", *lines, topology=ROUTER)
 
 
+_PIECES = tuple(Send("host", "peer", 1, size=size, segment=segment, fragment=fragment) for size, segment, fragment in (
+    (4000, 1000, None), (4000, None, None), (1200, None, 608)))
+"""Kept together, too large for a device, in fragments."""
 _ERRNOS = (errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ENETUNREACH, errno.EINVAL, errno.EACCES, errno.ENOENT, errno.EPERM)
 """ENOBUFS is not among them: UDP keeps it from the caller."""
 
@@ -109,6 +114,18 @@ ACCEPT_AND_DROP = (
             Crosses((At("host", "INPUT", f"{_MANY} guard", -errno.EPERM),), "dropped", errno.EPERM, reason="NETFILTER_DROP"),
         ),
         *(_ends_at_every_point("drop.reason", pf, _DROP, errno.EPERM, reason="NETFILTER_DROP") for pf in (_V4, _V6)),
+    ), needs=("drop_reasons",)),
+    Rule("drop.reason-whole", "The reason of a drop is that of any packet, also of one that will be segmented, of one in several pieces of "
+         "memory, and of a fragment.", (
+        script(
+            "drop.reason-whole",
+            *(Register(f"out{pf.name[-1]}", "host", pf, "OUTPUT", 0, _DROP) for pf in (_V4, _V6)),
+            *(line for cookie, (pf, to, pieces) in enumerate(product((_V4, _V6), ("peer", "host"), _PIECES), 1) for line in (
+                replace(pieces, to=to, cookie=cookie, pf=pf, source_port=40000 + cookie),
+                Returns(errno.EPERM),
+                Crosses((At("host", "OUTPUT", f"out{pf.name[-1]}", -errno.EPERM, pf),) * (2 if pieces.fragment else 1), "dropped",
+                        errno.EPERM, reason="NETFILTER_DROP"))),
+        ),
     ), needs=("drop_reasons",)),
     Rule("drop.only-its-packet", "A drop ends one packet's walk; the next packet crosses the same array from its start.", (
         script(

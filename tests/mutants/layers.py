@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from harness.model import structures
-from harness.model.path import arp, bridge, brnf, device, entrance, stack
+from harness.model.path import arp, bridge, brnf, device, entrance, ip, stack
 from harness.model.path.packet import Packet
 from harness.model.path.stack import Okfn, Stack
+from harness.model.steps import link as link_steps
 from harness.netfilter import Family, Verdict, VerdictKind, hook_number
 from harness.scenario.topology import Bridge, Vlan
 from tests.mutants.mutant import collected, named, rules_only
@@ -116,6 +117,12 @@ def silent_arp(on: Stack, netns: str, name: str, packet: Packet) -> int:
 
 RIGHT_THRESH, RIGHT_VETH = brnf.br_nf_hook_thresh, device._veth_xmit
 
+def not_for_a_group(netns: str, packet: Packet) -> bool:
+    return right_rcv(netns, packet) and packet.pkt_type != "broadcast"
+
+
+right_rcv = ip._ip_rcv_core
+
 MUTANTS = collected([
     named("the bridge's pre-routing is nf_hook_slow", bridge, "nf_hook_bridge_pre", pre_routing(errnos=False), "path.bridge",
           "path.bridge-verdicts", "path.families-together", "start-index.bridge"),
@@ -134,6 +141,8 @@ MUTANTS = collected([
           "start-index.bridge"),
     rules_only(named("br_netfilter takes what is routed for forwarded", brnf, "HOOKS", instead(br_nf_post_routing), "path.bridge-routed")),
     named("IP's PREROUTING sees twice what a bridge's host routes", brnf, "HOOKS", instead(ip_sabotage_in), "path.bridge-routed"),
+    rules_only(named("what is for a group is for another host", ip, "_ip_rcv_core", not_for_a_group, "path.group")),
+    rules_only(named("a group is nobody's address", link_steps, "MULTICAST", "nobody", "path.bridge")),
     rules_only(named("a bridge's host sends nothing to all", device, "_ndo_start_xmit", [sends_nothing_to_all], "path.bridge")),
     rules_only(named("a device takes what is for others", device, "_veth_xmit", takes_what_is_for_others, "path.other-host")),
     rules_only(named("a dummy hands back what it gets", device, "_veth_xmit", comes_back_from_a_dummy, "netdev.egress-dummy")),

@@ -12,16 +12,17 @@ from harness.guest.run import Run
 from harness.guest.senders import ethernet
 from harness.guest.traffic import payload
 from harness.outcome.types import StepOutcome
-from harness.scenario.steps.link import BROADCAST, UNKNOWN, Arp, Frame, asking_device
+from harness.scenario.steps.link import BROADCAST, MULTICAST, UNKNOWN, Arp, Frame, asking_device
 from harness.trace.capture import setting
 
-__all__ = ("arp", "frame")
+__all__ = ("GROUPS", "arp", "frame")
 
 _NTF_USE, _NUD_NONE = 0x01, 0x00
 _SIOCGIFHWADDR = 0x8927
 _NEVER_MS = "3600000"
 _EXPERIMENTAL = 0x88B5
-_NOBODY = "02:ff:ff:ff:ff:ff"
+GROUPS = {BROADCAST: "ff:ff:ff:ff:ff:ff", MULTICAST: "03:ff:ff:ff:ff:ff"}
+_ADDRESSES = {**GROUPS, UNKNOWN: "02:ff:ff:ff:ff:ff"}
 
 
 def arp(run: Run, index: int, step: Arp) -> StepOutcome:
@@ -53,8 +54,8 @@ def _asks_once(device: str | None) -> AbstractContextManager[None]:
 
 
 def frame(run: Run, index: int, step: Frame) -> StepOutcome:
-    if step.to in (BROADCAST, UNKNOWN):
-        to = "ff:ff:ff:ff:ff:ff" if step.to == BROADCAST else _NOBODY
+    if step.to in _ADDRESSES:
+        to = _ADDRESSES[step.to]
     else:
         netns, _, device = step.to.partition("/")
         to = _hardware_address(run, netns, device)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from harness.guest import senders, traffic
 from harness.guest.netns import Namespace
 from harness.guest.run import Run, Sent
+from harness.guest.steps.link import GROUPS
+from harness.guest.topology import mac_of
 from harness.outcome.facts import port
 from harness.outcome.types import StepOutcome
 from harness.scenario.routing import source_address
-from harness.scenario.steps.packets import Send, destination, has_socket
+from harness.scenario.steps.packets import Send, destination, has_socket, neighbour
 from harness.scenario.topology import Topology
 
 __all__ = ("send",)
@@ -19,20 +23,47 @@ __all__ = ("send",)
 def send(run: Run, index: int, step: Send) -> StepOutcome:
     netns = run.network.namespaces[step.source]
     source, holder, to = _ends(run, run.topologies[index], step)
-    if step.fragment or has_socket(step):
-        errno = _send_large(netns, step, source, to)
-    elif step.kind == "udp":
-        packet = senders.datagram(source, to, (step.source_port, step.port), size=step.size, cookie=step.cookie, ttl=step.ttl)
-        errno = run.ground.senders.send_ip(netns, packet, to)
-    else:
-        family = socket.AF_INET6 if ":" in to else socket.AF_INET
-        errno = run.ground.senders.send_echo(netns, senders.echo_request(family, step.size, step.cookie), to, step.ttl)
+    with _to_a_group(run, run.topologies[index], step):
+        errno = _sent(run, netns, step, (source, to))
     kind, parts = "udp" if step.kind == "udp" else "echo request", -(-step.size // (step.segment or step.size))
     run.sent[step.cookie] = Sent(errno, netns.name, run.network.namespaces[holder].name, kind, parts)
     run.watch.settle(step.cookie)
     if not run.redirects:
         return StepOutcome(index, errno)
     return StepOutcome(index, errno, facts=port(next((each.port for each in run.sinks.wait((), 0) if each.cookie == step.cookie), None)))
+
+
+def _sent(run: Run, netns: Namespace, step: Send, ends: tuple[str, str]) -> int:
+    """The errno of ``sendto()``, or 0."""
+    source, to = ends
+    if step.fragment or has_socket(step):
+        return _send_large(netns, step, source, to)
+    if step.kind == "udp":
+        packet = senders.datagram(source, to, (step.source_port, step.port), size=step.size, cookie=step.cookie, ttl=step.ttl)
+        return run.ground.senders.send_ip(netns, packet, to)
+    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+    return run.ground.senders.send_echo(netns, senders.echo_request(family, step.size, step.cookie), to, step.ttl)
+
+
+@contextmanager
+def _to_a_group(run: Run, topology: Topology, step: Send) -> Iterator[None]:
+    """Meanwhile the neighbour has a group's hardware address."""
+    found = neighbour(topology, step) if step.group else None
+    if step.group is None or found is None:
+        yield
+        return
+    from pyroute2 import IPRoute  # noqa: PLC0415 - seconds in an emulated guest
+
+    device, address = found
+    (end,) = topology.segment(step.source, device)
+    entry = {"family": socket.AF_INET6 if address.version == 6 else socket.AF_INET, "dst": str(address), "state": "permanent",
+             "ifindex": run.ifindex(step.source, device)}
+    with run.network.namespaces[step.source].inside(), IPRoute() as routes:
+        routes.neigh("replace", lladdr=GROUPS[step.group], **entry)
+        try:
+            yield
+        finally:
+            routes.neigh("replace", lladdr=mac_of(topology, end), **entry)
 
 
 def _send_large(netns: Namespace, step: Send, source: str, to: str) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from harness.model.conntrack import nf_ct_attach
 from harness.model.path import fragment
 from harness.model.path.device import dev_add_pack, dev_queue_xmit
-from harness.model.path.packet import DEFAULT_TTL, Kind, Packet, Record
+from harness.model.path.packet import BROADCAST, DEFAULT_TTL, Kind, Packet, Record
 from harness.model.path.stack import Stack
 from harness.model.sysctl import FORWARDING
 from harness.netfilter import Family
@@ -66,7 +66,7 @@ def _ip_finish_output2(stack: Stack, netns: str, hop: Hop, packet: Packet) -> in
             stack.doubts.append(f"{netns}/{hop.device} knows nobody who has {hop.via}: the packet's fate cannot be told")
             packet.walk.unknown = "no neighbour"
             return 0
-        packet.mac = mac
+        packet.mac, packet.group = BROADCAST if packet.group else mac, False
     return dev_queue_xmit(stack, netns, hop.device, packet)
 
 

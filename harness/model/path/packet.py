@@ -154,6 +154,7 @@ class Packet(Skb):
     :param source: of the IP or ARP header, as is *destination*
     :param size: bytes of payload behind the transport header
     :param mac: destination of the frame, once it has one
+    :param group: its first frame is for a group, whatever the neighbour's hardware address
     :param vlan: the tag that it carries
     :param piece: the fragment that it is; ``None`` for a whole datagram
     :param segment: it stands for several packets of so much payload each, which a device or the receiver takes apart
@@ -169,6 +170,7 @@ class Packet(Skb):
     size: int = 0
     ttl: int = DEFAULT_TTL
     mac: Mac = BROADCAST
+    group: bool = False
     vlan: int | None = None
     pkt_type: PacketType = "outgoing"
     nf_bridge: NfBridge | None = None

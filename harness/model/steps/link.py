@@ -9,7 +9,7 @@ from harness.model.run import Run
 from harness.model.steps.packets import note
 from harness.outcome.types import StepOutcome
 from harness.scenario.steps.link import BROADCAST as TO_ALL
-from harness.scenario.steps.link import Arp, Frame, asking_device
+from harness.scenario.steps.link import MULTICAST, Arp, Frame, asking_device
 
 __all__ = ("arp", "frame")
 
@@ -26,7 +26,7 @@ def arp(run: Run, index: int, step: Arp) -> StepOutcome:
 def frame(run: Run, index: int, step: Frame) -> StepOutcome:
     topology = run.stack.topology
     mac: Mac = ("*", step.to)
-    if step.to == TO_ALL:
+    if step.to in (TO_ALL, MULTICAST):
         mac = BROADCAST
     elif "/" in step.to:
         netns, _, device = step.to.partition("/")

@@ -24,7 +24,8 @@ def send(run: Run, index: int, step: Send) -> StepOutcome:
         walk=Record("udp" if step.kind == "udp" else "echo request", packet_summary(topology, step)), cookie=step.cookie,
         kind="udp" if step.kind == "udp" else "echo request", protocol="IPV6" if step.pf is Family.IPV6 else "IPV4", source=source,
         destination=to, size=step.size, ttl=step.ttl,
-        piece=Piece(0, last=False, size=step.fragment) if step.fragment else None, segment=step.segment)
+        piece=Piece(0, last=False, size=step.fragment) if step.fragment else None, segment=step.segment,
+        group=step.group is not None)
     if step.kind == "udp" and step.pf is Family.IPV4:
         packet.ct.flow = ConntrackTuple(str(source), step.source_port, str(to), step.port)
     packet.walk.has_socket = has_socket(step)

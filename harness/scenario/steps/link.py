@@ -13,9 +13,10 @@ from harness.scenario.step import DRAWN, Facts, Step, Traffic, flushed, no_rules
 from harness.scenario.steps.packets import COOKIE_BYTES, WHOLE_MAX
 from harness.scenario.topology import LOOPBACK, Topology
 
-__all__ = ("BROADCAST", "UNKNOWN", "Arp", "Frame", "arp_cookie", "asking_device")
+__all__ = ("BROADCAST", "MULTICAST", "UNKNOWN", "Arp", "Frame", "arp_cookie", "asking_device")
 
-BROADCAST, UNKNOWN = "broadcast", "unknown"
+BROADCAST, MULTICAST, UNKNOWN = "broadcast", "multicast", "unknown"
+_NOBODYS = (BROADCAST, MULTICAST, UNKNOWN)
 
 
 def arp_cookie(one: str | IPv4Address, other: str | IPv4Address) -> int:
@@ -75,7 +76,7 @@ class Frame(Step):
     """An Ethernet frame of a type for local experiments (0x88b5) out of a device, which no protocol takes at its end.
 
     :param source: the sending namespace (``from`` in JSON)
-    :param to: ``broadcast``, ``unknown`` for an address that nobody has, or whose address: ``netns/device``
+    :param to: ``broadcast``, ``multicast`` for a group, ``unknown`` for an address that nobody has, or whose address: ``netns/device``
     :param vlan: the tag that it carries
     :param size: bytes behind the header, the cookie at their end
     """
@@ -112,8 +113,8 @@ class Frame(Step):
         if self.device == LOOPBACK or not topology.segment(self.source, self.device):
             fail(f"{path}.device", f"{self.device} leads nowhere else", "choose a device of a link")
         known = [f"{one.netns}/{one.device}" for one in topology.interfaces()]
-        if self.to not in (BROADCAST, UNKNOWN, *known):
-            fail(f"{path}.to", f"{quote(self.to)} is nobody's address", suggest(self.to, [BROADCAST, UNKNOWN, *known], what="addresses"))
+        if self.to not in (*_NOBODYS, *known):
+            fail(f"{path}.to", f"{quote(self.to)} is nobody's address", suggest(self.to, [*_NOBODYS, *known], what="addresses"))
         scope.new_cookie(self.cookie, f"{path}.cookie")
 
 

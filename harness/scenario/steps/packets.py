@@ -10,15 +10,17 @@ from harness.netfilter import Family
 from harness.scenario.addresses import Address, ip_address, ip_interface
 from harness.scenario.keys import COOKIE_MAX
 from harness.scenario.reader import Value, fail, quote, suggest
-from harness.scenario.routing import family_of, first_address, owner, source_address
+from harness.scenario.routing import family_of, first_address, lookup, owner, source_address
 from harness.scenario.scope import Scope
 from harness.scenario.step import DRAWN, Facts, Sink, Step, Traffic, flushed, no_rules, none_wait, nothing, nowhere, same_topology
 from harness.scenario.topology import Topology
 
 __all__ = ("COOKIE_BYTES", "SIZE_MAX", "WHOLE_MAX", "PacketKind", "Send", "destination", "has_socket", "last_piece",
-           "packet_summary")
+           "neighbour", "packet_summary")
 
 PacketKind = Literal["udp", "echo"]
+Group = Literal["broadcast", "multicast"]
+_GROUPS: dict[str, Group] = {"broadcast": "broadcast", "multicast": "multicast"}
 
 COOKIE_BYTES = 16
 """A payload ends with eight bytes of magic and the cookie; it is never smaller."""
@@ -57,6 +59,7 @@ class Send(Step):
     :param source_port: of UDP; 0 for echo, as is ``port``
     :param fragment: it is sent in fragments of so many bytes of IP payload, one ``sendto()`` each
     :param segment: it is sent as segments of so many bytes of payload, which the kernel keeps together (``UDP_SEGMENT``)
+    :param group: its frame is for a group, as if that were the neighbour's hardware address; the other end of a link has the address *to*
     """
 
     source: str
@@ -70,6 +73,7 @@ class Send(Step):
     port: int = 9
     fragment: int | None = None
     segment: int | None = None
+    group: Group | None = None
 
     do = "send"
     facts = Facts(flushed=flushed, touches=nowhere, allocates=nothing, sends=_traffic, sinks=_ends, queues=none_wait, redirects=False,
@@ -82,7 +86,7 @@ class Send(Step):
 
     @classmethod
     def read(cls, value: Value) -> Send:
-        value.keys(("do", "from", "to", "cookie"), ("pf", "kind", "size", "ttl", "source_port", "port", "fragment", "segment"))
+        value.keys(("do", "from", "to", "cookie"), ("pf", "kind", "size", "ttl", "source_port", "port", "fragment", "segment", "group"))
         to = value["to"].string()
         echo = "kind" in value and value["kind"].choice(("udp", "echo")) == "echo"
         if echo:
@@ -101,12 +105,13 @@ class Send(Step):
             port=0 if echo else value["port"].integer(1, 65535) if "port" in value else 9,
             fragment=value["fragment"].integer(_PIECE_MIN, WHOLE_MAX) if "fragment" in value else None,
             segment=value["segment"].integer(_PIECE_MIN, WHOLE_MAX) if "segment" in value else None,
+            group=_GROUPS[value["group"].choice(tuple(_GROUPS))] if "group" in value else None,
         )
 
     def write(self) -> dict[str, Any]:
         return {"from": self.source, "to": self.to, "pf": self.pf.name, "kind": self.kind, "cookie": self.cookie, "size": self.size,
                 "ttl": self.ttl, "source_port": self.source_port or None, "port": self.port or None, "fragment": self.fragment,
-                "segment": self.segment}
+                "segment": self.segment, "group": self.group}
 
     def check(self, scope: Scope, path: str) -> None:
         topology = scope.topology
@@ -126,6 +131,8 @@ class Send(Step):
             fail(f"{path}.to", str(error), f"addresses: {', '.join(known) or 'none but those of lo'}")
         scope.new_cookie(self.cookie, f"{path}.cookie")
         _check_pieces(self, path)
+        if self.group and neighbour(topology, self) is None:
+            fail(f"{path}.group", f"{self.to} is not at the other end of a link of {self.source}", "choose a namespace that is")
 
 
 def _implied_family(to: str) -> Family:
@@ -168,6 +175,15 @@ def destination(topology: Topology, send: Send) -> tuple[str, Address]:
     if holder is None:
         raise ValueError(f"no namespace has the address {address}")
     return holder, address
+
+
+def neighbour(topology: Topology, send: Send) -> tuple[str, Address] | None:
+    """The device out of which a packet is sent, and the address that the other end of its link has; ``None`` if others are there."""
+    _, address = destination(topology, send)
+    hop = lookup(topology, send.source, address)
+    if hop is None or hop.via != address or len(topology.segment(send.source, hop.device)) != 1:
+        return None
+    return hop.device, address
 
 
 def has_socket(send: Send) -> bool:
