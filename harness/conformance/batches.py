@@ -6,7 +6,7 @@ import errno
 
 from harness.conformance.expect import Array, At, Crosses, Returns, Splats
 from harness.conformance.rule import Rule, Script, script
-from harness.netfilter import Family, hook_number
+from harness.netfilter import Family
 from harness.scenario.steps.batches import RegisterAgain, RegisterBatch, UnregisterAbsent, UnregisterBatch
 from harness.scenario.steps.hooks import Dump, Register, Unregister
 from harness.scenario.steps.packets import Send
@@ -35,17 +35,6 @@ def _warns_once(rule: str, pf: Family, hook: str) -> Script:
         f"{rule}, {pf.name} {hook}, twice: one warning",
         UnregisterAbsent("host", pf, hook, times=2),
         Splats((_WARNING,)),
-    )
-
-
-def _missed(rule: str, pf: Family, hook: str) -> Script:
-    """Core is asked for ops that are not at a point where others are."""
-    return script(
-        f"{rule}, {pf.name} {hook}",
-        Register("own", "host", pf, hook),
-        UnregisterAbsent("host", pf, hook),
-        Splats((f"hook not found, pf {pf:d} num {hook_number(pf, hook)}",)),
-        Array("host", pf, hook, "own"),
     )
 
 
@@ -205,8 +194,6 @@ RULES = (
             Splats(("hook not found, pf 2 num 1",)),
             Array(*_IN, "own"),
         ),
-        *(_missed("unregister.missing", pf, hook) for pf, hook in (
-            (_V4, "OUTPUT"), (_V4, "POSTROUTING"), (_V6, "PREROUTING"), (_V6, "FORWARD"), (_V6, "POSTROUTING"))),
     )),
     Rule("unregister.missing-layer-2",
          "At ARP's and BRIDGE's points, too, unregistering what is not there warns and leaves the hooks alone.", (

@@ -13,7 +13,7 @@ from harness.scenario.topology import ROUTER
 __all__ = ("RULES",)
 
 _V4, _INET, _NETDEV = Family.IPV4, Family.INET, Family.NETDEV
-_FORWARD = ("router", _V4, "FORWARD")
+_FORWARD, _DEVICE = ("router", _V4, "FORWARD"), ("router", _NETDEV, "INGRESS")
 
 RULES = (
     Rule("unregister.in-flight", "A hook comes and goes while packets pass: each meets one of the two arrays whole, none is lost.", (
@@ -37,6 +37,17 @@ RULES = (
             topology=ROUTER,
         ),
     )),
+    Rule("unregister.in-flight-devices", "At a device's point, too, each packet meets one of the two arrays whole.", (
+        script(
+            "unregister.in-flight-devices",
+            *(Register(name, *_DEVICE, priority, device="to-client") for name, priority in (("a", -5), ("b", 0), ("c", 5))),
+            Churn("churned", *_DEVICE, "client", "server", rounds=200, packets=100, priority=1, device="to-client"),
+            Finds.of(sent=100, arrived=100, rounds=200, torn=0),
+            Splats(),
+            Array(*_DEVICE, "a b c", "to-client"),
+            topology=ROUTER,
+        ),
+    ), needs=("netdev",)),
     Rule("key.in-flight", "The only hook of a point comes and goes while packets pass, its static key with it: none is lost.", (
         script(
             "key.in-flight",

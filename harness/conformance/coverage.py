@@ -82,7 +82,8 @@ FUNCTIONS = (
     CoveredFunction("nf_hook_entries_free", (75, 89), (
         Branch((81, 82), "nothing to free: the point was empty", _rules("key.off unregister.last")),
         Branch((84, 88), "the old array is freed by call_rcu",
-               _rules("order.stable unregister.shrinks unregister.in-flight memory.freed memory.grace-period")),
+               _rules("order.stable unregister.shrinks unregister.in-flight unregister.in-flight-devices memory.freed "
+                      "memory.grace-period")),
     )),
     CoveredFunction("accept_all", (91, 96), (
         Branch((95, 95), "the dummy accepts", _rules("dummy.accepts unregister.failed-shrink")),
@@ -98,13 +99,16 @@ FUNCTIONS = (
         Branch((125, 126), "over 1024: -E2BIG",
                _rules("limit.1024 limit.per-point limit.per-device limit.layer-2 limit.egress limit.inet-ingress limit.batch inet.rollback "
                       "inet.first-half")),
-        Branch((128, 130), "no memory: -ENOMEM", _rules("grow.enomem inet.enomem inet.ingress-enomem batch.enomem raw.enomem")),
-        Branch((137, 140), "dummies are left behind", _rules("grow.drops-dummies limit.dummies queue.dummies-go")),
+        Branch((128, 130), "no memory: -ENOMEM",
+               _rules("grow.enomem grow.enomem-every-point grow.enomem-every-egress inet.enomem inet.ingress-enomem batch.enomem "
+                      "raw.enomem")),
+        Branch((137, 140), "dummies are left behind",
+               _rules("grow.drops-dummies grow.drops-dummies-every-point grow.drops-dummies-every-egress limit.dummies queue.dummies-go")),
         Branch((142, 145), "smaller priorities stay before, what follows the new one after it",
                _rules("order.ascending order.stable order.foreign order.many raw.every-size")),
         Branch((146, 151), "before the first of no smaller priority",
                _rules("order.equal-newest-first order.ascending order.foreign order.many order.every-point order.layer-2 order.devices "
-                      "order.egress order.inet-ingress")),
+                      "order.egress order.inet-ingress order.named-priorities-every-point order.named-priorities-every-egress")),
         Branch((155, 159), "none is larger or equal: at the end", _rules("order.ascending")),
     )),
     CoveredFunction("hooks_validate", (164, 183), (
@@ -154,15 +158,17 @@ FUNCTIONS = (
         Branch((334, 342), "one at a time: nf_hook_mutex", _rules("register.at-once")),
         Branch((336, 340), "the larger array takes the place of the old one", _rules("order.ascending netns.isolated head.by-hook")),
         Branch((343, 344), "the array could not grow: its errno",
-               _rules("limit.1024 inet.first-half inet.rollback grow.enomem queue.refused")),
+               _rules("limit.1024 inet.first-half inet.rollback grow.enomem grow.enomem-every-point grow.enomem-every-egress "
+                      "queue.refused")),
         Branch((348, 349), "ingress, since 5.16 egress, is counted, so that devices look for it",
                _rules("inet.ingress-alone netdev.egress-alone netdev.ingress netdev.per-device key.counts key.egress key.ingress "
-                      "key.refused key.refused-egress key.device-down first.devices")),
+                      "key.refused key.refused-egress key.device-down first.devices grow.drops-dummies-every-point "
+                      "grow.drops-dummies-every-egress")),
         Branch((325, 327), "since 5.10: INET at another point than INGRESS", uncovered=_NO_CALLER + _INET),
         Branch((354, 354), "the new array is the old one: a bug", uncovered=_NO_CALLER + _GROWN),
         Branch((352, 352), "the point's static key goes up",
                _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.ingress key.in-flight key.refused first.order "
-                      "first.neighbours")),
+                      "first.neighbours grow.drops-dummies-every-point grow.drops-dummies-every-egress")),
     )),
     CoveredFunction("nf_remove_net_hook", (368, 384), (
         Branch((375, 380), "the first slot with these ops becomes a dummy", _rules("unregister.shrinks order.stable duplicate.same-ops")),
@@ -185,7 +191,8 @@ FUNCTIONS = (
         Branch((410, 410), "the point's static key goes down",
                _rules("key.off key.counts key.layer-2 key.every-point key.bpf key.failed-shrink unregister.last first.order")),
         Branch((413, 413), "hook not found: a warning",
-               _rules("unregister.missing unregister.missing-layer-2 key.missing key.missing-inet first.refused")),
+               _rules("unregister.missing unregister.missing-layer-2 unregister.missing-every-point unregister.missing-every-egress "
+                      "key.missing key.missing-inet first.refused")),
         Branch((418, 419), "the array stays",
                _rules("unregister.failed-shrink inet.failed-shrinks unregister.missing queue.failed-shrink queue.not-found")),
         Branch((421, 421), "packets queued from the namespace are dropped",
@@ -216,7 +223,8 @@ FUNCTIONS = (
         Branch((486, 489), "one fails: those before it go again", _rules("batch.rollback batch.enomem limit.batch first.refused")),
     )),
     CoveredFunction("nf_unregister_net_hooks", (493, 500), (
-        Branch((498, 499), "all of them", _rules("batch.unregister batch.all batch.rollback")),
+        Branch((498, 499), "all of them",
+               _rules("batch.unregister batch.unregister-every-point batch.unregister-every-egress batch.all batch.rollback")),
     )),
     CoveredFunction("nf_hook_slow", (505, 536), (
         Branch((511, 512), "each hook from s on, with the state of its point",

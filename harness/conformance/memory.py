@@ -19,6 +19,7 @@ _IN, _IN6 = ("host", _V4, "INPUT"), ("host", _V6, "INPUT")
 _INGRESS = ("host", Family.NETDEV, "INGRESS")
 _NEEDS = ("failing_allocations",)
 _FULL = 1024
+_GO = 7
 _OF_A_BATCH = 32
 """As many allocations as a step can make fail."""
 _BATCHES = [tuple(Register(f"{batch}.{number}", *_IN) for number in range(_OF_A_BATCH)) for batch in range(256 // _OF_A_BATCH)]
@@ -93,15 +94,20 @@ GROW = (
             Array(*_IN, "dummy b"),
         ),
     ), needs=_NEEDS),
-    Rule("limit.dummies", "Dummies do not count: at a point of 1024 slots, one of them a dummy, one more hook fits; one of dummies only is "
+    Rule("limit.dummies", "Dummies do not count: at a point of 1024 slots as many hooks fit as there are dummies; one of dummies only is "
          "emptied, however many they are.", (
         script(
             "limit.dummies",
-            RegisterMany("full", *_IN, _FULL),
-            Unregister("full.1024", fail=(0,)),
+            RegisterBatch("host", tuple(Register(f"goes.{number}", *_IN, number % 2) for number in range(_GO))),
+            RegisterMany("full", *_IN, _FULL - _GO),
+            Unregister(f"full.{_FULL - _GO}", fail=(0,)),
             Register("fits", *_IN, 1),
             Returns(0),
-            Array(*_IN, " ".join(f"full.{number}" for number in range(_FULL - 1, 0, -1)) + " fits"),
+            UnregisterBatch("goes.0", fail=tuple(range(_GO))),
+            RegisterBatch("host", tuple(Register(f"new.{number}", *_IN, 2) for number in range(_GO))),
+            Returns(0),
+            Array(*_IN, " ".join([*(f"full.{number}" for number in range(_FULL - _GO - 1, 0, -1)), "fits",
+                                  *(f"new.{number}" for number in range(_GO - 1, -1, -1))])),
             Register("too-many", *_IN, 1),
             Returns(errno.E2BIG),
         ),

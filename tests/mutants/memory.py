@@ -30,6 +30,12 @@ def counts_dummies(old: Entries | None, reg: HookOps, alloc: entries.Allocator =
     return -errno.E2BIG if len(old or ()) >= entries.MAX_HOOK_COUNT else entries_grow(old, reg, alloc)
 
 
+def counts_what_is_behind_one_dummy(old: Entries | None, reg: HookOps, alloc: entries.Allocator = entries.plenty) -> Entries | int:
+    """A point is full if it has 1024 slots, but for one dummy."""
+    dummies = (old or []).count(DUMMY_OPS)
+    return -errno.E2BIG if dummies > 1 and len(old or ()) >= entries.MAX_HOOK_COUNT else entries_grow(old, reg, alloc)
+
+
 def shrinks_without_memory(old: Entries | None, pp: Head, _alloc: object, warnings: structures.Warnings) -> Entries | None:
     return entries_shrink(old, pp, entries.plenty, warnings)
 
@@ -72,6 +78,7 @@ MUTANTS = collected([
                "grow.enomem", "inet.enomem", "inet.ingress-enomem", "batch.enomem", "raw.enomem"),
     everywhere("an array grows with its dummies", "nf_hook_entries_grow", copies_dummies, "grow.drops-dummies", "batch.enomem"),
     rules_only(core("dummies count", "nf_hook_entries_grow", counts_dummies, "limit.dummies")),
+    rules_only(core("all dummies count but one", "nf_hook_entries_grow", counts_what_is_behind_one_dummy, "limit.dummies")),
     everywhere("an array shrinks without memory", "nf_hook_entries_try_shrink", shrinks_without_memory,
                "unregister.failed-shrink", "inet.failed-shrinks", "grow.drops-dummies", "raw.enomem", "dummy.accepts"),
     core("an array drops one dummy at a time", "nf_hook_entries_try_shrink", drops_one_dummy, "unregister.drops-dummies"),

@@ -46,7 +46,7 @@ def test_no_pattern_means_every_rule() -> None:
 def test_a_glob_and_a_prefix_mean_all_that_begin_like_that(pattern: str) -> None:
     assert ids(pattern) == [
         "order.ascending", "order.equal-newest-first", "order.stable", "order.many", "order.every-point", "order.layer-2", "order.devices",
-        "order.egress", "order.inet-ingress", "order.foreign"]
+        "order.egress", "order.inet-ingress", "order.foreign", "order.named-priorities-every-point", "order.named-priorities-every-egress"]
 
 
 def test_an_id_that_is_also_a_prefix_means_that_rule_and_all_that_begin_like_it() -> None:
