@@ -179,7 +179,7 @@ enum nfharness_tamper {
  * @NFHARNESS_A_RETURN: s32, what nf_hook_slow() returned
  * @NFHARNESS_A_CALLED: u64 each, IDs of the hooks that it called, in order
  * @NFHARNESS_A_USERS: u32, references to the skb afterwards: 1 if core freed its
- *	own, 2 if not
+ *	own, 2 if not, 0 if it freed one more
  * @NFHARNESS_A_HOOKS: nested, of nested attributes as HOOK_ADD has them
  * @NFHARNESS_A_UNCHECKED: flag, let core refuse a hook point that there is not
  * @NFHARNESS_A_FAIL: u32, bits of the allocations to fail

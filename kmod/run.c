@@ -51,8 +51,8 @@ void nfh_run_unqueue(struct net *net)
 /**
  * nfh_array_run - nf_hook_slow() over a private array
  *
- * A second reference keeps the skb from being freed under the eyes of who
- * counts them. A listener that takes the packet may have let it go on already:
+ * Two more references keep the skb from being freed under the eyes of who
+ * counts them, even if core frees it twice. A listener that takes the packet may have let it go on already:
  * its okfn outlives the module.
  *
  * @net: namespace
@@ -67,7 +67,9 @@ static int nfh_array_run(struct net *net, struct nfh_array *array, u32 start, st
 			 struct netlink_ext_ack *extack)
 {
 	int err = 0;
+	u32 left;
 
+	skb_get(run->skb);
 	skb_get(run->skb);
 	WRITE_ONCE(array->run, run);
 	local_bh_disable();
@@ -77,7 +79,7 @@ static int nfh_array_run(struct net *net, struct nfh_array *array, u32 start, st
 	local_bh_enable();
 	WRITE_ONCE(array->run, NULL);
 
-	run->users = refcount_read(&run->skb->users);
+	run->users = refcount_read(&run->skb->users) - 1;
 	if (!run->ret && run->users > 1 &&
 	    (nfh_run_verdict(run, run->skb) & NF_VERDICT_MASK) == NF_QUEUE) {
 		NL_SET_ERR_MSG(extack, "a listener took the packet: choose a queue without one");
@@ -85,9 +87,8 @@ static int nfh_array_run(struct net *net, struct nfh_array *array, u32 start, st
 		run->users = 1;
 		err = -EBUSY;
 	}
-	if (run->users > 1)
+	for (left = run->users + 1; left; left--)
 		consume_skb(run->skb);
-	consume_skb(run->skb);
 	return err;
 }
 

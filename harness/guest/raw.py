@@ -57,7 +57,7 @@ class RawResult:
 
     :param returned: its return value
     :param called: ids of the hooks that it called, in order
-    :param users: ``skb->users`` afterwards, a reference of the module's among them: 1 if core freed the skb, 2 if not
+    :param users: ``skb->users`` afterwards, a reference of the module's among them: 1 if core freed the skb, 2 if not, 0 if twice
     :param altered: as of :class:`ListResult`
     """
 

@@ -204,13 +204,16 @@ def facts(facts: Sequence[tuple[str, str | int]]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts) or "nothing"
 
 
+_FREED = {0: "freed twice", 1: "freed"}
+
+
 def raw(run: RawOutcome | None) -> str:
     """``a, b called, returned -EPERM, skb freed``."""
     if run is None:
         return "not run"
     called = ", ".join(run.called[:8]) + (f" … {run.called[-1]}: {len(run.called)} hooks" if len(run.called) > 8 else "")
     altered = f", {run.altered} of them with another state than the loop was given" if run.altered else ""
-    return f"{called or 'none'} called{altered}, returned {returned(run.returned)}, skb {'freed' if run.users == 1 else 'not freed'}"
+    return f"{called or 'none'} called{altered}, returned {returned(run.returned)}, skb {_FREED.get(run.users, 'not freed')}"
 
 
 def queue(state: QueueState | None) -> str:

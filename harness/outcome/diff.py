@@ -150,7 +150,9 @@ def _explain_raw(predicted: StepOutcome, observed: StepOutcome) -> str:
     if predicted.raw.called != observed.raw.called:
         return "other hooks were called, or in another order"
     if predicted.raw.users != observed.raw.users:
-        return "core freed the skb" if observed.raw.users == 1 else "core did not free the skb"
+        return {0: "core freed the skb twice", 1: "core freed the skb"}.get(observed.raw.users, "core did not free the skb")
+    if predicted.raw.altered != observed.raw.altered:
+        return "hooks were given another nf_hook_state than the loop was"
     return "nf_hook_slow returned something else"
 
 

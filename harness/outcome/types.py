@@ -346,7 +346,7 @@ class RawOutcome:
 
     :param returned: its return value
     :param called: the scenario's names of the hooks that it called, in order
-    :param users: ``skb->users`` afterwards, with one reference that the caller keeps: 1 if core freed the skb, 2 if not
+    :param users: ``skb->users`` afterwards, with one reference that the caller keeps: 1 if core freed the skb, 2 if not, 0 if twice
     :param altered: calls with another ``nf_hook_state`` than core was given
     """
 

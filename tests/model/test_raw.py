@@ -64,7 +64,21 @@ def test_calls_with_another_state_are_told_and_kept() -> None:
     observed = replace(predicted, steps=(*predicted.steps[:-1], replace(last, raw=replace(last.raw, altered=2))))
     (difference,) = compare(predicted, observed).differences
     assert "2 of them with another state than the loop was given" in difference.observed
+    assert difference.explanation == "hooks were given another nf_hook_state than the loop was"
     assert (outcome_from_json(outcome_to_json(observed)), "altered" in str(outcome_to_json(predicted))) == (observed, False)
+
+
+@pytest.mark.parametrize(("users", "said", "why"), [
+    (2, "skb not freed", "core did not free the skb"),
+    (0, "skb freed twice", "core freed the skb twice"),
+])
+def test_a_drop_that_does_not_free_once_is_told(users: int, said: str, why: str) -> None:
+    predicted = run(RawInsert("a", "host", "x", 0, VerdictKind.DROP), RawRun("host", "x"))
+    last = predicted.steps[-1]
+    assert last.raw is not None
+    observed = replace(predicted, steps=(*predicted.steps[:-1], replace(last, raw=replace(last.raw, users=users))))
+    (difference,) = compare(predicted, observed).differences
+    assert (difference.observed.rpartition(", ")[2], difference.explanation) == (said, why)
 
 
 @given(st.lists(st.tuples(priorities, returns), min_size=1, max_size=5), st.integers(0, 2**32 - 1))
