@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.conformance.expect import Array, Finds, Splats
-from harness.conformance.rule import Rule, script
+from harness.conformance.rule import Rule, Script, script
 from harness.netfilter import Family
 from harness.scenario.steps.churn import Churn
 from harness.scenario.steps.hooks import Register
@@ -13,7 +13,22 @@ from harness.scenario.topology import ROUTER
 __all__ = ("RULES",)
 
 _V4, _INET, _NETDEV = Family.IPV4, Family.INET, Family.NETDEV
-_FORWARD, _DEVICE = ("router", _V4, "FORWARD"), ("router", _NETDEV, "INGRESS")
+_FORWARD = ("router", _V4, "FORWARD")
+
+
+def _at_a_device(rule: str, hook: str, device: str) -> Script:
+    """A hook comes and goes among others of a device's point."""
+    point = ("router", _NETDEV, hook)
+    return script(
+        rule,
+        *(Register(name, *point, priority, device=device) for name, priority in (("a", -5), ("b", 0), ("c", 5))),
+        Churn("churned", *point, "client", "server", rounds=200, packets=100, priority=1, device=device),
+        Finds.of(sent=100, arrived=100, rounds=200, torn=0),
+        Splats(),
+        Array(*point, "a b c", device),
+        topology=ROUTER,
+    )
+
 
 RULES = (
     Rule("unregister.in-flight", "A hook comes and goes while packets pass: each meets one of the two arrays whole, none is lost.", (
@@ -37,17 +52,10 @@ RULES = (
             topology=ROUTER,
         ),
     )),
-    Rule("unregister.in-flight-devices", "At a device's point, too, each packet meets one of the two arrays whole.", (
-        script(
-            "unregister.in-flight-devices",
-            *(Register(name, *_DEVICE, priority, device="to-client") for name, priority in (("a", -5), ("b", 0), ("c", 5))),
-            Churn("churned", *_DEVICE, "client", "server", rounds=200, packets=100, priority=1, device="to-client"),
-            Finds.of(sent=100, arrived=100, rounds=200, torn=0),
-            Splats(),
-            Array(*_DEVICE, "a b c", "to-client"),
-            topology=ROUTER,
-        ),
-    ), needs=("netdev",)),
+    Rule("unregister.in-flight-devices", "At a device's INGRESS, too, each packet meets one of the two arrays whole.",
+         (_at_a_device("unregister.in-flight-devices", "INGRESS", "to-client"),), needs=("netdev",)),
+    Rule("unregister.in-flight-egress", "At a device's EGRESS, too, each packet meets one of the two arrays whole.",
+         (_at_a_device("unregister.in-flight-egress", "EGRESS", "to-server"),), needs=("netdev", "netdev_egress")),
     Rule("key.in-flight", "The only hook of a point comes and goes while packets pass, its static key with it: none is lost.", (
         script(
             "key.in-flight",

@@ -82,8 +82,8 @@ FUNCTIONS = (
     CoveredFunction("nf_hook_entries_free", (75, 89), (
         Branch((81, 82), "nothing to free: the point was empty", _rules("key.off unregister.last")),
         Branch((84, 88), "the old array is freed by call_rcu",
-               _rules("order.stable unregister.shrinks unregister.in-flight unregister.in-flight-devices memory.freed "
-                      "memory.grace-period")),
+               _rules("order.stable unregister.shrinks unregister.in-flight unregister.in-flight-devices "
+                      "unregister.in-flight-egress memory.freed memory.grace-period")),
     )),
     CoveredFunction("accept_all", (91, 96), (
         Branch((95, 95), "the dummy accepts", _rules("dummy.accepts unregister.failed-shrink")),

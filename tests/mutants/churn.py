@@ -27,6 +27,6 @@ def drops_while_it_is_new(old: Entries | None, reg: HookOps, alloc: entries.Allo
 
 MUTANTS: dict[str, Mutant] = collected([
     core("arrays grow in place", "nf_hook_entries_grow", grows_in_place, "unregister.in-flight",
-         "unregister.in-flight-devices"),
+         "unregister.in-flight-devices", "unregister.in-flight-egress"),
     core("a new point loses what comes", "nf_hook_entries_grow", drops_while_it_is_new, "key.in-flight"),
 ])

@@ -169,7 +169,7 @@ UNREGISTER = (
     fault("missing-silent-of-ipv6", _NOT_FOUND, f"if (pf != NFPROTO_IPV6) {_MISSED}",
           breaks="unregistering what is not there warns, of IPV6 too", rules="unregister.missing"),
     fault("missing-silent-at-output", _NOT_FOUND, f"if (pf != NFPROTO_IPV4 || reg->hooknum != NF_INET_LOCAL_OUT) {_MISSED}",
-          breaks="unregistering what is not there warns, at any point", rules="unregister.missing"),
+          breaks="unregistering what is not there warns, at any point", rules="unregister.missing-every-point"),
     fault("missing-silent-at-egress", _NOT_FOUND, f"if (pf != NFPROTO_NETDEV || reg->hooknum != NF_NETDEV_EGRESS) {_MISSED}",
           breaks="unregistering what is not there warns, at EGRESS too", rules="key.egress"),
     fault("empty-silent-of-ipv6", _EMPTY, _silent_if("pf == NFPROTO_IPV6"),
