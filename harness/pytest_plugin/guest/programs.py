@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import IO, NoReturn
 
 import pytest
 
-from harness.pytest_plugin.guest.state import children
+from harness.pytest_plugin.guest.orphans import children, own, reap
 
 __all__ = ("Ended", "fail", "how", "lines", "run", "skip_reason", "telling")
 
@@ -23,6 +26,8 @@ __all__ = ("Ended", "fail", "how", "lines", "run", "skip_reason", "telling")
 _OUTPUT = 4 << 20
 #: A guest's disks, and bytes: with less on one of them, not even what the test said can be kept.
 _DISKS, _DISK = ("/", "/tmp"), 1 << 20  # noqa: S108 - nothing is written there
+#: How often dead orphans are let go while a program runs.
+_REAP_S = 0.1
 #: A shell's exit status for a program that a signal ended is more than this, by the signal's number.
 _BY_SIGNAL = 128
 _WHY = {signal.SIGXFSZ: ": more than 64 MiB in a file, or of output", signal.SIGKILL: ": perhaps for want of memory"}
@@ -49,21 +54,42 @@ def run(command: Sequence[str], directory: Path, environment: Mapping[str, str],
     :param environment: variables beside those of this process
     :param limit_s: seconds after which it is ended; ``None`` for never
     """
-    before = set(children())
+    before, kept = set(children()), own()
     # Not a pipe, whose end would only come with that of whatever a script leaves running; and not on a disk that the script may fill.
     with os.fdopen(os.memfd_create("output"), "w+b") as output:
+        process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                   env={**os.environ, **environment})
         try:
-            status = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                    env={**os.environ, **environment}, check=False, timeout=limit_s).returncode
-        except subprocess.TimeoutExpired:
-            status = None
+            status = _waited(process, limit_s, kept | {process.pid})
         finally:
+            process.kill()
+            process.wait()
             _end(before)
             text = _ends(output)
     if any(shutil.disk_usage(place).free < _DISK for place in _DISKS):
         fail(f"the guest's disk is full; its last words: {lines(text)[-1]}")
     print(text)
     return Ended(_BY_SIGNAL - status if status is not None and status < 0 else status, text)
+
+
+def _waited(process: subprocess.Popen[bytes], limit_s: float | None, kept: Collection[int]) -> int | None:
+    """The exit status of a program, as Popen has it; ``None`` if it does not end within its limit.
+
+    Orphans that end meanwhile are let go: a test suite that is one program may have more than the guest has room for.
+
+    :param kept: children that are no orphans
+    """
+    end, ended = time.monotonic() + (math.inf if limit_s is None else limit_s), select.poll()
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        ended.register(descriptor, select.POLLIN)
+        while (left := end - time.monotonic()) > 0:
+            if ended.poll(min(left, _REAP_S) * 1000):
+                return process.wait()
+            reap(kept)
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def lines(output: str) -> list[str]:

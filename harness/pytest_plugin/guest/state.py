@@ -16,14 +16,13 @@ from harness.guest.module import HookModule, HookRefused, LiveSlot
 from harness.guest.netns import DIRECTORY, Namespace
 from harness.guest.nfnetlink_hook import HookList, ListedHook, decoded
 from harness.netfilter import HOOK_POINTS, Family, hook_name
+from harness.pytest_plugin.guest.orphans import children
 from harness.pytest_plugin.guest.process import process_state
 
-__all__ = ("State", "cgroups", "children", "foreign_modules", "leftovers", "mounts")
+__all__ = ("State", "cgroups", "foreign_modules", "leftovers", "mounts")
 
 _INIT = "init"
 _MODULE = Path("/sys/module/nfharness")
-#: ``waitid()``: also children that end without a signal.
-_WALL = 0x40000000
 _CGROUPS = "/sys/fs/cgroup"
 #: What a machine's systemd makes and removes while tests run.
 _OF_SYSTEMD = (".slice", ".scope", ".service", ".mount")
@@ -136,30 +135,6 @@ def mounts() -> Iterator[str]:
         where = own.split()[4]
         if not where.startswith(("/run/netns", "/run/user")) and where != "/sys/kernel/debug/tracing":
             yield f"{rest.split()[0]} at {where}"
-
-
-def children() -> Iterator[tuple[int, str]]:
-    """Living descendants that ended up as this process's own children: a worker is their subreaper."""
-    own = str(os.getpid())
-    for entry in Path("/proc").iterdir() if _has_children() else ():
-        if not entry.name.isdigit():
-            continue
-        try:
-            name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
-        except OSError:
-            continue
-        state, parent, *_ = rest.split()
-        if parent == own and state != "Z":
-            yield int(entry.name), name
-
-
-def _has_children() -> bool:
-    """Whether this process has a child, dead or alive. To look at all processes takes longer than all the rest of the state."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WALL)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def _devices_of(name: str) -> list[tuple[int, str]]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
+from _pytest.nodes import Node
 
 from harness.errors import GuestError
 from harness.guest import health
@@ -20,6 +21,7 @@ from harness.outcome import Outcome, codec
 from harness.outcome.types import PacketOutcome
 from harness.pytest_plugin.carried import plain
 from harness.pytest_plugin.guest.escapes import unshown
+from harness.pytest_plugin.guest.orphans import reap
 from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.standing import Standing, missing, standing
 from harness.pytest_plugin.guest.state import State, leftovers
@@ -40,6 +42,8 @@ _SECTION_LIMIT, _DISK = 64 << 10, 64 << 20
 _WALKS = 50
 #: So many packets of a test are kept at most, the last ones.
 _PACKETS = 2000
+#: What may come of a fixture.
+_OUTCOMES = (Exception, pytest.fail.Exception, pytest.skip.Exception)
 _QUIET_FIXTURES = ("_pytest.", "harness.pytest_plugin.", "xdist.", "_hypothesis")
 
 
@@ -55,6 +59,17 @@ class _Expected:
     seen: list[Splat] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sibling:
+    """A test beside another one: it needs all that the other one does but what is the other's alone."""
+
+    other: pytest.Item
+
+    def listchain(self) -> list[Node]:
+        """What is set up for both."""
+        return self.other.listchain()[:-1]
+
+
 class Watch:
     """Hooks around each test in a guest.
 
@@ -65,6 +80,7 @@ class Watch:
         self._config = config
         self._shell = shell
         self._offered = self._failed = False
+        self._wider: list[str] = []
         self._log = KernelLog()
         self._lines: list[str] = []
         self._expected: list[_Expected] = []
@@ -147,7 +163,8 @@ class Watch:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """A test begins with a kernel that complains of nothing."""
         health.warn_again()
-        self._spoilt, self._warned, self._offered, self._failed = [], False, False, False
+        self._spoilt, self._wider = [], []
+        self._warned = self._offered = self._failed = False
         self._expected = [_Expected(re.compile(str(mark.args[0])), harmless=True) for mark in item.iter_markers("may_warn")]
         self._problems = [f"{problem} (after {self._last})" for problem in self._unexpected(self._read())]
         self._lines = []
@@ -173,6 +190,24 @@ class Watch:
             return (yield)
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
+        """With ``--flaky`` tear down what is the test's, then wider fixtures, which may not be there to fail again in another life."""
+        if not self._config.getoption("flaky"):
+            return (yield)
+        errors: list[BaseException] = []
+        try:
+            item.session._setupstate.teardown_exact(_Sibling(item))  # type: ignore[arg-type] # pytest asks no more of it
+        except _OUTCOMES as error:
+            errors.append(error)
+        try:
+            yield
+        except _OUTCOMES as error:
+            errors.append(error)
+            self._wider += [f"the teardown of a wider fixture failed: {said}" for said in _said(error)]
+        if errors:
+            raise errors[0] if len(errors) == 1 else BaseExceptionGroup("errors while tearing down", errors)
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]
                                   ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Each phase answers for what the kernel said during it; the last also for what is left behind, and for what is gone."""
@@ -185,6 +220,7 @@ class Watch:
         try:
             problems += self._harm()
             if report.when == "teardown":
+                reap()
                 after = State.read(self._inventory)
                 if isolation_of(item) == "test":  # no other runs in this process
                     after = replace(after, process=self._before.process)
@@ -206,6 +242,8 @@ class Watch:
             report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
             item.stash[SENT] = []
         self._offer_shell(report)
+        if report.when == "teardown" and self._wider:
+            report.user_properties = [*report.user_properties, (WIDER, "\n".join(self._wider))]
         self._failed |= report.failed or bool(failed_points(report))
         if report.when == "teardown" and (self._spoilt or (self._failed and self._config.getoption("flaky"))):
             self._judge(report, self._torn_down(item, report))
