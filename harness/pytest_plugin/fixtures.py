@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.pytest_plugin.selection import IN_GUEST, PROFILE
+from harness.pytest_plugin.selection import IN_GUEST, PROFILE, why_without_kernel
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.kernel import RunningKernel
@@ -22,7 +22,7 @@ __all__ = ("kernel", "kernel_spec", "lab", "vm")
 def kernel_spec(request: pytest.FixtureRequest) -> str:
     """The kernel that this test is run on, as ``--kernel`` names it."""
     if not os.environ.get(IN_GUEST):
-        pytest.fail("this test is for a kernel, and none is named: pytest --kernel 6.12", pytrace=False)
+        pytest.fail(why_without_kernel(request.config), pytrace=False)
     return str(request.param)
 
 

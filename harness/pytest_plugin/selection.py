@@ -12,7 +12,8 @@ import pytest
 from harness.outcome.profile import KernelProfile
 
 __all__ = ("CANNOT", "COUNTERS", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PACKETS", "POINTS", "PROFILE", "SPOILT",
-           "TREE", "WALKS", "WIDER", "Isolation", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages")
+           "TREE", "WALKS", "WIDER", "Isolation", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages",
+           "why_without_kernel")
 
 Isolation = Literal["worker", "module", "test"]
 #: Set in a guest's environment: this side of the plugin is the guest's.
@@ -72,6 +73,14 @@ def kernel_of(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
     spec = callspec.params.get("kernel_spec") if callspec else None
     return None if spec is None else str(spec)
+
+
+def why_without_kernel(config: pytest.Config) -> str:
+    """Why a test that is for a kernel has none."""
+    if kernels(config):
+        return ("this test is for a kernel, and pytest does not repeat it for each, as it is a method of a unittest.TestCase or a doctest: "
+                "make it a function")
+    return "this test is for a kernel, and none is named: pytest --kernel 6.12"
 
 
 def exact_keywords(config: pytest.Config, items: Sequence[pytest.Item]) -> None:

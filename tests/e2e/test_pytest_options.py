@@ -293,6 +293,73 @@ def test_wider_fixtures_are_torn_down_before_a_test_runs_again_in_another_guest(
     assert (done.returncode, contradictions(tmp_path, 1, summary(done.stdout))) == (1, [])
 
 
+LAST = """
+import pytest
+
+pytestmark = pytest.mark.kernel
+
+@pytest.fixture(scope="module")
+def wide():
+    yield
+    raise RuntimeError("in the module's teardown")
+
+def test_uses(wide): pass
+def test_last(subtests):
+    with subtests.test("part"):
+        pass
+"""
+
+
+def test_a_wider_fixture_of_a_test_before_is_not_forgiven(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=LAST), "--kernel", KERNEL, "--flaky", "1", *OPTIONS)
+    assert outcomes(tmp_path / "out.jsonl") == {"passed": [f"test_uses[{KERNEL}]"], "error": [f"test_last[{KERNEL}]"]}, done.stdout
+    assert "in guest 1: the teardown of a wider fixture failed: RuntimeError: in the module's teardown" in done.stdout
+    assert (done.returncode, contradictions(tmp_path, 1, summary(done.stdout))) == (1, [])
+
+
+PARTS = """
+import pytest
+from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+
+def test_leaves_a_mark(): Path("/run/mark").touch()
+
+def test_parts(subtests):
+    with subtests.test("part"):
+        assert not Path("/run/mark").exists(), "a mark"
+"""
+
+
+def test_a_test_with_subtests_is_flaky_as_any(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=PARTS), "--kernel", KERNEL, "--flaky", "1", *OPTIONS)
+    assert outcomes(tmp_path / "out.jsonl") == {"passed": [f"test_leaves_a_mark[{KERNEL}]"], "flaky": [f"test_parts[{KERNEL}]"]}
+    assert (done.returncode, contradictions(tmp_path, 0, summary(done.stdout))) == (0, [])
+    assert "1 flaky" in done.stdout
+    again = run(tmp_path, "--kernel", KERNEL, *OPTIONS)
+    assert outcomes(tmp_path / "out.jsonl")["failed"] == [f"test_parts[{KERNEL}]"]
+    assert f"FAILED test_it.py::test_parts[{KERNEL}] - contains 1 failed subtest" in again.stdout
+    assert (again.returncode, contradictions(tmp_path, 1, summary(again.stdout))) == (1, ["terminal's failures: 2, JSON Lines: 1"])
+
+
+METHOD = """
+import unittest
+import pytest
+
+@pytest.fixture(autouse=True)
+def wanted(kernel): pass
+
+class TestOld(unittest.TestCase):
+    def test_it(self): pass
+"""
+
+
+def test_a_method_of_a_test_case_is_for_no_kernel_and_the_reason_is_told(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=METHOD), "--kernel", KERNEL)
+    assert done.returncode == 1
+    assert "pytest does not repeat it for each, as it is a method of a unittest.TestCase" in done.stdout
+
+
 def test_a_panic_that_was_seen_live_is_told_once_with_what_its_own_test_printed(tmp_path: Path) -> None:
     done = run(suite(tmp_path, test_it=PANICKING), "-s", "--kernel", KERNEL, "--report-jsonl", "out.jsonl")
     live, _, failures = (done.stdout + done.stderr).partition("= FAILURES =")

@@ -17,7 +17,7 @@ import pytest
 
 from harness.pytest_plugin.host.walks import show_walks
 from harness.pytest_plugin.points import failed_points
-from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, WIDER, kernel_of
+from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, WIDER, kernel_of, why_without_kernel
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
@@ -73,14 +73,14 @@ class HostHalf:
 
     def _lives(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
         """The reports of a test's phases. With ``--flaky`` those of its last life, which tell of the earlier ones."""
-        reports = list(self._guests.run(item, nextitem))
+        reports = self._life(item, nextitem)
         failed: list[str] = []
         wider: list[str] = []
         while (why := _failure(reports)) and len(failed) < item.config.getoption("flaky"):
             failed.append(why)
             wider += [f"in guest {len(failed)}: {text}" for report in reports for name, text in report.user_properties if name == WIDER]
             self._guests.renew()
-            reports = list(self._guests.run(item, nextitem))
+            reports = self._life(item, nextitem)
         if why and item.config.getoption("flaky"):  # it has no wider fixtures any more, as if another life came
             self._guests.renew()
         _add_wider(reports, wider)
@@ -90,14 +90,25 @@ class HostHalf:
                 report.sections.append(("Earlier failures of this test", earlier))
             passed = [report for report in reports if report.when == "call" and report.passed]
             if passed and not _failure(reports):
-                passed[0].user_properties = [*passed[0].user_properties, (FLAKY, earlier)]
+                whole = passed[-1]  # those of its subtests come before it
+                whole.user_properties = [*whole.user_properties, (FLAKY, earlier)]
+        return reports
+
+    def _life(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+        """The reports of a test's phases in one guest. A test with a subtest that failed fails, as pytest has it."""
+        reports = list(self._guests.run(item, nextitem))
+        subtests = [report for report in reports if isinstance(report, pytest.SubtestReport)]
+        failed = sum(report.failed for report in subtests)
+        for report in reports if failed else ():
+            if report.when == "call" and report.passed and report not in subtests:
+                report.outcome, report.longrepr = "failed", f"contains {failed} failed subtest{'s' if failed > 1 else ''}"
         return reports
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """A test that is for a kernel never runs here."""
         if item.get_closest_marker("kernel"):
-            pytest.fail("this test is for a kernel, and none is named: pytest --kernel 6.12", pytrace=False)
+            pytest.fail(why_without_kernel(item.config), pytrace=False)
 
     def pytest_unconfigure(self) -> None:
         """Leave nothing behind."""
