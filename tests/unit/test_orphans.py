@@ -1,4 +1,4 @@
-"""Dead orphans are let go, and no child whose end somebody asks for."""
+"""Dead orphans are let go, and no child whose end a Popen asks for."""
 
 from __future__ import annotations
 

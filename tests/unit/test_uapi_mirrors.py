@@ -34,7 +34,7 @@ from harness.guest import (
 )
 from harness.guest.steps import conntrack, link
 from harness.netfilter import HOOK_POINTS, Family, VerdictKind
-from harness.pytest_plugin.guest import settings, state
+from harness.pytest_plugin.guest import orphans, settings
 from harness.trace import bytecode, capture
 from harness.walks import changes, framing
 from tests.c_source import every_enumerator
@@ -93,7 +93,7 @@ MIRRORS: dict[Any, dict[str, dict[str, str]]] = {
         "sockios.h": {"_SIOCGIFFLAGS": "SIOCGIFFLAGS", "_SIOCSIFFLAGS": "SIOCSIFFLAGS"},
     },
     settings: {"mount.h": {"_OPEN_TREE_CLONE": "OPEN_TREE_CLONE"}},
-    state: {"wait.h": {"_WALL": "__WALL"}},
+    orphans: {"wait.h": {"_WALL": "__WALL"}},
     privilege: {"capability.h": {"_CAP_NET_ADMIN": "CAP_NET_ADMIN"}},
     queue: {"netlink.h": {"_NETLINK_NETFILTER": "NETLINK_NETFILTER", "_REQUEST": "NLM_F_REQUEST", "_ACK": "NLM_F_ACK",
                           "_ERROR": "NLMSG_ERROR"},

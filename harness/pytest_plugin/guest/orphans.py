@@ -1,6 +1,6 @@
 """Processes that ended up as a worker's children: it is their subreaper (``limits``), as another one's parent is init.
 
-Nobody asks how an orphan ended. Until somebody does, it is one of the 256 processes that tests may have.
+No process asks how an orphan ended. Until one does, it is one of the 256 processes that tests may have.
 """
 
 from __future__ import annotations
