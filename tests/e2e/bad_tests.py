@@ -304,6 +304,19 @@ def test_lowers_a_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 
 
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("few_files")
+def test_lowers_a_limit_while_it_runs() -> None:
+    pass
+
+
 def test_joins_a_group() -> None:
     os.setgroups([7])
 

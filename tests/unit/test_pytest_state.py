@@ -115,10 +115,10 @@ def test_a_kernel_lacks_kinds_of_namespaces(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_a_process_hands_on_is_read_anew(change: str, name: str, value: str) -> None:
     script = f"""
 import os, resource, signal, tempfile
-from harness.pytest_plugin.guest.process import process_state
-process_state()
+from harness.pytest_plugin.guest.process import process_limits, process_state
+process_state(process_limits())
 {change}
-print(dict(process_state())[{name!r}])
+print(dict(process_state(process_limits()))[{name!r}])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == f"{value}\n"

@@ -6,15 +6,18 @@ import ctypes
 import os
 import re
 import resource
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ("apply", "lift")
+__all__ = ("apply", "lift", "more_files")
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN = _CGROUPS / "tests"
 _PROCESSES, _FILE_SIZE, _RESERVED = 256, 64 << 20, 192 << 20
 _PR_SET_CHILD_SUBREAPER = 36
+#: Files that a worker needs open to look at its kernel: the tracer's programs are a hundred of them.
+_FILES = 1024
 
 
 def apply() -> None:
@@ -41,3 +44,18 @@ def lift() -> None:
     with suppress(OSError):
         (_CGROUPS / "cgroup.procs").write_text(str(os.getpid()))
         _OWN.rmdir()
+
+
+@contextmanager
+def more_files() -> Iterator[None]:
+    """Look at the kernel, however few files a test lets this process open; the test's limit is back afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= _FILES:
+        yield
+        return
+    with suppress(ValueError):  # a test that is no superuser any more, and has lowered what it may raise
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, max(hard, _FILES)))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

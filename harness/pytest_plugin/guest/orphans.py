@@ -13,6 +13,8 @@ from contextlib import suppress
 from multiprocessing import popen_fork
 from pathlib import Path
 
+from harness.pytest_plugin.guest.limits import more_files
+
 __all__ = ("children", "own", "reap")
 
 #: ``waitid()``: also children that end without a signal.
@@ -32,6 +34,7 @@ def own() -> set[int]:
     return {pid for pid, _, _ in _children()}
 
 
+@more_files()
 def reap(kept: Collection[int] | None = None) -> None:
     """Let dead orphans go.
 

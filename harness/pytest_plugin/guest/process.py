@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-__all__ = ("process_state",)
+__all__ = ("Limits", "process_limits", "process_state")
 
 #: Fields of /proc/self/status, and what they are in words, but for the last two. The user is told as ``standing`` has it.
 _FIELDS = {
@@ -21,15 +21,25 @@ _FIELDS = {
 _LIMITS = {number: f"the limit {name}" for name, number in vars(resource).items() if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"}
 _TIMERS = {getattr(signal, name): f"the timer {name}" for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF")}
 
+Limits = tuple[tuple[int, int], ...]
+"""Soft and hard, in the order of ``_LIMITS``."""
 
-def process_state() -> frozenset[tuple[str, str]]:
+
+def process_limits() -> Limits:
+    """The limits of this process."""
+    return tuple(map(resource.getrlimit, _LIMITS))
+
+
+def process_state(limits: Limits) -> frozenset[tuple[str, str]]:
     """Name and value of each: all that one process hands on to the next test, less what pytest itself writes.
 
     Most are the same as after the test before: their words and hashes, which take a guest longer than the values, are made once.
+
+    :param limits: what :func:`process_limits` said, before more files were allowed to be open than a test allows
     """
     status = _status()
     handlers = [(_handling(number), _handler(number)) for number in _of_mask(status[-1])]
-    return frozenset(_single()).union(_limited(tuple(map(resource.getrlimit, _LIMITS))), _said(status), handlers)
+    return frozenset(_single()).union(_limited(limits), _said(status), handlers)
 
 
 def _single() -> Iterator[tuple[str, str]]:
@@ -60,7 +70,7 @@ def _directory() -> str:
 
 
 @functools.lru_cache(16)
-def _limited(limits: tuple[tuple[int, int], ...]) -> frozenset[tuple[str, str]]:
+def _limited(limits: Limits) -> frozenset[tuple[str, str]]:
     return frozenset((name, f"{soft}, at most {hard}") for name, (soft, hard) in zip(_LIMITS.values(), limits, strict=True))
 
 

@@ -16,8 +16,9 @@ from harness.guest.module import HookModule, HookRefused, LiveSlot
 from harness.guest.netns import DIRECTORY, Namespace
 from harness.guest.nfnetlink_hook import HookList, ListedHook, decoded
 from harness.netfilter import HOOK_POINTS, Family, hook_name
+from harness.pytest_plugin.guest.limits import more_files
 from harness.pytest_plugin.guest.orphans import children
-from harness.pytest_plugin.guest.process import process_state
+from harness.pytest_plugin.guest.process import Limits, process_limits, process_state
 
 __all__ = ("State", "cgroups", "foreign_modules", "leftovers", "mounts")
 
@@ -61,6 +62,11 @@ class State:
         :param inventory: of the first network namespace
         :raises GuestError: neither nfharness.ko nor the kernel itself tells what is hooked
         """
+        return cls._read(inventory, process_limits())
+
+    @classmethod
+    @more_files()
+    def _read(cls, inventory: Inventory, limits: Limits) -> State:
         names = frozenset(path.name for path in DIRECTORY.iterdir()) if DIRECTORY.is_dir() else frozenset()
         hooks: set[tuple[str, str, str, int, int]] = set()
         devices: set[tuple[str, str]] = set()
@@ -69,7 +75,7 @@ class State:
             devices |= {(name, device) for _, device in found if device not in _FALLBACKS}
             hooks.update(_hooks_of(name, found))
         return cls(names, frozenset(foreign_modules()), frozenset(children()), frozenset(hooks), frozenset(devices),
-                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), process_state())
+                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), process_state(limits))
 
     def changed(self, before: State, after: State) -> State:
         """This state with what came, and without what went, between two others: what a fixture of a wider scope changes is no test's."""

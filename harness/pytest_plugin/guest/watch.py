@@ -21,6 +21,7 @@ from harness.outcome import Outcome, codec
 from harness.outcome.types import PacketOutcome
 from harness.pytest_plugin.carried import plain
 from harness.pytest_plugin.guest.escapes import unshown
+from harness.pytest_plugin.guest.limits import more_files
 from harness.pytest_plugin.guest.orphans import reap
 from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.standing import Standing, missing, standing
@@ -120,6 +121,7 @@ class Watch:
         """Let the phase that is under way fail over a problem, after which no other test gets this guest."""
         self._note([problem])
 
+    @more_files()
     def _standing(self) -> Standing:
         return frozenset() if self._alone else standing(self._inventory)
 
@@ -144,6 +146,7 @@ class Watch:
         self._problems += problems
         self._spoilt += problems
 
+    @more_files()
     def _harm(self) -> list[str]:
         """What the kernel has to complain of since the last call."""
         problems, self._problems = self._problems, []
