@@ -67,8 +67,8 @@ _REJECTS = ("nft_reject_bridge_", "nft_reject_netdev_")
 _REFUSALS = {ESRCH: "has no listener", ENOBUFS: "is full, or its listener's socket is"}
 """What ``nfqnl_enqueue_packet`` says of a queue that does not take a packet."""
 
-_QUESTIONS = ("echo request", "icmp type 13")
-"""What ICMP consumes whether it answers or not; type 13 asks for the time."""
+_QUESTIONS = ("echo request", "icmp type 13", "icmp type 42", "icmp type 160")
+"""What ICMP consumes whether it answers or not; type 13 asks for the time, 42 and ICMPv6's 160 for a device (RFC 8335)."""
 
 _LOOKED_FOR = (6, 17)
 """Protocols of whose ICMP errors it is told whether there was a socket: TCP, UDP."""

@@ -28,8 +28,9 @@ _ERRORS = {*((_ICMP, kind) for kind in (3, 5, 11, 12)), *((_ICMPV6, kind) for ki
 _FOR_THE_STACK = (_ICMP, 3, 4), (_ICMP, 5), (_ICMPV6, 2)
 #: What ``icmp_pointers`` of net/ipv4/icmp.c has ``icmp_discard`` for, which calls that a success; up to 18, unknown types are freed.
 _DISCARDED = (1, 2, 6, 7, 9, 10, 14, 15, 16, 17, 18)
-#: What ``icmpv6_rcv`` has a use for of what is no error, or hands to the multicast listeners' code or to neighbour discovery.
-_USED = (128, 129, 130, 131, 133, 134, 135, 136, 137, 160, 161)
+#: What ``icmpv6_rcv`` has a use for of what is no error, or hands to the multicast listeners' code or to neighbour discovery. It knows
+#: the extended echo (160, RFC 8335) since 5.13, and its answer (161), which is of use to a socket alone.
+_USED = (128, 129, 130, 131, 133, 134, 135, 136, 137, 160)
 _DISCOVERY = range(133, 138)
 _INFORMATION = 128
 _QUOTED_AT_LEAST = 8 + 40 + 8
@@ -171,12 +172,12 @@ def is_syn(protocol: int, head: bytes) -> bool:
 
 
 def is_bare(protocol: int, head: bytes) -> bool:
-    """Whether it is a TCP segment without ACK that asks for no connection, as a SYN with FIN does not: a listener throws it away.
+    """Whether it is a TCP segment without ACK that asks for no connection, as a SYN with FIN or RST does not: a listener throws it away.
 
     :param protocol: as of :func:`kind_of`, as is *head*
     """
     number, transport, _ = _transport(_protocol(protocol, head), head)
-    return number == _TCP and len(transport) > 13 and not transport[13] & _ACK and transport[13] & (_SYN | _FIN) != _SYN
+    return number == _TCP and len(transport) > 13 and not transport[13] & _ACK and transport[13] & (_SYN | _FIN | _RST) != _SYN
 
 
 def quotes(protocol: int, head: bytes, other: bytes) -> bool:

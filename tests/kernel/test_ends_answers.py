@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -80,6 +81,30 @@ def test_a_ping_that_the_host_ignores_is_dropped(lab: Lab) -> None:
     assert fates() == {name: [Delivered() if name == "time" else DroppedByStack()] for name in pings}
 
 
+PROBE = "net.ipv4.icmp_echo_enable_probe"
+
+
+def test_a_question_about_a_device_is_delivered_only_where_it_is_answered(lab: Lab) -> None:
+    """By default it is not; kernels before 5.13 do not know it."""
+    net = lab.pair()
+    for pf in ("ipv4", "ipv6"):
+        lab.hook(net.host, pf, "INPUT")
+    of_eth0 = bytes.fromhex("2000 0000 0008 0301") + b"eth0"  # RFC 8335, 2: a device by its name
+    packets = [IP(src=net.peer.address, dst=net.host.address) / ICMP(type=42, unused=0x10001) / Raw(of_eth0),
+               IPv6(src=net.peer.address6, dst=net.host.address6) / ICMPv6Unknown(type=160, code=0, msgbody=b"\0\1\0\1" + of_eth0)]
+
+    def fates() -> list[Fate]:
+        with lab.trace() as walks, net.peer.inside():
+            for packet in packets:
+                send(packet, verbose=False)
+        return [walk.fate for walk in walks if walk.outcome.kind in ("icmp type 42", "icmp type 160")]
+
+    assert fates() == [DroppedByStack()] * 2
+    if Path("/proc/sys", *PROBE.split(".")).exists():
+        net.host.sysctl(PROBE, 1)
+        assert fates() == [Delivered()] * 2
+
+
 @pytest.mark.parametrize("last_first", [False, True])
 def test_a_ping_in_fragments_that_the_host_ignores_is_dropped(lab: Lab, *, last_first: bool) -> None:
     net = lab.pair()
@@ -105,7 +130,7 @@ def test_icmp_of_a_type_that_the_host_only_discards_is_dropped_unless_a_raw_sock
     lab.hook(net.host, "ipv6" if family is socket.AF_INET6 else "ipv4", "INPUT")
     packets: list[Packet]
     if family is socket.AF_INET6:
-        packets = [IPv6(dst=net.host.address6) / ICMPv6Unknown(type=kind, code=0, msgbody=b"x" * 24) for kind in (132, 140, 144, 200)]
+        packets = [IPv6(dst=net.host.address6) / ICMPv6Unknown(type=kind, code=0, msgbody=b"x" * 24) for kind in (132, 140, 144, 161, 200)]
         icmp = socket.IPPROTO_ICMPV6
     else:
         packets = [IP(dst=net.host.address) / ICMP(type=kind) / Raw(b"x" * 24) for kind in (1, 9, 10, 14, 15, 17, 18)]

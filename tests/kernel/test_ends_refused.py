@@ -23,7 +23,7 @@ def forger(host: Host) -> socket.socket:
     return made
 
 
-@pytest.mark.parametrize("flags", ["", "F", "FPU", "FS", "R"])
+@pytest.mark.parametrize("flags", ["", "F", "FPU", "FS", "R", "SR", "SRP", "SRU"])
 def test_a_listener_throws_away_a_segment_that_neither_asks_nor_acknowledges(lab: Lab, flags: str) -> None:
     net = lab.pair()
     lab.hook(net.host, "ipv4", "INPUT")
