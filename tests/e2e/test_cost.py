@@ -12,10 +12,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_fresh_guests_count_the_same(nfharness: CommandLine) -> None:
-    done = nfharness("cost", "--kernel", "6.12", "--json")
+    """One in five may be apart: that does not move the median, which must be known to half of what is to be seen as a difference."""
+    done = nfharness("cost", "--kernel", "6.12", "--guests", "5", "--json")
     assert done.status == 0, done
     (kernel,) = json.loads(done.out)["kernels"]
     for figure in kernel["figures"].values():
-        assert len(figure["samples"]) == 3
-        assert figure["instructions"] > 0
-        assert figure["spread"] < 0.005  # half of what must be seen as a difference
+        samples = sorted(figure["samples"])
+        assert (len(samples), figure["instructions"]) == (5, samples[2])
+        assert samples[1] > 0
+        assert samples[3] - samples[1] < 0.005 * samples[2], samples
