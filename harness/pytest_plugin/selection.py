@@ -12,8 +12,8 @@ import pytest
 from harness.outcome.profile import KernelProfile
 
 __all__ = ("CANNOT", "COUNTERS", "EXIT", "FLAKY", "IN_GUEST", "KERNEL", "LOST", "MODULES", "PACKETS", "POINTS", "PROFILE", "SPOILT",
-           "TREE", "WALKS", "WIDER", "Isolation", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels", "packages",
-           "why_without_kernel")
+           "TREE", "WALKS", "WIDER", "WORN", "Isolation", "backend_of", "exact_keywords", "isolation_of", "kernel_of", "kernels",
+           "packages", "why_without_kernel")
 
 Isolation = Literal["worker", "module", "test"]
 #: Set in a guest's environment: this side of the plugin is the guest's.
@@ -28,6 +28,8 @@ MODULES = Path("/run/nfharness/modules")
 PROFILE = pytest.StashKey[KernelProfile | None]()
 #: Property of a report: the kernel that the test ran on.
 KERNEL = "kernel"
+#: Property of a report: why no other test may have this test's process.
+WORN = "nfharness-worn"
 #: Properties of a report: why no other test may have this test's kernel; how its guest was lost; the exit status of a run whose
 #: tests could not be run at all; why the test wants the run to end.
 SPOILT, LOST, CANNOT, EXIT = "nfharness-spoilt", "nfharness-lost", "nfharness-cannot", "nfharness-exit"

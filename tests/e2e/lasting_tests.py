@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -26,6 +27,16 @@ def test_wants_a_fresh_kernel() -> None:
 @pytest.mark.kernel
 def test_fails_and_leaves_nothing() -> None:
     raise AssertionError("as it should")
+
+
+@pytest.mark.kernel
+def test_changes_its_process() -> None:
+    os.umask(0o77)
+
+
+@pytest.mark.kernel
+def test_has_a_process_as_it_was() -> None:
+    assert os.umask(0o22) == 0o22
 
 
 @pytest.mark.kernel

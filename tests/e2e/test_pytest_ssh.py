@@ -48,7 +48,7 @@ def test_a_machine_that_goes_away_costs_the_test_that_ran_and_the_rest_say_why(e
     assert [(one["test"].partition("::")[2], one["outcome"]) for one in told] == [
         (f"test_a_rule_drops[{release}]", "passed"), (f"test_panics[{release}]", "lost"), (f"test_comes_after_that[{release}]", "error")]
     gone = "the connection to the machine is gone: "
-    assert told[1]["message"].startswith(f"the guest was lost: {gone}")
+    assert told[1]["message"].startswith(f"the session on {HOST} was lost: {gone}")
     assert told[2]["message"].startswith(f"the kernel of {HOST} is spoilt: {gone}")
     assert told[2]["message"].endswith(f"(test_it.py::test_panics[{release}])")
 

@@ -13,6 +13,7 @@ from _pytest.reports import pytest_report_from_serializable, pytest_report_to_se
 
 from harness.pytest_plugin.host.gateway import Lost
 from harness.pytest_plugin.host.guests import _lost
+from harness.pytest_plugin.host.machines import GUEST
 from harness.pytest_plugin.report.junit import rewrite
 from harness.pytest_plugin.report.ktap import ktap
 from harness.pytest_plugin.report.page import page
@@ -159,7 +160,7 @@ def test_the_page_escapes_what_tests_say() -> None:
 def test_of_a_lost_test_pytests_short_summary_has_a_headline_and_every_report_the_console() -> None:
     item = SimpleNamespace(nodeid="t.py::test_a", location=("t.py", 4, "test_a"))
     console = "[    1.0] Kernel panic\n[    1.1] Call Trace:"
-    made = _lost(cast(pytest.Item, item), Lost("the guest died: Kernel panic", Ending(console=console), "said"), 0.0, "call")
+    made = _lost(cast(pytest.Item, item), Lost("the guest died: Kernel panic", Ending(console=console), "said"), 0.0, GUEST, "call")
     # As from an xdist worker.
     data = pytest_report_to_serializable(made)
     assert data is not None

@@ -12,7 +12,7 @@ import pytest
 from harness.guest.inventory import InventoryEntry
 from harness.pytest_plugin.guest import standing
 from harness.pytest_plugin.guest.standing import missing
-from harness.pytest_plugin.guest.state import State, cgroups, leftovers
+from harness.pytest_plugin.guest.state import State, cgroups, changed_process, leftovers
 
 OURS = ("init", "IPV4 FORWARD", "nfharness_hook", 5, 1)
 EMPTY = State(frozenset(), frozenset(), frozenset(), frozenset())
@@ -88,7 +88,7 @@ def test_what_a_test_changed_in_its_process_is_told() -> None:
                                                ("the umask", "0o22")]))
     after = replace(EMPTY, process=frozenset([("the environment variable PATH", "/nowhere"), ("the umask", "0o777"),
                                               ("the environment variable NEW", "of an import")]))
-    assert leftovers(before, after) == [
+    assert changed_process(before, after) == [
         "the environment variable HOME is gone, and was '/root'",
         "the environment variable PATH is '/nowhere' now, and was '/bin'",
         "the umask is '0o777' now, and was '0o22'",

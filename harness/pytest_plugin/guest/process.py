@@ -45,7 +45,6 @@ def process_state(limits: Limits) -> frozenset[tuple[str, str]]:
 def _single() -> Iterator[tuple[str, str]]:
     yield from ((f"the environment variable {name}", value) for name, value in os.environ.items() if not name.startswith("PYTEST_"))
     yield "the working directory", _directory()
-    yield "the host name", os.uname().nodename
     yield "Python's recursion limit", str(sys.getrecursionlimit())
     yield "the nice value", str(os.getpriority(os.PRIO_PROCESS, 0))
     yield "the scheduling policy", f"{os.sched_getscheduler(0)}, priority {os.sched_getparam(0).sched_priority}"

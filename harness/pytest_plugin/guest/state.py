@@ -20,7 +20,7 @@ from harness.pytest_plugin.guest.limits import more_files
 from harness.pytest_plugin.guest.orphans import children
 from harness.pytest_plugin.guest.process import Limits, process_limits, process_state
 
-__all__ = ("State", "cgroups", "foreign_modules", "leftovers", "mounts")
+__all__ = ("State", "cgroups", "changed_process", "foreign_modules", "leftovers", "mounts")
 
 _INIT = "init"
 _MODULE = Path("/sys/module/nfharness")
@@ -42,6 +42,7 @@ class State:
     :param devices: namespace and name, less those that modules bring
     :param network: what else stands in the first network namespace
     :param cgroups: their directories
+    :param host_name: one
     :param process: name and value of what a test may change in the process that runs the next one
     """
 
@@ -53,6 +54,7 @@ class State:
     mounts: frozenset[str] = frozenset()
     network: frozenset[InventoryEntry] = frozenset()
     cgroups: frozenset[str] = frozenset()
+    host_name: frozenset[str] = frozenset()
     process: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
@@ -75,7 +77,7 @@ class State:
             devices |= {(name, device) for _, device in found if device not in _FALLBACKS}
             hooks.update(_hooks_of(name, found))
         return cls(names, frozenset(foreign_modules()), frozenset(children()), frozenset(hooks), frozenset(devices),
-                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), process_state(limits))
+                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), frozenset({os.uname().nodename}), process_state(limits))
 
     def changed(self, before: State, after: State) -> State:
         """This state with what came, and without what went, between two others: what a fixture of a wider scope changes is no test's."""
@@ -87,7 +89,7 @@ class State:
 
 
 def leftovers(before: State, after: State) -> list[str]:
-    """What is there that was not, and which hooks are gone, in words."""
+    """What is there in the kernel that was not, and which hooks are gone, in words."""
     found = [f"network namespaces are left behind: {', '.join(sorted(names))}"] if (names := after.namespaces - before.namespaces) else []
     if modules := after.modules - before.modules:
         found.append(f"modules are left behind: {', '.join(sorted(modules))}")
@@ -102,13 +104,18 @@ def leftovers(before: State, after: State) -> list[str]:
     found += [f"{_article(entry.kind)} {entry.kind} is left behind in namespace {_INIT}: {entry.what}"
               for entry in sorted(after.network - before.network) if entry.device in kept]
     found += [f"a cgroup is left behind: {path}" for path in sorted(after.cgroups - before.cgroups)]
-    now = dict(after.process)
-    found += [f"{name} is {f'{now[name]!r} now' if name in now else 'gone'}, and was {value!r}"
-              for name, value in sorted(before.process) if now.get(name) != value]
+    found += [f"the host name is {name!r} now, and was {min(before.host_name)!r}" for name in after.host_name - before.host_name]
     for verb, hooks in (("left behind", after.hooks - before.hooks), ("gone", before.hooks - after.hooks)):
         found += [f"a hook is {verb} in namespace {netns}: {function} at {point}, priority {priority}"
                   for netns, point, function, priority, _ in sorted(hooks) if netns in both]
     return found
+
+
+def changed_process(before: State, after: State) -> list[str]:
+    """What is otherwise in the process that was to run the next test, in words; the kernel is as it was."""
+    now = dict(after.process)
+    return [f"{name} is {f'{now[name]!r} now' if name in now else 'gone'}, and was {value!r}"
+            for name, value in sorted(before.process) if now.get(name) != value]
 
 
 def cgroups(directory: str | Path = _CGROUPS) -> Iterator[str]:

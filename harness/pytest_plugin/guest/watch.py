@@ -25,10 +25,10 @@ from harness.pytest_plugin.guest.limits import more_files
 from harness.pytest_plugin.guest.orphans import reap
 from harness.pytest_plugin.guest.shell import Shell
 from harness.pytest_plugin.guest.standing import Standing, missing, standing
-from harness.pytest_plugin.guest.state import State, leftovers
+from harness.pytest_plugin.guest.state import State, changed_process, leftovers
 from harness.pytest_plugin.mistakes import shortened
 from harness.pytest_plugin.points import failed_points
-from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS, WIDER, isolation_of
+from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS, WIDER, WORN, isolation_of
 from harness.walks.joined import joined
 
 __all__ = ("SEEN", "SENT", "Watch")
@@ -86,6 +86,7 @@ class Watch:
         self._lines: list[str] = []
         self._expected: list[_Expected] = []
         self._spoilt: list[str] = []
+        self._worn: list[str] = []
         self._last = ""
         self._taint = health.taint()
         self._inventory = Inventory()
@@ -166,7 +167,7 @@ class Watch:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """A test begins with a kernel that complains of nothing."""
         health.warn_again()
-        self._spoilt, self._wider = [], []
+        self._spoilt, self._worn, self._wider = [], [], []
         self._warned = self._offered = self._failed = False
         self._expected = [_Expected(re.compile(str(mark.args[0])), harmless=True) for mark in item.iter_markers("may_warn")]
         self._problems = [f"{problem} (after {self._last})" for problem in self._unexpected(self._read())]
@@ -229,7 +230,8 @@ class Watch:
                     after = replace(after, process=self._before.process)
                 left = missing(self._needed, self._standing()) + leftovers(self._before, after)
                 self._spoilt += left
-                problems += left
+                self._worn += changed_process(self._before, after)
+                problems += left + self._worn
                 leaks = [f"memory leaked: {leak}" for leak in health.memory_leaks()]
                 self._spoilt += leaks
                 problems += leaks
@@ -248,16 +250,17 @@ class Watch:
         if report.when == "teardown" and self._wider:
             report.user_properties = [*report.user_properties, (WIDER, "\n".join(self._wider))]
         self._failed |= report.failed or bool(failed_points(report))
-        if report.when == "teardown" and (self._spoilt or (self._failed and self._config.getoption("flaky"))):
+        if report.when == "teardown" and (self._spoilt or self._worn or (self._failed and self._config.getoption("flaky"))):
             self._judge(report, self._torn_down(item, report))
         if report.when == "teardown" and SEEN in item.stash:
             captures = item.stash[SEEN]
             seen = joined(captures)
             text = json.dumps(codec.to_json(replace(seen, packets=seen.packets[-_PACKETS:])))
             report.user_properties = [*report.user_properties, (PACKETS, text)]
-        if report.when == "teardown" and self._spoilt:
-            report.user_properties = [*report.user_properties, (SPOILT, self._spoilt[0])]
-            item.session.shouldstop = "this kernel is not fit for another test"
+        if report.when == "teardown" and (self._spoilt or self._worn):
+            why = (SPOILT, self._spoilt[0]) if self._spoilt else (WORN, self._worn[0])
+            report.user_properties = [*report.user_properties, why]
+            item.session.shouldstop = f"this {'kernel' if self._spoilt else 'process'} is not fit for another test"
         report.sections = [(title, _shortened(text)) for title, text in report.sections]
         return report
 

@@ -27,11 +27,11 @@ from harness.pytest_plugin.carried import plain
 from harness.pytest_plugin.host import shell
 from harness.pytest_plugin.host.files import archive, built_modules
 from harness.pytest_plugin.host.gateway import SHELL, Gateway, Lost
-from harness.pytest_plugin.host.machines import LastingMachine, Machines, Refused
+from harness.pytest_plugin.host.machines import GUEST, LastingMachine, Machines, Refused
 from harness.pytest_plugin.host.markers import check_markers
 from harness.pytest_plugin.host.vagrant import VagrantMachines
 from harness.pytest_plugin.live import shower
-from harness.pytest_plugin.selection import CANNOT, LOST, SPOILT, backend_of, isolation_of, kernel_of, packages
+from harness.pytest_plugin.selection import CANNOT, LOST, SPOILT, WORN, backend_of, isolation_of, kernel_of, packages
 from harness.vm.preparation import Saved
 
 __all__ = ("Guests",)
@@ -81,6 +81,7 @@ class Guests:
         backend = backend_of(config)
         kind: type[Machines] = VagrantMachines if backend == "vagrant" else LastingMachine
         self._machines = None if backend == "qemu" else kind(config)
+        self._what = self._machines.what_is_lost if self._machines else GUEST
         self._bare = bool(config.getoption("bare"))
         self._packages = packages(config)
         self._show = shower(config)
@@ -116,7 +117,7 @@ class Guests:
                     yield from self._again(item, nextitem, lost, start, attempts - 1)
                 return
             yield from [] if ended else phases
-            yield _lost(item, lost, start, "teardown" if any(report.when == "call" for report in phases) else "call")
+            yield _lost(item, lost, start, self._what, "teardown" if any(report.when == "call" for report in phases) else "call")
             yield from _rest(item, phases)
         except NfharnessError as error:
             self._end_after(error)
@@ -125,7 +126,8 @@ class Guests:
         else:
             spoilt = next((str(why) for report in phases for name, why in report.user_properties if name == SPOILT), "")
             self._spoil(kernel, item, spoilt)
-            if spoilt or isolation_of(item) == "test":
+            worn = any(name == WORN for report in phases for name, _ in report.user_properties)
+            if spoilt or worn or isolation_of(item) == "test":
                 self._end()
 
     def _again(self, item: pytest.Item, nextitem: pytest.Item | None, lost: Lost, start: float,
@@ -140,7 +142,7 @@ class Guests:
             yield from self.run(item, nextitem, attempts)
         else:
             lost.reason += f" ({ATTEMPTS} times, and so with {ATTEMPTS} guests)"
-            yield _lost(item, lost, start, "setup")
+            yield _lost(item, lost, start, self._what, "setup")
             yield from _rest(item, ())
 
     def _admit(self, item: pytest.Item) -> None:
@@ -359,14 +361,16 @@ def _rest(item: pytest.Item, phases: Sequence[pytest.TestReport]) -> Iterator[py
         yield pytest.TestReport(item.nodeid, item.location, {}, "passed", None, "teardown")
 
 
-def _lost(item: pytest.Item, lost: Lost, start: float, when: Literal["setup", "call", "teardown"]) -> pytest.TestReport:
+def _lost(item: pytest.Item, lost: Lost, start: float, what: str, when: Literal["setup", "call", "teardown"]) -> pytest.TestReport:
     """What tells most, the console if there is one, is part of the text: every report has that, and it is told once.
 
     The text has a headline for pytest's short summary, which in CI has all of a text that has none.
+
+    :param what: the guest, or what it is called
     """
     where = f"\nall of the console: {lost.console_file}" if lost.console_file else ""
     sections = [("Guest's standard error", lost.said)] if lost.console and lost.said.strip() else []
-    reason = lost.reason if lost.taken else f"the guest was lost: {lost.reason}"
+    reason = lost.reason if lost.taken else f"{what} was lost: {lost.reason}"
     text = ReprTraceback([ReprEntryNative([f"{reason}\n{lost.console or lost.said}{where}\n"])], None, "native")
     told = ReprExceptionInfo(text, ReprFileLocation(item.location[0], item.location[1] or 0, reason))
     return pytest.TestReport(item.nodeid, item.location, {}, "failed", told, when, sections, time.time() - start, start, time.time(),

@@ -24,10 +24,12 @@ from harness.host.progress import Progress
 from harness.pytest_plugin.host.gateway import Lost
 from harness.pytest_plugin.selection import Isolation, backend_of, kernels, packages
 
-__all__ = ("EMULATED", "LastingMachine", "Machines", "Refused", "check_options", "name_kernel", "tell_worker")
+__all__ = ("EMULATED", "GUEST", "LastingMachine", "Machines", "Refused", "check_options", "name_kernel", "tell_worker")
 
 #: How much slower than with KVM an emulated machine is taken to be.
 EMULATED = 8.0
+#: What a test may lose.
+GUEST = "the guest"
 #: What a worker of xdist's is told.
 _RELEASE = "nfharness_release"
 _HINT = re.compile(r"^  hint: (.+)$", re.MULTILINE)
@@ -38,7 +40,12 @@ class Refused(HostError):
 
 
 class Machines(ABC):
-    """The machines that a run's tests use."""
+    """The machines that a run's tests use.
+
+    :ivar what_is_lost: where a test takes its worker along: a machine of ours, or what we have on one that stays
+    """
+
+    what_is_lost = GUEST
 
     def __init__(self, config: pytest.Config) -> None:
         self._capture = config.pluginmanager.getplugin("capturemanager")
@@ -79,6 +86,7 @@ class LastingMachine(Machines):
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
         self._there = reached(backend_of(config))
+        self.what_is_lost = f"the session on {self._there.host if self._there else 'this machine'}"
         self._what = f"the kernel of {self._there.host}" if self._there else "this machine's kernel"
         self._spoilt = ""
         self._unfit: Refused | None = None

@@ -7,12 +7,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from harness.pytest_plugin.report.results import HOST, Result
-from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, LOST, SPOILT, WIDER
+from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, LOST, SPOILT, WIDER, WORN
 
 __all__ = ("rewrite",)
 
 #: Properties of ours.
-_OWN = (KERNEL, LOST, SPOILT, CANNOT, EXIT, FLAKY, WIDER)
+_OWN = (KERNEL, LOST, SPOILT, CANNOT, EXIT, FLAKY, WIDER, WORN)
 
 
 def rewrite(file: Path, ends: Iterable[Result]) -> None:
