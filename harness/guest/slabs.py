@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ("Objects", "grown", "objects")
+__all__ = ("Objects", "grown", "objects", "stays")
 
 _SLABS = Path("/sys/kernel/slab")
 #: Caches of what netfilter, its callers and nfharness.ko allocate; ``:0000256`` is one that SLUB has merged with others of that size.
 _WATCHED = re.compile(r"(kmalloc-|skbuff_|nf_|nfharness|net_namespace|UDP|RAW|sock_inode_cache|:).*")
 #: What a guest that does nothing in particular comes and goes by: programs that run, files that are read.
 _NOISE_OBJECTS, _NOISE_SHARE = 400, 0.05
+
+#: How long the kernel may take to free what it was given: ``kfree_rcu()`` gathers for five seconds (``KFREE_DRAIN_JIFFIES``) before it even
+#: waits for the grace period.
+_LATE_S, _POLL_S = 20.0, 0.5
 
 Objects = Mapping[str, int]
 """Cache → objects that are allocated."""
@@ -41,3 +46,17 @@ def grown(before: Objects, after: Objects) -> dict[str, int]:
     """
     more = {name: count - before.get(name, 0) for name, count in after.items()}
     return {name: growth for name, growth in more.items() if growth > _NOISE_OBJECTS + _NOISE_SHARE * before.get(name, 0)}
+
+
+def stays(before: Objects) -> tuple[Objects, dict[str, int]]:
+    """What the caches hold at last, and which of them hold more than before when what was to be freed later has had its time.
+
+    :returns: as :func:`objects`, and as :func:`grown`
+    """
+    deadline = time.monotonic() + _LATE_S
+    while True:
+        after = objects() or {}
+        more = grown(before, after)
+        if not more or time.monotonic() > deadline:
+            return after, more
+        time.sleep(_POLL_S)

@@ -18,7 +18,7 @@ from harness.guest.changes import await_quiet
 from harness.guest.health import KMEMLEAK, KernelLog, memory_leaks, splats, taint, taint_names, warn_again
 from harness.guest.module import HookModule
 from harness.guest.privilege import require_root
-from harness.guest.slabs import Objects, grown, objects
+from harness.guest.slabs import Objects, objects, stays
 from harness.guest.stress_tasks import Place, World, open_places
 from harness.guest.topology import Network, built
 from harness.scenario.topology import PAIR, ROUTER
@@ -125,8 +125,8 @@ def _phase(seen: _Watched, seed: str, seconds: float, places: tuple[Place, ...])
 
 def _accounts(seen: _Watched, before: Objects | None) -> dict[str, Any]:
     """What has stayed in memory: objects in the slab caches, and kmemleak's report; ``None`` for what the kernel does not tell."""
-    leaks, after = memory_leaks() if KMEMLEAK.exists() else None, objects()
-    more = grown(before, after) if before and after else {}
+    leaks = memory_leaks() if KMEMLEAK.exists() else None
+    after, more = stays(before) if before else (None, {})
     seen.wrong += [f"{name} holds {count} objects more than before the stress" for name, count in more.items()]
     seen.wrong += [f"memory leaked: {leak}" for leak in (leaks or [])[:_LEAKS]]
     return {"objects_before": sum(before.values()) if before else None, "objects_after": sum(after.values()) if after else None,

@@ -32,6 +32,9 @@ _DISCARDED = (1, 2, 6, 7, 9, 10, 14, 15, 16, 17, 18)
 #: the extended echo (160, RFC 8335) since 5.13, and its answer (161), which is of use to a socket alone.
 _USED = (128, 129, 130, 131, 133, 134, 135, 136, 137, 160)
 _DISCOVERY = range(133, 138)
+_LISTENER_QUERY = 130
+#: A hop-by-hop option that lets routers look at a message of MLD (RFC 2711, 2.1).
+_ROUTER_ALERT = bytes((5, 2, 0, 0))
 _INFORMATION = 128
 _QUOTED_AT_LEAST = 8 + 40 + 8
 _ARP_KINDS = {1: "arp request", 2: "arp reply"}
@@ -249,7 +252,7 @@ def resets(protocol: int, head: bytes, other: bytes, length: int) -> bool:
 
 
 def useless_to_icmpv6(protocol: int, head: bytes, tail: bytes, length: int) -> str | None:
-    """Why ``icmpv6_rcv`` has no use for a packet, as far as the recorded bytes tell; ``None`` where they tell of nothing.
+    """Why ``icmpv6_rcv``, or who gets it from there, has no use for a packet, as far as the recorded bytes tell; ``None`` if they do not.
 
     A checksum is computed where head and tail are the whole packet.
 
@@ -270,6 +273,12 @@ def useless_to_icmpv6(protocol: int, head: bytes, tail: bytes, length: int) -> s
         "its hop limit is not 255": kind in _DISCOVERY and head[7] != 255,
         "its code is not 0": kind in _DISCOVERY and code not in (0, None),
     }
+    if kind == _LISTENER_QUERY:  # RFC 3810, 6.2
+        reasons |= {
+            "its source is no link-local address": head[8] != 0xFE or head[9] & 0xC0 != 0x80,
+            "its hop limit is not 1": head[7] != 1,
+            "it has no router alert": head[6] != _HOP_BY_HOP or _ROUTER_ALERT not in head[42:42 + 6 + 8 * head[41]],
+        }
     return next((reason for reason, is_so in reasons.items() if is_so), None)
 
 

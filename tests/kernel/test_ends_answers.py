@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6Unknown, IPv6, IPv6ExtHdrFragment, fragment6
+from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
+    ICMPv6EchoRequest,
+    ICMPv6MLQuery,
+    ICMPv6PacketTooBig,
+    ICMPv6Unknown,
+    IPv6,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    RouterAlert,
+    fragment6,
+)
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
-from scapy.sendrecv import send
+from scapy.sendrecv import send, sendp
 
 from harness.outcome.fate import Fate
 from harness.pytest_plugin import Absorbed, Consumed, Delivered, Dropped, DroppedByStack, Rejected
@@ -146,6 +159,22 @@ def test_icmp_of_a_type_that_the_host_only_discards_is_dropped_unless_a_raw_sock
         heard = socket.socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC, icmp)
     with heard:
         assert fates() == [Delivered()] * len(packets)
+
+
+def test_a_query_for_listeners_that_does_not_come_from_the_link_is_dropped(lab: Lab) -> None:
+    """RFC 3810, 6.2: a link-local source, a hop limit of 1 and a router alert are wanted."""
+    net = lab.pair()
+    lab.hook(net.host, "ipv6", "INPUT")
+    local = "fe80::2"
+    alert, query = IPv6ExtHdrHopByHop(options=[RouterAlert()]), ICMPv6MLQuery(mladdr="::")
+    packets = [IPv6(src=source, dst="ff02::1", hlim=limit) / rest for source, limit, rest in (
+        (local, 1, alert / query), (net.peer.address6, 1, alert / query), (local, 2, alert / query), (local, 1, query))]
+    with lab.trace() as walks, net.peer.inside():
+        for packet in packets:
+            sendp(Ether(dst="33:33:00:00:00:01") / packet, iface="eth0", verbose=False)
+        time.sleep(1.5)
+    found = [walk for walk in walks if walk.outcome.kind == "icmp type 130"]
+    assert [walk.fate for walk in found] == [Delivered(), *[DroppedByStack()] * 3], [walk.outcome.fate for walk in found]
 
 
 IP_RECVERR, IPV6_RECVERR = (socket.IPPROTO_IP, 11), (socket.IPPROTO_IPV6, 25)
