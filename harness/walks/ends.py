@@ -34,8 +34,8 @@ _NO_REASON = "NOT_SPECIFIED"
 _ASSUMES_FAILURE = ("icmpv6_rcv",)
 """Frees what it acted upon as well ("until the v6 path can be better sorted assume failure"); a reason or the packet tells a drop."""
 
-_LISTENERS_CODE = ("mld_query_work", "__mld_query_work")
-"""Consumes a query of MLD (``net/ipv6/mcast.c``) whether it is one to heed or not; kernels before 5.13 leave that to ``icmpv6_rcv``."""
+_LISTENER_QUERY = "icmp type 130"
+"""What MLD consumes whether it is one to heed or not (``net/ipv6/mcast.c``)."""
 
 _CLOSE = ("udp_destruct_common", "udp_destruct_sock", "udpv6_destruct_sock", "inet_sock_destruct", "sk_stream_kill_queues",
           "tcp_disconnect", "skb_rbtree_purge")
@@ -284,7 +284,7 @@ class Ends:
             return None
         if end.how is How.CONSUMED and is_syn(*header) and not life.came(Came.SYNACKED, since):
             return "its listener answered it with no SYN-ACK"
-        silent = self._assumes_failure(end) or self._is_at(end, _LISTENERS_CODE)
+        silent = self._assumes_failure(end) or (kind_of(*header) == _LISTENER_QUERY and not self._is_drop(end))
         if silent and all(change.head == run.entry.head for change in run.changes.values()) and (
                 why := useless_to_icmpv6(run.entry.protocol, run.entry.head, run.entry.tail, run.entry.length)):
             return why
