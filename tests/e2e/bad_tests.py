@@ -341,6 +341,10 @@ def test_renames_the_host() -> None:
     socket.sethostname("other")
 
 
+def test_sets_the_clock() -> None:
+    time.clock_settime(time.CLOCK_REALTIME, time.time() - 86_400)
+
+
 def test_limits_recursion() -> None:
     sys.setrecursionlimit(900)
 

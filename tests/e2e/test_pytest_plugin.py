@@ -93,6 +93,7 @@ EXPECTED = {
     "test_becomes_a_user": ("error", "the worker's user is (0, 7, 0), and was (0, 0, 0)"),
     "test_is_nice": ("error", "the nice value is '5' now, and was '0'"),
     "test_changes_its_policy": ("error", "the scheduling policy is '3, priority 0' now, and was '0, priority 0'"),
+    "test_sets_the_clock": ("error", "the clock was set, 86,400 s back"),
     "test_renames_the_host": ("error", "the host name is 'other' now, and was "),
     "test_limits_recursion": ("error", "Python's recursion limit is '900' now, and was '1000'"),
     "test_does_what_it_likes_where_no_other_test_runs": ("passed", ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ __all__ = ("State", "cgroups", "changed_process", "foreign_modules", "leftovers"
 _INIT = "init"
 _MODULE = Path("/sys/module/nfharness")
 _CGROUPS = "/sys/fs/cgroup"
+#: Seconds that a clock which nobody sets may gain or lose during a test: what a machine's time server corrects.
+_CLOCK_S = 1.0
 #: What a machine's systemd makes and removes while tests run.
 _OF_SYSTEMD = (".slice", ".scope", ".service", ".mount")
 Hooks = frozenset[tuple[str, str, str, int, int]]
@@ -43,6 +46,7 @@ class State:
     :param network: what else stands in the first network namespace
     :param cgroups: their directories
     :param host_name: one
+    :param clock: when the kernel was booted by its wall clock, seconds since 1970
     :param process: name and value of what a test may change in the process that runs the next one
     """
 
@@ -55,6 +59,7 @@ class State:
     network: frozenset[InventoryEntry] = frozenset()
     cgroups: frozenset[str] = frozenset()
     host_name: frozenset[str] = frozenset()
+    clock: float = 0.0
     process: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
@@ -77,13 +82,14 @@ class State:
             devices |= {(name, device) for _, device in found if device not in _FALLBACKS}
             hooks.update(_hooks_of(name, found))
         return cls(names, frozenset(foreign_modules()), frozenset(children()), frozenset(hooks), frozenset(devices),
-                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), frozenset({os.uname().nodename}), process_state(limits))
+                   frozenset(mounts()), inventory.read(), frozenset(cgroups()), frozenset({os.uname().nodename}),
+                   time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME), process_state(limits))
 
     def changed(self, before: State, after: State) -> State:
         """This state with what came, and without what went, between two others: what a fixture of a wider scope changes is no test's."""
-        def change(name: str) -> frozenset[object]:
+        def change(name: str) -> frozenset[object] | float:
             own, old, new = (getattr(state, name) for state in (self, before, after))
-            return frozenset((own | (new - old)) - (old - new))
+            return own + new - old if name == "clock" else frozenset((own | (new - old)) - (old - new))
 
         return State(*(change(name) for name in self.__slots__))  # type: ignore[arg-type]
 
@@ -105,6 +111,8 @@ def leftovers(before: State, after: State) -> list[str]:
               for entry in sorted(after.network - before.network) if entry.device in kept]
     found += [f"a cgroup is left behind: {path}" for path in sorted(after.cgroups - before.cgroups)]
     found += [f"the host name is {name!r} now, and was {min(before.host_name)!r}" for name in after.host_name - before.host_name]
+    if abs(gained := after.clock - before.clock) > _CLOCK_S:
+        found.append(f"the clock was set, {abs(gained):,.0f} s {'forward' if gained > 0 else 'back'}")
     for verb, hooks in (("left behind", after.hooks - before.hooks), ("gone", before.hooks - after.hooks)):
         found += [f"a hook is {verb} in namespace {netns}: {function} at {point}, priority {priority}"
                   for netns, point, function, priority, _ in sorted(hooks) if netns in both]

@@ -140,7 +140,8 @@ class Watch:
                 expected.seen.append(splat)
                 self._warned = True
             else:
-                found.append(f"the kernel warned: {splat.first_line if splat.summary in splat.first_line else splat.summary}")
+                told = splat.first_line if splat.summary in splat.first_line else f"{splat.summary}, with {splat.first_line}"
+                found.append(f"the kernel warned: {told}")
         return found
 
     def _note(self, problems: list[str]) -> None:
