@@ -7,12 +7,15 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ("HOOK_POINTS", "NETFILTER_DROP", "PRIORITY_MAX", "PRIORITY_MIN", "Family", "Verdict", "VerdictKind", "errno_name",
-           "hook_name", "hook_number")
+__all__ = ("HOOK_POINTS", "NETFILTER_DROP", "NFT_FAMILIES", "PRIORITY_MAX", "PRIORITY_MIN", "Family", "Verdict", "VerdictKind",
+           "errno_name", "hook_name", "hook_number")
 
 PRIORITY_MIN, PRIORITY_MAX = -(2**31), 2**31 - 1
 NETFILTER_DROP = "NETFILTER_DROP"
 """``enum skb_drop_reason``: what ``nf_hook_slow`` frees with (5.18)."""
+
+#: ``NFPROTO_*`` → the family of a table, as nft calls it.
+NFT_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 _U8_MAX = 255
 

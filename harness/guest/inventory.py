@@ -1,4 +1,4 @@
-"""What stands in a network namespace beside its devices and hooks: addresses, routes, rules, neighbours, queueing disciplines, XFRM."""
+"""What stands in a network namespace beside devices and hooks: addresses, routes, rules, neighbours, queueing disciplines, tables."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.guest.genetlink import DumpInterrupted, Netlink, NetlinkRefused, attributes
+from harness.netfilter import NFT_FAMILIES
 
 __all__ = ("Inventory", "InventoryEntry")
 
-_NETLINK_ROUTE, _NETLINK_XFRM = 0, 6
-_XFRM_MODULE = "/sys/module/xfrm_user"
+_NETLINK_ROUTE, _NETLINK_XFRM, _NETLINK_NETFILTER = 0, 6, 12
+_XFRM_MODULE, _NFNETLINK_MODULE, _NFTABLES_MODULE = (f"/sys/module/{name}" for name in ("xfrm_user", "nfnetlink", "nf_tables"))
 _ATTEMPTS = 5
-#: RTNLGRP_LINK, NEIGH, TC, IPV4_IFADDR, _ROUTE, _RULE, IPV6_IFADDR, _ROUTE, _RULE, NEXTHOP; XFRMNLGRP_SA, POLICY.
-_ROUTE_GROUPS, _XFRM_GROUPS = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32), (3, 4)
+#: RTNLGRP_LINK, NEIGH, TC, IPV4_IFADDR, _ROUTE, _RULE, IPV6_IFADDR, _ROUTE, _RULE, NEXTHOP; XFRMNLGRP_SA, POLICY; NFNLGRP_NFTABLES.
+_ROUTE_GROUPS, _XFRM_GROUPS, _NFTABLES_GROUPS = (1, 3, 4, 5, 7, 8, 9, 11, 19, 32), (3, 4), (7,)
 _GETLINK, _GETADDR, _GETROUTE, _GETNEIGH, _GETRULE, _GETQDISC, _GETNEXTHOP = 18, 22, 26, 30, 34, 38, 106
 _XFRM_GETSA, _XFRM_GETPOLICY = 0x12, 0x15
+#: NFNL_SUBSYS_NFTABLES, NFT_MSG_GETTABLE; ``struct nfgenmsg``.
+_NFTABLES, _GETTABLE, _NFGENMSG_BYTES = 10, 1, 4
 #: ``struct ifinfomsg``, ``ifaddrmsg``, ``rtmsg`` (and ``fib_rule_hdr``), ``ndmsg``, ``tcmsg``, ``nhmsg``.
 _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBi"), struct.Struct("=BBBBBBBBI")
 _NEIGHBOUR, _QDISC, _NEXTHOP = struct.Struct("=BxHiHBB"), struct.Struct("=BxHiIII"), struct.Struct("=BBBBI")
@@ -73,13 +76,9 @@ class Inventory:
     def __init__(self) -> None:
         self._route, self._route_changes = Netlink(_NETLINK_ROUTE), _Changes(_NETLINK_ROUTE, _ROUTE_GROUPS)
         self._home = Path("/proc/thread-self/ns/net").stat().st_ino
-        self._xfrm: Netlink | None = None
-        self._xfrm_changes: _Changes | None = None
         self._of_route: frozenset[InventoryEntry] | None = None
-        self._of_xfrm: frozenset[InventoryEntry] = frozenset()
-        # Opening its socket would load it where it is a module. One that is built in has a kernel's socket from the start.
-        sockets = Path("/proc/net/netlink").read_text().splitlines()[1:]
-        self._built_in = any(line.split()[1] == str(_NETLINK_XFRM) for line in sockets)
+        self._optional = (_Optional(_NETLINK_XFRM, _XFRM_GROUPS, _XFRM_MODULE, _XFRM_MODULE, _read_xfrm),
+                          _Optional(_NETLINK_NETFILTER, _NFTABLES_GROUPS, _NFNETLINK_MODULE, _NFTABLES_MODULE, _read_nftables))
 
     def read(self) -> frozenset[InventoryEntry]:
         """What stands there now.
@@ -88,17 +87,7 @@ class Inventory:
         """
         if self._route_changes.any() or self._of_route is None:
             self._of_route = frozenset(self._read_route())
-        if self._xfrm is None and self._has_xfrm():
-            self._xfrm, self._xfrm_changes = Netlink(_NETLINK_XFRM), _Changes(_NETLINK_XFRM, _XFRM_GROUPS)
-            self._of_xfrm = frozenset(self._read_xfrm(self._xfrm))
-        elif self._xfrm and self._xfrm_changes and self._xfrm_changes.any():
-            self._of_xfrm = frozenset(self._read_xfrm(self._xfrm))
-        return self._of_route | self._of_xfrm
-
-    def _has_xfrm(self) -> bool:
-        """Whether the kernel has XFRM now, and the calling thread is still in the namespace."""
-        there = self._built_in or os.path.exists(_XFRM_MODULE)  # noqa: PTH110 - twice as fast
-        return there and Path("/proc/thread-self/ns/net").stat().st_ino == self._home
+        return self._of_route.union(*(one.read(self._home) for one in self._optional))
 
     def _read_route(self) -> Iterator[InventoryEntry]:
         names: dict[int, str] = {}
@@ -113,19 +102,25 @@ class Inventory:
                 if entry := told(header.unpack_from(body), attributes(body[header.size:]), names):
                     yield entry
 
-    @staticmethod
-    def _read_xfrm(netlink: Netlink) -> Iterator[InventoryEntry]:
-        for body in _dump(netlink, _XFRM_GETPOLICY, 0):
-            priority, index, direction, action = _POLICY.unpack_from(body, _SELECTOR.size + _LIFETIMES_BYTES)
-            if direction < len(_XFRM_DIRECTIONS):  # the others are a socket's
-                what = f"{_selected(body)} {_XFRM_DIRECTIONS[direction]}, {'block' if action else 'allow'}, priority {priority}"
-                yield InventoryEntry("XFRM policy", what, details=body[:_SELECTOR.size] + index.to_bytes(4, "little"))
-        for body in _dump(netlink, _XFRM_GETSA, 0):
-            destination, spi, protocol, source = _STATE.unpack_from(body, _SELECTOR.size)
-            family, = struct.unpack_from("=H", body, _STATE_FAMILY)
-            if spi:  # else it waits for a daemon
-                what = f"from {_address(source, family)} to {_address(destination, family)}, protocol {protocol}, SPI {spi:#x}"
-                yield InventoryEntry("XFRM state", what)
+
+def _read_xfrm(netlink: Netlink) -> Iterator[InventoryEntry]:
+    for body in _dump(netlink, _XFRM_GETPOLICY, 0):
+        priority, index, direction, action = _POLICY.unpack_from(body, _SELECTOR.size + _LIFETIMES_BYTES)
+        if direction < len(_XFRM_DIRECTIONS):  # the others are a socket's
+            what = f"{_selected(body)} {_XFRM_DIRECTIONS[direction]}, {'block' if action else 'allow'}, priority {priority}"
+            yield InventoryEntry("XFRM policy", what, details=body[:_SELECTOR.size] + index.to_bytes(4, "little"))
+    for body in _dump(netlink, _XFRM_GETSA, 0):
+        destination, spi, protocol, source = _STATE.unpack_from(body, _SELECTOR.size)
+        family, = struct.unpack_from("=H", body, _STATE_FAMILY)
+        if spi:  # else it waits for a daemon
+            what = f"from {_address(source, family)} to {_address(destination, family)}, protocol {protocol}, SPI {spi:#x}"
+            yield InventoryEntry("XFRM state", what)
+
+
+def _read_nftables(netlink: Netlink) -> Iterator[InventoryEntry]:
+    for body in _dump(netlink, _NFTABLES << 8 | _GETTABLE, _NFGENMSG_BYTES):
+        name = attributes(body[_NFGENMSG_BYTES:])[1].rstrip(b"\0").decode(errors="backslashreplace")
+        yield InventoryEntry("table of nftables", f"{NFT_FAMILIES.get(body[0], body[0])} {name}")
 
 
 def _of_address(header: _Header, found: _Attributes, names: _Names) -> InventoryEntry | None:
@@ -239,3 +234,43 @@ class _Changes:
                 if error.errno != errno.ENOBUFS:
                     raise
                 came = True
+
+
+class _Optional:
+    """What stands in a part of the kernel's that may not be loaded, and that a request would load.
+
+    :param protocol: netlink's, that it answers over
+    :param groups: in which it tells of changes
+    :param carrier: module of the protocol
+    :param module: its own
+    :param told: asks it
+    """
+
+    def __init__(self, protocol: int, groups: tuple[int, ...], carrier: str, module: str,
+                 told: Callable[[Netlink], Iterator[InventoryEntry]]) -> None:
+        self._protocol, self._groups, self._module, self._told = protocol, groups, module, told
+        self._netlink: Netlink | None = None
+        self._changes: _Changes | None = None
+        self._entries: frozenset[InventoryEntry] = frozenset()
+        # A protocol that is built in has a kernel's socket from the start.
+        sockets = Path("/proc/net/netlink").read_text().splitlines()[1:]
+        self._built_in = any(line.split()[1] == str(protocol) for line in sockets) and not Path(carrier).exists()
+
+    def read(self, home: int) -> frozenset[InventoryEntry]:
+        """What stands there now.
+
+        :param home: inode number of the namespace that is looked at
+        """
+        if self._netlink is None:
+            if not self._is_there(home):
+                return self._entries
+            self._netlink, self._changes = Netlink(self._protocol), _Changes(self._protocol, self._groups)
+        elif self._changes and not self._changes.any():
+            return self._entries
+        self._entries = frozenset(self._told(self._netlink))
+        return self._entries
+
+    def _is_there(self, home: int) -> bool:
+        """Whether the kernel has it now, and the calling thread is still in the namespace."""
+        there = self._built_in or os.path.exists(self._module)  # noqa: PTH110 - twice as fast
+        return there and Path("/proc/thread-self/ns/net").stat().st_ino == home

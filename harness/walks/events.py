@@ -9,6 +9,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import NamedTuple
 
+from harness.netfilter import NFT_FAMILIES
 from harness.walks.summary import number_of
 
 __all__ = ("NAME_BYTES", "ArraySlot", "Call", "Came", "Change", "Decision", "Did", "End", "Entry", "Event", "Exit", "Gone", "How",
@@ -339,7 +340,6 @@ _GONE = struct.Struct("<B3xIQ")
 _LOST = struct.Struct("<B7xQQQ")
 #: The type of a record that no program makes.
 _LOST_TYPE = 255
-_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 #: Of a record's ``ct``: skb.bpf.c.
 _CT_MASK, _HAS_SOCKET = 0xF, 0x10
 _FAMILY_MASK = 0x3F  # struct nft_table: u16 family:6, flags:8, genmask:2
@@ -366,7 +366,7 @@ def chain_name(family: int, table: bytes, chain: bytes) -> str:
     """
     number = family & _FAMILY_MASK
     names = (_text(name) + "…" * (name.find(b"\0") == NAME_BYTES - 1) for name in (table, chain))
-    return " ".join((_FAMILIES.get(number, f"family {number}"), *names))
+    return " ".join((NFT_FAMILIES.get(number, f"family {number}"), *names))
 
 
 def _entry(record: bytes) -> Entry:

@@ -248,6 +248,10 @@ def test_leaves_an_xfrm_policy() -> None:
     ip("xfrm policy add src 10.0.0.0/8 dst 10.1.0.0/16 dir out action block")
 
 
+def test_leaves_a_table() -> None:
+    subprocess.run(["nft", "add table ip left; add set ip left s { type ipv4_addr; }"], check=True)
+
+
 def test_leaves_a_neighbour() -> None:
     ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud permanent dev lo")
 

@@ -73,6 +73,7 @@ EXPECTED = {
     "test_leaves_its_namespace": ("error", "net namespace is net:"),
     "test_changes_lo": ("error", "the device lo (its flags) is 0x9, and was 0x8"),
     "test_leaves_a_rule": ("error", "an IPv4 rule is left behind in namespace init: 5: from all prohibit"),
+    "test_leaves_a_table": ("error", "a table of nftables is left behind in namespace init: ip left"),
     "test_leaves_an_xfrm_policy": ("error", "an XFRM policy is left behind in namespace init: from 10.0.0.0/8 to 10.1.0.0/16 out, block"),
     "test_leaves_a_neighbour": ("error", "a permanent neighbour is left behind in namespace init: "),
     "test_leaves_an_address": ("error", "an address is left behind in namespace init: 192.0.2.9/32 of lo"),

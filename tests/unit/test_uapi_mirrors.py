@@ -222,6 +222,9 @@ def test_requests_of_an_inventory_have_the_headers_numbers() -> None:
         name: route[f"RTM_GET{name}"] for name in ("LINK", "ADDR", "ROUTE", "NEIGH", "RULE", "QDISC", "NEXTHOP")}
     groups = ("LINK", "NEIGH", "TC", "IPV4_IFADDR", "IPV4_ROUTE", "IPV4_RULE", "IPV6_IFADDR", "IPV6_ROUTE", "IPV6_RULE", "NEXTHOP")
     assert tuple(route[f"RTNLGRP_{name}"] for name in groups) == inventory._ROUTE_GROUPS
+    nfnetlink, tables = (numbers(f"netfilter/{header}.h") for header in ("nfnetlink", "nf_tables"))
+    assert (nfnetlink["NFNLGRP_NFTABLES"],) == inventory._NFTABLES_GROUPS
+    assert (nfnetlink["NFNL_SUBSYS_NFTABLES"], tables["NFT_MSG_GETTABLE"]) == (inventory._NFTABLES, inventory._GETTABLE)
     assert (xfrm["XFRMNLGRP_SA"], xfrm["XFRMNLGRP_POLICY"]) == inventory._XFRM_GROUPS
     assert {kind: name.strip() for kind, name in inventory._TYPES.items()} == {
         route[f"RTN_{name.strip().upper()}"]: name.strip() for name in inventory._TYPES.values()}

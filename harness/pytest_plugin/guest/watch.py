@@ -227,8 +227,9 @@ class Watch:
             if report.when == "teardown":
                 reap()
                 after = State.read(self._inventory)
-                if isolation_of(item) == "test":  # no other runs in this process
-                    after = replace(after, process=self._before.process)
+                if isolation_of(item) == "test":  # no other runs here
+                    before = self._before
+                    after = replace(after, process=before.process, host_name=before.host_name, clock=before.clock)
                 left = missing(self._needed, self._standing()) + leftovers(self._before, after)
                 self._spoilt += left
                 self._worn += changed_process(self._before, after)
