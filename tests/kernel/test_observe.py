@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -118,6 +119,9 @@ class Observer:
             sys.stdin, sys.stderr = os.fdopen(0), os.fdopen(2, "w")
             try:
                 observe.main()
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
             finally:
                 os._exit(0)
         os.close(stdin)
@@ -127,7 +131,9 @@ class Observer:
         assert (armed["armed"], armed["connection"], armed["blind"], armed["unnamed"], armed["undecided"]) == (True, "", {}, None, None)
 
     def message(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self._said.readline())
+        line = self._said.readline()
+        assert line.startswith("{"), line + self._said.read()
+        message: dict[str, Any] = json.loads(line)
         return message
 
     def awaited(self, key: str) -> dict[str, Any]:
