@@ -13,6 +13,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,13 @@ class Table:
 
     def __delitem__(self, key: int) -> None:
         self._done(library().bpf_delete_elem(self.map_fd, self._key(key)))
+
+    def __iter__(self) -> Iterator[int]:
+        """The keys that are there. Others who write meanwhile may make it say one twice, or none."""
+        key, following = None, ctypes.create_string_buffer(self._key_bytes)
+        while not library().bpf_get_next_key(self.map_fd, key, following):
+            yield int.from_bytes(following.raw, sys.byteorder)
+            key = self._key(int.from_bytes(following.raw, sys.byteorder))
 
     def clear(self) -> None:
         """Delete all entries."""

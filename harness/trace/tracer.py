@@ -272,15 +272,20 @@ class Tracer:
             self.undecided = error.message
 
     def find_chained(self) -> None:
-        """Tell the programs at which addresses the functions are whose argument is a chain: modules may have come."""
-        if self.unnamed is None and self.modules.changes != self._chained_at:
-            self._chained_at = self.modules.changes
-            functions, addresses = self.bpf["chained"], set(self.modules.addresses(CHAINED))
-            for address in addresses - self._chained:
-                functions[address] = 1
-            for address in self._chained - addresses:
-                del functions[address]
-            self._chained = addresses
+        """Tell the programs at which addresses the functions are whose argument is a chain: modules may have come.
+
+        Forked children share the kernel's table, and know of other changes: what is there is read, not remembered.
+        """
+        if self.unnamed is not None:
+            return
+        if self.modules.changes != self._chained_at:
+            self._chained_at, self._chained = self.modules.changes, set(self.modules.addresses(CHAINED))
+        functions = self.bpf["chained"]
+        there = set(functions)
+        for address in self._chained - there:
+            functions[address] = 1
+        for address in there - self._chained:
+            del functions[address]
 
     def _address(self, name: str) -> str | int:
         """Where something of vmlinux is; 0 where it has none of that name."""

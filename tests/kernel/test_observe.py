@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.errors import GuestError
-from harness.guest import netns, observe
+from harness.guest import conntrack, netns, observe
 from harness.guest.netns import Namespace, current_inum
 from harness.guest.observe import Namespaces
 from harness.guest.topology import Network
@@ -24,6 +24,7 @@ from harness.guest.tracing import tracer
 from harness.guest.traffic import payload, send_udp
 from harness.netfilter import Family
 from harness.trace.capture import Capture
+from harness.trace.chains import CHAINED
 from harness.walks.events import Call, Entry, Event, decode
 from harness.walks.framing import records
 from harness.walks.summary import cookie_of
@@ -213,3 +214,20 @@ def test_rules_that_were_asked_for_just_before_the_end_are_told() -> None:
         said |= observer.message()
     assert said["rules"] == []  # there is no such rule
     assert observer.hang_up() == 0
+
+
+def test_modules_that_went_while_a_child_watched_leave_no_function_of_chains_behind() -> None:
+    """Parent and child share the kernel's table of these functions; each has its view of which modules are there."""
+    if not conntrack.is_module("nft_chain_nat"):
+        pytest.skip("nft_chain_nat is no module of this kernel")
+    conntrack.load("nft_chain_nat")
+    with Capture(tracer()):
+        pass
+    gone = conntrack.unload("nft_chain_nat")
+    for _ in range(2):
+        assert Observer().hang_up() == 0
+    for name in ("", *reversed(gone)):
+        if name:
+            conntrack.load(name)
+        with Capture(tracer()):
+            assert set(tracer().bpf["chained"]) == set(tracer().modules.addresses(CHAINED))
