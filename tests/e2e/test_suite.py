@@ -46,7 +46,9 @@ def test_each_program_has_a_result_and_each_point_of_one_that_speaks_tap(nfharne
     assert done.status == 1, done
     outcomes = list(judged(PROGRAMS, report, others=POINTS).values())
     suite, = ElementTree.parse(xml).getroot()  # noqa: S314 - our own
-    assert (suite.get("tests"), suite.get("failures")) == (str(len(outcomes)), str(outcomes.count("failed")))
+    # pytest gives a test a second case for its teardown where both failed: of a busy host a fork bomb may leave processes.
+    cases = {case.get("name"): case.find("failure") is not None for case in reversed(suite.findall("testcase"))}
+    assert (len(cases), sum(cases.values())) == (len(outcomes), outcomes.count("failed"))
 
 
 def test_a_waiver_forgives_a_point(nfharness: CommandLine, directory: Path, tmp_path: Path) -> None:
