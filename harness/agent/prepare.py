@@ -32,7 +32,7 @@ __all__ = ("import_all", "is_prepared", "place", "prepare", "take_over", "undo")
 _PACKAGES = {"bcc": "apt-get install python3-bpfcc"}
 #: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
 _KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nft_chain_nat", "nfnetlink_queue", "nfnetlink_hook", "bridge",
-                   "nf_reject_ipv4", "nf_reject_ipv6")
+                   "nf_reject_ipv4", "nf_reject_ipv6", "ip_tables", "ip6_tables", "arp_tables")
 
 _prepared = False
 

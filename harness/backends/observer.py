@@ -50,8 +50,9 @@ class Complaints:
     :param taint: letters that came
     :param log: its own words, if there is a splat
     :param unnamed: why base chains of nftables' have no names, if so
-    :param undecided: why it is not seen which rule decided, if so
+    :param undecided: why it is not seen which rule of nftables' decided, if so
     :param unregistered: why registrations of hooks are not seen although they were asked for, if so
+    :param uncounted: why it is not seen which rule of an xtables table decided, if so
     """
 
     splats: tuple[str, ...] = ()
@@ -60,6 +61,7 @@ class Complaints:
     unnamed: str | None = None
     undecided: str | None = None
     unregistered: str | None = None
+    uncounted: str | None = None
 
 
 class Observation:
@@ -146,7 +148,7 @@ class Observation:
         await self._remote.end_input()
         ended = self._ended
         complaints = Complaints(tuple(ended["splats"]), ended["taint"], tuple(ended["log"]), self._armed["unnamed"],
-                                self._armed["undecided"], self._armed["unregistered"])
+                                self._armed["undecided"], self._armed["unregistered"], self._armed["uncounted"])
         return self._outcome(ended["lost_events"], tuple(ended["doubts"]), but), complaints
 
     def settled(self, but: Collection[int] = ()) -> Outcome:

@@ -94,7 +94,7 @@ class Recorded:
         document = self._document
         with self._as_written():
             complaints = Complaints(tuple(document["splats"]), document["taint"], tuple(document["log"]), document["unnamed"],
-                                    document["undecided"], document.get("unregistered"))
+                                    document["undecided"], document.get("unregistered"), document.get("uncounted"))
             facts, argv, status = _command(document)
             return Seen(facts, argv, status, observed, shown, checked(complaints))
 

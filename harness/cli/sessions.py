@@ -142,7 +142,8 @@ def remarks(session: Seen) -> tuple[str, ...]:
     blind = (f"hooks that {loop} calls are not seen: {why}" for loop, why in observed.blind)
     unnamed = complaints.unnamed and f"base chains of nftables' go by their functions' names: {complaints.unnamed}"
     undecided = complaints.undecided and f"which rule of nftables' decided is not seen: {complaints.undecided}"
-    return (*filtered, *session.absent, *nothing, *blind, *filter(None, (unnamed or undecided,)))
+    uncounted = complaints.uncounted and f"which rule of an xtables table decided is not seen: {complaints.uncounted}"
+    return (*filtered, *session.absent, *nothing, *blind, *filter(None, (unnamed or undecided, uncounted)))
 
 
 def obedience(obeyed: Obeyed) -> str:

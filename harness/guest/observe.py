@@ -55,6 +55,7 @@ def main(hold: bool = False, registrations: bool = False) -> None:
         before, host = taint(), _Host(namespaces)
         _say(armed=True, connection=os.environ.get("SSH_CONNECTION", ""), reasons=list(tracer().layout.drop_reasons.items()),
              loops=tracer().loops, blind=tracer().blind, unnamed=tracer().unnamed, undecided=tracer().undecided,
+             uncounted=tracer().tables.uncounted,
              tells=tracer().tells, unregistered=tracer().unregistered if registrations else None,
              sees_registrations=registrations and tracer().unregistered is None,
              clock=time.time_ns() - time.monotonic_ns(), namespaces=namespaces.seen)

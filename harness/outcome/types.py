@@ -87,11 +87,11 @@ class Change(NamedTuple):
 
 
 class RulesetRule(NamedTuple):
-    """A rule of nftables'.
+    """A rule of nftables', or of an xtables table.
 
-    :param handle: its number in its table
+    :param handle: its number in its table; of xtables' its number in its chain, from 1, as ``iptables -L --line-numbers`` counts
     :param chain: where it stands
-    :param text: as ``nft`` lists it; both empty for a rule that was not listed
+    :param text: as ``nft`` lists it; both empty for a rule that was not listed. Of xtables' only its target: ``-j DROP``
     :param via: handles of the rules that jumped to its chain, the base chain's first; empty for a rule of the base chain, and where the
         way is not known
     """
@@ -147,7 +147,7 @@ class HookCall:
     :param calls: that the function made in its own loop: NAT's hooks those of nat chains (``nf_nat_inet_fn``). No prediction has them,
         and they are not compared
     :param changed: what the function made of the packet; this and what follows is not compared
-    :param rule: of nftables', which decided
+    :param rule: of nftables' or an xtables table's, which decided
     :param policy: whether the base chain's policy did: no rule gave a verdict. Of a chain for
         which neither holds, the kernel does not tell
     :param evaluated: of a base chain; ``None`` of other hooks

@@ -7,7 +7,8 @@ the books when it closes: what does not balance, or a ``witness`` that saw probe
 :mod:`harness.walks`'.
 
 Read ``tracer``, then ``capture``. ``compiler`` is the program that compiles, where BCC is; ``bytecode`` loads what comes out. ``symbols``
-and ``modules`` name addresses, ``chains`` base chains of nftables, ``rules`` finds where its rules give verdicts, ``registrations`` where
-hooks come and go, ``turns`` what becomes of packets between hook points, ``connections`` the key of conntrack's ids; ``bugs`` finds
-warnings that are built in, ``kmsg`` reads the kernel's log. All of it but ``compiler`` runs in a guest, as root.
+and ``modules`` name addresses, ``chains`` base chains of nftables, ``rules`` and ``tables`` find where its rules and those of xtables'
+tables give verdicts, ``registrations`` where hooks come and go, ``turns`` what becomes of packets between hook points, ``connections`` the
+key of conntrack's ids; ``bugs`` finds warnings that are built in, ``kmsg`` reads the kernel's log. All of it but ``compiler`` runs in a
+guest, as root.
 """

@@ -123,6 +123,7 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 
 	if (frame->unseen) {
 		decisions.delete(&frame->skb);
+		table_rules.delete(&frame->skb);
 		return 0;
 	}
 	count(N_CALLS);
@@ -167,6 +168,7 @@ static __always_inline int called(struct frame *frame, u32 verdict, u64 now)
 		submit(chain);
 	} else {
 		submit(event);
+		table_decided(frame, now);
 	}
 	if ((verdict & VERDICT_MASK) != STOLEN)
 		changed(frame, now);

@@ -20,11 +20,14 @@
 #define EV_GONE 8
 #define EV_HOOK 9
 #define EV_SLOT 10
+#define EV_RULE 11
 
 #define HAS_ID 1
 #define HAS_PRIORITY 2
 #define HAS_TAIL 4
 #define HAS_KEY 8
+#define HOT_DROPPED 1
+#define BY_POLICY 2
 
 #define COOKIE 16
 #define LIST_MAX 48
@@ -95,6 +98,15 @@ struct chain_event {
 	struct call_event call;
 	struct decision decision;
 	struct name name;
+};
+
+/* Behind the record of an xtables table's call: the rule that decided, by its number in its chain; 0 where it was not found. */
+struct rule_event {
+	u8 type, flags;
+	u16 reserved;
+	u32 number;
+	u64 traversal, time;
+	char chain[TABLE_NAME_BYTES], target[TABLE_NAME_BYTES];	/* empty for the hook point's chain, and for a standard target */
 };
 
 struct exit_event {

@@ -30,15 +30,16 @@ from harness.trace.modules import ModuleReader, Modules
 from harness.trace.probes import KernelMemory, after_prologue, code_of, depth_at, place, read_kernel
 from harness.trace.rules import Rules, rules_of
 from harness.trace.symbols import Symbols
-from harness.walks.events import NAME_BYTES, Came
+from harness.trace.tables import Tables, tables_of
+from harness.walks.events import NAME_BYTES, TABLE_NAME_BYTES, Came
 
 __all__ = ("Control", "Counter", "Tracer")
 
 RING_BYTES = 4 << 20
 _RECORDS = ("entry_event", "call_event", "chain_event", "change_event", "exit_event", "end_event", "turn_event", "gone_event", "slot_event",
-            "hook_event")
-_PROGRAMS = ("records.bpf.c", "connections.bpf.c", "skb.bpf.c", "turns.bpf.c", "rules.bpf.c", "nf_hook_slow.bpf.c", "inlined.bpf.c",
-             "reinject.bpf.c", "nat.bpf.c", "registrations.bpf.c", "modules.bpf.c")
+            "hook_event", "rule_event")
+_PROGRAMS = ("records.bpf.c", "connections.bpf.c", "skb.bpf.c", "turns.bpf.c", "rules.bpf.c", "tables.bpf.c", "nf_hook_slow.bpf.c",
+             "inlined.bpf.c", "reinject.bpf.c", "nat.bpf.c", "registrations.bpf.c", "modules.bpf.c")
 #: Called with what it releases.
 _RELEASE, _RELEASED = "skb_release_head_state", {"di": 64}
 _FREES = "__kfree_skb"
@@ -112,6 +113,7 @@ class Tracer:
         self.unregistered: str | None = None
         self.registrations: tuple[str, ...] = ()
         self.rules: Rules | None = None
+        self.tables: Tables
         self.kprobes: KprobeEvents
         self.layout: Layout
         self.symbols: Symbols
@@ -154,6 +156,7 @@ class Tracer:
                 self.blind[name] = error.message
         self._names_chains()
         self._names_rules()
+        self.tables = tables_of(self.symbols)
         if why := listed(self.symbols):
             self.blind[NF_HOOK_SLOW_LIST] = why
         between = turns.turns_of(self.symbols)
@@ -165,6 +168,7 @@ class Tracer:
             **between.events,
             **{name: places for loop in self.others.values() for name, places in loop.events().items()},
             **(self.rules.events() if self.rules else {}),
+            **self.tables.events(),
             "exit": tuple((NF_HOOK_SLOW, offset) for offset in slow.exits),
             "call": ((NF_HOOK_SLOW, after.offset),),
             "release": ((_RELEASE, release.offset),),
@@ -225,7 +229,8 @@ class Tracer:
             "RELEASE_SKB": release.registers["di"], "RELEASE_DEPTH": release.depth,
             "QUEUE_DEPTH": queue_depth,
             "RING_PAGES": self.ring_bytes // os.sysconf("SC_PAGESIZE"), "PAGE_BYTES": os.sysconf("SC_PAGESIZE"),
-            "NAME_BYTES": NAME_BYTES, "HAS_CHAINS": int(self.unnamed is None), "HAS_RULES": int(self.rules is not None),
+            "NAME_BYTES": NAME_BYTES, "TABLE_NAME_BYTES": TABLE_NAME_BYTES,
+            "HAS_CHAINS": int(self.unnamed is None), "HAS_RULES": int(self.rules is not None),
             "MODULE_PAGES": self.module_ring_bytes // os.sysconf("SC_PAGESIZE"),
             **self._freeing(), "CONTROLS": len(Control),
             "ICMP_GETFRAG": f"{turns.getfrag(self.symbols, 'reply'):#x}UL",
@@ -239,7 +244,8 @@ class Tracer:
         for mark, text in (("RINGS", _rings(self.processors)), ("RESERVES", _reserves(self.processors))):
             program = program.replace(f"\n{mark}\n", f"\n{text}\n")
         loops = "\n".join(loop.programs(number) for number, loop in enumerate(self.others.values(), 1))
-        return f"{self.layout.preamble()}{defines}{program}\n{loops}\n{self.rules.programs() if self.rules else ''}"
+        rules = self.rules.programs() if self.rules else ""
+        return f"{self.layout.preamble()}{defines}{program}\n{loops}\n{rules}\n{self.tables.programs()}"
 
     def _freeing(self) -> dict[str, Any]:
         """Where the function is that frees an skb, and what it has on its stack then; no place where it calls others for that."""

@@ -22,12 +22,12 @@ from harness.outcome.types import (
 from harness.walks import events
 from harness.walks.changes import CONNECTIONS, Shape, differences, tracked
 from harness.walks.ends import Ends, in_order
-from harness.walks.events import Call, Entry, Event
+from harness.walks.events import Call, Entry, Event, TableRule
 from harness.walks.lives import Life, LoopRun, Packet, grouped
 from harness.walks.losses import Losses, began
 from harness.walks.recording import Recording
 from harness.walks.registrations import Generation, Registrations
-from harness.walks.rules import Decided, decided
+from harness.walks.rules import Decided, decided, decided_in_table
 from harness.walks.sightings import numbered, told_apart
 from harness.walks.summary import kind_of, summary
 from harness.walks.symbol import ADDRESS_BITS
@@ -120,12 +120,12 @@ class _Teller:
 
     def _calls(self, run: LoopRun) -> tuple[HookCall, ...]:
         became = self._became
-        return tuple(replace(self._call(call, run.entry), changed=became.by.get((run, number), ()),
+        return tuple(replace(self._call(call, run.entry, run.rules.get(number)), changed=became.by.get((run, number), ()),
                              head=became.heads.get((run, number), b""),
                              calls=tuple(inner for each in run.inner.get(number, ()) for inner in self._calls(each)))
                      for number, (_, call) in enumerate(run.calls))
 
-    def _call(self, call: Call, entry: Entry) -> HookCall:
+    def _call(self, call: Call, entry: Entry, by: TableRule | None) -> HookCall:
         symbol = self._function(call.function)
         # A hook is a function, and its address that of the function's first instruction: another one's middle is no name for it.
         if symbol and symbol.address != call.function & _ADDRESS:
@@ -139,6 +139,8 @@ class _Teller:
             rule, policy = decided(call.decision, verdict, callee, self._rules.get(entry.netns, {}),
                                    (call.chain or "").rpartition(" ")[2])
             evaluated = Evaluated(call.decision.table, call.decision.jumps, call.decision.via)
+        elif by:
+            rule, policy = decided_in_table(by, verdict, hook_name(Family(entry.pf), entry.hook))
         table = table_of(name, call.priority)
         chain = f"{table} {hook_name(Family(entry.pf), entry.hook)}" if table else call.chain
         return HookCall(call.slot, name, symbol.module if symbol else None, call.priority, verdict, call.ns,

@@ -12,12 +12,14 @@ from typing import NamedTuple
 from harness.netfilter import NFT_FAMILIES
 from harness.walks.summary import number_of
 
-__all__ = ("NAME_BYTES", "ArraySlot", "Call", "Came", "Change", "Decision", "Did", "End", "Entry", "Event", "Exit", "Gone", "How",
-           "Loss", "Registered", "Turn", "chain_name", "decode", "in_order", "lost_record")
+__all__ = ("NAME_BYTES", "TABLE_NAME_BYTES", "ArraySlot", "Call", "Came", "Change", "Decision", "Did", "End", "Entry", "Event", "Exit",
+           "Gone", "How", "Loss", "Registered", "TableRule", "Turn", "chain_name", "decode", "in_order", "lost_record")
 
 
 #: Of a name in a record, with its NUL; nft's have up to 256.
 NAME_BYTES = 64
+#: Of a chain (``XT_FUNCTION_MAXNAMELEN``) or a target of xtables' (``XT_EXTENSION_MAXNAMELEN``), in whole words.
+TABLE_NAME_BYTES = 32
 
 
 class How(IntEnum):
@@ -186,6 +188,25 @@ class Change(NamedTuple):
     ct_id: int = 0
 
 
+class TableRule(NamedTuple):
+    """The hook whose call was told last is an xtables table, and this rule gave its verdict.
+
+    :param number: of the rule in its chain, from 1; 0 where it was not found
+    :param chain: that a user made, empty for the hook point's
+    :param target: its name; empty for a standard target, which is a verdict
+    :param hot: one of its matches had the packet dropped, and its target never saw it
+    :param policy: it is the policy of the hook point's chain
+    """
+
+    traversal: int
+    time: int
+    number: int
+    chain: str
+    target: str
+    hot: bool = False
+    policy: bool = False
+
+
 class Exit(NamedTuple):
     """``nf_hook_slow`` is about to return.
 
@@ -324,7 +345,7 @@ class Registered(NamedTuple):
     name: str | None = None
 
 
-Event = Entry | Call | Change | Exit | End | Turn | Gone | ArraySlot | Registered | Loss
+Event = Entry | Call | TableRule | Change | Exit | End | Turn | Gone | ArraySlot | Registered | Loss
 
 _ENTRY = struct.Struct("<BBBBIQQQQQQIIHHHHHHIBxHII16s16s64s16s")
 _CHANGE = struct.Struct("<BBHHHIIQQIIH6x64s")
@@ -333,6 +354,7 @@ _NAME = f"QHH4x{NAME_BYTES}s{NAME_BYTES}s"
 _CHAIN = struct.Struct(f"<QQiI4Q{_NAME}")
 _SLOT = struct.Struct(f"<BBHiQQQQ{_NAME}")
 _HOOK = struct.Struct(f"<BBBBB3xiiiIIIQQQQQQHH4x16s16s16Q{_NAME}")
+_RULE = struct.Struct(f"<BBHIQQ{TABLE_NAME_BYTES}s{TABLE_NAME_BYTES}s")
 _EXIT = struct.Struct("<BBHiQQ")
 _END = struct.Struct("<BBHIQQQQ")
 _TURN = struct.Struct("<BB16s6xQQQQ")
@@ -344,6 +366,7 @@ _LOST_TYPE = 255
 _CT_MASK, _HAS_SOCKET = 0xF, 0x10
 _FAMILY_MASK = 0x3F  # struct nft_table: u16 family:6, flags:8, genmask:2
 _HAS_ID, _HAS_PRIORITY, _HAS_TAIL, _HAS_KEY = 1, 2, 4, 8
+_HOT_DROPPED, _BY_POLICY = 1, 2
 #: What a record's name is of.
 _CHAIN_NAMED, _PROGRAM_NAMED = 1, 2
 #: An enum takes ten times as long to find a member.
@@ -400,6 +423,11 @@ def _change(record: bytes) -> Change:
                   bool(ct & _HAS_SOCKET), zone, status, ct_id)
 
 
+def _rule(record: bytes) -> TableRule:
+    _type, flags, _reserved, number, traversal, time, chain, target = _RULE.unpack_from(record)
+    return TableRule(traversal, time, number, _text(chain), _text(target), bool(flags & _HOT_DROPPED), bool(flags & _BY_POLICY))
+
+
 def _exit(record: bytes) -> Exit:
     _type, _flags, _reserved, returned, traversal, time = _EXIT.unpack_from(record)
     return Exit(traversal, returned, time)
@@ -451,7 +479,7 @@ def _registered(record: bytes) -> Registered:
 
 
 _DECODERS: dict[int, Callable[[bytes], Event]] = {1: _entry, 2: _call, 3: _exit, 4: _end, 5: _chain_call, 6: _turn,
-                                                   7: _change, 8: _gone, 9: _registered, 10: _slot,
+                                                   7: _change, 8: _gone, 9: _registered, 10: _slot, 11: _rule,
                                                    _LOST_TYPE: _lost}
 
 
@@ -461,5 +489,5 @@ def decode(records: Iterable[bytes]) -> list[Event]:
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    """Events by their times; only a call and the change that it made share one, and keep their order."""
+    """Events by their times; only a call, its table's rule and the change that it made share one, and keep their order."""
     return sorted(events, key=attrgetter("time"))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from harness.outcome.types import NF_NAT_INET_FN, NF_REINJECT, Relation
-from harness.walks.events import Call, Came, Change, End, Entry, Event, Exit, Turn
+from harness.walks.events import Call, Came, Change, End, Entry, Event, Exit, TableRule, Turn
 from harness.walks.summary import datagram_of, error_checksum, flow_of, is_answer, is_fragment, kind_of, quotes, resets
 
 __all__ = ("BELOW_IP", "Life", "LoopRun", "Numbers", "Packet", "grouped")
@@ -28,6 +28,7 @@ class LoopRun:
     :param left: the place of its exit
     :param inner: what ran inside the call of that number, in a loop of NAT's own
     :param changes: what the call of that number made
+    :param rules: which rule of its xtables table gave the verdict of the call of that number
     """
 
     life: Life
@@ -36,6 +37,7 @@ class LoopRun:
     calls: list[tuple[int, Call]] = field(default_factory=list)
     inner: dict[int, list[LoopRun]] = field(default_factory=dict)
     changes: dict[int, Change] = field(default_factory=dict)
+    rules: dict[int, TableRule] = field(default_factory=dict)
     exit: Exit | None = None
     left: int | None = None
 
@@ -125,15 +127,9 @@ class _Grouping:
     def take(self, place: int, event: Event) -> None:
         if isinstance(event, Entry):
             self._enter(place, event)
-        elif isinstance(event, Call):
+        elif isinstance(event, (Call, Change, TableRule, Exit)):
             if run := self._runs.get(event.traversal):
-                run.calls.append((place, event))
-        elif isinstance(event, Change):
-            if (run := self._runs.get(event.traversal)) and run.calls:
-                run.changes[len(run.calls) - 1] = event
-        elif isinstance(event, Exit):
-            if run := self._runs.get(event.traversal):
-                run.exit, run.left = event, place
+                _during(run, place, event)
         elif isinstance(event, Turn):
             ended = self._ended.get(event.skb) if event.what is Came.TAKEN else None
             if life := self._lives.get(event.skb, ended):
@@ -258,3 +254,15 @@ def _is_answer(event: Entry, of: Life) -> bool:
 def _key(entry: Entry) -> tuple[int, str, int] | None:
     cookie, header = entry.cookie, (entry.protocol, entry.head)
     return None if cookie is None else (cookie, kind_of(*header), error_checksum(*header))
+
+
+def _during(run: LoopRun, place: int, event: Call | Change | TableRule | Exit) -> None:
+    """Note what was told of a run; of a call, behind the call."""
+    if isinstance(event, Call):
+        run.calls.append((place, event))
+    elif isinstance(event, Exit):
+        run.exit, run.left = event, place
+    elif run.calls and isinstance(event, Change):
+        run.changes[len(run.calls) - 1] = event
+    elif run.calls and isinstance(event, TableRule):
+        run.rules[len(run.calls) - 1] = event

@@ -1,4 +1,4 @@
-"""Which rule of nftables' gave a verdict, as far as what the chain evaluated last tells."""
+"""Which rule of nftables' or of an xtables table gave a verdict, as far as what was evaluated last tells."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from harness.netfilter import Verdict, VerdictKind
 from harness.outcome.types import RulesetRule
-from harness.walks.events import Call, Decision, Entry, Event
+from harness.walks.events import Call, Decision, Entry, Event, TableRule
 from harness.walks.sightings import told_apart
 from harness.walks.symbol import Symbol
 
-__all__ = ("Decided", "called", "decided", "rules_wanted")
+__all__ = ("Decided", "called", "decided", "decided_in_table", "rules_wanted")
 
 #: What the beginnings of functions' names say of expressions that nft_do_chain() calls indirectly: those that give a verdict whenever
 #: they are evaluated, and those that do sometimes. No others give one that ends a chain.
@@ -26,7 +26,7 @@ _OF_POLICIES = (VerdictKind.ACCEPT, VerdictKind.DROP)
 
 
 class Decided(NamedTuple):
-    """What decided in an nftables hook.
+    """What decided in a hook of nftables' or of an xtables table.
 
     :param rule: that gave the verdict
     :param policy: no rule did; neither where the kernel does not tell
@@ -70,6 +70,19 @@ def decided(
 def _by_policy(verdict: Verdict) -> Decided:
     """A policy drops with no errno. One is of the hook behind its chain, which accepted: ``nf_route_table_hook4`` could not reroute."""
     return _UNKNOWN if verdict.kind is VerdictKind.DROP and verdict.errno else _POLICY
+
+
+def decided_in_table(rule: TableRule, verdict: Verdict, base: str) -> Decided:
+    """What an xtables table says of its verdict.
+
+    :param base: the hook point's chain
+    """
+    if rule.policy:
+        return _POLICY
+    if not rule.number:
+        return _UNKNOWN
+    text = "one of its matches had the packet dropped" if rule.hot else f"-j {rule.target or verdict.kind.name}"
+    return Decided(RulesetRule(rule.number, rule.chain or base, text), policy=False)
 
 
 def rules_wanted(

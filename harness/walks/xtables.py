@@ -1,4 +1,4 @@
-"""The tables of iptables and ip6tables, told from what x_tables registers as hooks."""
+"""The tables of iptables, ip6tables and arptables, told from what x_tables registers as hooks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 __all__ = ("table_of",)
 
 #: On older kernels each table's module has a separate hook function, whose name says which table (``iptable_raw_hook``).
-_OWN = re.compile(r"(ip6?table)_(raw|mangle|filter|security|nat)_(?:hook|do_chain)")
+_OWN = re.compile(r"(ip6?table|arptable)_(raw|mangle|filter|security|nat)_(?:hook|do_chain)")
 #: On newer ones all tables of a family share one, and a table is told by the priority that it registers with, which no module lets a user
 #: change but raw's.
-_SHARED = {"ipt_do_table": "iptables", "ip6t_do_table": "ip6tables"}
+_SHARED = {"ipt_do_table": "iptables", "ip6t_do_table": "ip6tables", "arpt_do_table": "arptables"}
 _PRIORITIES = {-450: "raw", -300: "raw", -150: "mangle", -100: "nat", 0: "filter", 50: "security", 100: "nat"}
 
 

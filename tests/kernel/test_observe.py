@@ -129,7 +129,8 @@ class Observer:
         os.close(stderr_w)
         self._said = os.fdopen(stderr)
         armed = self.message()
-        assert (armed["armed"], armed["connection"], armed["blind"], armed["unnamed"], armed["undecided"]) == (True, "", {}, None, None)
+        assert (armed["armed"], armed["connection"], armed["blind"]) == (True, "", {})
+        assert (armed["unnamed"], armed["undecided"], armed["uncounted"]) == (None, None, None)
 
     def message(self) -> dict[str, Any]:
         line = self._said.readline()

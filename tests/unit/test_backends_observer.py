@@ -95,7 +95,7 @@ def test_the_json_report(observed: Outcome, verdict: str) -> None:
         "trace": 2, "filter": None, "kernel": {"release": "6.12"}, "command": ["ping", "-c1"], "exit_status": 3, "verdict": verdict,
         "packets": [],
         "lost_events": 0, "doubts": list(observed.doubts), "blind": {}, "splats": (), "taint": "", "log": (), "unnamed": None,
-        "undecided": None, "unregistered": None,
+        "undecided": None, "unregistered": None, "uncounted": None,
     }
 
 

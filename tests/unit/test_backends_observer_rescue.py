@@ -21,7 +21,7 @@ from harness.walks.events import NAME_BYTES, Came, Turn
 
 FUNCTION = 0xFFFFFFFFC0001000
 ARMED = {"armed": True, "connection": "", "reasons": [], "loops": ["nf_hook_slow"], "blind": {}, "unnamed": None, "undecided": None,
-         "unregistered": None, "sees_registrations": False, "tells": [], "clock": 10**18,
+         "unregistered": None, "uncounted": None, "sees_registrations": False, "tells": [], "clock": 10**18,
          "namespaces": [[0, 7, "init"]]}
 
 

@@ -24,6 +24,7 @@ from harness.trace import capture, chains, modules
 from harness.walks import changes, events
 from harness.walks.events import (
     NAME_BYTES,
+    TABLE_NAME_BYTES,
     ArraySlot,
     Call,
     Came,
@@ -38,6 +39,7 @@ from harness.walks.events import (
     How,
     Loss,
     Registered,
+    TableRule,
     Turn,
     decode,
     lost_record,
@@ -50,7 +52,7 @@ ROOT = Path(__file__).parents[2]
 HEADER = (ROOT / "kmod/nfharness.h").read_text()
 MODULE = "".join(path.read_text() for path in sorted(ROOT.glob("kmod/*.c")))
 PROGRAMS = "".join(path.read_text() for path in sorted(ROOT.glob("harness/trace/*.bpf.c")))
-SIZES = {**constants(PROGRAMS), "NAME_BYTES": NAME_BYTES, "MODULE_NAME_BYTES": 56}
+SIZES = {**constants(PROGRAMS), "NAME_BYTES": NAME_BYTES, "TABLE_NAME_BYTES": TABLE_NAME_BYTES, "MODULE_NAME_BYTES": 56}
 TYPES = constants(PROGRAMS, "EV_")
 RECORDS = [f"{record.lower()}_event" for record in TYPES if record != "CHAIN_CALL"] + ["chain_event"]
 
@@ -74,6 +76,8 @@ DECODED: list[tuple[str, Packed, Event]] = [
     ("change_event", {"type": TYPES["CHANGE"], "ct": 13, "protocol": 0x0008, "network": 14, "copied": 78, "len": 2, "mark": 3,
                       "traversal": 4, "time": 5, "status": 6, "ct_id": 9, "zone": 10, "head": bytes(range(64))},
      Change(traversal=4, time=5, protocol=0x0800, length=2, head=bytes(range(64)), mark=3, ct=13, zone=10, status=6, ct_id=9)),
+    ("rule_event", {"type": TYPES["RULE"], "flags": 2, "number": 3, "traversal": 4, "time": 5, "chain": b"web", "target": b"REJECT"},
+     TableRule(traversal=4, time=5, number=3, chain="web", target="REJECT", policy=True)),
     ("exit_event", {"type": TYPES["EXIT"], "returned": -4, "traversal": 5, "time": 6}, Exit(5, -4, 6)),
     ("end_event", {"type": TYPES["END"], "how": 2, "reason": 3, "skb": 8, "location": 5, "dev": 6, "time": 7},
      End(skb=8, how=How.CONSUMED, reason=3, location=5, time=7, dev=6)),
@@ -141,6 +145,7 @@ def test_every_type_of_record_is_decoded_and_no_other() -> None:
     ("entry_event", events._ENTRY), ("call_event", events._CALL), ("change_event", events._CHANGE),
     ("exit_event", events._EXIT), ("end_event", events._END),
     ("turn_event", events._TURN), ("gone_event", events._GONE), ("slot_event", events._SLOT), ("hook_event", events._HOOK),
+    ("rule_event", events._RULE),
     ("module_event", modules._CHANGE),
 ])
 def test_no_member_of_a_record_is_left_out(name: str, layout: Any) -> None:

@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_written_is_told(session: Path, option: str, path:
 
 def _without(key: str) -> dict[str, Any]:
     return {"trace": 2, "kernel": {}, "command": [], "exit_status": 0, "packets": [], "lost_events": 0, "doubts": [], "splats": [],
-            "taint": "", "log": [], "unnamed": None, "undecided": None, "unregistered": None} | {key: None}
+            "taint": "", "log": [], "unnamed": None, "undecided": None, "unregistered": None, "uncounted": None} | {key: None}
 
 
 @pytest.mark.parametrize(("text", "problem"), [

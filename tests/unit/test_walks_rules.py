@@ -11,9 +11,9 @@ from harness.netfilter import Family, Verdict, VerdictKind
 from harness.outcome import describe
 from harness.outcome.types import HookCall, RulesetRule
 from harness.walks.assembly import assembled
-from harness.walks.events import Decision, Exit
+from harness.walks.events import Decision, Exit, TableRule
 from harness.walks.recording import Recording
-from harness.walks.rules import Decided, decided, rules_wanted
+from harness.walks.rules import Decided, decided, decided_in_table, rules_wanted
 from harness.walks.symbol import Symbol
 from tests.unit.test_walks_assembly import call, entry
 
@@ -96,6 +96,22 @@ def test_a_decision_is_told_in_words(call: HookCall, words: str) -> None:
     assert describe.decided_by(call) == words
 
 
+@pytest.mark.parametrize(("by", "found", "words"), [
+    (TableRule(1, 0, 2, "", ""), Decided(RulesetRule(2, "FORWARD", "-j DROP"), policy=False), "rule 2: -j DROP"),
+    (TableRule(1, 0, 7, "web", "REJECT"), Decided(RulesetRule(7, "web", "-j REJECT"), policy=False), "rule 7 of web: -j REJECT"),
+    (TableRule(1, 0, 2, "", "", hot=True), Decided(RulesetRule(2, "FORWARD", "one of its matches had the packet dropped"), policy=False),
+     "rule 2: one of its matches had the packet dropped"),
+    (TableRule(1, 0, 0, "", ""), UNKNOWN, ""), (TableRule(1, 0, 4, "", "", policy=True), POLICY, "its policy: no rule gave a verdict"),
+], ids=["verdict", "target", "match", "not-found", "policy"])
+def test_a_rule_of_a_table_is_told_by_its_number(by: TableRule, found: Decided, words: str) -> None:
+    assert decided_in_table(by, DROP, "FORWARD") == found
+    symbol = Symbol(0x40, "ipt_do_table", "ip_tables")
+    events = (entry(1, hook=2), call(1, function=0x40)._replace(priority=0, verdict=DROP.encode()), by, Exit(1, -1, 0))
+    packet, = assembled(Recording(events, {0x40: symbol}.get)).packets
+    seen, = packet.traversals[0].calls
+    assert (seen.rule, seen.policy, describe.decided_by(seen)) == (*found, words)
+
+
 def of(rules: Mapping[tuple[int, int, int], tuple[str, str]]) -> Recording:
     events = (entry(1), call(1, 0)._replace(chain="inet admin forward", decision=Decision(0, 8, 0, (5, 0), 2, TABLE)), Exit(1, -1, 0))
     return Recording(events, lambda _: None, namespaces=[(0, 7, "router")], rules=rules)
@@ -116,7 +132,8 @@ def test_a_rule_is_told_from_the_listing_of_its_own_namespace() -> None:
 @pytest.mark.parametrize(("function", "priority", "name"), [
     ("ipt_do_table", -300, "iptables raw FORWARD"), ("ipt_do_table", 0, "iptables filter FORWARD"),
     ("ip6t_do_table", -150, "ip6tables mangle FORWARD"), ("iptable_filter_hook", 0, "iptables filter FORWARD"),
-    ("ip6table_nat_do_chain", -100, "ip6tables nat FORWARD"), ("ipt_do_table", 7, None), ("ipt_do_table", None, None),
+    ("ip6table_nat_do_chain", -100, "ip6tables nat FORWARD"), ("arpt_do_table", 0, "arptables filter FORWARD"),
+    ("arptable_filter_hook", 0, "arptables filter FORWARD"), ("ipt_do_table", 7, None), ("ipt_do_table", None, None),
     ("nft_do_chain_ipv4", 0, None),
 ])
 def test_a_table_of_xtables_is_told_by_its_function_or_its_priority(function: str, priority: int | None, name: str | None) -> None:
