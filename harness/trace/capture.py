@@ -69,7 +69,7 @@ class Capture:
             stack.callback(self._witness.close)
             stack.enter_context(unoptimised())
             for table in ("frames", "skbs", "copying", "offered", "again", "requests", "queueing", "evaluations", "decisions",
-                          "registrations"):
+                          "outer_decisions", "table_calls", "table_rules", "registrations"):
                 tracer.bpf[table].clear()
             before, _ = self._books()
             self._unpaired = before[Counter.TRAVERSALS] - before[Counter.EXITS]

@@ -43,6 +43,7 @@ static __always_inline void enter(u64 key, struct frame *frame, u64 skb, u64 sta
 		lose();
 	}
 	frame->skb = skb;
+	set_aside(key, frame, skb);
 	frame->since = bpf_ktime_get_ns();
 	if (frames.update(&key, frame))
 		count(N_FRAMES_FULL);
@@ -210,6 +211,7 @@ static __always_inline int leave(u64 key, struct frame *frame, s32 returned)
 		lose();
 	}
 out:
+	put_back(key, frame);
 	frames.delete(&key);
 	return 0;
 }

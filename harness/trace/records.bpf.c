@@ -175,6 +175,7 @@ struct frame {
 	u64 task, entries, since, skb, state;
 	u32 slots, index, in_hook, begun, accepted, answer;
 	u32 unseen;	/* it was under way before the capture: nothing of it is reported */
+	u32 inner;	/* it runs inside the evaluation of a rule */
 	struct shape shape;
 };
 

@@ -30,6 +30,7 @@ struct evaluation {
 
 BPF_TABLE("hash", u64, struct evaluation, evaluations, 4096);	/* by the stack pointer */
 BPF_TABLE("hash", u64, struct decision, decisions, 4096);	/* by the skb */
+BPF_TABLE("hash", u64, struct decision, outer_decisions, 4096);	/* by the inner run's stack address */
 
 /*
  * The handle of the rule at an address, if an expression is one of the rule's; 0 if it is not.
@@ -154,6 +155,32 @@ static __always_inline int rule_other(struct pt_regs *ctx)
 	FETCH(decision->function, ops);
 	decision->handle = rule_of(ctx, expr);
 	return 0;
+}
+
+/*
+ * A run of a loop begins, perhaps inside an expression for the same skb: "fwd to" a device with a hook at egress. What the outer chain
+ * evaluated last stays what decided there.
+ */
+static __always_inline void set_aside(u64 key, struct frame *frame, u64 skb)
+{
+	struct decision *decision = HAS_RULES ? decisions.lookup(&skb) : 0;
+
+	if (!decision)
+		return;
+	frame->inner = !outer_decisions.update(&key, decision);
+	decisions.delete(&skb);
+}
+
+static __always_inline void put_back(u64 key, struct frame *frame)
+{
+	struct decision *decision;
+
+	if (!frame->inner)
+		return;
+	decision = outer_decisions.lookup(&key);
+	if (decision)
+		decisions.update(&frame->skb, decision);
+	outer_decisions.delete(&key);
 }
 
 /* What was evaluated last for the base chain that has just returned. */

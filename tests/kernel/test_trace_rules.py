@@ -15,6 +15,7 @@ from harness.guest.tracing import tracer
 from harness.netfilter import VerdictKind
 from harness.outcome import describe
 from harness.outcome.types import HookCall, PacketOutcome
+from harness.pytest_plugin.kernel import RunningKernel
 from harness.trace.capture import Capture
 from harness.walks.assembly import assembled
 
@@ -95,6 +96,26 @@ def test_each_chain_at_a_point_has_a_decision_of_its_own(network: Network) -> No
     found = [(call.chain, call.rule and call.rule.text, call.policy) for call in of_chains(packet)]
     assert found == [("ip t first", "udp dport 9 accept", False), ("ip t second", None, True),
                      ("ip t third", "ip protocol udp counter drop", False)]
+
+
+@pytest.mark.parametrize(("egress", "words", "policy"), [
+    ("", None, True), ("udp dport 9 accept;", "udp dport 9 accept", False), ("udp dport 9 drop;", "udp dport 9 drop", False),
+], ids=["nothing", "accept", "drop"])
+def test_a_rule_that_sends_the_packet_on_to_a_device_with_a_chain_decided(
+        network: Network, kernel: RunningKernel, egress: str, words: str | None, policy: bool) -> None:
+    kernel.require(probe="netdev_egress")
+    with network.namespaces["host"].inside():
+        for command in ("ip link add mirror type dummy", "ip link set mirror up"):
+            subprocess.run(command.split(), check=True, timeout=60)
+    packet = walked(network, "table netdev t {\n"
+                    "chain in { type filter hook ingress device eth0 priority 0; jump deep; }\n"
+                    "chain deep { udp dport 9 fwd to mirror; }\n"
+                    f"chain out {{ type filter hook egress device mirror priority 0; {egress} }};\n}}")
+    found = [(call.chain, call.rule and call.rule.text, call.policy) for call in of_chains(packet)]
+    assert sorted(found) == [("netdev t in", "udp dport 9 fwd to \"mirror\"", False), ("netdev t out", words, policy)]
+    outer = next(call for call in of_chains(packet) if call.chain == "netdev t in")
+    assert outer.rule is not None
+    assert len(outer.rule.via) == 1
 
 
 def test_the_rule_that_translated_is_named_and_what_it_made_of_the_packet(network: Network) -> None:
