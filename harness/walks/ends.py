@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from errno import ENOBUFS, ESRCH
 
-from harness.netfilter import Verdict, VerdictKind, errno_name
+from harness.netfilter import Family, Verdict, VerdictKind, errno_name
 from harness.outcome.fate import Fate, FateKind
 from harness.outcome.types import NF_REINJECT, by_namespace
 from harness.walks.events import Came, End, How, Turn
@@ -140,7 +140,7 @@ class Ends:
         if run.exit is None:
             return Fate("unknown", reason="the verdict loop was not seen to return")
         life, since = run.life, run.calls[-1][0] if run.calls else run.place
-        if run.exit.returned == 1:
+        if run.exit.returned == 1 or self._is_brouted(run):
             return self._behind(run, since)
         before = run.calls[-2][0] if len(run.calls) > 1 else run.place
         errno = max(0, -run.exit.returned)
@@ -156,6 +156,11 @@ class Ends:
         if verdict is VerdictKind.DROP or (ended and self._loops[run.entry.loop] == NF_REINJECT):
             return dropped
         return Fate("unknown", errno, reason)
+
+    def _is_brouted(self, run: LoopRun) -> bool:
+        """Whether ``br_handle_frame`` left an accepted packet to the host (``meta broute set 1``)."""
+        gone = run.life.ended is not None and run.left is not None and run.life.ended < run.left
+        return run.entry.pf == Family.BRIDGE and self._last(run) is VerdictKind.ACCEPT and not gone
 
     def _rejects(self, run: LoopRun, before: int, since: int) -> bool:
         """Whether a reject of nftables' on a bridge or of a device answered (``nft_reject_bridge_eval``).

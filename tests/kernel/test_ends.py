@@ -21,14 +21,17 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
 )
+from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.sendrecv import send
 
 from harness.guest.queue import Listener
+from harness.guest.topology import mac_address
 from harness.netfilter import VerdictKind
 from harness.pytest_plugin import Absorbed, Delivered, Dropped, DroppedByStack, Queued, Rejected, Segmented, Sent, Stolen, Walk
 from harness.pytest_plugin.kernel import RunningKernel
 from harness.pytest_plugin.lab import Lab
+from harness.pytest_plugin.mistakes import Mistake
 from harness.pytest_plugin.networks import Host
 from harness.scenario.steps.queue import Listen
 
@@ -295,6 +298,23 @@ def test_a_device_s_chain_that_drops(lab: Lab, kernel: RunningKernel, hook: str,
     source, target = (net.client, net.server) if hook == "ingress" else (net.server, net.client)
     fate = lab.send(source, IP(dst=target.address) / UDP(dport=9)).fate
     assert fate == Dropped("EPERM")
+
+
+@pytest.mark.parametrize("other", [True, False], ids=["of-others", "of-the-host"])
+def test_what_a_bridge_leaves_to_the_host(lab: Lab, other: bool) -> None:
+    """``meta broute`` (since 6.4)."""
+    net = lab.bridge()
+    try:
+        lab.nft("table bridge t { chain c { type filter hook prerouting priority -300; meta broute set 1; }; }")
+    except Mistake:
+        pytest.skip("nf_tables has no broute here")
+    net.bridge.run("ip", "addr", "add", "10.0.0.3/24", "dev", "to-left")
+    net.bridge.addresses.append("10.0.0.3/24")
+    mac = "02:00:00:00:00:77" if other else mac_address(0, 1)
+    frame = Ether(src="02:00:00:00:00:99", dst=mac) / IP(src=net.left.address, dst="10.0.0.3") / UDP(sport=7, dport=9)
+    walk = lab.send(net.left, frame, device="eth0")
+    assert walk.fate == (DroppedByStack() if other else Delivered())
+    assert ("ip_rcv" in (walk.reason or "")) is other
 
 
 def test_an_echo_is_delivered_and_answered(lab: Lab) -> None:
