@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ("EmulatorFailed", "ExitCode", "GuestError", "HostError", "KernelDied", "Mistake", "NfharnessError", "UserError",
+__all__ = ("EmulatorFailed", "ExitCode", "GuestError", "HostError", "Inconclusive", "KernelDied", "Mistake", "NfharnessError", "UserError",
            "described")
 
 
@@ -55,6 +55,12 @@ class Mistake(UserError):
         super().__init__(message, hint=hint)
         if hint:
             self.args = (f"{message}; {hint}",)
+
+
+class Inconclusive(AssertionError):
+    """The tracer of a test knows that it did not see everything: nothing can be said of a packet."""
+
+    __module__ = "builtins"
 
 
 class HostError(NfharnessError):

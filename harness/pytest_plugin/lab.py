@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from harness.guest.module import Hook, HookModule, HookRefused, LiveSlot
+from harness.errors import Inconclusive
+from harness.guest.module import Hook, HookModule, LiveSlot
 from harness.guest.softirq import softirqs_first
 from harness.guest.tracing import tracer
 from harness.guest.traffic import Sinks, family_of
@@ -33,7 +34,7 @@ from harness.pytest_plugin.listening import QueueListener, QueueVerdict, listeni
 from harness.pytest_plugin.mistakes import Mistake, chosen, errno_number, number, of_kind, retold, text
 from harness.pytest_plugin.modules import LoadedModule, loaded
 from harness.pytest_plugin.networks import Bridge, Host, Network, Pair, Router
-from harness.pytest_plugin.sending import Inconclusive, Sender, check_packet, close_sinks, cookies, open_sinks, traced
+from harness.pytest_plugin.sending import Sender, check_packet, close_sinks, cookies, open_sinks, traced
 from harness.pytest_plugin.walks import Walk
 from harness.scenario.addresses import ip_address
 from harness.scenario.reader import quote
@@ -92,10 +93,10 @@ class RegisteredHook:
     def _there(self) -> Iterator[None]:
         try:
             yield
-        except HookRefused as refusal:
-            if refusal.errno != errno.ENOENT:
+        except OSError as refusal:  # the module's refusal, or the socket to it is closed
+            if refusal.errno not in (errno.ENOENT, errno.EBADF):
                 raise
-            raise Mistake(f"the hook {self.name} is gone", hint="it goes with remove(), its device or its namespace") from None
+            raise Mistake(f"the hook {self.name} is gone", hint="it goes with remove(), its device, its namespace, or its test") from None
 
 
 class Lab:
@@ -123,20 +124,30 @@ class Lab:
         self._walked = item.stash.setdefault(WALKED, [])
         self._all: list[Outcome] | None = item.stash.setdefault(SEEN, []) if item.config.getoption("trace_all") else None
         self._between = ExitStack()
+        self._is_over = False
 
     def __enter__(self) -> Lab:
         self._go_on()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._is_over = True
         try:
             self._between.close()
         finally:
             self._stack.close()
 
+    def _check_is_on(self) -> None:
+        """Refuse to build, or to trace, what nobody would take away again.
+
+        :raises Mistake: the lab's test has ended
+        """
+        if self._is_over:
+            raise Mistake("this lab's test is over", hint="each test has a lab: have it passed to the test, or to a fixture of the test's")
+
     def _go_on(self) -> None:
         """Trace on until a packet or a block is to be traced by itself, if all packets are kept. A loss is no failure of the test then."""
-        if self._all is not None:
+        if self._all is not None and not self._is_over:
             self._between.enter_context(suppress(Inconclusive))
             self._between.enter_context(traced(self._armed(), self._hosts, self._labels, [], self._all))
 
@@ -184,6 +195,7 @@ class Lab:
         return self._made(Network, topology, chosen("namespace", main, names) if main else topology.namespaces[0])
 
     def _made(self, kind: type[_Kind], topology: Topology, main: str) -> _Kind:
+        self._check_is_on()
         for name in topology.namespaces:
             self._check_is_new(name)
         _, hosts = networks.network_of(self._stack, topology)
@@ -199,14 +211,16 @@ class Lab:
         :param parameters: the module's own
         :raises Mistake: there is no such module, the kernel refuses it, or it cannot be unloaded in the end
         """
+        self._check_is_on()
         module = loaded(text("the module's name", name, "the name of a .ko file"), parameters)
         self._stack.callback(module.unload)
         return module
 
     def namespace(self, name: str) -> Host:
         """An empty namespace, to be filled with pyroute2 (:meth:`Host.routes`)."""
+        self._check_is_on()
         with retold("namespace"):
-            check_netns_name(name, "name")
+            check_netns_name(text("the name", name, '"lone"'), "name")
         self._check_is_new(name)
         host = networks.fresh_namespace(self._stack, f"lab{os.getpid()}-{next(_numbers)}", name)
         self._hosts[host.namespace.name] = host
@@ -276,9 +290,12 @@ class Lab:
     def _own(self, host: object) -> Host:
         """The host.
 
-        :raises Mistake: what is given is no host
+        :raises Mistake: what is given is no host, or one of a test that has ended
         """
-        return of_kind("the host", host, Host, f"hosts, as in net.host: {', '.join(map(str, self._hosts.values())) or 'none yet'}")
+        self._check_is_on()
+        found = of_kind("the host", host, Host, f"hosts, as in net.host: {', '.join(map(str, self._hosts.values())) or 'none yet'}")
+        found.check_is_there()
+        return found
 
     def nft(self, ruleset: str, at: Host | None = None) -> None:
         """Load a ruleset; its base chains show up in walks as ``table chain``.
@@ -291,7 +308,7 @@ class Lab:
         text("the ruleset", ruleset, '"table inet t { … }", as nft -f reads it')
         self._led.update((int(port), how == "tproxy") for how, port in _LED.findall(ruleset))
         with retold("the ruleset"):
-            load((self._networks[-1].main if at is None else self._own(at)).namespace, ruleset)
+            load(self._own(self._networks[-1].main if at is None else at).namespace, ruleset)
 
     def send(self, host: Host, packet: Packet, *, device: str | None = None, cookie: int | None = None) -> Walk:
         """Send a scapy packet and see where it goes.
@@ -433,6 +450,7 @@ class Lab:
         :raises Inconclusive: the tracer lost something
         """
         walks: list[Walk] = []
+        self._check_is_on()
         if self._tracing:
             raise Mistake("the block is traced already", hint="one trace() at a time")
         self._tracing = True
@@ -454,6 +472,7 @@ class Lab:
         :param pattern: a regular expression, searched in the message and in the line that names the splat
         :param harmless: the kernel is none the worse and may serve other tests; by default they get a new one
         """
+        self._check_is_on()
         try:
             re.compile(pattern)
         except (re.error, TypeError) as error:

@@ -7,6 +7,7 @@ import os
 import select
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ QueueVerdict = str | None | Callable[["Packet"], str | None]
 #: What ``nfqnl_recv_verdict`` takes and a test has a use for.
 _VERDICTS = {kind.name: kind for kind in (VerdictKind.ACCEPT, VerdictKind.DROP, VerdictKind.REPEAT, VerdictKind.STOP)}
 _ANSWER_S, _POLL_S = 3.0, 0.005
+#: So often in a row a function may say REPEAT of the same bytes: a packet comes back as another one, and a test waits for each.
+_REPEATS = 100
 _IPV4, _ARP, _IPV6 = 0x0800, 0x0806, 0x86DD
 
 
@@ -43,6 +46,7 @@ class QueueListener:
         self.host = host
         self.queue = queue
         self.answered = 0
+        self._repeats: Counter[bytes] = Counter()
         self._verdict = verdict
         self._listener = _bound(host, queue)
         self._came: list[Waiting] = []
@@ -76,6 +80,7 @@ class QueueListener:
         """Answer what has come, and hang up. The kernel drops what was left without an answer.
 
         :raises BaseException: what a function for verdicts raised
+        :raises Mistake: it said REPEAT for ever
         """
         os.eventfd_write(self._end, 1)
         self._thread.join()
@@ -104,10 +109,21 @@ class QueueListener:
                 if verdict is None:
                     self._left.add(waiting.id)
                     continue
-                refused = self._listener.answer_to(waiting, chosen("answer", verdict, _VERDICTS))
+                answer = chosen("answer", verdict, _VERDICTS)
+                self._check_ends(waiting.data, answer)
+                refused = self._listener.answer_to(waiting, answer)
                 if refused not in (0, errno.ENOENT):  # a packet is gone with its device
                     raise OSError(refused, f"the kernel refuses the answer {verdict}: {os.strerror(refused)}")
                 self.answered += 1
+
+    def _check_ends(self, data: bytes, answer: VerdictKind) -> None:
+        if answer is not VerdictKind.REPEAT:
+            self._repeats.pop(data, None)
+            return
+        self._repeats[data] += 1
+        if self._repeats[data] > _REPEATS:
+            raise Mistake(f"the function for queue {self.queue} said REPEAT of one packet {_REPEATS} times",
+                          hint="REPEAT sends a packet back into the queue: remember it, and say something else when it is there again")
 
 
 def _bound(host: Host, queue: int) -> Listener:

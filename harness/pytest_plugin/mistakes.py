@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno as errno_names
 import os
+import reprlib
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def chosen(what: str, value: object, choices: Mapping[str, T]) -> T:
     """
     folded = {name.lower(): choice for name, choice in choices.items()}
     if not isinstance(value, str) or value.lower() not in folded:
-        raise Mistake(f"there is no {what} {quote(value)}", hint=suggest(value, choices, what="there are"))
+        raise Mistake(f"there is no {what} {_shown(value)}", hint=suggest(value, choices, what="there are"))
     return folded[value.lower()]
 
 
@@ -40,7 +41,7 @@ def number(what: str, value: object, low: int, high: int) -> int:
     :raises Mistake: it is none, or out of range
     """
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise Mistake(f"{what} is {quote(value)}", hint=f"a number from {low} to {high}")
+        raise Mistake(f"{what} is {_shown(value)}", hint=f"a number from {low} to {high}")
     return int(value)
 
 
@@ -61,7 +62,7 @@ def of_kind(what: str, value: object, kind: type[T], hint: str) -> T:
     :raises Mistake: it is of another kind
     """
     if not isinstance(value, kind):
-        raise Mistake(f"{what} is {quote(value)}, which is no {kind.__name__}", hint=hint)
+        raise Mistake(f"{what} is {_shown(value)}, which is no {kind.__name__}", hint=hint)
     return value
 
 
@@ -85,6 +86,11 @@ def check_command(command: Sequence[object]) -> None:
     texts = [os.fsdecode(word) if isinstance(word, (str, os.PathLike)) else None for word in command]
     if not texts or not texts[0] or any(word is None or "\0" in word for word in texts):
         raise Mistake(f"the command is {', '.join(map(repr, command)) or 'empty'}", hint='a string for each word: run("ip", "link")')
+
+
+def _shown(value: object) -> str:
+    """A value as a test has it, on one line and not long."""
+    return quote(value) if isinstance(value, str) else reprlib.repr(value)
 
 
 @contextmanager

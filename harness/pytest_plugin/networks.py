@@ -19,7 +19,7 @@ from harness.guest.module import HookModule
 from harness.guest.netns import Namespace
 from harness.guest.topology import Network as Built
 from harness.guest.topology import built
-from harness.pytest_plugin.mistakes import Mistake, check_command, chosen
+from harness.pytest_plugin.mistakes import Mistake, check_command, chosen, of_kind
 from harness.scenario.addresses import ip_interface
 from harness.scenario.reader import quote, suggest
 from harness.scenario.topology import Link, Topology, VethEnd
@@ -128,8 +128,20 @@ class Host:
         raise LookupError(f"{self.name} has no IPv{version} address")
 
     def inside(self) -> AbstractContextManager[None]:
-        """Run a block, and the sockets and processes that it makes, in the namespace."""
+        """Run a block, and the sockets and processes that it makes, in the namespace.
+
+        :raises Mistake: the namespace is gone
+        """
+        self.check_is_there()
         return self.namespace.inside()
+
+    def check_is_there(self) -> None:
+        """Refuse a host of a test that has ended.
+
+        :raises Mistake: the namespace is gone
+        """
+        if not self.namespace.path.exists():
+            raise Mistake(f"the host {self} is gone", hint="hosts go with the test that made them: make one in each test, or in a fixture")
 
     def run(self, *command: str, check: bool = True, stdin: str = "") -> str:
         """Run a command in the namespace; its standard output.
@@ -172,6 +184,7 @@ class Host:
 
         :raises Mistake: no such setting, or of no namespace's own; no such value
         """
+        of_kind("the setting's name", name, str, '"net.ipv4.ip_forward"')
         path = Path("/proc/sys", name if "/" in name else name.replace(".", "/"))
         with self.inside():
             if not path.is_file():

@@ -35,6 +35,8 @@ WORN = "nfharness-worn"
 SPOILT, LOST, CANNOT, EXIT = "nfharness-spoilt", "nfharness-lost", "nfharness-cannot", "nfharness-exit"
 #: Property of a report of a test that passed in a second kernel: what it failed with before that.
 FLAKY = "nfharness-flaky"
+#: Property of a report: that the tracer lost something, so that the test tells nothing.
+UNCLEAR = "nfharness-unclear"
 #: Property of a report: what failed in the teardown of fixtures of wider scopes, which no other test could have in this guest.
 WIDER = "nfharness-wider"
 #: Property of a report: the walks of the packets that the test sent.

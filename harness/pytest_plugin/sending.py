@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from harness.errors import Inconclusive
 from harness.guest import traffic
 from harness.guest.listing import with_rules
 from harness.guest.settle import PacketWatch
@@ -31,14 +32,10 @@ from harness.walks.assembly import assembled
 if TYPE_CHECKING:
     from scapy.packet import Packet
 
-__all__ = ("Inconclusive", "Sender", "check_packet", "close_sinks", "cookies", "open_sinks", "traced")
+__all__ = ("Sender", "check_packet", "close_sinks", "cookies", "open_sinks", "traced")
 
 #: Numbers for packets, no two alike.
 cookies = itertools.count(1)
-
-
-class Inconclusive(AssertionError):
-    """The tracer knows that it did not see everything: nothing can be said of a packet."""
 
 
 @contextmanager

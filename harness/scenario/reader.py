@@ -50,7 +50,9 @@ def suggest(name: object, allowed: Iterable[str], *, what: str = "known") -> str
     """The hint for an unknown name: the nearest allowed ones, else all of them."""
     names = sorted(set(allowed))
     folded = {candidate.lower(): candidate for candidate in names}
-    near = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.6)
+    word = str(name).lower()
+    near = difflib.get_close_matches(word, folded, n=len(folded) or 1, cutoff=0.6)
+    near.sort(key=lambda one: (-difflib.SequenceMatcher(None, one, word).ratio(), one))
     listed = ", ".join(names[:40]) + (", …" if len(names) > 40 else "") if names else "none"
     return f"did you mean {quote(folded[near[0]])}? {what}: {listed}" if near else f"{what}: {listed}"
 

@@ -258,6 +258,49 @@ def test_what_passes_in_another_guest_is_flaky_and_every_channel_says_so(tmp_pat
     assert run(tmp_path, "--kernel", KERNEL, "--flaky", "1", "-k", "mark or none").returncode == 0
 
 
+UNCLEAR = """
+import os
+from pathlib import Path
+
+import pytest
+from harness.errors import Inconclusive
+
+pytestmark = pytest.mark.kernel
+
+def test_leaves_a_mark():
+    Path("/run/mark").touch()
+
+def test_is_unclear_once():
+    if Path("/run/mark").exists():
+        raise Inconclusive("inconclusive: a mark")
+
+def test_is_never_clear():
+    raise Inconclusive("inconclusive: always")
+
+def test_fails_as_well():
+    os.sched_setaffinity(0, {0})
+    raise Inconclusive("inconclusive: but the process is changed")
+
+@pytest.mark.xfail(raises=Inconclusive)
+def test_is_to_be_unclear():
+    raise Inconclusive("inconclusive: as it should be")
+
+def test_next(): pass
+"""
+
+
+def test_what_was_inconclusive_runs_again_in_another_guest(tmp_path: Path) -> None:
+    done = run(suite(tmp_path, test_it=UNCLEAR), "--kernel", KERNEL, *OPTIONS)
+    assert outcomes(tmp_path / "out.jsonl") == {
+        "passed": [f"test_{name}[{KERNEL}]" for name in ("leaves_a_mark", "is_unclear_once", "next")],
+        "xfailed": [f"test_is_to_be_unclear[{KERNEL}]"],
+        "failed": [f"test_is_never_clear[{KERNEL}]", f"test_fails_as_well[{KERNEL}]"]}, done.stdout
+    told = [one for one in map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines()) if one.get("outcome") == "failed"]
+    assert [dict(one["sections"]).get("Earlier failures of this test", "").count("in guest ") for one in told] == [2, 0]
+    assert (done.stdout + done.stderr).count("the tracer lost something; trying again") == 3
+    assert (done.returncode, contradictions(tmp_path, 1, summary(done.stdout))) == (1, [])
+
+
 WIDE = """
 import pytest
 from pathlib import Path

@@ -6,6 +6,7 @@ import errno
 import re
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -180,7 +181,7 @@ def mistakes(lab: Lab, net: Any) -> list[tuple[Callable[[], object], str]]:
         (lab.pair, 'the lab has a host "peer" already'),
         (lambda: lab.hook(net.host, "ipv4", "INPUT", name="a\0b"), "printable characters"),
         (lambda: lab.hook(net.host, "ipv4", "INPUT", name=5), "the name is 5, which is no str"),  # type: ignore[arg-type]
-        (lambda: lab.nft(None), "the ruleset is null, which is no str"),  # type: ignore[arg-type]
+        (lambda: lab.nft(None), "the ruleset is None, which is no str"),  # type: ignore[arg-type]
         (lambda: lab.send(net.peer, IP(dst="10.0.0.0/30") / UDP()), "one address"),
         (lambda: lab.send(net.peer, IP(dst="10.9.9.9") / UDP()), "peer has no way to 10.9.9.9: Network is unreachable"),
         (net.peer.run, "the command is empty"),
@@ -190,6 +191,9 @@ def mistakes(lab: Lab, net: Any) -> list[tuple[Callable[[], object], str]]:
         (lambda: lab.nft("table ip x\0 {}"), "the ruleset has a NUL at character 10"),
         (lambda: net.peer.run(["ip", "link"]), "a string for each word"),
         (lambda: net.peer.sysctl("net.ipv4.ip_forward", "abc"), 'net.ipv4.ip_forward does not take "abc": Invalid argument; it is 0'),
+        (lambda: net.peer.sysctl(None, 1), "the setting's name is None, which is no str"),
+        (lambda: lab.namespace(5), "the name is 5, which is no str"),  # type: ignore[arg-type]
+        (lambda: lab.hook(net.host, "ip", "INPUT"), 'there is no family "ip"'),
         (lambda: net.peer.sysctl("kernel.panic", 1), "kernel.panic is the whole kernel's"),
         (lambda: lab.send(net.peer, IP(dst=net.host.address) / UDP()).fate == "delivered", "compare it with Delivered()"),
     ]
@@ -202,6 +206,42 @@ def test_a_mistake_is_told_with_what_there_is(lab: Lab) -> None:
     for mistake, said in mistakes(lab, net):
         with pytest.raises(Mistake, match=re.escape(said)):
             mistake()
+
+
+def test_a_lab_whose_test_is_over_takes_nothing(kernel: RunningKernel, request: pytest.FixtureRequest) -> None:
+    with Lab(kernel, request.node) as lab:
+        net = lab.pair()
+        hook = lab.hook(net.host, "ipv4", "INPUT")
+    packet, optimised = IP(dst=net.host.address) / UDP(dport=9), Path("/proc/sys/debug/kprobes-optimization")
+    before = optimised.read_text() if optimised.exists() else ""
+    uses: list[Callable[[], object]] = [
+        lab.pair, lab.bridge, lambda: lab.namespace("lone"), lambda: lab.module("nfharness"), lambda: lab.nft("table ip t {}"),
+        lambda: lab.hook(net.host, "ipv4", "INPUT"), lambda: lab.hooks(net.host, "ipv4", "INPUT"), lambda: lab.send(net.peer, packet),
+        lambda: lab.connect(net.peer, net.host, 80), lambda: lab.flood(net.peer, net.host), lambda: lab.trace().__enter__(),
+        lambda: lab.listener(net.host).__enter__(), lambda: lab.expect_splat("WARNING"),
+    ]
+    for use in uses:
+        with pytest.raises(Mistake, match="this lab's test is over"):
+            use()
+    assert (optimised.read_text() if optimised.exists() else "") == before
+    uses = [lambda: net.host.run("true"), lambda: net.host.sysctl("net.ipv4.ip_forward", 1), net.host.flows,
+            lambda: net.host.routes().__enter__()]
+    for use in uses:
+        with pytest.raises(Mistake, match="the host host is gone"):
+            use()
+    for use in (lambda: hook.calls, hook.remove):
+        with pytest.raises(Mistake, match="is gone"):
+            use()
+
+
+def test_a_host_of_another_lab_is_refused(lab: Lab, kernel: RunningKernel, request: pytest.FixtureRequest) -> None:
+    with Lab(kernel, request.node) as other:
+        gone = other.pair()
+    lab.pair()
+    for use in (lambda: lab.send(gone.peer, IP(dst="10.0.0.1") / UDP(dport=9)), lambda: lab.nft("table ip t {}", at=gone.host),
+                lambda: lab.hook(gone.host, "ipv4", "INPUT"), lambda: lab.connect(gone.peer, "10.0.0.1", 80)):
+        with pytest.raises(Mistake, match="is gone"):
+            use()
 
 
 def test_a_block_is_traced_once(lab: Lab) -> None:

@@ -13,13 +13,13 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import Packet
 
+from harness.errors import Inconclusive
 from harness.guest.queue import queues
 from harness.outcome.fate import Fate
 from harness.pytest_plugin import Delivered, Dropped, DroppedByStack, Queued, Rejected, flooding
 from harness.pytest_plugin.lab import Lab
 from harness.pytest_plugin.mistakes import Mistake
 from harness.pytest_plugin.networks import Router
-from harness.pytest_plugin.sending import Inconclusive
 from tests.kernel.test_ends import chain, sockets
 
 PORT = 80
@@ -205,6 +205,16 @@ def test_what_a_function_for_verdicts_raises_is_the_tests_error(lab: Lab) -> Non
     for verdict, kind, said in ((lambda packet: packet[TCP].dport, IndexError, "TCP"), (lambda _: "DORP", Mistake, 'did you mean "DROP"')):
         with pytest.raises(kind, match=said), lab.listener(net.router, 7, verdict):
             assert lab.send(net.client, IP(dst=net.server.address) / UDP(dport=9)).fate == Dropped(0)
+    assert queues(net.router.namespace) == ()
+
+
+def test_a_function_that_says_repeat_for_ever_is_the_tests_error(lab: Lab) -> None:
+    net = lab.router()
+    lab.nft(queueing())
+    with (pytest.raises(Mistake, match="queue 7 said REPEAT of one packet 100 times"),
+          lab.listener(net.router, 7, lambda _: "REPEAT") as queue):
+        lab.send(net.client, IP(dst=net.server.address) / UDP(dport=9))
+    assert queue.answered == 100
     assert queues(net.router.namespace) == ()
 
 

@@ -7,7 +7,8 @@ import platform
 import pytest
 
 from harness.outcome.profile import KernelProfile
-from harness.pytest_plugin.kernel import RunningKernel
+from harness.pytest_plugin.kernel import Configuration, RunningKernel
+from harness.pytest_plugin.mistakes import Mistake
 
 CONFIG = """
 CONFIG_NETFILTER_INGRESS=y
@@ -22,7 +23,7 @@ CONFIG_LOCALVERSION=""
 def kernel(monkeypatch: pytest.MonkeyPatch) -> RunningKernel:
     monkeypatch.setattr(platform, "release", lambda: "6.12.1")
     made = RunningKernel("6.12", KernelProfile())
-    vars(made)["_configuration"] = CONFIG
+    vars(made)["config"] = Configuration("6.12.1", CONFIG)
     return made
 
 
@@ -42,3 +43,17 @@ def test_a_skip_tells_an_option_that_is_not_set_from_one_that_there_is_not(kerne
     with pytest.raises(pytest.skip.Exception) as skipped:
         kernel.require(option)
     assert str(skipped.value) == said
+
+
+@pytest.mark.parametrize(("option", "said"), [
+    ("NETFILTER_XTABLES_LEGACY", "6.12.1 is built without CONFIG_NETFILTER_XTABLES_LEGACY"),
+    ("CONFIG_NF_TABLESS", "6.12.1 is built without CONFIG_NF_TABLESS, an option that its configuration does not know; "
+                          "did you mean NF_TABLES?"),
+])
+def test_an_option_that_is_not_set_is_told_and_not_only_named(kernel: RunningKernel, option: str, said: str) -> None:
+    with pytest.raises(Mistake) as told:
+        kernel.config[option]
+    assert (told.value.message, "config.get(…)" in str(told.value.hint)) == (said, True)
+    assert (kernel.config.get(option), kernel.config["NF_TABLES"], option in kernel.config) == (None, "m", False)
+    with pytest.raises(KeyError):
+        kernel.config[option]

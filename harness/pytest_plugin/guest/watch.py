@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from _pytest.nodes import Node
 
-from harness.errors import GuestError
+from harness.errors import GuestError, Inconclusive
 from harness.guest import health
 from harness.guest.health import KernelLog, Splat
 from harness.guest.inventory import Inventory
@@ -28,7 +28,7 @@ from harness.pytest_plugin.guest.standing import Standing, missing, standing
 from harness.pytest_plugin.guest.state import State, changed_process, leftovers
 from harness.pytest_plugin.mistakes import shortened
 from harness.pytest_plugin.points import failed_points
-from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, WALKS, WIDER, WORN, isolation_of
+from harness.pytest_plugin.selection import PACKETS, POINTS, PROFILE, SPOILT, UNCLEAR, WALKS, WIDER, WORN, isolation_of
 from harness.walks.joined import joined
 
 __all__ = ("SEEN", "SENT", "Watch")
@@ -80,7 +80,7 @@ class Watch:
     def __init__(self, config: pytest.Config, shell: Shell | None = None) -> None:
         self._config = config
         self._shell = shell
-        self._offered = self._failed = False
+        self._offered = self._failed = self._lost = False
         self._wider: list[str] = []
         self._log = KernelLog()
         self._lines: list[str] = []
@@ -169,7 +169,7 @@ class Watch:
         """A test begins with a kernel that complains of nothing."""
         health.warn_again()
         self._spoilt, self._worn, self._wider = [], [], []
-        self._warned = self._offered = self._failed = False
+        self._warned = self._offered = self._failed = self._lost = False
         self._expected = [_Expected(re.compile(str(mark.args[0])), harmless=True) for mark in item.iter_markers("may_warn")]
         self._problems = [f"{problem} (after {self._last})" for problem in self._unexpected(self._read())]
         self._lines = []
@@ -186,6 +186,11 @@ class Watch:
         self._before = self._before.changed(before, State.read(self._inventory))
         self._needed -= needed - self._standing()
 
+    @property
+    def _may_live_again(self) -> bool:
+        """Whether the host may run the test again in another guest, after what was seen of it so far."""
+        return self._lost if not self._failed else bool(self._config.getoption("flaky"))
+
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
         """What a fixture makes that outlives the test is not left behind by the test, and what it takes away is not missed."""
@@ -196,8 +201,8 @@ class Watch:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, None, None]:
-        """With ``--flaky`` tear down what is the test's, then wider fixtures, which may not be there to fail again in another life."""
-        if not self._config.getoption("flaky"):
+        """Tear down what is the test's, then wider fixtures, which may not be there to fail again, if the test may have another life."""
+        if not (self._lost or self._config.getoption("flaky")):
             return (yield)
         errors: list[BaseException] = []
         try:
@@ -221,6 +226,38 @@ class Watch:
             report = yield
         except BaseException as error:
             report = unshown(item, call, error)
+        problems = self._problems_of(item, report)
+        self._judge(report, problems)
+        walks = item.stash.get(SENT, [])
+        if report.outcome == "failed" and walks:
+            told = {"left out": max(0, len(walks) - _WALKS), "outcome": codec.to_json(Outcome(packets=tuple(walks[-_WALKS:])))}
+            report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
+            item.stash[SENT] = []
+        self._offer_shell(report)
+        if report.when == "teardown" and self._wider:
+            report.user_properties = [*report.user_properties, (WIDER, "\n".join(self._wider))]
+        if report.failed and not problems and call.excinfo is not None and isinstance(call.excinfo.value, Inconclusive):
+            self._lost = True
+        else:
+            self._failed |= report.failed or bool(failed_points(report))
+        if report.when == "teardown" and (self._spoilt or self._worn or self._may_live_again):
+            self._judge(report, self._torn_down(item, report))
+            if self._lost and not self._failed:
+                report.user_properties = [*report.user_properties, (UNCLEAR, True)]
+        if report.when == "teardown" and SEEN in item.stash:
+            captures = item.stash[SEEN]
+            seen = joined(captures)
+            text = json.dumps(codec.to_json(replace(seen, packets=seen.packets[-_PACKETS:])))
+            report.user_properties = [*report.user_properties, (PACKETS, text)]
+        if report.when == "teardown" and (self._spoilt or self._worn):
+            why = (SPOILT, self._spoilt[0]) if self._spoilt else (WORN, self._worn[0])
+            report.user_properties = [*report.user_properties, why]
+            item.session.shouldstop = f"this {'kernel' if self._spoilt else 'process'} is not fit for another test"
+        report.sections = [(title, _shortened(text)) for title, text in report.sections]
+        return report
+
+    def _problems_of(self, item: pytest.Item, report: pytest.TestReport) -> list[str]:
+        """What the kernel complains of after a phase; after the last one also what is left behind, and what is gone."""
         problems: list[str] = []
         try:
             problems += self._harm()
@@ -242,34 +279,12 @@ class Watch:
         except (OSError, GuestError) as error:
             problems.append(f"the kernel's health cannot be told: {error}")
             self._spoilt += problems[-1:]
-        self._judge(report, problems)
-        walks = item.stash.get(SENT, [])
-        if report.outcome == "failed" and walks:
-            told = {"left out": max(0, len(walks) - _WALKS), "outcome": codec.to_json(Outcome(packets=tuple(walks[-_WALKS:])))}
-            report.user_properties = [*report.user_properties, (WALKS, json.dumps(told))]
-            item.stash[SENT] = []
-        self._offer_shell(report)
-        if report.when == "teardown" and self._wider:
-            report.user_properties = [*report.user_properties, (WIDER, "\n".join(self._wider))]
-        self._failed |= report.failed or bool(failed_points(report))
-        if report.when == "teardown" and (self._spoilt or self._worn or (self._failed and self._config.getoption("flaky"))):
-            self._judge(report, self._torn_down(item, report))
-        if report.when == "teardown" and SEEN in item.stash:
-            captures = item.stash[SEEN]
-            seen = joined(captures)
-            text = json.dumps(codec.to_json(replace(seen, packets=seen.packets[-_PACKETS:])))
-            report.user_properties = [*report.user_properties, (PACKETS, text)]
-        if report.when == "teardown" and (self._spoilt or self._worn):
-            why = (SPOILT, self._spoilt[0]) if self._spoilt else (WORN, self._worn[0])
-            report.user_properties = [*report.user_properties, why]
-            item.session.shouldstop = f"this {'kernel' if self._spoilt else 'process'} is not fit for another test"
-        report.sections = [(title, _shortened(text)) for title, text in report.sections]
-        return report
+        return problems
 
     def _torn_down(self, item: pytest.Item, report: pytest.TestReport) -> list[str]:
         """Tear down the fixtures of wider scopes, which were to serve the next test: the host ends this guest after the report.
 
-        It does so after a test that spoilt the guest, and with ``--flaky`` after one that failed.
+        It does so after a test that spoilt the guest, and after one that failed if that may have another life.
         """
         found: list[str] = []
         try:

@@ -137,8 +137,7 @@ class Guests:
         :param attempts: that are left
         """
         if attempts:
-            with self._config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-                Progress().note(f"{item.nodeid}: {lost.reason}; trying again")
+            self.note(f"{item.nodeid}: {lost.reason}; trying again")
             yield from self.run(item, nextitem, attempts)
         else:
             lost.reason += f" ({ATTEMPTS} times, and so with {ATTEMPTS} guests)"
@@ -317,6 +316,11 @@ class Guests:
         if self._guest:
             self._guest.gateway.close()
             self._guest = None
+
+    def note(self, line: str) -> None:
+        """Tell the user at once."""
+        with self._config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            Progress().note(line)
 
     def renew(self) -> None:
         """Give the test that comes next a guest that no test has used."""

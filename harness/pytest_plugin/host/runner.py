@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 import pytest
 
+from harness.host.again import ATTEMPTS
 from harness.pytest_plugin.host.walks import show_walks
 from harness.pytest_plugin.points import failed_points
-from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, WIDER, kernel_of, why_without_kernel
+from harness.pytest_plugin.selection import CANNOT, COUNTERS, EXIT, FLAKY, KERNEL, PACKETS, UNCLEAR, WIDER, kernel_of, why_without_kernel
 
 if TYPE_CHECKING:
     from harness.pytest_plugin.host.guests import Guests
@@ -72,26 +73,29 @@ class HostHalf:
         return True
 
     def _lives(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
-        """The reports of a test's phases. With ``--flaky`` those of its last life, which tell of the earlier ones."""
+        """The reports of a test's phases: those of its last life, which tell of the earlier ones.
+
+        A test that was inconclusive has three lives. With ``--flaky`` one that failed has more, too.
+        """
+        lives = {True: ATTEMPTS - 1, False: item.config.getoption("flaky")}  # that are left to a test that was inconclusive, or that failed
         reports = self._life(item, nextitem)
-        failed: list[str] = []
+        earlier: list[str] = []
         wider: list[str] = []
-        while (why := _failure(reports)) and len(failed) < item.config.getoption("flaky"):
-            failed.append(why)
-            wider += [f"in guest {len(failed)}: {text}" for report in reports for name, text in report.user_properties if name == WIDER]
+        failed = False
+        while (why := _failure(reports)) and lives[unclear := _has(reports, UNCLEAR)]:
+            lives[unclear] -= 1
+            failed |= not unclear
+            earlier.append(why)
+            wider += [f"in guest {len(earlier)}: {text}" for report in reports for name, text in report.user_properties if name == WIDER]
             self._guests.renew()
+            if unclear:
+                self._guests.note(f"{item.nodeid}: the tracer lost something; trying again")
             reports = self._life(item, nextitem)
-        if why and item.config.getoption("flaky"):  # it has no wider fixtures any more, as if another life came
+        if why and (unclear or item.config.getoption("flaky")):  # it has no wider fixtures any more, as if another life came
             self._guests.renew()
         _add_wider(reports, wider)
-        if failed:
-            earlier = "\n\n".join(f"in guest {number}:\n{text}" for number, text in enumerate(failed, 1))
-            for report in reports:
-                report.sections.append(("Earlier failures of this test", earlier))
-            passed = [report for report in reports if report.when == "call" and report.passed]
-            if passed and not _failure(reports):
-                whole = passed[-1]  # those of its subtests come before it
-                whole.user_properties = [*whole.user_properties, (FLAKY, earlier)]
+        if earlier:
+            _tell(reports, earlier, flaky=failed)
         return reports
 
     def _life(self, item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
@@ -116,6 +120,17 @@ class HostHalf:
             self._guests.close()
 
 
+def _tell(reports: Sequence[pytest.TestReport], earlier: Sequence[str], *, flaky: bool) -> None:
+    """Let the reports of a test's last life tell of the earlier ones; one that passed is flaky if it had failed for good."""
+    text = "\n\n".join(f"in guest {number}:\n{why}" for number, why in enumerate(earlier, 1))
+    for report in reports:
+        report.sections.append(("Earlier failures of this test", text))
+    passed = [report for report in reports if report.when == "call" and report.passed]
+    if flaky and passed and not _failure(reports):
+        whole = passed[-1]  # those of its subtests come before it
+        whole.user_properties = [*whole.user_properties, (FLAKY, text)]
+
+
 def _add_wider(reports: Sequence[pytest.TestReport], wider: Sequence[str]) -> None:
     """Let the end of a test fail over fixtures that are not its own, in the teardown of which something failed in guests before."""
     for report in reports if wider else ():
@@ -124,9 +139,14 @@ def _add_wider(reports: Sequence[pytest.TestReport], wider: Sequence[str]) -> No
             report.outcome, report.longrepr = "failed", "\n".join([*before, *wider])
 
 
+def _has(reports: Sequence[pytest.TestReport], name: str) -> bool:
+    """Whether a report has the property."""
+    return any(name == one for report in reports for one, _ in report.user_properties)
+
+
 def _failure(reports: Sequence[pytest.TestReport]) -> str:
     """What a test failed with, in the first phase that did; empty if it passed, or could not be run at all."""
-    if any(name == CANNOT for report in reports for name, _ in report.user_properties):
+    if _has(reports, CANNOT):
         return ""
     return next((why for report in reports if (why := failed_points(report) or (str(report.longrepr) if report.failed else ""))), "")
 
