@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.errors import GuestError, NfharnessError
+from harness.errors import EmulatorFailed, GuestError, KernelDied, NfharnessError
 from harness.outcome.types import Outcome, PacketOutcome
 from harness.vm.channel import Remote, Request, agent_error
 from harness.vm.guest import Guest
@@ -29,7 +29,11 @@ __all__ = ("Complaints", "Observation", "ends_of")
 
 _OBSERVER = "harness.guest.observe:main"
 _KILLED = "COMMAND did it (kill -1 reaches every process), or the guest ran out of memory: let it kill and take less"
-_DIED = "the kernel died: what it did last may not be there"
+#: By the error with which a guest ended.
+_LAST = {
+    KernelDied: "the kernel died: what it did last may not be there",
+    EmulatorFailed: "QEMU failed: what the guest did last may not be there",
+}
 #: After which no record of a packet comes any more that is over: those of several processors arrive a little out of order.
 _SETTLED_NS = 500_000_000
 #: Events that it is not worth while to look through for what may be forgotten.
@@ -193,15 +197,16 @@ class Observation:
         while self._open_questions:
             await self._wait()
 
-    async def rescued(self, but: Collection[int] = ()) -> Outcome:
-        """The packets that were seen of a kernel that died, under the names that it had told until then.
+    async def rescued(self, end: KernelDied | EmulatorFailed, but: Collection[int] = ()) -> Outcome:
+        """The packets that were seen of a guest that has ended, under the names that it had told until then.
 
+        :param end: how it did
         :param but: numbers of packets that are left out
         """
         self._reads_on()
         await self._reading
         self._decode()
-        return self._outcome(0, (_DIED,), but)
+        return self._outcome(0, (_LAST[type(end)],), but)
 
     def _outcome(self, lost_events: int, doubts: tuple[str, ...], but: Collection[int]) -> Outcome:
         armed = self._armed

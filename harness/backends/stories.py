@@ -13,7 +13,7 @@ from harness.backends.following import Choose, Told, following
 from harness.backends.names import Backend
 from harness.backends.observer import Observation
 from harness.backends.sources import open_guest
-from harness.errors import KernelDied, UserError
+from harness.errors import EmulatorFailed, KernelDied, UserError
 from harness.host.progress import Progress
 from harness.images.kernels import DEFAULT
 from harness.outcome.types import Outcome, PacketOutcome
@@ -85,9 +85,9 @@ class Session:
                 self.status = await command
                 await _ended(giving)
                 observed, _ = await observation.end(told.done)
-            except KernelDied:
+            except (KernelDied, EmulatorFailed) as error:
                 await _ended(giving)
-                _give_rest(await observation.rescued(told.done), told, given)
+                _give_rest(await observation.rescued(error, told.done), told, given)
                 raise
             finally:
                 command.cancel()

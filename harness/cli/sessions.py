@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.backends.observer import Complaints
-from harness.errors import KernelDied
+from harness.errors import EmulatorFailed, KernelDied
 from harness.model.observed import Departure
 from harness.outcome import codec
 from harness.outcome.types import Outcome, PacketOutcome, Registration
@@ -46,7 +46,7 @@ class Seen:
     :param last: the number of the last line that was printed then, as JSON Lines
     :param earlier: what is to be said of packets that are in neither outcome: they were printed then, or are not to be printed
     :param more: how many of those only ``--limit`` keeps from being printed
-    :param died: how the kernel did
+    :param died: how the guest ended, if not at our word
     :param sought: the names that the filters have
     """
 
@@ -56,7 +56,7 @@ class Seen:
     observed: Outcome
     shown: Outcome
     complaints: Complaints
-    died: KernelDied | None = None
+    died: KernelDied | EmulatorFailed | None = None
     told: frozenset[int] = frozenset()
     registered: int = 0
     last: int = HEAD
@@ -112,7 +112,9 @@ def tail(session: Seen, obeyed: Obeyed | None = None) -> dict[str, Any]:
     """What is known when all is over, but for the packets."""
     document = codec.to_json(replace(session.observed, packets=()))
     verdict = "inconclusive" if session.reasons else "traced"
-    death = {"died": session.died.message, "console": session.died.console_tail.splitlines()} if session.died else {}
+    death: dict[str, Any] = {"died": session.died.message} if session.died else {}
+    if isinstance(session.died, KernelDied):
+        death["console"] = session.died.console_tail.splitlines()
     absent = {"absent": list(session.absent)} if session.absent else {}
     core = {"core": {"compared": obeyed[0], "departures": list(map(str, obeyed[1]))}} if obeyed else {}
     return {"exit_status": session.status, "verdict": verdict, **{key: document[key] for key in _OF_ALL if key in document},

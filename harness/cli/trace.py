@@ -18,7 +18,7 @@ import click
 
 from harness.cli import reports
 from harness.cli.options import Seconds, backend_option, files_option, json_option, kernel_option, with_option
-from harness.errors import ExitCode, KernelDied, NfharnessError, UserError
+from harness.errors import EmulatorFailed, ExitCode, KernelDied, NfharnessError, UserError
 
 if TYPE_CHECKING:
     from harness.backends.following import Told
@@ -319,8 +319,8 @@ async def _traced(spec: str, backend: Backend, plan: _Plan, view: _View | None) 
             observed, complaints = await observation.end(told.done)
             shown = await chosen(observed)
             return Seen(facts, plan.argv, status, observed, shown, complaints, **seen())
-        except KernelDied as error:
-            observed = await observation.rescued(told.done)
+        except (KernelDied, EmulatorFailed) as error:
+            observed = await observation.rescued(error, told.done)
             return Seen(facts, plan.argv, status, observed, observed, Complaints(), error, **seen())
         finally:
             await _stopped(watching)
@@ -372,6 +372,7 @@ def _tell(session: Seen, plan: _Plan, outputs: Mapping[str, reports.ReportFile],
     :param view: ``None`` for JSON
     :param check: whether core.c was obeyed
     :raises KernelDied: it did
+    :raises EmulatorFailed: QEMU ended with the guest
     :raises UserError: the packet that is to be explained is not there
     """
     from harness.cli.session_files import contents  # noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from scapy.layers.inet import UDP
 from scapy.utils import PcapNgReader
+
+from tests.e2e.test_pytest_plugin import marked
 
 DEADLINE_S = 600
 
@@ -183,6 +186,24 @@ nft 'table ip t { chain in { type filter hook input priority 0; }; }'; ping -q -
     assert (done.returncode, document["verdict"], document["exit_status"]) == (125, "inconclusive", None)
     assert any("sysrq" in line for line in document["console"])
     assert "Call Trace" in done.stderr
+
+
+@pytest.mark.parametrize("options", [("--json",), (), ("--short",)], ids=["json", "tree", "short"])
+def test_a_qemu_that_is_killed_leaves_the_walks_until_then(tmp_path: Path, options: Sequence[str]) -> None:
+    script = "ping -q -c1 127.0.0.1 >&2; sleep 1; echo now >&2; sleep 60"
+    command = [sys.executable, "-m", "harness", "trace", *options, "--", "sh", "-c", script]
+    environment = {**os.environ, "NFHARNESS_MARK": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr
+        assert any("now" in line for line in running.stderr)
+        for pid, name in marked(tmp_path).items():
+            if "qemu" in name:
+                os.kill(pid, signal.SIGKILL)
+        said, error = running.communicate(timeout=DEADLINE_S)
+    assert ("ICMP echo request" in said, "ICMP echo reply" in said, running.returncode) == (True, True, 125), error
+    assert "QEMU failed: what the guest did last may not be there" in said
+    assert "QEMU was killed by SIGKILL" in error
+    assert not options or "--short" in options or json.loads(said)["died"] in error
 
 
 WARNS = """\

@@ -113,7 +113,7 @@ def test_the_walks_of_a_kernel_that_died_are_there_with_the_names_that_it_had_to
         remote.die()
         with pytest.raises(KernelDied):
             await observation.end()
-        return await observation.rescued(), remote.asked
+        return await observation.rescued(KernelDied("it panicked")), remote.asked
 
     outcome, asked = asyncio.run(asyncio.wait_for(died(), 20))
     assert (calls(outcome), asked) == ([("nft_do_chain_inet", "inet t in")], [FUNCTION])
