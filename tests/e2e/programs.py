@@ -67,6 +67,8 @@ def judged(programs: Mapping[str, Program], report: Path, suffix: str = "", othe
         one["test"].partition("-")[2].removesuffix(f"{suffix}]"): one
         for line in report.read_text().splitlines() if "test" in (one := json.loads(line))}
     outcomes = {name: one["outcome"] for name, one in results.items()}
-    assert outcomes == {name: program.outcome for name, program in programs.items()} | dict(others or {})
+    expected = {name: program.outcome for name, program in programs.items()} | dict(others or {})
+    assert outcomes == expected, [(name, results.get(name, {}).get("message")) for name in outcomes.keys() | expected.keys()
+                                  if outcomes.get(name) != expected.get(name)]
     assert [name for name, program in programs.items() if program.said not in (results[name]["message"] or "")] == []
     return outcomes
