@@ -134,11 +134,13 @@ def test_a_test_that_was_interrupted_has_not_passed(pytester: pytest.Pytester) -
     assert cases == [("test_first", []), ("test_ends_it", ["error"]), ("interrupted", ["error"])]
 
 
-@pytest.mark.parametrize("option", ["--ktap", "--report-jsonl", "--report-html"])
+@pytest.mark.parametrize("option", ["--ktap", "--report-jsonl", "--report-html", "--junitxml"])
 def test_a_report_on_a_full_disk_is_said_and_no_pass(pytester: pytest.Pytester, option: str) -> None:
     pytester.makepyfile("def test_it(): pass")
     done = pytester.runpytest_inprocess(option, "/dev/full")
     assert done.ret == ExitCode.CANNOT
+    done.stdout.no_fnmatch_line("*generated xml file*")
+    done.stdout.fnmatch_lines(["*1 passed in *"])
     done.stderr.fnmatch_lines(["nfharness: error: /dev/full was not written: No space left on device", "  hint: *"])
 
 

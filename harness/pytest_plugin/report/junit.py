@@ -6,13 +6,60 @@ from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+from _pytest.junitxml import LogXML, xml_key
+from _pytest.terminal import TerminalReporter
+
 from harness.pytest_plugin.report.results import HOST, Result
 from harness.pytest_plugin.selection import CANNOT, EXIT, FLAKY, KERNEL, LOST, SPOILT, WIDER, WORN
 
-__all__ = ("rewrite",)
+__all__ = ("Junit", "rewrite")
 
 #: Properties of ours.
 _OWN = (KERNEL, LOST, SPOILT, CANNOT, EXIT, FLAKY, WIDER, WORN)
+
+
+class Junit(LogXML):
+    """What pytest's ``--junitxml`` writes, as Jenkins' schema has it; why it was not written is kept, pytest's is a traceback."""
+
+    unwritten = ""
+
+    @staticmethod
+    def taken_over(config: pytest.Config) -> Junit | None:
+        """In the place of pytest's writer, with all that it has gathered; None without ``--junitxml``."""
+        if (theirs := config.stash.get(xml_key, None)) is None:
+            return None
+        ours = Junit.__new__(Junit)
+        ours.__dict__ = theirs.__dict__
+        config.pluginmanager.unregister(theirs)
+        config.pluginmanager.register(ours)
+        config.stash[xml_key] = ours
+        return ours
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the file as pytest has it."""
+        try:
+            super().pytest_sessionfinish()
+        except OSError as error:
+            self.unwritten = f"{self.logfile} was not written: {error.strerror}"
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+        """Say which file was written, if it was."""
+        if not self.unwritten:
+            super().pytest_terminal_summary(terminalreporter, config)
+
+    def rewrite(self, ends: Iterable[Result]) -> str:
+        """Rewrite the file for the schema.
+
+        :param ends: as in :func:`rewrite`
+        :returns: why it was not written, empty if it was
+        """
+        try:
+            if not self.unwritten and Path(self.logfile).exists():
+                rewrite(Path(self.logfile), ends)
+        except OSError as error:
+            self.unwritten = f"{self.logfile} was not written: {error.strerror}"
+        return self.unwritten
 
 
 def rewrite(file: Path, ends: Iterable[Result]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import ExitCode
 from harness.pytest_plugin.report.annotated import told_on_github
-from harness.pytest_plugin.report.junit import rewrite
+from harness.pytest_plugin.report.junit import Junit
 from harness.pytest_plugin.report.ktap import ktap
 from harness.pytest_plugin.report.page import page
 from harness.pytest_plugin.report.results import HOST, Result, Results
@@ -37,6 +37,11 @@ class Reports:
         self._results = Results()
         self._start, self._began = time.monotonic(), datetime.now(UTC)
         self._end: tuple[str, ...] = ()
+        self._junit: Junit | None = None
+
+    def pytest_sessionstart(self) -> None:
+        """Write JUnit's file in pytest's place."""
+        self._junit = Junit.taken_over(self._config)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather what became of a test's phase."""
@@ -89,8 +94,8 @@ class Reports:
             (option.report_html, lambda: page(kernels, self._results.seconds)),
         ]
         unwritten = [failure for name, text in texts if name and (failure := _written(name, text()))]
-        if (xml := _xml_path(option)) and xml.exists():
-            rewrite(xml, self._results.ends())
+        if self._junit and (failure := self._junit.rewrite(self._results.ends())):
+            unwritten.append(failure)
         if option.github:
             unwritten += told_on_github(kernels, self._config.rootpath)
         for failure in unwritten:
