@@ -242,6 +242,7 @@ class Watch:
             self._failed |= report.failed or bool(failed_points(report))
         if report.when == "teardown" and (self._spoilt or self._worn or self._may_live_again):
             self._judge(report, self._torn_down(item, report))
+            item.session.shouldstop = "the host has another guest, or session, for what comes next"
             if self._lost and not self._failed:
                 report.user_properties = [*report.user_properties, (UNCLEAR, True)]
         if report.when == "teardown" and SEEN in item.stash:
@@ -252,7 +253,6 @@ class Watch:
         if report.when == "teardown" and (self._spoilt or self._worn):
             why = (SPOILT, self._spoilt[0]) if self._spoilt else (WORN, self._worn[0])
             report.user_properties = [*report.user_properties, why]
-            item.session.shouldstop = f"this {'kernel' if self._spoilt else 'process'} is not fit for another test"
         report.sections = [(title, _shortened(text)) for title, text in report.sections]
         return report
 
