@@ -103,6 +103,11 @@ def _tapped(last: Turn | None, reason: str | None) -> Fate | None:
     return Fate("dropped by the stack", reason=", ".join(filter(None, ("only a packet socket got it", reason))))
 
 
+def _has_ended(run: LoopRun) -> bool:
+    """Whether the skb came to its end before the verdict loop returned."""
+    return run.life.ended is not None and run.left is not None and run.life.ended < run.left
+
+
 def in_order(packet: Packet) -> Sequence[LoopRun]:
     """The packet's runs, those of one in fragments as :func:`harness.outcome.types.by_namespace` has them."""
     if any(is_fragment(run.entry.protocol, run.entry.head) for run in packet.runs):
@@ -144,7 +149,7 @@ class Ends:
             return self._behind(run, since)
         before = run.calls[-2][0] if len(run.calls) > 1 else run.place
         errno = max(0, -run.exit.returned)
-        ended = life.ended is not None and run.left is not None and life.ended < run.left
+        ended = _has_ended(run)
         verdict = self._last(run)
         reason = self._reason(life.end)
         answered = life.came(Came.ANSWERED, before, since) or self._rejects(run, before, since)
@@ -159,8 +164,7 @@ class Ends:
 
     def _is_brouted(self, run: LoopRun) -> bool:
         """Whether ``br_handle_frame`` left an accepted packet to the host (``meta broute set 1``)."""
-        gone = run.life.ended is not None and run.left is not None and run.life.ended < run.left
-        return run.entry.pf == Family.BRIDGE and self._last(run) is VerdictKind.ACCEPT and not gone
+        return run.entry.pf == Family.BRIDGE and self._last(run) is VerdictKind.ACCEPT and not _has_ended(run)
 
     def _rejects(self, run: LoopRun, before: int, since: int) -> bool:
         """Whether a reject of nftables' on a bridge or of a device answered (``nft_reject_bridge_eval``).

@@ -193,7 +193,7 @@ def mistakes(lab: Lab, net: Any) -> list[tuple[Callable[[], object], str]]:
         (lambda: net.peer.sysctl("net.ipv4.ip_forward", "abc"), 'net.ipv4.ip_forward does not take "abc": Invalid argument; it is 0'),
         (lambda: net.peer.sysctl(None, 1), "the setting's name is None, which is no str"),
         (lambda: lab.namespace(5), "the name is 5, which is no str"),  # type: ignore[arg-type]
-        (lambda: lab.hook(net.host, "ip", "INPUT"), 'there is no family "ip"'),
+        (lambda: lab.hook(net.host, "ip", "INPUT"), 'there is no family "ip"; did you mean "IPV4"?'),
         (lambda: net.peer.sysctl("kernel.panic", 1), "kernel.panic is the whole kernel's"),
         (lambda: lab.send(net.peer, IP(dst=net.host.address) / UDP()).fate == "delivered", "compare it with Delivered()"),
     ]
