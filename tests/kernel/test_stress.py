@@ -48,8 +48,11 @@ def _waits(world: World) -> None:
 def test_a_kernel_that_is_right_loses_nothing(
     stressed: Callable[..., tuple[_Watched, dict[str, int]]], kernel: RunningKernel,
 ) -> None:
-    seen, counts = stressed()
-    assert (seen.wrong, seen.doubts) == ([], [])
+    for seconds in (SECONDS, MOST_SECONDS):
+        seen, counts = stressed(seconds=seconds)
+        assert (seen.wrong, seen.doubts) == ([], [])
+        if counts["hooks registered"] and counts["base chains added"] and (counts["BPF links made"] or not kernel.profile.bpf_link):
+            break
     assert counts["hooks registered"] > 0
     assert counts["datagrams sent"] == sum(counts[kind] for kind in KINDS if kind.startswith("datagrams") and kind != "datagrams sent")
     assert counts["base chains added"] == counts["base chains deleted"] > 0
@@ -73,7 +76,7 @@ def test_a_hook_that_is_not_called_is_noticed(stressed: Callable[..., tuple[_Wat
             module.add_hook(Hook(9, Family.IPV4, FORWARD, -301, Verdict(VerdictKind.DROP), cookie=1))
             _waits(world)
 
-    seen, _ = stressed(steal)
+    seen, _ = stressed(steal, MOST_SECONDS)
     assert any("datagrams that one hook drops it dropped" in line for line in seen.wrong), seen.wrong
 
 
@@ -103,7 +106,7 @@ def test_a_task_that_fails_leaves_a_doubt(stressed: Callable[..., tuple[_Watched
     def fail(_world: World, _random: Random) -> None:
         raise SystemExit(3)
 
-    seen, _ = stressed(fail)
+    seen, _ = stressed(fail, MOST_SECONDS)
     assert (seen.wrong, seen.doubts) == ([], ["the task one more ended with 3"])
 
 
