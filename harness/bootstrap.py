@@ -24,6 +24,8 @@ _ROOT = Path(__file__).resolve().parent.parent
 _VENV = _ROOT / ".venv"
 _STAMP = _VENV / "nfharness.stamp"
 _WITHOUT_PACKAGES = {"doctor", "--help", "-h", "--version", "--completion", "kernels", "help"}
+#: How backends begin that make no guest: this machine, and a box.
+_NO_GUESTS = ("local", "ssh=")
 _CANNOT = 125
 
 
@@ -139,6 +141,14 @@ def _look_for_packages() -> None:
         _give_up(f"{_VENV} lacks {error.name}", "python3 -m harness, with a Python that is not of .venv, makes it anew")
 
 
+def _makes_guests(arguments: list[str]) -> bool:
+    """Whether a command may need what guests are made with."""
+    options = arguments[:arguments.index("--")] if "--" in arguments else arguments
+    backends = [word[len("--backend="):] for word in options if word.startswith("--backend=")]
+    backends += [value for word, value in zip(options, options[1:]) if word == "--backend"]  # noqa: B905, RUF007 - any Python parses this
+    return bool(options) and options[0] not in _WITHOUT_PACKAGES and not any(one.startswith(_NO_GUESTS) for one in backends)
+
+
 def main() -> None:
     """Set up as far as needed, then become the command line."""
     if sys.version_info < (3, 11):  # noqa: UP036 - that is what is being told
@@ -155,7 +165,7 @@ def main() -> None:
 
     arguments = sys.argv[1:]
     lacking = missing_packages(requirements())
-    if not arguments or _WITHOUT_PACKAGES.intersection(arguments[:1]):
+    if not _makes_guests(arguments):
         lacking = [package for package in lacking if package == "python3-venv" and not _is_ready()]
     if lacking:
         _install_packages(lacking)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness import requirements
+from harness import bootstrap, requirements
 from harness.errors import HostError
 from harness.host import process
 from harness.host.progress import Progress
@@ -58,6 +58,26 @@ def test_a_host_without_the_package_mount_lacks_it(monkeypatch: pytest.MonkeyPat
     found = requirements.requirements()
     assert {"mount", "e2fsprogs"} <= set(requirements.missing_packages(found))
     assert "debugfs" in [one.name for one in found if not one.found]
+
+
+@pytest.mark.parametrize(("arguments", "installs"), [
+    ("run --kernel 6.1", True), ("trace -- prog --backend local", True), ("trace --backend qemu -- true", True), ("", False),
+    ("doctor", False), ("trace --backend local --for 10", False), ("check --backend=local", False),
+    ("exec --backend ssh=box -- true", False),
+])
+def test_what_makes_guests_is_installed_where_a_command_makes_some(
+    arguments: str, installs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[object] = []
+    monkeypatch.setattr("sys.argv", ["harness", *arguments.split()])
+    monkeypatch.setattr("sys.prefix", "/usr")
+    monkeypatch.setattr(requirements, "missing_packages", lambda _: ["qemu-system-x86"])
+    monkeypatch.setattr(bootstrap, "_install_packages", done.append)
+    monkeypatch.setattr(bootstrap, "_is_ready", lambda: True)
+    monkeypatch.setattr(bootstrap, "hold", lambda: None)
+    monkeypatch.setattr("os.execv", lambda *_: None)
+    bootstrap.main()
+    assert done == ([["qemu-system-x86"]] if installs else [])
 
 
 @pytest.mark.parametrize(
