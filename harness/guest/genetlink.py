@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
-__all__ = ("DumpInterrupted", "GenericNetlink", "Netlink", "NetlinkRefused", "attribute", "attributes")
+__all__ = ("DumpInterrupted", "GenericNetlink", "Netlink", "NetlinkRefused", "attribute", "attributes", "each_attribute")
 
 _NETLINK_GENERIC, _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 16, 270, 10, 11
 _TIMEVAL = struct.Struct("@ll")
@@ -71,14 +71,18 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 def attributes(data: bytes) -> Mapping[int, bytes]:
     """The attributes in a message, by type; the last one of a type counts."""
-    found, at = {}, 0
+    return dict(each_attribute(data))
+
+
+def each_attribute(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each attribute in a message: of a list, all have the same type."""
+    at = 0
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
         if length < _ATTRIBUTE.size:
             break
-        found[kind & _TYPE_MASK] = data[at + _ATTRIBUTE.size:at + length]
+        yield kind & _TYPE_MASK, data[at + _ATTRIBUTE.size:at + length]
         at += (length + 3) & ~3
-    return found
 
 
 class Netlink:

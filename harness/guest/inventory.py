@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.guest.genetlink import DumpInterrupted, Netlink, NetlinkRefused, attributes
+from harness.guest.genetlink import DumpInterrupted, Netlink, NetlinkRefused, attributes, each_attribute
 from harness.netfilter import NFT_FAMILIES
 
 __all__ = ("Inventory", "InventoryEntry")
@@ -29,7 +29,7 @@ _NFTABLES, _GETTABLE, _NFGENMSG_BYTES = 10, 1, 4
 #: ``struct ifinfomsg``, ``ifaddrmsg``, ``rtmsg`` (and ``fib_rule_hdr``), ``ndmsg``, ``tcmsg``, ``nhmsg``.
 _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBi"), struct.Struct("=BBBBBBBBI")
 _NEIGHBOUR, _QDISC, _NEXTHOP = struct.Struct("=BxHiHBB"), struct.Struct("=BxHiIII"), struct.Struct("=BBBBI")
-_IFLA_IFNAME, _IFLA_XDP, _IFLA_XDP_ATTACHED = 3, 43, 2
+_IFLA_IFNAME, _IFLA_XDP, _IFLA_XDP_ATTACHED, _IFLA_PROP_LIST = 3, 43, 2, 52
 _FAMILIES: dict[int, str] = {socket.AF_INET: "IPv4", socket.AF_INET6: "IPv6"}
 _TYPES = {2: "local ", 3: "broadcast ", 4: "anycast ", 5: "multicast ", 6: "blackhole ", 7: "unreachable ", 8: "prohibit ", 9: "throw "}
 _ACTIONS = {1: "lookup", 2: "goto", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
@@ -94,13 +94,19 @@ class Inventory:
         for body in _dump(self._route, _GETLINK, _LINK.size):
             _, _, index, *_ = _LINK.unpack_from(body)
             found = attributes(body[_LINK.size:])
-            names[index] = found.get(_IFLA_IFNAME, b"?").rstrip(b"\0").decode(errors="backslashreplace")
+            names[index] = _text(found.get(_IFLA_IFNAME, b"?"))
             if attributes(found.get(_IFLA_XDP, b"")).get(_IFLA_XDP_ATTACHED, b"\0") != b"\0":
                 yield InventoryEntry("XDP program", f"at {names[index]}", names[index])
+            for _, name in each_attribute(found.get(_IFLA_PROP_LIST, b"")):
+                yield InventoryEntry("alternative name", f"{_text(name)} of {names[index]}", names[index])
         for kind, header, told in _DUMPS:
             for body in _dump(self._route, kind, header.size):
                 if entry := told(header.unpack_from(body), attributes(body[header.size:]), names):
                     yield entry
+
+
+def _text(name: bytes) -> str:
+    return name.rstrip(b"\0").decode(errors="backslashreplace")
 
 
 def _read_xfrm(netlink: Netlink) -> Iterator[InventoryEntry]:
@@ -119,7 +125,7 @@ def _read_xfrm(netlink: Netlink) -> Iterator[InventoryEntry]:
 
 def _read_nftables(netlink: Netlink) -> Iterator[InventoryEntry]:
     for body in _dump(netlink, _NFTABLES << 8 | _GETTABLE, _NFGENMSG_BYTES):
-        name = attributes(body[_NFGENMSG_BYTES:])[1].rstrip(b"\0").decode(errors="backslashreplace")
+        name = _text(attributes(body[_NFGENMSG_BYTES:])[1])
         yield InventoryEntry("table of nftables", f"{NFT_FAMILIES.get(body[0], body[0])} {name}")
 
 
@@ -169,7 +175,7 @@ def _qdisc(header: _Header, found: _Attributes, names: _Names) -> InventoryEntry
     if not handle >> 16:  # the kernel's own choice has none
         return None
     device = names.get(index, "?")
-    kind = found.get(1, b"?").rstrip(b"\0").decode(errors="backslashreplace")
+    kind = _text(found.get(1, b"?"))
     return InventoryEntry("queueing discipline", f"{kind} {handle >> 16:x}: of {device}", device, parent.to_bytes(4, "little"))
 
 

@@ -41,13 +41,15 @@ def run(command: str) -> None:
     ("ip xfrm state add src 192.0.2.1 dst 192.0.2.2 proto ah spi 0x99 auth digest_null 0",
      "ip xfrm state delete src 192.0.2.1 dst 192.0.2.2 proto ah spi 0x99",
      "XFRM state from 192.0.2.1 to 192.0.2.2, protocol 51, SPI 0x99"),
+    ("ip link property add dev lo altname one altname another-name-of", "ip link property del dev lo altname one altname another-name-of",
+     "alternative name another-name-of of lo, alternative name one of lo"),
     ("nft add table ip6 without", "nft delete table ip6 without", "table of nftables ip6 without"),
 ])
 def test_what_was_put_there_is_told_until_it_is_taken_away(host: Host, put: str, taken: str, told: str) -> None:
     inventory = Inventory()
     before = inventory.read()
     run(put)
-    assert list(map(str, inventory.read() - before)) == [told]
+    assert ", ".join(sorted(map(str, inventory.read() - before))) == told
     run(taken)
     assert inventory.read() == before
 
