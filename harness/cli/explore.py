@@ -86,7 +86,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     status = _exit_code(hunts)
     if cut is not None:
         say(f"nfharness: {cut}", error=True)
-        status = status or cut.exit_code
+        status = status if status == ExitCode.DIFFERENT else cut.exit_code
     sys.exit(status)
 
 
@@ -168,7 +168,8 @@ def table(plan: Plan, hunts: Sequence[Hunt]) -> None:
                           highlight=False, soft_wrap=True, markup=False)
     found = sum(hunt.finding is not None for hunt in hunts)
     seconds = max((hunt.seconds for hunt in hunts), default=0)
-    console.print(f"\nseed {plan.seed}, {seconds:.0f} s: {f'{found} found' if found else 'nothing found'}", highlight=False)
+    came = f"{found} found" if found else "nothing found" if any(hunt.scenarios for hunt in hunts) else "no scenario ended"
+    console.print(f"\nseed {plan.seed}, {seconds:.0f} s: {came}", highlight=False)
 
 
 def _finding(console: Terminal, hunt: Hunt, finding: Discovery) -> None:

@@ -145,8 +145,8 @@ class Hunt:
             self._next_batch.cancel()
             self.seconds = time.monotonic() - self._start
             self.doing = "done"
-        if self.state == "conformant" and (self.unconfirmed or (self.inconclusive and not self.conformant)):
-            self.state = "inconclusive"
+            if self.state == "conformant" and (self.unconfirmed or not self.conformant):
+                self.state = "inconclusive"
 
     async def _work(self) -> None:
         """Search in one guest after the other until there is nothing left to do."""

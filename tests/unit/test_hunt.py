@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness.cli.explore import table
 from harness.conformance.bundle import load
 from harness.conformance.matrix import Target
 from harness.errors import EmulatorFailed, GuestError, HostError, KernelDied
@@ -36,7 +37,7 @@ def explored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., H
     target = SimpleNamespace(name="6.12", kernel=SimpleNamespace(release="6.12.1"), source=None, profile=KernelProfile(),
                              standard=KernelProfile(), identity=lambda: identity)
 
-    def run(answer: Answer | None = None, *, start: Exception | None = None, each: Callable[[], Answer] | None = None) -> Hunt:
+    def run(answer: Answer | None = None, *, start: BaseException | None = None, each: Callable[[], Answer] | None = None) -> Hunt:
         """:param each: makes the answers of each guest, which may depend on what it has run"""
         @asynccontextmanager
         async def started(_source: object) -> AsyncIterator[Any]:
@@ -52,7 +53,7 @@ def explored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., H
 
         monkeypatch.setattr(hunt, "started", started)
         monkeypatch.setattr(guests, "started", started)
-        one = Hunt(cast(Target, target), Plan(1, "direct"), Limits(steps=100))
+        one = hunt.Hunt(cast(Target, target), Plan(1, "direct"), Limits(steps=100))
         asyncio.run(one.run())
         return one
 
@@ -73,6 +74,22 @@ def test_a_kernel_that_does_what_the_model_says_is_conformant(explored: Callable
     one = explored(predict)
     assert (one.state, one.finding, one.inconclusive) == ("conformant", None, 0)
     assert one.steps >= 100
+
+
+def test_of_a_kernel_that_was_asked_nothing_nothing_is_known(
+    explored: Callable[..., Hunt], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    hunts: list[Hunt] = []
+
+    def made(*given: Any) -> Hunt:
+        hunts.append(Hunt(*given))
+        return hunts[-1]
+
+    monkeypatch.setattr(hunt, "Hunt", made)
+    with pytest.raises(KeyboardInterrupt):
+        explored(start=KeyboardInterrupt())
+    assert hunts[0].state == "inconclusive"
+    table(hunts[0].plan, hunts)
+    assert capsys.readouterr().out.splitlines()[-1].endswith("no scenario ended")
 
 
 def test_a_kernel_that_dies_is_lost_and_the_scenario_is_shrunk_and_kept(explored: Callable[..., Hunt]) -> None:
