@@ -27,14 +27,14 @@ class Ending:
     :param died: why the guest died; ``None`` if it lived
     :param taken: what this host or QEMU itself did to it; ``None`` if neither did anything
     :param console: the last lines of its console, from the one on that says why it died
-    :param console_file: where all of it is
+    :param see: where all of it is, or why it is nowhere
     """
 
     status: int | None = None
     died: str | None = None
     taken: str | None = None
     console: str = ""
-    console_file: str = ""
+    see: str = ""
 
 
 @asynccontextmanager
@@ -44,7 +44,7 @@ async def recorded(guest: Guest, file: Path) -> AsyncIterator[Ending]:
     An interrupt that reaches the loop instead, which cancels every task, leaves nobody to ask the guest.
     """
     shown = guest.qemu.console if isinstance(guest, VirtualGuest) else None
-    ending = Ending(console_file=str(shown.file if shown and shown.file else ""))
+    ending = Ending()
     try:
         yield ending
     except KernelDied as error:
@@ -59,7 +59,7 @@ async def recorded(guest: Guest, file: Path) -> AsyncIterator[Ending]:
         raise
     finally:
         if shown:
-            ending.console = console.tail(shown.text(), _CONSOLE_LINES)
+            ending.console, ending.see = console.tail(shown.text(), _CONSOLE_LINES), shown.see
             if ending.died and isinstance(guest, VirtualGuest):
                 ending.console = guest.decoded(ending.console)
         try:

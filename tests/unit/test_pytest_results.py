@@ -160,7 +160,8 @@ def test_the_page_escapes_what_tests_say() -> None:
 def test_of_a_lost_test_pytests_short_summary_has_a_headline_and_every_report_the_console() -> None:
     item = SimpleNamespace(nodeid="t.py::test_a", location=("t.py", 4, "test_a"))
     console = "[    1.0] Kernel panic\n[    1.1] Call Trace:"
-    made = _lost(cast(pytest.Item, item), Lost("the guest died: Kernel panic", Ending(console=console), "said"), 0.0, GUEST, "call")
+    made = _lost(cast(pytest.Item, item), Lost("the guest died: Kernel panic", Ending(console=console, see="see log"), "said"), 0.0, GUEST,
+                 "call")
     # As from an xdist worker.
     data = pytest_report_to_serializable(made)
     assert data is not None
@@ -170,7 +171,8 @@ def test_of_a_lost_test_pytests_short_summary_has_a_headline_and_every_report_th
     results = Results()
     results.add(report)
     assert [(one.outcome, one.message, one.detail, one.sections) for one in results] == [
-        ("lost", "the guest was lost: the guest died: Kernel panic", f"the guest was lost: the guest died: Kernel panic\n{console}",
+        ("lost", "the guest was lost: the guest died: Kernel panic",
+         f"the guest was lost: the guest died: Kernel panic\n{console}\n  hint: see log",
          [("Guest's standard error", "said")])]
 
 

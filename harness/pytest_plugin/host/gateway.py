@@ -46,6 +46,7 @@ class Lost(Exception):
     :ivar reason: one line
     :ivar taken: whether it was this host or QEMU itself that ended it
     :ivar console: the end of its console
+    :ivar see: where all of that is, or why it is nowhere
     :ivar said: the end of what its processes wrote to standard error since the last test began
     """
 
@@ -54,7 +55,7 @@ class Lost(Exception):
         self.reason = reason
         self.taken = bool(ending and ending.taken)
         self.console = ending.console if ending else ""
-        self.console_file = ending.console_file if ending else ""
+        self.see = ending.see if ending else ""
         self.said = said
 
 

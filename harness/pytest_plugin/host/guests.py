@@ -372,7 +372,7 @@ def _lost(item: pytest.Item, lost: Lost, start: float, what: str, when: Literal[
 
     :param what: the guest, or what it is called
     """
-    where = f"\nall of the console: {lost.console_file}" if lost.console_file else ""
+    where = f"\n  hint: {lost.see}" if lost.see else ""
     sections = [("Guest's standard error", lost.said)] if lost.console and lost.said.strip() else []
     reason = lost.reason if lost.taken else f"{what} was lost: {lost.reason}"
     text = ReprTraceback([ReprEntryNative([f"{reason}\n{lost.console or lost.said}{where}\n"])], None, "native")
