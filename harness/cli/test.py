@@ -25,6 +25,8 @@ __all__ = ("command", "exit_status", "run_pytest")
 #: For pytest to end what it has begun; xdist gives its workers half of that.
 _LAST_WORDS_S = 30.0
 
+#: Lets pytest take that for one signal.
+_ONCE = "harness.pytest_plugin.once"
 #: pytest's exit status → ours, where they differ: interrupted, pytest broke, wrong usage, no tests.
 _STATUS = {2: 130, 3: ExitCode.CANNOT, 4: ExitCode.USER_ERROR, 5: ExitCode.USER_ERROR}
 #: pytest's short options that take the next word.
@@ -63,12 +65,11 @@ def run_pytest(arguments: Sequence[str], cwd: Path | None = None) -> int:
 
     :returns: our exit status for its own
     """
-    with subprocess.Popen([sys.executable, "-m", "pytest", *arguments], cwd=cwd) as pytest:
+    with subprocess.Popen([sys.executable, "-m", "pytest", "-p", _ONCE, *arguments], cwd=cwd) as pytest:
         try:
             status = pytest.wait()
-        except Interrupted as interrupted:
-            if interrupted.number != signal.SIGINT:  # which a terminal has sent to both
-                pytest.send_signal(signal.SIGINT)
+        except Interrupted:
+            pytest.send_signal(signal.SIGINT)  # which a terminal may have sent to both
             with suppress(subprocess.TimeoutExpired):
                 pytest.wait(_LAST_WORDS_S)
             pytest.kill()

@@ -111,16 +111,17 @@ def test_while_a_command_runs(nfharness: CommandLine, number: signal.Signals, ev
     eventually(lambda: nfharness.processes() == [], "QEMU has ended")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_pytest_says_what_it_has_tested_until_then(nfharness: CommandLine, number: signal.Signals, tmp_path: Path,
-                                                   eventually: Callable[..., None]) -> None:  # fmt: skip
+@pytest.mark.parametrize(("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGINT, os.kill), (signal.SIGTERM, os.kill)],
+                         ids=["by the terminal", "by a program", "to end"])
+def test_pytest_says_what_it_has_tested_until_then(nfharness: CommandLine, number: signal.Signals, send: Callable[[int, int], None],
+                                                   tmp_path: Path, eventually: Callable[..., None]) -> None:  # fmt: skip
     file = tmp_path / "test_two.py"
     file.write_text(f"def test_short(): pass\ndef test_long(): open('{tmp_path}/up', 'w'); __import__('time').sleep(600)\n")
     process = nfharness.start("test", "-n1", "-v", str(file))
     assert process.stdout is not None
     assert any(b"PASSED" in line for line in process.stdout)  # by the worker, and heard of
     eventually((tmp_path / "up").exists, "the second test runs", by=process)
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    send(process.pid, number)
     out, err = process.communicate(timeout=DEADLINE_S)
     status, said = _SAID[number]
     assert (process.returncode, err.decode().splitlines()[-1:]) == (status, said)
