@@ -84,9 +84,13 @@ def exit_status(status: int) -> int:
 
 
 def _checkout(arguments: Sequence[str]) -> Path | None:
-    """The checkout that this is, where pytest starts then; ``None`` if this is none, or something here is named, so that names complete."""
+    """The checkout that this directory is in, where pytest starts then; ``None`` if it is in none, or something here is named.
+
+    So names complete, and a project of another's has its own tests run by a checkout's command line, too.
+    """
     checkout = source_dir().parent
-    return None if any(map(_is_here, _words(arguments))) or not (checkout / "tests").is_dir() else checkout
+    inside = Path.cwd().is_relative_to(checkout) and (checkout / "tests").is_dir()
+    return checkout if inside and not any(map(_is_here, _words(arguments))) else None
 
 
 def _words(arguments: Sequence[str]) -> list[str]:

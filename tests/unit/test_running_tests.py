@@ -47,6 +47,13 @@ def test_of_a_file_that_is_named_nothing_is_left_out(monkeypatch: pytest.MonkeyP
     assert command._defaults(None, arguments) == []
 
 
+def test_elsewhere_a_checkout_s_command_runs_what_is_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command._checkout(("-x",)) is None
+    monkeypatch.chdir(_OWN / "harness")
+    assert command._checkout(("-x",)) == _OWN
+
+
 def started(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> list[str]:
     """pytest's command line of ``nfharness test`` with *arguments*, or what the command says of a mistake."""
     lines: list[str] = []
