@@ -25,7 +25,7 @@ __all__ = ("command", "exit_status", "run_pytest")
 #: For pytest to end what it has begun; xdist gives its workers half of that.
 _LAST_WORDS_S = 30.0
 
-#: Lets pytest take that for one signal.
+#: Lets pytest heed what we send it, and take it and what others send at once for one.
 _ONCE = "harness.pytest_plugin.once"
 #: pytest's exit status → ours, where they differ: interrupted, pytest broke, wrong usage, no tests.
 _STATUS = {2: 130, 3: ExitCode.CANNOT, 4: ExitCode.USER_ERROR, 5: ExitCode.USER_ERROR}
@@ -69,7 +69,7 @@ def run_pytest(arguments: Sequence[str], cwd: Path | None = None) -> int:
         try:
             status = pytest.wait()
         except Interrupted:
-            pytest.send_signal(signal.SIGINT)  # which a terminal may have sent to both
+            pytest.send_signal(signal.SIGINT)  # a terminal, or timeout, may have sent one to both
             with suppress(subprocess.TimeoutExpired):
                 pytest.wait(_LAST_WORDS_S)
             pytest.kill()

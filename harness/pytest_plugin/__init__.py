@@ -9,7 +9,7 @@ What a test uses lies beside this file: ``lab`` and what it is made of (``networ
 The life of a test: ``plugin`` is what pytest loads, on the host and in the guest: options, markers, and which tests are for a kernel
 (``selection``). It registers the half that is for its side: the host's (``host``) sends each test to a guest, where ``guest`` runs it and
 watches over it; ``report`` writes files. ``carried`` and ``live`` are what both halves say to each other,
-``points`` makes reports of a test's TAP points; ``once`` takes a Ctrl-C that comes twice for one.
+``points`` makes reports of a test's TAP points; ``once`` takes signals that come at once for one.
 
 Read ``plugin``, ``lab``, then ``host.runner`` and ``guest.worker``, between which a test's life goes to and fro.
 """

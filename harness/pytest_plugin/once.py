@@ -1,4 +1,7 @@
-"""pytest takes a Ctrl-C that comes twice at once, from the terminal and from ``nfharness test``, for one. Loaded by ``-p``."""
+"""pytest ends in order when it is to end, as with Ctrl-C, and takes signals that come at once for one. Loaded by ``-p``.
+
+A terminal, or ``timeout``, sends a signal to all of a group: to ``nfharness test``, which hands one on, to pytest, and to xdist's workers.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from types import FrameType
 
 __all__ = ()
 
-#: Seconds in which a second SIGINT is taken for the first one.
+#: Seconds in which a second signal is taken for the first one.
 _SAME_S = 2.0
 _came = -_SAME_S
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """As Python does.
+    """As Python does with SIGINT.
 
     :raises KeyboardInterrupt: unless it was raised a moment ago
     """
@@ -26,6 +29,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-# A worker of xdist's has other handlers, and leaves it to the process that started it to end.
-if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _interrupt)
+if threading.current_thread() is threading.main_thread():
+    for _each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(_each) in (signal.default_int_handler, signal.SIG_DFL):  # not ignored, as by nohup
+            signal.signal(_each, _interrupt)

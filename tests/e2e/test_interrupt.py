@@ -111,8 +111,8 @@ def test_while_a_command_runs(nfharness: CommandLine, number: signal.Signals, ev
     eventually(lambda: nfharness.processes() == [], "QEMU has ended")
 
 
-@pytest.mark.parametrize(("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGINT, os.kill), (signal.SIGTERM, os.kill)],
-                         ids=["by the terminal", "by a program", "to end"])
+@pytest.mark.parametrize(("number", "send"), [(signal.SIGINT, os.killpg), (signal.SIGINT, os.kill), (signal.SIGTERM, os.kill),
+                                              (signal.SIGTERM, os.killpg)], ids=["a terminal", "a program", "to end", "timeout"])
 def test_pytest_says_what_it_has_tested_until_then(nfharness: CommandLine, number: signal.Signals, send: Callable[[int, int], None],
                                                    tmp_path: Path, eventually: Callable[..., None]) -> None:  # fmt: skip
     file = tmp_path / "test_two.py"
