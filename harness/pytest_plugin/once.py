@@ -18,7 +18,7 @@ _came = -_SAME_S
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """As Python does with SIGINT.
+    """Raise what Python raises for SIGINT.
 
     :raises KeyboardInterrupt: unless it was raised a moment ago
     """
