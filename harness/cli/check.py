@@ -80,7 +80,7 @@ def command(  # noqa: PLR0917 - click passes them by name
     kernel of that series: what departs is a result (profile.netdev_egress), different unless an option of the kernel's configuration or
     --allow-profile explains it. Rules that apply to the reference and not to the kernel are named.
 
-    Ctrl-C ends it; what was found so far is reported, in every file and format, and the other rules as inconclusive.
+    Ctrl-C ends it; once a rule has run, what was found so far is reported, in every file and format, and the other rules as inconclusive.
 
     Exit status: 0 conformant, 1 any rule or field different or the kernel died of a rule, 125 some inconclusive, none applicable, or a
     kernel that never came up.
