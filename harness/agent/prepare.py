@@ -30,7 +30,7 @@ __all__ = ("import_all", "is_prepared", "place", "prepare", "take_over", "undo")
 
 #: Of what Debian alone brings: its package.
 _PACKAGES = {"bcc": "apt-get install python3-bpfcc"}
-#: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet.
+#: Kernel modules that are loaded on demand anyway; loaded here they register no hook yet. One that is missing, or built in, is none.
 _KERNEL_MODULES = ("veth", "nf_tables", "nft_ct", "nf_conntrack", "nft_chain_nat", "nfnetlink_queue", "nfnetlink_hook", "bridge",
                    "nf_reject_ipv4", "nf_reject_ipv6", "ip_tables", "ip6_tables", "arp_tables")
 
@@ -42,16 +42,19 @@ def is_prepared() -> bool:
     return _prepared
 
 
-def place(bare: bool) -> dict[str, Any]:
+def place(bare: bool, modules: bool) -> dict[str, Any]:
     """Find the places of the tracer's probes, for a host that compiles the programs meanwhile: :func:`prepare` loads them then.
 
     :param bare: not on a kernel that can tell what is hooked: it is left as it is
+    :param modules: load first the kernel modules of which anything may ask
     :returns: ``source`` of the programs, ``None`` of a kernel that is left as it is
-    :raises GuestError: the kernel does not offer what is needed
+    :raises GuestError: the kernel does not offer what is needed, or we are not root of the machine
     """
+    require_root()
     if bare and in_fork(_lists_hooks):
         return {"source": None}
-    _load_modules()
+    if modules:
+        subprocess.run(["modprobe", "--quiet", "--all", *_KERNEL_MODULES], check=False)
     return {"source": tracing.placed().source}
 
 
@@ -77,17 +80,14 @@ def prepare(rehearsals: Sequence[str], bare_rehearsals: Sequence[str] | None, ke
     :param rehearsals: functions that run once, each in a fork; what they import on the way is imported here, too
     :param bare_rehearsals: those instead of a kernel that is left as it is, if it can tell what is hooked; ``None``: it is not left so
     :param kernel_object: nfharness.ko; ``None`` does without it
-    :param code: the tracer's programs, compiled; ``None``: this machine compiles them
+    :param code: the tracer's programs, compiled; ``None`` for a kernel that is left as it is
     :param saved: this is a template
-    :raises GuestError: the kernel does not offer what is needed, or we are not root of the machine
+    :raises GuestError: the kernel does not offer what is needed
     """
     global _prepared  # noqa: PLW0603
-    require_root()
     started = time.monotonic()
     bare = bare_rehearsals is not None and in_fork(_lists_hooks)
     if kernel_object and not bare:
-        if code is None:
-            _load_modules()
         module.ensure(Path(kernel_object))
     if not bare:
         tracing.tracer(code)
@@ -104,11 +104,6 @@ def prepare(rehearsals: Sequence[str], bare_rehearsals: Sequence[str] | None, ke
     system = os.uname()
     return {"profile": None, "provoked": [], **probed, "bare": bare, "release": system.release, "version": system.version,
             "tracer_load_s": loaded - started}
-
-
-def _load_modules() -> None:
-    """Load the kernel modules of which anything may ask; one that the kernel lacks, or has built in, is none."""
-    subprocess.run(["modprobe", "--quiet", "--all", *_KERNEL_MODULES], check=False)
 
 
 def _import_needed(name: str) -> None:

@@ -8,6 +8,6 @@ on one of Vagrant's. The agent prepares itself, serves, and undoes what it did w
 
 Read ``sources``, then ``executor`` (runs scenarios: the other end is :mod:`harness.guest.executor`) and ``observer`` (watches a command:
 the other end is :mod:`harness.guest.observe`). ``following`` gives its packets as they come to their ends, ``filtering`` leaves out those
-that are not asked for, ``stories`` is both as a Python iterator. A machine's kernel keeps what is done to it; only a template's guest is
-new each time.
+that are not asked for, ``stories`` is both as a Python iterator; ``programs`` keeps what a machine has compiled for the tracer. A machine's
+kernel keeps what is done to it; only a template's guest is new each time.
 """

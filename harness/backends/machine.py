@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
 
 from harness.backends.attached import AttachedGuest
+from harness.backends.programs import programs
 from harness.host.progress import Progress
 from harness.images import kernels
 from harness.images.kernels import Kernel
@@ -73,7 +74,9 @@ class AttachedMachine(ABC):
                 kernel_object = None if self._purpose == "trace" else await self._kernel_object(guest)
                 with self._progress.step(f"{self.backend}: preparing for {self._purpose}", expected_s=30):
                     await guest.import_all(PREPARATIONS[self._purpose])
-                    self.facts = await guest.prepare(PREPARATIONS[self._purpose], kernel_object)
+                    source = await guest.place(bare=False, modules=kernel_object is not None)
+                    code = await programs(guest, source, self.kernel.release) if source else None
+                    self.facts = await guest.prepare(PREPARATIONS[self._purpose], kernel_object, code)
             yield guest
 
     @abstractmethod

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from harness.backends import programs
 from harness.boxes.box import PROVIDERS, box_path
 from harness.boxes.layer import box_layer_path
 from harness.errors import NfharnessError
@@ -21,12 +22,15 @@ __all__ = ("Item", "items")
 #: Directory of the cache → what one of its entries is called.
 _KINDS = {"userland": "userland", "kernels": "kernel layer", "modules": "module", "templates": "template",
           "box-layers": "box layer", "boxes": "box", "selftests": "selftests", "collections": "compiled selftests",
-          "packages": "packages", "own-modules": "your module", "built": "built kernel", "mutants": "kernel with mutants",
-          "sources": "sources", "imports": "import"}
+          "packages": "packages", "programs": "tracer's programs", "own-modules": "your module", "built": "built kernel",
+          "mutants": "kernel with mutants", "sources": "sources", "imports": "import"}
 
 #: Kind of entry → what of :class:`_Current` has the names of those that are.
 _NAMES = {"kernel layer": "layers", "template": "templates", "packages": "packages", "built kernel": "built", "box": "boxes",
           "box layer": "box_layers", "sources": "sources"}
+
+#: Kind of entry → the key that a current one's name ends in.
+_KEYS = {"userland": userland.key, "compiled selftests": userland.key, "tracer's programs": programs.code_key}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,8 @@ def _item(kind: str, path: Path, current: _Current) -> Item:
 
 
 def _is_current(kind: str, name: str, current: _Current) -> bool:
-    if kind in ("userland", "compiled selftests"):
-        return name.rpartition("_")[2] == userland.key()
+    if key := _KEYS.get(kind):
+        return name.rpartition("_")[2] == key()
     if kind in ("module", "your module"):
         return name.removesuffix(f"_{kmodule.module_key()}").partition("@")[0] in current.layers
     if kind == "selftests":

@@ -20,7 +20,7 @@ from typing import Any
 
 from harness.errors import GuestError
 
-__all__ = ("Programs", "Table", "compiled", "library")
+__all__ = ("Programs", "Table", "compiled", "compiler_files", "library")
 
 #: ``enum bpf_prog_type``.
 KPROBE, RAW_TRACEPOINT = 2, 17
@@ -68,6 +68,16 @@ def compiled(source: str) -> dict[str, Any]:
         raise GuestError(f"the BPF program does not compile: {said.splitlines()[-1]}", hint=f"{_HINT}; the compiler said:\n{said}")
     found: dict[str, Any] = json.loads(run.stdout)
     return found
+
+
+def compiler_files() -> list[list[str | int]]:
+    """Path, size in bytes and time of change in nanoseconds of the libbcc that is here: another version has others.
+
+    :raises GuestError: there is none
+    """
+    library()
+    files = {Path(line.split(maxsplit=5)[5]) for line in Path("/proc/self/maps").read_text().splitlines() if "libbcc" in line}
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(files) if file.exists()]
 
 
 class Table:

@@ -59,13 +59,13 @@ class Guest:
         """The last that its kernel said; empty where nobody listens to that."""
         return ""
 
-    async def place(self, *, bare: bool) -> str | None:
+    async def place(self, *, bare: bool, modules: bool) -> str | None:
         """The agent finds the places of the tracer's probes (:func:`harness.agent.prepare.place`).
 
         :returns: the source of the tracer's programs; ``None`` of a kernel that is left as it is
         :raises GuestError: the kernel lacks what is needed
         """
-        source: str | None = (await self._asked(Kind.PLACE, "placing probes", bare=bare))["placed"]["source"]
+        source: str | None = (await self._asked(Kind.PLACE, "placing probes", bare=bare, modules=modules))["placed"]["source"]
         return source
 
     async def import_all(self, preparation: Preparation) -> float:
@@ -78,7 +78,7 @@ class Guest:
     async def prepare(self, preparation: Preparation, kernel_object: str | None, code: dict[str, Any] | None = None) -> dict[str, Any]:
         """The agent loads the rest that it needs (:func:`harness.agent.prepare.prepare`).
 
-        :param code: the tracer's programs, compiled; the guest compiles them otherwise
+        :param code: the tracer's programs, compiled; ``None`` for a kernel that is left as it is
         :raises GuestError: the kernel has it not
         """
         wanted = {name: value for name, value in asdict(preparation).items() if name != "imports"}

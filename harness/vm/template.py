@@ -239,7 +239,7 @@ async def build(new: Path, machine: Machine, layer: Layer, userland: Path, kind:
         async with guest.booted(replace(machine, ram=new / "ram", shared=True), code, archive=archive) as vm:
             booted, busy = time.monotonic(), slowness()
             began = await reading(vm)
-            source = await vm.place(bare=kind == "bare")
+            source = await vm.place(bare=kind == "bare", modules=True)
             programs = begin(bytecode.programs, source, layer, userland, new) if source else None
             imported = await vm.import_all(PREPARATIONS[kind])
             kernel_object = (await built) / MODULE

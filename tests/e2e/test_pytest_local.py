@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import carried
-from tests.e2e.conftest import HERE, CommandLine
+from tests.e2e.conftest import DEADLINE_S, HERE, CommandLine
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def test_a_spoilt_kernel_runs_no_other_test(nfharness: CommandLine, tmp_path: Pa
     carried.packed(machine, [tmp_path / "test_it.py", tmp_path / "pytest.ini"])
     script = (f"{carried.unpack(machine)} && python3 -m pytest -p no:cacheprovider --backend local -n 2 "
               f"--report-jsonl out.jsonl >&2; echo $?; uname -r; {_LEFT}; cat out.jsonl")
-    result = nfharness("exec", "--bare", "--file", str(machine), "--", "sh", "-c", script)
+    result = nfharness("exec", "--bare", "--file", str(machine), "--", "sh", "-c", script, deadline_s=3 * DEADLINE_S)
     lines = result.out.decode().splitlines()
     status, release, *left = [line for line in lines if not line.startswith("{")]
     assert status == "1", result

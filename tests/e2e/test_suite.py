@@ -41,7 +41,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_each_program_has_a_result_and_each_point_of_one_that_speaks_tap(nfharness: CommandLine, directory: Path, tmp_path: Path) -> None:
     report, xml = tmp_path / "out.jsonl", tmp_path / "out.xml"
-    done = nfharness("suite", str(directory), "--env", "SAID=so", "--deadline", "15", "-n", "2",
+    done = nfharness("suite", str(directory), "--env", "SAID=so", "--deadline", "40", "-n", "2",
                      "--report-jsonl", str(report), "--junitxml", str(xml), deadline_s=3 * DEADLINE_S)
     assert done.status == 1, done
     outcomes = list(judged(PROGRAMS, report, others=POINTS).values())
