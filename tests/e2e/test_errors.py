@@ -224,6 +224,7 @@ def test_a_reader_that_has_had_enough(nfharness: CommandLine, arguments: list[st
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_guest_whose_kernel_measured_its_clock_wrongly(without_templates: CommandLine) -> None:
     """Every time that it tells would be wrong, its deadlines included: none is saved of it, however often it boots so."""
     result = without_templates("exec", "--bare", "--append", "tsc_early_khz=500000", "--", "true")

@@ -140,6 +140,7 @@ def test_ctrl_c_takes_away_the_machine_that_boots(place: Place, eventually: Call
     assert place.names("list", "--all") == place.names("net-list", "--all") == []
 
 
+@pytest.mark.long
 def test_a_box_that_was_uploaded_in_part_is_not_booted(place: Place, eventually: Callable[..., None]) -> None:
     up = place.up()
     eventually(lambda: any(volume.stat().st_size for volume in place.images.glob("*_box.img")), "the box is being uploaded", by=up)
@@ -151,6 +152,7 @@ def test_a_box_that_was_uploaded_in_part_is_not_booted(place: Place, eventually:
     assert "nfharness" in place.there("cat /proc/modules")
 
 
+@pytest.mark.long
 def test_a_dozen_rules_are_checked_in_the_machine(machine: Place) -> None:
     report = json.loads(machine.vagrant("ssh", "-c", f"nfharness check --json {' '.join(DOZEN)}"))
     assert [(one["rule"], one["state"]) for one in report["results"]] == [(rule, "conformant") for rule in sorted(DOZEN, key=_order)]
