@@ -84,6 +84,13 @@ def test_other_code_of_the_tracer_has_them_compiled_anew(cache: Path, monkeypatc
     assert len(list(cache.glob("[!.]*"))) == 2
 
 
+def test_those_of_many_boots_do_not_gather(cache: Path) -> None:
+    sources = [f"source with address {number}" for number in range(20)]
+    assert asked(*[(b"one", source) for source in sources]) == len(sources)
+    assert len(list(cache.glob("[!.]*"))) < len(sources) / 2
+    assert asked((b"one", sources[-1])) == 0
+
+
 def test_a_cache_that_cannot_be_made_costs_time_only(cache: Path) -> None:
     cache.write_text("no directory")
     assert asked(*[(b"one", "source")] * 2) == 2
