@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import HostError
 from harness.host.paths import cache_dir, source_dir
-from harness.host.store import altered, building, checked, discard, files_hash
+from harness.host.store import altered, building, checked, discard, files_hash, has_checksums
 from harness.vm.guest import Guest
 
 __all__ = ("code_key", "programs")
@@ -55,7 +55,7 @@ def _kept(path: Path) -> bytes | None:
     """What was kept as *path*, if it is whole: the kernel's verifier cannot tell what one changed byte makes of a record."""
     try:
         checked(path)
-        return None if altered(path) else (path / _CODE).read_bytes()
+        return None if altered(path) or not has_checksums(path) else (path / _CODE).read_bytes()
     except (OSError, HostError):
         return None
 

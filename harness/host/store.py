@@ -84,7 +84,7 @@ def checked(path: Path) -> None:
     :raises HostError: a file of what was built as *path* is not as long as it was
     """
     try:
-        sizes = json.loads((path / _SIZES).read_text())
+        sizes = _of_files(path / _SIZES)
     except FileNotFoundError:
         return
     except ValueError:
@@ -117,10 +117,24 @@ def checksum(file: Path) -> int:
 def altered(path: Path) -> list[Path]:
     """The files of what was built as *path* whose contents are not those that were written; none where no checksums were made."""
     try:
-        sums = json.loads((path / _SUMS).read_text())
-    except (FileNotFoundError, ValueError):
+        sums = _of_files(path / _SUMS)
+    except FileNotFoundError:
         return []
+    except ValueError:
+        return [path / _SUMS]
     return [path / name for name, found in sums.items() if _is_altered(path / name, found)]
+
+
+def _of_files(record: Path) -> dict[str, int]:
+    """File name → number, as a build has left them.
+
+    :raises FileNotFoundError: it has left none
+    :raises ValueError: the record is damaged
+    """
+    found = json.loads(record.read_bytes())
+    if not isinstance(found, dict):
+        raise ValueError(f"{record} is no object")
+    return found
 
 
 def _is_altered(file: Path, sum_: int) -> bool:

@@ -77,6 +77,24 @@ def test_a_byte_that_has_changed_has_them_compiled_anew(cache: Path) -> None:
     assert asked((b"one", "source")) == 0, "the second ones were kept"
 
 
+@pytest.mark.parametrize("record", [".sums.json", ".sizes.json"])
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]", b"null", b"\xff"])
+def test_what_cannot_be_checked_is_not_used(cache: Path, record: str, torn: bytes) -> None:
+    def damage() -> None:
+        for file in cache.glob(f"*/{record}"):
+            file.write_bytes(torn)
+
+    assert asked(*[(b"one", "source")] * 2, between=damage) == 2
+
+
+def test_what_has_lost_its_checksums_is_not_used(cache: Path) -> None:
+    def lose() -> None:
+        for file in cache.glob("*/.sums.json"):
+            file.unlink()
+
+    assert asked(*[(b"one", "source")] * 2, between=lose) == 2
+
+
 def test_other_code_of_the_tracer_has_them_compiled_anew(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked((b"one", "source"))
     monkeypatch.setattr(programs, "code_key", lambda: "newer")
